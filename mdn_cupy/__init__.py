@@ -1,0 +1,57 @@
+r"""Voting layers of Mass Displacement Networks: exact, deterministic, differentiable.
+
+Every source pixel :math:`x` has a confidence :math:`c(x)` and an offset :math:`o(x)`; it votes for
+the point :math:`x + o(x)`, blurred by a Gaussian of width :math:`\sigma`. The votes combine by
+
+.. math:: m(x_0) = 1 - \prod_x (1 - w(x, x_0) c(x)) \qquad \text{(noisy-or, Eq. 2)}
+
+.. math:: s(x_0) = \sum_x K_\sigma(x_0 - [x + o(x)]) c(x) \qquad \text{(additive, Eq. 3)}
+
+with :math:`w = \exp(-\|x_0 - [x + o(x)]\|^2 / 2\sigma^2)` (Neverova & Kokkinos, *Mass Displacement
+Networks*). Arrays are NumPy, CuPy or torch, and come back as they were given.
+
+Examples
+--------
+>>> import mdn_cupy as mdn
+>>> pose = mdn.samples.load("pose")
+>>> m = mdn.noisy_or(**pose.votes("nose"), sigma=8.0)
+>>> s = mdn.additive(**pose.votes("nose"), sigma=8.0)
+>>> bool(m.max() > 0.99), bool(s.max() < 0.03)  # the paper's point
+(True, True)
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
+from mdn_cupy.problem import Gradients
+from mdn_cupy.voting import additive, additive_vjp, noisy_or, noisy_or_vjp
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Fields",
+    "Gradients",
+    "additive",
+    "additive_vjp",
+    "check_fields",
+    "load_fields",
+    "noisy_or",
+    "noisy_or_vjp",
+    "reference",
+    "samples",
+    "save_fields",
+    "torch",
+]
+
+_LAZY = ("reference", "samples", "torch")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return import_module(f"mdn_cupy.{name}")
+    raise AttributeError(f"module 'mdn_cupy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,165 @@
+"""Whose array is it: the library and device of what a caller hands over, and the way in by DLPack.
+
+No array library but NumPy is imported here. A CuPy array or a torch tensor can only reach us if its
+library is loaded already, so it is looked for in `sys.modules`.
+"""
+
+from __future__ import annotations
+
+import numbers
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Array",
+    "Backend",
+    "adopt",
+    "dtype_name",
+    "is_number",
+    "is_torch",
+    "library",
+    "namespace",
+    "on_device",
+    "to_numpy",
+]
+
+Array = Any
+"""A NumPy or CuPy array or a torch tensor: anything with shape, ndim, dtype and reshape."""
+
+Backend = Literal["cpu", "cuda"]
+
+_DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost: memory that the CPU reads in place
+_DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
+
+
+def is_number(value: object) -> bool:
+    """True for a Python or NumPy real scalar, which has no device and no dtype to promote."""
+    return isinstance(value, numbers.Real | np.bool_ | np.floating | np.integer)
+
+
+def is_torch(value: object) -> bool:
+    """True for a torch tensor."""
+    return _is_instance(value, "torch", "Tensor")
+
+
+def library(value: object) -> str | None:
+    """Name the library of an array: numpy, cupy, torch, dlpack (any other exporter) or None."""
+    if isinstance(value, np.ndarray):
+        return "numpy"
+    if _is_instance(value, "cupy", "ndarray"):
+        return "cupy"
+    if is_torch(value):
+        return "torch"
+    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
+        return "dlpack"
+    return None
+
+
+def dtype_name(array: Array) -> str:
+    """Name an array's dtype as NumPy would, whichever library it comes from."""
+    return str(array.dtype).removeprefix("torch.")
+
+
+def namespace(array: Array) -> ModuleType:
+    """Return the module whose functions take this array: numpy, cupy or torch."""
+    return sys.modules[str(library(array))]
+
+
+def on_device(array: Array) -> AbstractContextManager[Any]:
+    """Make the device of a CuPy array the current one; nothing for the others."""
+    device: AbstractContextManager[Any] = (
+        array.device if library(array) == "cupy" else nullcontext()
+    )
+    return device
+
+
+def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
+    """Bring arrays that belong together to one library and say which backend serves them.
+
+    NumPy and CuPy arrays pass as they are; other DLPack exporters become CuPy (CUDA) or NumPy (CPU)
+    without a copy.
+
+    Parameters
+    ----------
+    **named : array
+        The arguments by name; the names are used in the error messages.
+
+    Returns
+    -------
+    backend : {'cpu', 'cuda'}
+        Where the arrays live.
+    arrays : dict
+        The same names, with NumPy or CuPy arrays.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array, or the arguments are of different libraries or devices.
+    """
+    adopted = {name: _import(name, x) for name, x in named.items()}
+    places = {name: _place(x) for name, x in adopted.items()}
+    if len(set(places.values())) > 1:
+        seen = ", ".join(f"{name} is on {place}" for name, place in places.items())
+        raise TypeError(
+            f"the arrays must be of one library and on one device, but {seen}; "
+            "move them with cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
+        )
+    first = next(iter(adopted.values()))
+    return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
+
+
+def to_numpy(array: Array) -> npt.NDArray[Any]:
+    """Copy an array of any library to the CPU where it is not there yet."""
+    kind = library(array)
+    if kind == "cupy":
+        return np.asarray(array.get())
+    if kind == "torch":
+        return np.asarray(array.detach().cpu().numpy())
+    return np.asarray(array)
+
+
+def _import(name: str, value: object) -> Array:
+    kind = library(value)
+    if kind in ("numpy", "cupy"):
+        return value
+    if kind == "torch":
+        raise TypeError(
+            f"{name} is a torch tensor among arrays of another library; "
+            "pass all fields as torch tensors, or all as NumPy or CuPy arrays"
+        )
+    if kind == "dlpack":
+        return _from_dlpack(name, value)
+    raise TypeError(
+        f"{name} must be an array (NumPy, CuPy, torch or any DLPack exporter), "
+        f"got {type(value).__name__}"
+    )
+
+
+def _from_dlpack(name: str, value: Any) -> Array:
+    device, _ = value.__dlpack_device__()
+    if device in _DLPACK_CPU:
+        return np.from_dlpack(value)
+    if device in _DLPACK_CUDA:
+        from mdn_cupy import cuda
+
+        return cuda.from_dlpack(value)
+    raise TypeError(
+        f"{name} lives on a device of DLPack type {int(device)}; "
+        "mdn_cupy votes on the CPU (1) and on CUDA (2): copy it to one of them first"
+    )
+
+
+def _place(array: Array) -> str:
+    if isinstance(array, np.ndarray):
+        return "NumPy (CPU)"
+    return f"CuPy (CUDA device {array.device.id})"
+
+
+def _is_instance(value: object, module: str, name: str) -> bool:
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name, ()))

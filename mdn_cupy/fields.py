@@ -1,0 +1,351 @@
+"""Field sets: what a network hands to an MDN layer, in memory and as `.mdn` files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.arrays import Array, is_number, to_numpy
+from mdn_cupy.files import replacing
+from mdn_cupy.problem import compute_dtype
+
+__all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """The fields of a network on one image: P parts on an H × W grid.
+
+    Parameters
+    ----------
+    confidence : array [P, H, W]
+        Confidences c in [0, 1].
+    offsets : array [P, 2, H, W]
+        Offsets (o_x, o_y) of each part's votes for itself, in output pixels.
+    cross_offsets : array [K, P, 2, H, W], optional
+        Part p's votes for part k; NaN where there is none.
+    image : array [Hi, Wi] or [Hi, Wi, 3 or 4], optional
+        What the fields were computed from. The output grid is the image's.
+    stride, origin : float
+        Source (i, j) sits at the output position (origin + stride·j, origin + stride·i).
+    sigma : float
+        A width that suits these fields, in output pixels.
+    names : sequence of str, optional
+        The parts' names, P of them; "part 0", "part 1", … by default.
+    source : str
+        Where the fields come from.
+
+    Raises
+    ------
+    TypeError
+        If a field is not of a floating dtype.
+    ValueError
+        If a shape does not fit the others or a scalar is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> fields = mdn.Fields(np.zeros((2, 4, 4), np.float32), np.zeros((2, 2, 4, 4), np.float32))
+    >>> fields.names
+    ('part 0', 'part 1')
+    """
+
+    confidence: FloatArray
+    offsets: FloatArray
+    cross_offsets: FloatArray | None = None
+    image: npt.NDArray[Any] | None = None
+    stride: float = 1.0
+    origin: float = 0.0
+    sigma: float = 2.0
+    names: Sequence[str] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        dtype = compute_dtype(self.confidence, self.offsets)
+        if self.confidence.ndim != 3:
+            raise ValueError(
+                f"confidence must have the shape (P, H, W), got {self.confidence.shape}"
+            )
+        parts, height, width = self.confidence.shape
+        _expect_shape("offsets", self.offsets, (parts, 2, height, width))
+        cross_offsets = self.cross_offsets
+        if cross_offsets is not None:
+            compute_dtype(self.confidence, cross_offsets)
+            targets = cross_offsets.shape[:1]
+            _expect_shape("cross_offsets", cross_offsets, (*targets, parts, 2, height, width))
+            cross_offsets = cross_offsets.astype(dtype, copy=False)
+        _expect_image(self.image)
+        names = tuple(str(name) for name in self.names)
+        names = names or tuple(f"part {p}" for p in range(parts))
+        if len(names) != parts:
+            raise ValueError(f"names must name {parts} parts, got {len(names)}")
+        for name in ("stride", "sigma"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
+        if not np.isfinite(self.origin):
+            raise ValueError(f"origin must be finite, got {self.origin}")
+        settled = {
+            "confidence": self.confidence.astype(dtype, copy=False),
+            "offsets": self.offsets.astype(dtype, copy=False),
+            "cross_offsets": cross_offsets,
+            "stride": float(self.stride),
+            "origin": float(self.origin),
+            "sigma": float(self.sigma),
+            "names": names,
+            "source": str(self.source),
+        }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """The keywords stride, origin and output_shape of the voting functions."""
+        output_shape = None if self.image is None else self.image.shape[:2]
+        return {"stride": self.stride, "origin": self.origin, "output_shape": output_shape}
+
+    def votes(self, part: str | int | None = None, *, cross: bool = False) -> dict[str, Any]:
+        """Arguments of the voting functions for the votes that one output map receives.
+
+        Parameters
+        ----------
+        part : str or int, optional
+            The part whose map is wanted; by default all parts vote, by their own offsets, into one
+            map.
+        cross : bool
+            Let all parts vote for `part`, by the cross offsets.
+
+        Returns
+        -------
+        dict
+            confidence, offsets, aggregate, stride, origin and output_shape.
+
+        Raises
+        ------
+        ValueError
+            If there is no such part, or no cross offsets.
+
+        Examples
+        --------
+        >>> import mdn_cupy as mdn
+        >>> coins = mdn.samples.load("coins")
+        >>> mdn.noisy_or(**coins.votes(), sigma=coins.sigma).shape
+        (303, 384)
+        """
+        if cross:
+            if self.cross_offsets is None or part is None:
+                missing = "a part to vote for" if part is None else "a field set with cross_offsets"
+                raise ValueError(f"cross-part voting needs {missing}")
+            chosen = {"confidence": self.confidence, "offsets": self.cross_offsets[self.part(part)]}
+        elif part is None:
+            chosen = {"confidence": self.confidence, "offsets": self.offsets}
+        else:
+            index = self.part(part)
+            chosen = {"confidence": self.confidence[index], "offsets": self.offsets[index]}
+        aggregate = -3 if chosen["confidence"].ndim == 3 else None
+        return {**chosen, "aggregate": aggregate, **self.geometry}
+
+    def part(self, name: str | int) -> int:
+        """Index of a part, from its name or its number.
+
+        Raises
+        ------
+        ValueError
+            If there is no such part; the message lists the names.
+        """
+        if name in self.names:
+            return list(self.names).index(str(name))
+        try:
+            index = int(name)
+        except ValueError:
+            index = -1
+        if not 0 <= index < len(self.names):
+            raise ValueError(f"no part {name!r}; the parts are {', '.join(self.names)}")
+        return index
+
+
+def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> None:
+    """Look at every value and name what lies outside the domain of the votes.
+
+    The voting functions never do this themselves: they would have to wait for the GPU.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma
+        As in `mdn_cupy.noisy_or`.
+
+    Raises
+    ------
+    TypeError
+        If a field is not of a floating dtype.
+    ValueError
+        If confidences lie outside [0, 1], offsets are not finite, or sigma is not positive and
+        finite; the message counts them and gives the first index.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> mdn.check_fields(np.array([[0.5, 1.5]]), np.zeros((2, 1, 2)), 1.0)
+    Traceback (most recent call last):
+        ...
+    ValueError: confidence: 1 of 2 values outside [0, 1], the first at (0, 1) is 1.5
+    """
+    compute_dtype(confidence, offsets)
+    c, o = to_numpy(confidence), to_numpy(offsets)
+    s = np.asarray(sigma) if is_number(sigma) else to_numpy(sigma)
+    found = [
+        _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
+        _outside("offsets", o, np.isfinite(o), "not finite"),
+        _outside("sigma", s, (s > 0) & np.isfinite(s), "not positive and finite"),
+    ]
+    if any(found):
+        raise ValueError("; ".join(message for message in found if message))
+
+
+def save_fields(path: str | os.PathLike[str], fields: Fields) -> None:
+    """Write a field set to a `.mdn` file: a compressed NPZ, never pickled.
+
+    The file is written beside its place and then renamed, so that an interrupted write leaves
+    neither half a file nor less than there was.
+
+    Parameters
+    ----------
+    path : path
+        Where to write; the name should end in `.mdn`.
+    fields : Fields
+        What to write.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written there.
+    """
+    arrays: dict[str, Any] = {
+        name: getattr(fields, name)
+        for name in ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "sigma")
+        if getattr(fields, name) is not None
+    }
+    arrays["names"] = np.array(fields.names, dtype=np.str_)
+    arrays["source"] = np.array(fields.source, dtype=np.str_)
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_fields(path: str | os.PathLike[str]) -> Fields:
+    """Read a field set from a `.mdn` file.
+
+    Parameters
+    ----------
+    path : path
+        A file that `save_fields` wrote, or any NPZ with `confidence` (P, H, W) and `offsets`
+        (P, 2, H, W), and optionally the other names of `Fields`.
+
+    Returns
+    -------
+    Fields
+        The field set. Values are not looked at: see `check_fields`.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError
+        If there is no file there.
+    ValueError
+        If it is not a field set; the message says why.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> mdn.load_fields("hand.mdn")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: hand.mdn: no such file
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a directory, not a .mdn file")
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        arrays = _read_npz(path)
+    except _UNREADABLE as error:
+        raise ValueError(f"{path}: not a readable .mdn file ({error})") from error
+    missing = [name for name in ("confidence", "offsets") if name not in arrays]
+    if missing:
+        raise ValueError(
+            f"{path}: a .mdn file must hold 'confidence' and 'offsets'; {' and '.join(missing)} "
+            f"missing among {', '.join(sorted(arrays)) or 'no arrays'}"
+        )
+    try:
+        return _from_arrays(arrays)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    ValueError,
+)
+
+
+def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, not an NPZ archive")  # noqa: TRY004
+        return {
+            name: archive[name] for name in archive.files if name in Fields.__dataclass_fields__
+        }
+
+
+def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
+    values: dict[str, Any] = dict(arrays)
+    for name in {"stride", "origin", "sigma"} & values.keys():
+        if values[name].size != 1:
+            raise ValueError(f"{name} must be one number, got the shape {values[name].shape}")
+        values[name] = float(values[name].item())
+    if "names" in values:
+        values["names"] = tuple(str(name) for name in values["names"].ravel())
+    if "source" in values:
+        values["source"] = str(values["source"])
+    return Fields(**values)
+
+
+def _expect_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(
+            f"{name} must have the shape {shape} to match confidence, got {array.shape}"
+        )
+
+
+def _expect_image(image: npt.NDArray[Any] | None) -> None:
+    if image is not None and not (
+        image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))
+    ):
+        raise ValueError(
+            f"image must have the shape (H, W), (H, W, 3) or (H, W, 4), got {image.shape}"
+        )
+
+
+def _outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:
+    count = values.size - int(np.count_nonzero(valid))
+    if count == 0:
+        return ""
+    first = tuple(int(n) for n in np.unravel_index(int(np.argmin(valid)), valid.shape))
+    return (
+        f"{name}: {count} of {values.size} values {what}, the first at {first} is {values[first]}"
+    )

@@ -1,0 +1,182 @@
+"""The picture of the main job: image, confidence, noisy-or and additive votes of one part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.fields import Fields
+from mdn_cupy.voting import additive, noisy_or
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Comparison", "Peak", "compare", "draw", "peak"]
+
+Map = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The highest value of a map and the output pixel where it stands."""
+
+    value: float
+    row: int
+    column: int
+
+    def __str__(self) -> str:
+        """Value, row and column in words."""
+        return f"{self.value:.4g} at row {self.row}, column {self.column}"
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Both rules' maps of the same votes, and where they are highest.
+
+    The noisy-or's peak is found in the evidence −L, which does not saturate.
+    """
+
+    noisy_or: Map
+    additive: Map
+    noisy_or_peak: Peak
+    additive_peak: Peak
+    sigma: float
+
+
+def peak(values: Map, evidence: Map | None = None) -> Peak:
+    """Find the highest value of a map, the first in row order; 0 of an empty map.
+
+    Parameters
+    ----------
+    values : array [Ho, Wo]
+        The map.
+    evidence : array [Ho, Wo], optional
+        Where to search instead, if the map saturates.
+
+    Returns
+    -------
+    Peak
+        The map's value there, and where.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy.figure import peak
+    >>> print(peak(np.eye(2)))
+    1 at row 0, column 0
+    """
+    if values.size == 0:
+        return Peak(0.0, 0, 0)
+    searched = values if evidence is None else evidence
+    row, column = np.unravel_index(int(np.argmax(searched)), values.shape)
+    return Peak(float(values[row, column]), int(row), int(column))
+
+
+def compare(
+    fields: Fields, part: str | int | None, sigma: float, *, cross: bool = False
+) -> Comparison:
+    """Vote by both rules; the arguments are those of `Fields.votes`."""
+    votes = fields.votes(part, cross=cross)
+    m, log_complement = noisy_or(**votes, sigma=sigma, return_log_complement=True)
+    s = additive(**votes, sigma=sigma)
+    return Comparison(m, s, peak(m, -log_complement), peak(s), sigma)
+
+
+def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figure:
+    """Draw image, confidence, noisy-or and additive map side by side.
+
+    Parameters
+    ----------
+    fields : Fields
+        The field set; without an image that panel shows the arrows of the strongest votes alone.
+    part : str or int, optional
+        The part that was voted for; None for all parts together.
+    comparison : Comparison
+        What `compare` returned for it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Ready to be saved.
+    """
+    from matplotlib.figure import Figure
+
+    height, width = comparison.noisy_or.shape
+    figure = Figure(figsize=(16, 0.9 + 3.3 * height / max(width, 1)), layout="constrained")
+    image, confidence, left, right = figure.subplots(1, 4)
+    c, offsets = _within(fields, part)
+    _draw_votes(image, fields, c, offsets, (height, width))
+    _draw_map(figure, confidence, c, "confidence c", _extent(fields, c.shape), vmax=None)
+    output = (-0.5, width - 0.5, height - 0.5, -0.5)
+    for axes, values, highest, title, vmax in (
+        (left, comparison.noisy_or, comparison.noisy_or_peak, "noisy-or", 1.0),
+        (right, comparison.additive, comparison.additive_peak, "additive", None),
+    ):
+        _draw_map(figure, axes, values, f"{title}\npeak {highest}", output, vmax=vmax)
+        axes.plot(highest.column, highest.row, "o", ms=14, mfc="none", mec="white", mew=1.2)
+    for axes in (image, confidence, left, right):
+        axes.set(xlim=output[:2], ylim=output[2:])
+        axes.tick_params(labelsize=8)
+    name = "all parts" if part is None else fields.names[fields.part(part)]
+    figure.suptitle(f"{name}, σ = {comparison.sigma:g} px")
+    return figure
+
+
+def _within(fields: Fields, part: str | int | None) -> tuple[Map, Map]:
+    """Confidence [H, W] and offsets [2, H, W] to show: the part's, or the strongest part's."""
+    if part is not None:
+        index = fields.part(part)
+        return fields.confidence[index], fields.offsets[index]
+    strongest = fields.confidence.argmax(axis=0)[None]
+    confidence = np.take_along_axis(fields.confidence, strongest, axis=0)[0]
+    offsets = np.take_along_axis(fields.offsets, strongest[:, None], axis=0)[0]
+    return confidence, offsets
+
+
+def _extent(fields: Fields, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
+    """Edges of the coarse grid in output pixels: left, right, bottom, top."""
+    low = fields.origin - fields.stride / 2
+    return (low, low + fields.stride * shape[1], low + fields.stride * shape[0], low)
+
+
+def _draw_map(
+    figure: Figure, axes: Axes, values: Map, title: str, extent: Any, *, vmax: float | None
+) -> None:
+    artist = axes.imshow(
+        values, extent=extent, vmin=0, vmax=vmax, cmap="magma", interpolation="nearest"
+    )
+    axes.set_title(title, fontsize=10)
+    figure.colorbar(artist, ax=axes, fraction=0.046, pad=0.02, format="%.3g")
+
+
+def _draw_votes(
+    axes: Axes, fields: Fields, confidence: Map, offsets: Map, shape: tuple[int, int]
+) -> None:
+    """Draw the image and arrows from the strongest sources to where their votes land."""
+    if fields.image is None:
+        axes.imshow(np.zeros(shape), cmap="gray", vmin=0, vmax=1)
+    else:
+        axes.imshow(fields.image, cmap="gray")
+    strongest = np.argsort(confidence, axis=None)[::-1][:60]
+    rows, columns = np.unravel_index(strongest, confidence.shape)
+    c = confidence[rows, columns]
+    cast = c >= 0.05 * max(float(c[0]), 1e-9) if c.size else np.zeros(0, bool)
+    rows, columns, c = rows[cast], columns[cast], c[cast]
+    axes.quiver(
+        fields.origin + fields.stride * columns,
+        fields.origin + fields.stride * rows,
+        offsets[0, rows, columns],
+        offsets[1, rows, columns],
+        c,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.006,
+        cmap="plasma",
+        clim=(0, 1),
+    )
+    axes.set_title(f"image, {c.size} strongest votes", fontsize=10)

@@ -1,0 +1,328 @@
+"""Arguments -> one validated, frozen `VoteProblem`; every error message about arguments.
+
+Nothing here looks at the values of an array (a GPU would have to be waited for); shapes, dtypes and
+scalars are always checked. `mdn_cupy.check_fields` looks at values.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.arrays import Array, dtype_name, is_number
+
+__all__ = ["Gradients", "Rule", "VoteOptions", "VoteProblem", "compute_dtype", "vote_problem"]
+
+Shape = tuple[int, ...]
+
+_COMPUTED_IN = {
+    "float16": np.dtype(np.float32),
+    "bfloat16": np.dtype(np.float32),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+
+
+class Rule(IntEnum):
+    """How votes combine; the numbers are the kernels' template parameter."""
+
+    NOISY_OR = 0
+    """Σ log(1 − w·c), the log-complement of Eq. 2."""
+    ADDITIVE = 1
+    """Σ w·c with K(0) = 1 (Eq. 3, plain kernel)."""
+    NORMALIZED = 2
+    """Σ w·c / (2πσ²) (Eq. 3, normalised kernel)."""
+
+
+class Gradients(NamedTuple):
+    """The gradients of a vote map, each of the shape of its argument, or None where not asked for.
+
+    Attributes
+    ----------
+    confidence : array [..., H, W] or None
+        ∂loss/∂c.
+    offsets : array [..., 2, H, W] or None
+        ∂loss/∂o_x and ∂loss/∂o_y, per output pixel.
+    sigma : array or None
+        ∂loss/∂σ, per output pixel; of zero dimensions where sigma was a number.
+    """
+
+    confidence: Array | None
+    offsets: Array | None
+    sigma: Array | None
+
+    def shaped_like(self, confidence: Array, offsets: Array, sigma: Array | float) -> Gradients:
+        """Drop the leading axes that a `VoteProblem` gave the arguments."""
+        shapes = (confidence.shape, offsets.shape, () if is_number(sigma) else sigma.shape)
+        return Gradients(
+            *(
+                None if gradient is None else gradient.reshape(tuple(shape))
+                for gradient, shape in zip(self, shapes, strict=True)
+            )
+        )
+
+
+@dataclass(frozen=True)
+class VoteOptions:
+    """What a caller may set beside the fields; see `mdn_cupy.noisy_or` for the meaning of each."""
+
+    truncate: float = 4.0
+    stride: float = 1.0
+    origin: float = 0.0
+    output_shape: Sequence[int] | None = None
+    aggregate: int | None = None
+    deterministic: bool = True
+
+
+@dataclass(frozen=True)
+class VoteProblem:
+    """One validated voting problem: the same for the forward and the backward pass and any backend.
+
+    The three arrays have as many leading axes as `batch`; an axis of size 1 broadcasts. They are
+    views of what the caller gave, of `dtype`, in whatever strides they came.
+    """
+
+    confidence: Array  # [*batch or 1s, H, W]
+    offsets: Array  # [*batch or 1s, 2, H, W]: o_x, o_y in output pixels
+    sigma: Array | float  # a number, or [*batch or 1s, H or 1, W or 1], in output pixels
+    rule: Rule
+    dtype: np.dtype[np.floating]  # float32 or float64
+    batch: Shape  # the broadcast leading axes, the aggregated one included
+    aggregate: int | None  # the axis of `batch` whose maps vote into one
+    output_shape: tuple[int, int]  # (Ho, Wo)
+    truncate: float
+    stride: float
+    origin: float
+    deterministic: bool
+
+    @property
+    def source_shape(self) -> tuple[int, int]:
+        """(H, W) of the fields."""
+        return cast(tuple[int, int], tuple(self.confidence.shape[-2:]))
+
+    @property
+    def voters(self) -> int:
+        """How many source planes vote into one output map."""
+        return 1 if self.aggregate is None else self.batch[self.aggregate]
+
+    @property
+    def maps_shape(self) -> Shape:
+        """The leading axes of the result."""
+        if self.aggregate is None:
+            return self.batch
+        return self.batch[: self.aggregate] + self.batch[self.aggregate + 1 :]
+
+    @property
+    def maps(self) -> int:
+        """How many output maps there are."""
+        return math.prod(self.maps_shape)
+
+    @property
+    def result_shape(self) -> Shape:
+        """The shape of the vote maps: leading axes without the aggregated one, then (Ho, Wo)."""
+        return self.maps_shape + self.output_shape
+
+    @property
+    def saturation_floor(self) -> float:
+        """The least value of a factor 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³."""
+        return float(np.finfo(self.dtype).epsneg)
+
+    def planes(self, leading: Shape) -> npt.NDArray[np.int64]:
+        """Which plane of an array with these leading axes votes where: [maps, voters].
+
+        Entry [m, v] is the index, in the C order of `leading`, of the plane that the v-th voter of
+        output map m reads.
+        """
+        index = np.arange(math.prod(leading), dtype=np.int64).reshape(leading)
+        index = np.broadcast_to(index, self.batch)
+        if self.aggregate is not None:
+            index = np.moveaxis(index, self.aggregate, -1)
+        return np.ascontiguousarray(index.reshape(self.maps, self.voters))
+
+
+def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
+    """Return the dtype of the computation and its result: float32, or float64 if a field has it.
+
+    Sigma, the cotangent and the scalars are cast to it.
+
+    Raises
+    ------
+    TypeError
+        If a field is not of a floating dtype.
+    """
+    return np.result_type(_computed_in("confidence", confidence), _computed_in("offsets", offsets))
+
+
+def vote_problem(
+    confidence: Array, offsets: Array, sigma: Array | float, rule: Rule, options: VoteOptions
+) -> VoteProblem:
+    """Validate the arguments of a voting function.
+
+    Parameters
+    ----------
+    confidence : array [..., H, W]
+        Confidences c.
+    offsets : array [..., 2, H, W]
+        Offsets (o_x, o_y), in output pixels.
+    sigma : float or array
+        Width of the Gaussian, in output pixels; an array broadcasts against `confidence`.
+    rule : Rule
+        How the votes combine.
+    options : VoteOptions
+        Everything else.
+
+    Returns
+    -------
+    VoteProblem
+        The arrays cast to one dtype and aligned to the same leading axes, and the scalars.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type or dtype.
+    ValueError
+        If a shape or a scalar does not fit; the message names the argument, what was seen and what
+        was wanted.
+    """
+    dtype = compute_dtype(confidence, offsets)
+    source_shape = _source_shape(confidence, offsets)
+    leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
+    if is_number(sigma):
+        sigma = float(dtype.type(_positive("sigma", sigma)))
+    else:
+        _computed_in("sigma", sigma)
+        leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
+    batch = _broadcast(leading)
+    stride = _positive("stride", options.stride)
+    return VoteProblem(
+        confidence=_align(_cast(confidence, dtype), len(batch), 2),
+        offsets=_align(_cast(offsets, dtype), len(batch), 3),
+        sigma=sigma if is_number(sigma) else _align(_cast(sigma, dtype), len(batch), 2),
+        rule=rule,
+        dtype=dtype,
+        batch=batch,
+        aggregate=_aggregate(options.aggregate, batch),
+        output_shape=_output_shape(options.output_shape, source_shape, stride),
+        truncate=float(dtype.type(_positive("truncate", options.truncate))),
+        stride=stride,
+        origin=_finite("origin", options.origin),
+        deterministic=bool(options.deterministic),
+    )
+
+
+def _computed_in(name: str, array: Array) -> np.dtype[np.floating]:
+    dtype = _COMPUTED_IN.get(dtype_name(array))
+    if dtype is None:
+        raise TypeError(
+            f"{name} must be of a floating dtype ({', '.join(_COMPUTED_IN)}), "
+            f"got {dtype_name(array)}; convert it with astype('float32') or .float()"
+        )
+    return dtype
+
+
+def _source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
+    if confidence.ndim < 2:
+        raise ValueError(
+            f"confidence must have the shape (..., H, W), got {tuple(confidence.shape)}"
+        )
+    if offsets.ndim < 3 or offsets.shape[-3] != 2:
+        raise ValueError(
+            "offsets must have the shape (..., 2, H, W) with o_x and o_y on the third axis from "
+            f"the end, got {tuple(offsets.shape)}"
+        )
+    height, width = confidence.shape[-2:]
+    if tuple(offsets.shape[-2:]) != (height, width):
+        raise ValueError(
+            f"offsets must have the shape (..., 2, {height}, {width}) to match confidence "
+            f"{tuple(confidence.shape)}, got {tuple(offsets.shape)}"
+        )
+    return int(height), int(width)
+
+
+def _sigma_leading(shape: Shape, source_shape: tuple[int, int]) -> Shape:
+    padded = (1,) * (2 - len(shape)) + shape
+    if any(n not in (1, size) for n, size in zip(padded[-2:], source_shape, strict=True)):
+        raise ValueError(
+            f"sigma of shape {shape} does not broadcast against confidence (..., "
+            f"{source_shape[0]}, {source_shape[1]}); one sigma per part has the shape (P, 1, 1)"
+        )
+    return padded[:-2]
+
+
+def _broadcast(leading: dict[str, Shape]) -> Shape:
+    try:
+        return np.broadcast_shapes(*leading.values())
+    except ValueError:
+        seen = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+        raise ValueError(
+            f"the leading axes (all before H, W) do not broadcast against each other: {seen}"
+        ) from None
+
+
+def _align(array: Array, leading: int, trailing: int) -> Array:
+    """Prepend axes of size 1 until there are `leading` of them before the trailing ones."""
+    missing = leading + trailing - array.ndim
+    return array.reshape((1,) * missing + tuple(array.shape)) if missing else array
+
+
+def _cast(array: Array, dtype: np.dtype[np.floating]) -> Array:
+    if dtype_name(array) == dtype.name:
+        return array
+    if hasattr(array, "astype"):
+        return array.astype(dtype)
+    raise TypeError(f"expected {dtype.name} tensors, got {dtype_name(array)}")
+
+
+def _aggregate(axis: int | None, batch: Shape) -> int | None:
+    if axis is None:
+        return None
+    ndim = len(batch) + 2
+    try:
+        index = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"aggregate must be an axis number or None, got {axis!r}") from None
+    index = index + ndim if index < 0 else index
+    if not 0 <= index < len(batch):
+        raise ValueError(
+            f"aggregate={axis} must name a leading axis of the broadcast confidence shape "
+            f"{(*batch, 'H', 'W')}, not one of the last two"
+        )
+    return index
+
+
+def _output_shape(
+    wanted: Sequence[int] | None, source_shape: tuple[int, int], stride: float
+) -> tuple[int, int]:
+    if wanted is None:
+        height, width = (math.floor(stride * (n - 1)) + 1 if n else 0 for n in source_shape)
+        return height, width
+    try:
+        height, width = (operator.index(n) for n in wanted)
+    except (TypeError, ValueError):
+        raise ValueError(f"output_shape must be two integers (Ho, Wo), got {wanted!r}") from None
+    if height < 0 or width < 0:
+        raise ValueError(f"output_shape must not be negative, got {(height, width)}")
+    return height, width
+
+
+def _finite(name: str, value: object) -> float:
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
+def _positive(name: str, value: object) -> float:
+    number = _finite(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0, got {number}")
+    return number

@@ -1,0 +1,267 @@
+"""The equations in float64 NumPy, one vote at a time: the specification of this library.
+
+Nothing here is clever or fast; every backend is tested against it. The functions have the names and
+arguments of the public ones and return float64 arrays. They share no code with them but the types.
+
+Only the saturation floor depends on the dtype given: a factor 1 − w·c is floored at one ulp below
+one of the dtype in which the library computes (2⁻²⁴ for float32 fields, 2⁻⁵³ for float64), where the
+log-complement would be −∞. Gradients are exact: the product over the *other* voters, even where a
+factor is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.problem import Gradients
+
+__all__ = ["additive", "additive_vjp", "noisy_or", "noisy_or_vjp"]
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """One source's vote: where it reaches and with what weight."""
+
+    source: tuple[int, ...]  # index into the broadcast (..., H, W)
+    window: tuple[Any, ...]  # index of the output pixels within truncate·σ: leading, rows, columns
+    c: float
+    sigma: float
+    dx: Float64  # x0_x − p_x, [1, columns]
+    dy: Float64  # x0_y − p_y, [rows, 1]
+    w: Float64  # exp(−‖x0 − p‖² / 2σ²), [rows, columns]
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """The fields in float64, broadcast against each other, and the geometry of the vote."""
+
+    confidence: Float64  # [..., H, W]
+    offsets: Float64  # [..., 2, H, W]
+    sigma: Float64  # [..., H, W]
+    truncate: float
+    stride: float
+    origin: float
+    aggregate: int | None
+    output_shape: tuple[int, int]
+    floor: float
+
+    @property
+    def result_shape(self) -> tuple[int, ...]:
+        leading = list(self.confidence.shape[:-2])
+        if self.aggregate is not None:
+            del leading[self.aggregate]
+        return (*leading, *self.output_shape)
+
+    def votes(self) -> Iterator[_Vote]:
+        for source in np.ndindex(self.confidence.shape):
+            *leading, i, j = source
+            o_x, o_y = self.offsets[(*leading, slice(None), i, j)]
+            p_x = (self.origin + self.stride * j) + o_x
+            p_y = (self.origin + self.stride * i) + o_y
+            sigma = self.sigma[source]
+            if not (np.isfinite(p_x) and np.isfinite(p_y) and sigma > 0):
+                continue
+            rows, dy = self._reach(p_y, sigma, self.output_shape[0])
+            columns, dx = self._reach(p_x, sigma, self.output_shape[1])
+            if self.aggregate is not None:
+                del leading[self.aggregate]
+            yield _Vote(
+                source=source,
+                window=(*leading, rows, columns),
+                c=self.confidence[source],
+                sigma=sigma,
+                dx=dx[None, :],
+                dy=dy[:, None],
+                w=np.exp(-(dx[None, :] ** 2 + dy[:, None] ** 2) / (2 * sigma**2)),
+            )
+
+    def _reach(self, p: float, sigma: float, size: int) -> tuple[slice, Float64]:
+        """Pixels of one axis within truncate·σ of p, and their distances x0 − p."""
+        distance = np.arange(size) - p
+        within = np.flatnonzero(np.abs(distance) <= self.truncate * sigma)
+        if within.size == 0:
+            return slice(0, 0), distance[:0]
+        reach = slice(within[0], within[-1] + 1)
+        return reach, distance[reach]
+
+
+def noisy_or(
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    return_log_complement: bool = False,
+    **options: Any,
+) -> Float64 | tuple[Float64, Float64]:
+    """Noisy-or vote map m = 1 − Π(1 − w·c), Eq. 2; see `mdn_cupy.noisy_or`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy import reference
+    >>> c = np.zeros((5, 5)); c[2, 1] = 0.5
+    >>> o = np.zeros((2, 5, 5)); o[0] = 1.0
+    >>> float(reference.noisy_or(c, o, 1.0)[2, 2])
+    0.5
+    """
+    fields = _fields(confidence, offsets, sigma, **options)
+    log_complement = np.zeros(fields.result_shape)
+    for vote in fields.votes():
+        log_complement[vote.window] += np.log(np.maximum(1 - vote.w * vote.c, fields.floor))
+    m = -np.expm1(log_complement)
+    return (m, log_complement) if return_log_complement else m
+
+
+def additive(
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    normalized: bool = True,
+    **options: Any,
+) -> Float64:
+    """Additive vote map s = Σ K(x0 − p)·c, Eq. 3; see `mdn_cupy.additive`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy import reference
+    >>> c = np.zeros((5, 5)); c[2, 1] = 0.5
+    >>> float(reference.additive(c, np.zeros((2, 5, 5)), 1.0, normalized=False)[2, 1])
+    0.5
+    """
+    fields = _fields(confidence, offsets, sigma, **options)
+    s = np.zeros(fields.result_shape)
+    for vote in fields.votes():
+        s[vote.window] += _scale(vote, normalized) * vote.w * vote.c
+    return s
+
+
+def noisy_or_vjp(
+    cotangent: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    **options: Any,
+) -> Gradients:
+    """Gradients of a loss whose cotangent ∂loss/∂m is given (supplement, section 1)."""
+    fields = _fields(confidence, offsets, sigma, **options)
+    log_product = np.zeros(fields.result_shape)  # over the factors that are not 0
+    zeros = np.zeros(fields.result_shape, dtype=int)
+    for vote in fields.votes():
+        factor = np.maximum(1 - vote.w * vote.c, 0)
+        log_product[vote.window] += np.log(np.where(factor == 0, 1, factor))
+        zeros[vote.window] += factor == 0
+
+    g = np.broadcast_to(np.asarray(cotangent, dtype=np.float64), fields.result_shape)
+    gradients = _Accumulator(fields)
+    for vote in fields.votes():
+        factor = np.maximum(1 - vote.w * vote.c, 0)
+        own = factor == 0
+        others = np.exp(log_product[vote.window] - np.log(np.where(own, 1, factor)))
+        others = np.where(zeros[vote.window] - own > 0, 0, others)
+        gradients.add(vote, g[vote.window] * others * vote.w, vote.c)
+    return gradients.reduced(confidence, offsets, sigma)
+
+
+def additive_vjp(
+    cotangent: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    normalized: bool = True,
+    **options: Any,
+) -> Gradients:
+    """Gradients of a loss whose cotangent ∂loss/∂s is given."""
+    fields = _fields(confidence, offsets, sigma, **options)
+    g = np.broadcast_to(np.asarray(cotangent, dtype=np.float64), fields.result_shape)
+    gradients = _Accumulator(fields)
+    for vote in fields.votes():
+        pull = g[vote.window] * _scale(vote, normalized) * vote.w
+        gradients.add(vote, pull, vote.c)
+        if normalized:
+            gradients.sigma[vote.source] -= 2 / vote.sigma * vote.c * pull.sum()
+    return gradients.reduced(confidence, offsets, sigma)
+
+
+class _Accumulator:
+    """∂/∂c, ∂/∂o and ∂/∂σ of every source, from the pull g·∂m/∂(w·c)·w on each of its votes."""
+
+    def __init__(self, fields: _Fields) -> None:
+        self.confidence = np.zeros(fields.confidence.shape)
+        self.offsets = np.zeros(fields.offsets.shape)
+        self.sigma = np.zeros(fields.confidence.shape)
+
+    def add(self, vote: _Vote, pull: Float64, c: float) -> None:
+        *leading, i, j = vote.source
+        self.confidence[vote.source] = pull.sum()
+        self.offsets[(*leading, 0, i, j)] = (pull * c * vote.dx).sum() / vote.sigma**2
+        self.offsets[(*leading, 1, i, j)] = (pull * c * vote.dy).sum() / vote.sigma**2
+        square = vote.dx**2 + vote.dy**2
+        self.sigma[vote.source] = (pull * c * square).sum() / vote.sigma**3
+
+    def reduced(self, confidence: Any, offsets: Any, sigma: Any) -> Gradients:
+        return Gradients(
+            _sum_to(self.confidence, np.shape(confidence)),
+            _sum_to(self.offsets, np.shape(offsets)),
+            _sum_to(self.sigma, np.shape(sigma)),
+        )
+
+
+def _fields(
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    *,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+    deterministic: bool = True,
+) -> _Fields:
+    confidence, offsets = np.asarray(confidence), np.asarray(offsets)
+    computed = np.result_type(confidence, offsets, np.float32)
+    c, o_x, o_y, sigma = np.broadcast_arrays(
+        *(
+            np.asarray(x, dtype=np.float64)
+            for x in (confidence, offsets[..., 0, :, :], offsets[..., 1, :, :], sigma)
+        )
+    )
+    height, width = c.shape[-2:]
+    if output_shape is None:
+        last = (int(np.floor(stride * (n - 1))) if n else -1 for n in (height, width))
+        output_shape = tuple(n + 1 for n in last)
+    if aggregate is not None and aggregate < 0:
+        aggregate += c.ndim
+    return _Fields(
+        confidence=c,
+        offsets=np.stack([o_x, o_y], axis=-3),
+        sigma=sigma,
+        truncate=truncate,
+        stride=stride,
+        origin=origin,
+        aggregate=aggregate,
+        output_shape=(int(output_shape[0]), int(output_shape[1])),
+        floor=float(np.finfo(computed).epsneg),
+    )
+
+
+def _scale(vote: _Vote, normalized: bool) -> float:
+    return 1 / (2 * np.pi * vote.sigma**2) if normalized else 1.0
+
+
+def _sum_to(gradient: Float64, shape: tuple[int, ...]) -> Float64:
+    """Sum over the axes along which an argument of this shape was broadcast."""
+    added = gradient.ndim - len(shape)
+    gradient = gradient.sum(axis=tuple(range(added)))
+    stretched = tuple(n for n, size in enumerate(shape) if size == 1 and gradient.shape[n] != 1)
+    return np.asarray(gradient.sum(axis=stretched, keepdims=True))
