@@ -23,6 +23,7 @@ Examples
 from importlib import import_module
 from types import ModuleType
 
+from mdn_cupy.backends import backends
 from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
 from mdn_cupy.problem import Gradients
 from mdn_cupy.voting import additive, additive_vjp, noisy_or, noisy_or_vjp
@@ -34,6 +35,7 @@ __all__ = [
     "Gradients",
     "additive",
     "additive_vjp",
+    "backends",
     "check_fields",
     "load_fields",
     "noisy_or",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mdn_cupy import __version__, samples
+from mdn_cupy.backends import Status, backends
 from mdn_cupy.fields import Fields, check_fields, load_fields
 from mdn_cupy.files import replacing
 
@@ -160,22 +161,17 @@ def _vote(arguments: argparse.Namespace) -> None:
 
 
 def _info(arguments: argparse.Namespace) -> None:
-    from mdn_cupy import cpu, cuda
-
-    usable, reason = cuda.available()
     print(f"mdn-cupy {__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}")
-    print(f"cpu    works: Numba {version('numba')}, {cpu.thread_count()} threads")
-    print(f"cuda   {'works' if usable else 'not here'}: {reason}")
-    print(f"torch  {_installed('torch', 'torch')}")
-    print(f"viewer {_installed('napari', 'viewer')}")
-    print(f"samples: {', '.join(samples.names())}")
+    for name, status in {**backends(), "viewer": _viewer()}.items():
+        print(f"{name:7} {status}")
+    print(f"samples {', '.join(samples.names())}")
 
 
-def _installed(package: str, extra: str) -> str:
+def _viewer() -> Status:
     try:
-        return f"works: {package} {version(package)}"
+        return Status(True, f"napari {version('napari')}")
     except PackageNotFoundError:
-        return f'not here: {package} is not installed; pip install "mdn-cupy[{extra}]"'
+        return Status(False, 'napari is not installed; pip install "mdn-cupy[viewer]"')
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Fields:
     names: Sequence[str] = ()
     source: str = ""
 
-    def __post_init__(self) -> None:  # noqa: D105
+    def __post_init__(self) -> None:
         dtype = compute_dtype(self.confidence, self.offsets)
         if self.confidence.ndim != 3:
             raise ValueError(

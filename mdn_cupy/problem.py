@@ -22,7 +22,7 @@ __all__ = ["Gradients", "Rule", "VoteOptions", "VoteProblem", "compute_dtype", "
 
 Shape = tuple[int, ...]
 
-_COMPUTED_IN = {
+_COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float16": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
     "float32": np.dtype(np.float32),
@@ -58,9 +58,10 @@ class Gradients(NamedTuple):
     offsets: Array | None
     sigma: Array | None
 
-    def shaped_like(self, confidence: Array, offsets: Array, sigma: Array | float) -> Gradients:
+    def shaped_like(self, confidence: Array, offsets: Array, sigma: Array) -> Gradients:
         """Drop the leading axes that a `VoteProblem` gave the arguments."""
-        shapes = (confidence.shape, offsets.shape, () if is_number(sigma) else sigma.shape)
+        sigma_shape = () if is_number(sigma) else sigma.shape
+        shapes = (confidence.shape, offsets.shape, sigma_shape)
         return Gradients(
             *(
                 None if gradient is None else gradient.reshape(tuple(shape))
@@ -161,7 +162,7 @@ def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
 
 
 def vote_problem(
-    confidence: Array, offsets: Array, sigma: Array | float, rule: Rule, options: VoteOptions
+    confidence: Array, offsets: Array, sigma: Array, rule: Rule, options: VoteOptions
 ) -> VoteProblem:
     """Validate the arguments of a voting function.
 
@@ -194,8 +195,9 @@ def vote_problem(
     dtype = compute_dtype(confidence, offsets)
     source_shape = _source_shape(confidence, offsets)
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
+    width = None  # a number; no axes
     if is_number(sigma):
-        sigma = float(dtype.type(_positive("sigma", sigma)))
+        width = float(dtype.type(_positive("sigma", sigma)))
     else:
         _computed_in("sigma", sigma)
         leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
@@ -204,7 +206,7 @@ def vote_problem(
     return VoteProblem(
         confidence=_align(_cast(confidence, dtype), len(batch), 2),
         offsets=_align(_cast(offsets, dtype), len(batch), 3),
-        sigma=sigma if is_number(sigma) else _align(_cast(sigma, dtype), len(batch), 2),
+        sigma=_align(_cast(sigma, dtype), len(batch), 2) if width is None else width,
         rule=rule,
         dtype=dtype,
         batch=batch,

@@ -4,9 +4,9 @@ Nothing here is clever or fast; every backend is tested against it. The function
 arguments of the public ones and return float64 arrays. They share no code with them but the types.
 
 Only the saturation floor depends on the dtype given: a factor 1 − w·c is floored at one ulp below
-one of the dtype in which the library computes (2⁻²⁴ for float32 fields, 2⁻⁵³ for float64), where the
-log-complement would be −∞. Gradients are exact: the product over the *other* voters, even where a
-factor is 0.
+one of the dtype in which the library computes (2⁻²⁴ for float32 fields, 2⁻⁵³ for float64), where
+the log-complement would be −∞. Gradients are exact: the product over the *other* voters, even where
+a factor is 0.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class _Fields:
     def votes(self) -> Iterator[_Vote]:
         for source in np.ndindex(self.confidence.shape):
             *leading, i, j = source
-            o_x, o_y = self.offsets[(*leading, slice(None), i, j)]
+            o_x, o_y = (float(o) for o in self.offsets[(*leading, slice(None), i, j)])
             p_x = (self.origin + self.stride * j) + o_x
             p_y = (self.origin + self.stride * i) + o_y
-            sigma = self.sigma[source]
+            c, sigma = float(self.confidence[source]), float(self.sigma[source])
             if not (np.isfinite(p_x) and np.isfinite(p_y) and sigma > 0):
                 continue
             rows, dy = self._reach(p_y, sigma, self.output_shape[0])
@@ -75,7 +75,7 @@ class _Fields:
             yield _Vote(
                 source=source,
                 window=(*leading, rows, columns),
-                c=self.confidence[source],
+                c=c,
                 sigma=sigma,
                 dx=dx[None, :],
                 dy=dy[:, None],
@@ -84,7 +84,7 @@ class _Fields:
 
     def _reach(self, p: float, sigma: float, size: int) -> tuple[slice, Float64]:
         """Pixels of one axis within truncate·σ of p, and their distances x0 − p."""
-        distance = np.arange(size) - p
+        distance = np.arange(size, dtype=np.float64) - p
         within = np.flatnonzero(np.abs(distance) <= self.truncate * sigma)
         if within.size == 0:
             return slice(0, 0), distance[:0]

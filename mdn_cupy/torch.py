@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mdn_cupy.arrays import is_number
+from mdn_cupy.backends import module
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
 
 __all__ = [
@@ -209,7 +210,8 @@ class MassDisplacement(nn.Module):
         rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
         return evidence(confidence, offsets, self.sigma, rule, self.options)
 
-    def extra_repr(self) -> str:  # noqa: D102
+    def extra_repr(self) -> str:
+        """Rule, sigma and whether it is learnable, for `repr`."""
         sigma = ", ".join(f"{s:.3g}" for s in self.log_sigma.detach().exp().flatten())
         learnable = ", learnable" if isinstance(self.log_sigma, nn.Parameter) else ""
         return f"rule={self.rule}, sigma={sigma}{learnable}"
@@ -304,7 +306,7 @@ def _problem(
     """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
     arrays = [_share(x) for x in (confidence, offsets)]
     width = float(sigma) if sigma.ndim == 0 and sigma.device.type == "cpu" else _share(sigma)
-    return vote_problem(*arrays, width, Rule(rule), VoteOptions(*scalars))
+    return vote_problem(arrays[0], arrays[1], width, Rule(rule), VoteOptions(*scalars))
 
 
 def _share(tensor: Tensor) -> Any:
@@ -333,16 +335,12 @@ _SCALARS = (
 def _evidence(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
     problem = _problem(confidence, offsets, sigma, *scalars)
     if confidence.is_cuda:
-        from mdn_cupy import cuda
-
-        return cuda.accumulate(problem, _device_memory(confidence))
-    from mdn_cupy import cpu
-
-    return torch.from_numpy(cpu.accumulate(problem))
+        on_device: Tensor = module("cuda").accumulate(problem, _memory(confidence))
+        return on_device
+    return torch.from_numpy(module("cpu").accumulate(problem))
 
 
-@torch.library.register_fake("mdn_cupy::evidence")
-def _(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
+def _fake_evidence(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
     problem = _fake_problem(confidence, offsets, sigma, *scalars)
     return confidence.new_empty(problem.result_shape)
 
@@ -363,23 +361,18 @@ def _evidence_vjp(
             f"got {tuple(cotangent.shape)}"
         )
     wanted = (wanted[0], wanted[1], wanted[2])
+    gradients: Gradients
     if confidence.is_cuda:
-        from mdn_cupy import cuda
-
-        memory = _device_memory(confidence)
-        gradients = cuda.gather(problem, cotangent, wanted, memory)
+        gradients = module("cuda").gather(problem, cotangent, wanted, _memory(confidence))
     else:
-        from mdn_cupy import cpu
-
-        found = cpu.gather(problem, _share(cotangent), wanted)
+        found = module("cpu").gather(problem, _share(cotangent), wanted)
         gradients = Gradients(*(None if g is None else torch.from_numpy(g) for g in found))
     shaped = gradients.shaped_like(confidence, offsets, sigma)
     c, o, s = (confidence.new_empty(0) if g is None else g for g in shaped)
     return c, o, s.to(sigma.device)
 
 
-@torch.library.register_fake("mdn_cupy::evidence_vjp")
-def _(
+def _fake_evidence_vjp(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     c, o, s = (
@@ -401,4 +394,6 @@ def _backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
     return (*asked, *(None for _ in ctx.scalars))
 
 
+torch.library.register_fake("mdn_cupy::evidence", _fake_evidence)
+torch.library.register_fake("mdn_cupy::evidence_vjp", _fake_evidence_vjp)
 torch.library.register_autograd("mdn_cupy::evidence", _backward, setup_context=_setup_context)

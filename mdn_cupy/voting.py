@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Literal, overload
 
-from mdn_cupy.arrays import Array, Backend, adopt, is_number, is_torch, namespace, on_device
+from mdn_cupy.arrays import Array, adopt, is_number, is_torch, namespace, on_device
+from mdn_cupy.backends import module
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
 
 __all__ = ["additive", "additive_vjp", "noisy_or", "noisy_or_vjp"]
@@ -324,17 +325,7 @@ def _problem(
     if not is_number(sigma):
         named["sigma"] = sigma
     backend, arrays = adopt(**named)
-    return vote_problem(**{"sigma": sigma, **arrays}, rule=rule, options=options), _module(backend)
-
-
-def _module(backend: Backend) -> ModuleType:
-    if backend == "cpu":
-        from mdn_cupy import cpu
-
-        return cpu
-    from mdn_cupy import cuda
-
-    return cuda
+    return vote_problem(**{"sigma": sigma, **arrays}, rule=rule, options=options), module(backend)
 
 
 def _map_like(problem: VoteProblem, name: str, value: Array) -> Array:

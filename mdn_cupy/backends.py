@@ -1,0 +1,52 @@
+"""Which backends there are, and whether each works here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from types import ModuleType
+from typing import NamedTuple
+
+from mdn_cupy.arrays import Backend
+
+__all__ = ["Status", "backends", "module"]
+
+
+class Status(NamedTuple):
+    """Whether something works here, and in which version, or why it does not."""
+
+    works: bool
+    detail: str
+
+    def __str__(self) -> str:
+        """'works: …' or 'not here: …'."""
+        return f"{'works' if self.works else 'not here'}: {self.detail}"
+
+
+def backends() -> dict[str, Status]:
+    """Say which backends work on this machine, and why the others do not.
+
+    Returns
+    -------
+    dict of str to Status
+        "cpu", "cuda" and "torch".
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> mdn.backends()["cpu"].works
+    True
+    """
+    return {"cpu": module("cpu").status(), "cuda": module("cuda").status(), "torch": _torch()}
+
+
+def module(backend: Backend) -> ModuleType:
+    """Load the module of a backend: `accumulate` and `gather` on its arrays."""
+    return import_module(f"mdn_cupy.{backend}")
+
+
+def _torch() -> Status:
+    if find_spec("torch") is None:
+        return Status(False, 'torch is not installed; pip install "mdn-cupy[torch]"')
+    return Status(True, f"torch {version('torch')}")

@@ -1,0 +1,284 @@
+"""The CUDA backend: the only importer of cupy; the same two entry points as `mdn_cupy.cpu`.
+
+`mdn_cupy.cuda_plan` turns a problem into launches, `mdn_cupy/kernels` holds what they run, and an
+executor provides memory and runs them: `CupyExecutor` for CuPy arrays, the one of `mdn_cupy.torch`
+for tensors. CuPy is imported when first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from mdn_cupy.arrays import Array
+from mdn_cupy.backends import Status
+from mdn_cupy.cuda_plan import Executor, Launch, Operand, VotePlan
+from mdn_cupy.cuda_source import options, source
+from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
+
+__all__ = ["CupyExecutor", "accumulate", "from_dlpack", "gather", "launch", "nvrtc", "status"]
+
+
+def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
+    """Sum the evidence φ of every vote into the output maps.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        What to compute.
+    executor : Executor, optional
+        Where the problem's arrays live and launches run; CuPy by default.
+
+    Returns
+    -------
+    array [*maps_shape, Ho, Wo]
+        Σφ: the log-complement L of the noisy-or, or the additive sum.
+    """
+    executor = executor or CupyExecutor(problem.confidence)
+    shape = problem.result_shape
+    if _is_empty(problem):
+        return executor.zeros(shape, problem.dtype)
+    plan = _plan(problem, executor)
+    if not problem.deterministic:
+        result = executor.zeros(shape, problem.dtype)
+        launches = plan.accumulate(executor.operand(result))
+    else:
+        result = executor.empty(shape, problem.dtype)
+        sums = executor.zeros(shape, np.dtype(np.int64))
+        peaks = None
+        if problem.rule is not Rule.NOISY_OR:
+            peaks = executor.zeros((problem.maps,), np.dtype(np.int32))
+        launches = plan.accumulate_exactly(
+            executor.operand(sums),
+            None if peaks is None else executor.operand(peaks),
+            executor.operand(result),
+        )
+    for each in launches:
+        executor.run(each)
+    return result
+
+
+def gather(
+    problem: VoteProblem,
+    cotangent: Array,
+    wanted: tuple[bool, bool, bool] = (True, True, True),
+    executor: Executor | None = None,
+) -> Gradients:
+    """Pull a cotangent of Σφ back to the confidences, the offsets and sigma.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        What `accumulate` computed.
+    cotangent : array [*maps_shape, Ho, Wo]
+        ∂loss/∂Σφ, in any strides.
+    wanted : tuple of three bool
+        Which gradients to compute.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    Gradients
+        Of the shapes of the problem's arrays, contiguous; of no dimensions for a number.
+    """
+    executor = executor or CupyExecutor(problem.confidence)
+    shapes = _argument_shapes(problem)
+    if _is_empty(problem):
+        empty = (executor.zeros(shape, problem.dtype) for shape in shapes)
+        gradients = [x if asked else None for x, asked in zip(empty, wanted, strict=True)]
+    else:
+        gradients = [
+            None if gradient is None else _summed_to(shape, gradient, executor)
+            for gradient, shape in zip(
+                _gather(problem, cotangent, wanted, executor), shapes, strict=True
+            )
+        ]
+    if gradients[2] is not None and isinstance(problem.sigma, float):
+        gradients[2] = gradients[2].reshape(())
+    return Gradients(*gradients)
+
+
+def from_dlpack(exporter: Any) -> Array:
+    """Return a CuPy array that shares the memory of a DLPack exporter on a CUDA device."""
+    import cupy
+
+    return cupy.from_dlpack(exporter)
+
+
+def launch(what: Launch, stream: Any = None) -> None:
+    """Run a launch on the current device.
+
+    Parameters
+    ----------
+    what : Launch
+        What to run.
+    stream : object with the stream's handle in `ptr`, or torch.cuda.Stream, optional
+        Where to queue it; CuPy's current stream by default.
+    """
+    import cupy
+
+    if stream is not None and not hasattr(stream, "ptr"):
+        stream = cupy.cuda.Stream.from_external(stream)
+    with _explained():
+        function = _function(cupy.cuda.runtime.getDevice(), what.kernel)
+        function(what.grid, what.block, what.arguments, stream=stream)
+
+
+class CupyExecutor:
+    """CuPy's memory and current stream on the device of an array."""
+
+    def __init__(self, array: Array) -> None:
+        self._device = array.device
+
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return a new array."""
+        import cupy
+
+        with self._device, _explained():
+            return cupy.empty(shape, dtype)
+
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return a new array of zeros."""
+        import cupy
+
+        with self._device, _explained():
+            return cupy.zeros(shape, dtype)
+
+    def operand(self, array: Array) -> Operand:
+        """Say where an array lies."""
+        if any(stride % array.itemsize for stride in array.strides):
+            raise ValueError(
+                f"the strides {array.strides} of an array are not multiples of its "
+                f"{array.itemsize}-byte elements; copy it with cupy.ascontiguousarray"
+            )
+        return Operand(array.data.ptr, tuple(stride // array.itemsize for stride in array.strides))
+
+    def total(self, array: Array, axes: Sequence[int]) -> Array:
+        """Sum over axes."""
+        with self._device, _explained():
+            return array.sum(axis=tuple(axes), keepdims=True)
+
+    def run(self, what: Launch) -> None:
+        """Queue a launch."""
+        with self._device:
+            launch(what)
+
+
+def nvrtc() -> Any:
+    """Return CuPy's binding of the run-time compiler, which works with no GPU."""
+    from cupy.cuda import nvrtc as compiler
+
+    return compiler
+
+
+def status() -> Status:
+    """Say whether CUDA works here, and if not what would make it; never raises."""
+    if find_spec("cupy") is None:
+        return Status(False, 'CuPy is not installed; pip install "mdn-cupy[cuda13]" (or cuda12)')
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        built, driver = runtime.runtimeGetVersion(), runtime.driverGetVersion()
+        if driver == 0:
+            return Status(False, "no NVIDIA driver is loaded; CuPy " + cupy.__version__)
+        if driver // 1000 < built // 1000:
+            return Status(False, _driver_too_old(built, driver))
+        count = runtime.getDeviceCount()
+        name = runtime.getDeviceProperties(0)["name"].decode()
+    except Exception as error:  # whatever is wrong with CuPy, it means: not here
+        return Status(False, f"CuPy does not find a usable device: {error}")
+    more = f" and {count - 1} more" if count > 1 else ""
+    return Status(True, f"{name}{more}, CuPy {cupy.__version__}")
+
+
+def _driver_too_old(built: int, driver: int) -> str:
+    return (
+        f"CuPy is built for CUDA {built // 1000}, the driver serves up to CUDA {driver // 1000}; "
+        f'update the driver or pip install "mdn-cupy[cuda{driver // 1000}]" in a fresh environment'
+    )
+
+
+def _is_empty(problem: VoteProblem) -> bool:
+    return 0 in (*problem.batch, *problem.source_shape, *problem.output_shape)
+
+
+def _plan(problem: VoteProblem, executor: Executor) -> VotePlan:
+    sigma = problem.sigma
+    return VotePlan(
+        problem,
+        executor.operand(problem.confidence),
+        executor.operand(problem.offsets),
+        None if isinstance(sigma, float) else executor.operand(sigma),
+    )
+
+
+def _gather(
+    problem: VoteProblem, cotangent: Array, wanted: tuple[bool, bool, bool], executor: Executor
+) -> list[Array | None]:
+    """Gradients of every voting plane, before those of a broadcast argument are added up."""
+    plane = (*problem.batch, *problem.source_shape)
+    offsets = (*problem.batch, 2, *problem.source_shape)
+    gradients = [
+        executor.empty(shape, problem.dtype) if asked else None
+        for shape, asked in zip((plane, offsets, plane), wanted, strict=True)
+    ]
+    if any(wanted):
+        outputs = [None if g is None else executor.operand(g) for g in gradients]
+        for each in _plan(problem, executor).gather(executor.operand(cotangent), *outputs):
+            executor.run(each)
+    return gradients
+
+
+def _summed_to(shape: Shape, gradient: Array, executor: Executor) -> Array:
+    """Add a gradient up over the axes along which its argument was broadcast."""
+    axes = [n for n, size in enumerate(gradient.shape) if size != shape[n]]
+    return executor.total(gradient, axes) if axes else gradient
+
+
+def _argument_shapes(problem: VoteProblem) -> tuple[Shape, Shape, Shape]:
+    """Shapes of the arguments; a number counts as an array of one element."""
+    sigma = problem.sigma
+    width = (1,) * (len(problem.batch) + 2) if isinstance(sigma, float) else tuple(sigma.shape)
+    return tuple(problem.confidence.shape), tuple(problem.offsets.shape), width
+
+
+@cache
+def _function(device: int, kernel: str) -> Any:
+    """Load a kernel on a device, which must be current; CuPy caches the binary on disk."""
+    import cupy
+
+    module = cupy.RawModule(
+        code=source(), options=options(kernel), name_expressions=(kernel,), backend="nvrtc"
+    )
+    return module.get_function(kernel)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what CuPy raises for want of memory, compiler or driver into one line and a remedy."""
+    import cupy
+
+    try:
+        yield
+    except cupy.cuda.memory.OutOfMemoryError as error:
+        raise MemoryError(
+            f"the GPU's memory is full ({error}); vote for fewer maps at a time or a smaller "
+            "output_shape, or free CuPy's cache: cupy.get_default_memory_pool().free_all_blocks()"
+        ) from error
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"CUDA failed: {error}; here, {status()}") from error
+    except (ImportError, OSError, RuntimeError) as error:
+        if "nvrtc" not in str(error).lower():
+            raise
+        major = cupy.cuda.runtime.runtimeGetVersion() // 1000
+        raise RuntimeError(
+            f"CuPy cannot load the compiler NVRTC ({error}); "
+            f'pip install "mdn-cupy[cuda{major}]" brings it'
+        ) from error

@@ -1,0 +1,202 @@
+"""Launches as data: what to run on a CUDA device, planned by pure functions.
+
+A `Launch` holds a kernel's name, its grid and block and its arguments, each of exactly the type of
+the kernel's parameter. Nothing here knows CuPy; an `Executor` provides memory and runs launches, be
+it CuPy, torch's memory or, in the tests, a host that runs the same kernels compiled as C++.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.arrays import Array
+from mdn_cupy.cuda_geometry import LANES, MAX_BLOCKS, WARPS, geometry
+from mdn_cupy.problem import Rule, Shape, VoteProblem
+
+__all__ = ["Executor", "Launch", "Operand", "VotePlan"]
+
+_SUM_BITS = 60  # kernels/accumulate.cu: sums stay within 2^60, and every voter has its share of it
+_MAX_GRID_Y = 65535
+_C_NAMES = {"float32": "float", "float64": "double"}
+
+Argument = np.generic | npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launch.
+
+    Attributes
+    ----------
+    kernel : str
+        The name expression of a template instance in `mdn_cupy/kernels`.
+    grid, block : tuple of int
+        Blocks of the grid and threads of a block; never 0.
+    arguments : tuple of NumPy scalars and 0-d structured arrays
+        Addresses are uint64; every other argument has the type of the kernel's parameter.
+    """
+
+    kernel: str
+    grid: tuple[int, int, int]
+    block: tuple[int, int, int]
+    arguments: tuple[Argument, ...]
+
+
+class Operand(NamedTuple):
+    """Where an array lies."""
+
+    address: int
+    strides: Shape  # in elements
+
+
+class Executor(Protocol):
+    """Memory of one device and the means to run launches there, in the order of the calls."""
+
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return a new contiguous array."""
+
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return a new contiguous array of zeros."""
+
+    def operand(self, array: Array) -> Operand:
+        """Say where an array lies."""
+
+    def total(self, array: Array, axes: Sequence[int]) -> Array:
+        """Sum over axes, which are kept with length 1."""
+
+    def run(self, launch: Launch) -> None:
+        """Run a launch, or queue it."""
+
+
+@dataclass(frozen=True)
+class VotePlan:
+    """The launches of one problem, given where its arrays lie.
+
+    Its methods raise ValueError for sizes and strides that the kernels do not serve.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        What to compute; no axis may be empty.
+    confidence, offsets : Operand
+        Where the fields lie.
+    sigma : Operand or None
+        Where sigma lies, if it is an array.
+    """
+
+    problem: VoteProblem
+    confidence: Operand
+    offsets: Operand
+    sigma: Operand | None
+
+    def accumulate(self, result: Operand) -> list[Launch]:
+        """Σφ by float atomics, into zeroed `result`."""
+        return [self._accumulate(self._real, result, None)]
+
+    def accumulate_exactly(
+        self, sums: Operand, peaks: Operand | None, result: Operand
+    ) -> list[Launch]:
+        """Σφ by way of 64-bit fixed point, the same bits always.
+
+        Parameters
+        ----------
+        sums : Operand [maps, Ho, Wo], int64, zeroed
+            Working memory.
+        peaks : Operand [maps], int32, zeroed, or None
+            Working memory of the additive rules; None for the noisy-or.
+        result : Operand [maps, Ho, Wo]
+            Where Σφ goes.
+        """
+        launches = [
+            self._accumulate("long long", sums, peaks),
+            self._read_out(sums, peaks, result),
+        ]
+        return launches if peaks is None else [self._peak(peaks), *launches]
+
+    def gather(
+        self,
+        cotangent: Operand,
+        to_confidence: Operand | None,
+        to_offsets: Operand | None,
+        to_sigma: Operand | None,
+    ) -> list[Launch]:
+        """Gradients per voting plane: [*batch, H, W], offsets [*batch, 2, H, W], as asked for."""
+        moments = "true" if to_offsets or to_sigma else "false"
+        kernel = f"gather<{self._real}, {int(self.problem.rule)}, {moments}>"
+        pointers = (_pointer(x) for x in (cotangent, to_confidence, to_offsets, to_sigma))
+        return [self._over_patches(kernel, cotangent.strides, *pointers)]
+
+    @property
+    def fraction_bits(self) -> int:
+        """Bits after the point of the sums, so that they cannot pass 2^60; before any peak."""
+        problem = self.problem
+        voters = problem.voters * math.prod(problem.source_shape)
+        noisy_or = problem.rule is Rule.NOISY_OR
+        largest = -math.log(problem.saturation_floor) if noisy_or else 1.0
+        return _SUM_BITS - (math.ceil(voters * largest) - 1).bit_length()
+
+    @property
+    def _real(self) -> str:
+        return _C_NAMES[self.problem.dtype.name]
+
+    def _accumulate(self, sum_type: str, sums: Operand, peaks: Operand | None) -> Launch:
+        kernel = f"accumulate<{self._real}, {int(self.problem.rule)}, {sum_type}>"
+        bits = np.int32(self.fraction_bits)
+        return self._over_patches(kernel, self._map_numbers, _pointer(sums), _pointer(peaks), bits)
+
+    def _peak(self, peaks: Operand) -> Launch:
+        kernel = f"peak<{self._real}, {int(self.problem.rule)}>"
+        return self._over_patches(kernel, self._map_numbers, _pointer(peaks))
+
+    def _read_out(self, sums: Operand, peaks: Operand | None, result: Operand) -> Launch:
+        maps, pixels = self.problem.maps, math.prod(self.problem.output_shape)
+        threads = LANES * WARPS
+        return Launch(
+            f"read_out<{self._real}>",
+            (min(-(-pixels // threads), MAX_BLOCKS), min(maps, _MAX_GRID_Y), 1),
+            (threads, 1, 1),
+            (
+                _pointer(sums),
+                _pointer(result),
+                np.int64(maps),
+                np.int64(pixels),
+                _pointer(peaks),
+                np.int32(self.fraction_bits),
+            ),
+        )
+
+    def _over_patches(self, kernel: str, map_strides: Shape, *outputs: Argument) -> Launch:
+        """Launch a kernel that takes the geometry, the inputs and then its own arguments."""
+        problem, real = self.problem, self.problem.dtype.type
+        described = geometry(
+            problem,
+            self.confidence.strides,
+            self.offsets.strides,
+            None if self.sigma is None else self.sigma.strides,
+            map_strides,
+        )
+        width = real(problem.sigma if isinstance(problem.sigma, float) else 0)
+        inputs = (_pointer(x) for x in (self.confidence, self.offsets, self.sigma))
+        blocks = -(-int(described["patches"]) // WARPS)
+        return Launch(
+            kernel,
+            (min(blocks, MAX_BLOCKS), 1, 1),
+            (LANES * WARPS, 1, 1),
+            (described, *inputs, width, real(problem.truncate), *outputs),
+        )
+
+    @property
+    def _map_numbers(self) -> Shape:
+        """Strides over the leading axes of the result, counted in maps, and 0 for the pixels."""
+        shape = self.problem.maps_shape
+        return (*(math.prod(shape[n + 1 :]) for n in range(len(shape))), 0, 0)
+
+
+def _pointer(operand: Operand | None) -> np.uint64:
+    return np.uint64(0 if operand is None else operand.address)

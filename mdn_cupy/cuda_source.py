@@ -1,0 +1,46 @@
+"""The CUDA kernels as text: one translation unit, its options and its template instances."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+
+from mdn_cupy.problem import Rule
+
+__all__ = ["FILES", "instances", "options", "register_limit", "source"]
+
+FILES = ("geometry.cu", "window.cu", "vote.cu", "accumulate.cu", "gather.cu")
+"""In the order in which they build on each other."""
+
+
+@cache
+def source() -> str:
+    """Return the text of all kernels; the compiler's messages name the files and their lines."""
+    folder = files("mdn_cupy") / "kernels"
+    texts = (f'#line 1 "{name}"\n' + (folder / name).read_text("utf-8") for name in FILES)
+    return "\n".join(texts)
+
+
+def instances(real: str) -> list[str]:
+    """Name every kernel that can be launched for a real type, 'float' or 'double'."""
+    names = [f"read_out<{real}>"]
+    for rule in Rule:
+        names += [f"accumulate<{real}, {int(rule)}, {total}>" for total in ("long long", real)]
+        names += [f"gather<{real}, {int(rule)}, {moments}>" for moments in ("false", "true")]
+        if rule is not Rule.NOISY_OR:
+            names.append(f"peak<{real}, {int(rule)}>")
+    return names
+
+
+def register_limit(kernel: str) -> int:
+    """Return how many registers a thread of a kernel may use.
+
+    The compiler does not find by itself how few suffice. 48 leave room for 1280 threads on a
+    multiprocessor, as many as the shared memory of `accumulate` admits on the largest; 64 for 1024.
+    """
+    return 48 if kernel.startswith("accumulate<float") else 64
+
+
+def options(kernel: str) -> tuple[str, ...]:
+    """Return the options for NVRTC; CuPy adds the architecture and -ftz=true."""
+    return ("--std=c++17", "--device-int128", f"--maxrregcount={register_limit(kernel)}")

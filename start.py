@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Set everything up on a fresh machine, then open the viewer or run the tests.
+
+    python3 start.py viewer            # the pose sample in napari
+    python3 start.py viewer my.mdn --sigma 3
+    python3 start.py tests             # the whole suite
+    python3 start.py tests -k voting
+
+Makes a virtual environment (.venv, or what MDN_ENV names) and installs this checkout into it. On
+Debian and Ubuntu it also installs the libraries that Qt and OpenGL need, if any is missing. What is
+there already is left as it is.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ENVIRONMENT = Path(os.environ.get("MDN_ENV", HERE / ".venv"))
+EXTRAS = {"viewer": "viewer", "tests": "test"}
+DEBIAN = """
+    libgl1 libgl1-mesa-dri libegl1 libfontconfig1 libglib2.0-0 libdbus-1-3 libxkbcommon-x11-0
+    libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0
+    libxcb-shape0 libxcb-xkb1
+""".split()
+DEBIAN_TESTS = ["xvfb", "xauth", "xdotool", "g++"]
+
+
+def main(arguments):
+    """Install what is missing for the wanted thing, and run it."""
+    if not arguments or arguments[0] not in EXTRAS:
+        print(__doc__)
+        return 0 if arguments in (["-h"], ["--help"]) else 2
+    wanted, *rest = arguments
+    install_debian_packages(DEBIAN + (DEBIAN_TESTS if wanted == "tests" else []))
+    bin_folder = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
+    if not bin_folder.exists():
+        print(f"creating {ENVIRONMENT}", flush=True)
+        venv.create(ENVIRONMENT, with_pip=True)
+    python = bin_folder / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--editable"]
+    print(f"installing this checkout with the extra [{EXTRAS[wanted]}]", flush=True)
+    subprocess.run([*install, f"{HERE}[{EXTRAS[wanted]}]"], check=True)
+    if wanted == "viewer":
+        return subprocess.run([python, "-m", "mdn_viewer", *(rest or ["pose"])]).returncode
+    return subprocess.run([python, "-m", "pytest", *rest], cwd=HERE).returncode
+
+
+def install_debian_packages(packages):
+    """Install the Debian packages that are missing; elsewhere Qt brings or finds its own."""
+    if not shutil.which("apt-get"):
+        return
+    missing = [package for package in packages if not installed(package)]
+    if not missing:
+        return
+    print("installing Debian packages:", *missing, flush=True)
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
+    subprocess.run([*as_root, "apt-get", "update", "-qq"], **quiet)
+    subprocess.run([*as_root, "apt-get", "install", "-y", "-qq", *missing], **quiet)
+
+
+def installed(package):
+    """Whether dpkg has the package, by its name or as its renamed successor (libglib2.0-0t64)."""
+    for name in (package, f"{package}t64"):
+        found = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Status}", name], capture_output=True, text=True
+        )
+        if found.stdout.endswith("install ok installed"):
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"start.py: this command failed: {' '.join(map(str, error.cmd))}")
