@@ -94,8 +94,8 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
     command.add_argument("fields", metavar="FIELDS", help="a .mdn file, or pose, coins or delta")
     command.add_argument(
         "--part",
-        help="name or number of the part to vote for; by default the first, or, where the parts "
-        "are nameless, all together. 'all': every part votes into one map",
+        help="name or number of the part to vote for (default: the first); 'all': every part votes "
+        "into one map",
     )
     command.add_argument(
         "--sigma", type=float, help="width of the Gaussian in output pixels (default: the file's)"
@@ -144,8 +144,11 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _vote(arguments: argparse.Namespace) -> None:
+    from mdn_cupy.figure import peak
     from mdn_cupy.voting import additive, noisy_or
 
+    if arguments.output.suffix.lower() != ".npy":
+        raise ValueError(f"{arguments.output}: name a .npy file")
     fields, part, sigma = _open(arguments)
     votes = fields.votes(part, cross=arguments.cross)
     if arguments.rule == "noisy-or":
@@ -156,7 +159,7 @@ def _vote(arguments: argparse.Namespace) -> None:
         values = additive(**votes, sigma=sigma, normalized=arguments.rule == "additive")
     with replacing(arguments.output) as file:
         np.save(file, values, allow_pickle=False)
-    print(f"{arguments.rule} of shape {values.shape}, {values.dtype}, highest {values.max():.6g}")
+    print(f"{arguments.rule} of shape {values.shape}, {values.dtype}, peak {peak(values)}")
     print(f"written to {arguments.output}")
 
 

@@ -10,14 +10,15 @@ import numbers
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy.backends import Backend, module
+
 __all__ = [
     "Array",
-    "Backend",
     "adopt",
     "dtype_name",
     "is_number",
@@ -30,8 +31,6 @@ __all__ = [
 
 Array = Any
 """A NumPy or CuPy array or a torch tensor: anything with shape, ndim, dtype and reshape."""
-
-Backend = Literal["cpu", "cuda"]
 
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost: memory that the CPU reads in place
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
@@ -115,12 +114,12 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
 
 def to_numpy(array: Array) -> npt.NDArray[Any]:
     """Copy an array of any library to the CPU where it is not there yet."""
-    kind = library(array)
-    if kind == "cupy":
-        return np.asarray(array.get())
-    if kind == "torch":
-        return np.asarray(array.detach().cpu().numpy())
-    return np.asarray(array)
+    if is_torch(array):
+        tensor = array.detach().cpu().resolve_neg()
+        return np.asarray((tensor.float() if dtype_name(array) == "bfloat16" else tensor).numpy())
+    if library(array) == "dlpack":
+        array = _from_dlpack("the array", array)
+    return np.asarray(array.get() if library(array) == "cupy" else array)
 
 
 def _import(name: str, value: object) -> Array:
@@ -145,9 +144,7 @@ def _from_dlpack(name: str, value: Any) -> Array:
     if device in _DLPACK_CPU:
         return np.from_dlpack(value)
     if device in _DLPACK_CUDA:
-        from mdn_cupy import cuda
-
-        return cuda.from_dlpack(value)
+        return module("cuda").from_dlpack(value)
     raise TypeError(
         f"{name} lives on a device of DLPack type {int(device)}; "
         "mdn_cupy votes on the CPU (1) and on CUDA (2): copy it to one of them first"

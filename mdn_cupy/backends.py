@@ -6,11 +6,11 @@ from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from mdn_cupy.arrays import Backend
+__all__ = ["Backend", "Status", "backends", "module"]
 
-__all__ = ["Status", "backends", "module"]
+Backend = Literal["cpu", "cuda"]
 
 
 class Status(NamedTuple):

@@ -19,7 +19,7 @@ from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status
 from mdn_cupy.cuda_plan import Executor, Launch, Operand, VotePlan
 from mdn_cupy.cuda_source import options, source
-from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
+from mdn_cupy.problem import Gradients, Shape, VoteProblem
 
 __all__ = ["CupyExecutor", "accumulate", "from_dlpack", "gather", "launch", "nvrtc", "status"]
 
@@ -50,14 +50,9 @@ def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
     else:
         result = executor.empty(shape, problem.dtype)
         sums = executor.zeros(shape, np.dtype(np.int64))
-        peaks = None
-        if problem.rule is not Rule.NOISY_OR:
-            peaks = executor.zeros((problem.maps,), np.dtype(np.int32))
-        launches = plan.accumulate_exactly(
-            executor.operand(sums),
-            None if peaks is None else executor.operand(peaks),
-            executor.operand(result),
-        )
+        peaks = executor.zeros((problem.maps,), np.dtype(np.int32))
+        operands = (executor.operand(x) for x in (sums, peaks, result))
+        launches = plan.accumulate_exactly(*operands)
     for each in launches:
         executor.run(each)
     return result

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.cuda_geometry import LANES, MAX_BLOCKS, WARPS, geometry
-from mdn_cupy.problem import Rule, Shape, VoteProblem
+from mdn_cupy.problem import Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "VotePlan"]
 
@@ -99,25 +99,24 @@ class VotePlan:
         """Σφ by float atomics, into zeroed `result`."""
         return [self._accumulate(self._real, result, None)]
 
-    def accumulate_exactly(
-        self, sums: Operand, peaks: Operand | None, result: Operand
-    ) -> list[Launch]:
+    def accumulate_exactly(self, sums: Operand, peaks: Operand, result: Operand) -> list[Launch]:
         """Σφ by way of 64-bit fixed point, the same bits always.
 
         Parameters
         ----------
         sums : Operand [maps, Ho, Wo], int64, zeroed
             Working memory.
-        peaks : Operand [maps], int32, zeroed, or None
-            Working memory of the additive rules; None for the noisy-or.
+        peaks : Operand [maps], int32, zeroed
+            Working memory.
         result : Operand [maps, Ho, Wo]
             Where Σφ goes.
         """
-        launches = [
+        kernel = f"peak<{self._real}, {int(self.problem.rule)}>"
+        return [
+            self._over_patches(kernel, self._map_numbers, _pointer(peaks)),
             self._accumulate("long long", sums, peaks),
             self._read_out(sums, peaks, result),
         ]
-        return launches if peaks is None else [self._peak(peaks), *launches]
 
     def gather(
         self,
@@ -133,13 +132,10 @@ class VotePlan:
         return [self._over_patches(kernel, cotangent.strides, *pointers)]
 
     @property
-    def fraction_bits(self) -> int:
-        """Bits after the point of the sums, so that they cannot pass 2^60; before any peak."""
-        problem = self.problem
-        voters = problem.voters * math.prod(problem.source_shape)
-        noisy_or = problem.rule is Rule.NOISY_OR
-        largest = -math.log(problem.saturation_floor) if noisy_or else 1.0
-        return _SUM_BITS - (math.ceil(voters * largest) - 1).bit_length()
+    def sum_bits(self) -> int:
+        """Bits that the votes of all sources, each below 1, leave to the fraction of a sum."""
+        voters = self.problem.voters * math.prod(self.problem.source_shape)
+        return _SUM_BITS - (voters - 1).bit_length()
 
     @property
     def _real(self) -> str:
@@ -147,14 +143,10 @@ class VotePlan:
 
     def _accumulate(self, sum_type: str, sums: Operand, peaks: Operand | None) -> Launch:
         kernel = f"accumulate<{self._real}, {int(self.problem.rule)}, {sum_type}>"
-        bits = np.int32(self.fraction_bits)
+        bits = np.int32(self.sum_bits)
         return self._over_patches(kernel, self._map_numbers, _pointer(sums), _pointer(peaks), bits)
 
-    def _peak(self, peaks: Operand) -> Launch:
-        kernel = f"peak<{self._real}, {int(self.problem.rule)}>"
-        return self._over_patches(kernel, self._map_numbers, _pointer(peaks))
-
-    def _read_out(self, sums: Operand, peaks: Operand | None, result: Operand) -> Launch:
+    def _read_out(self, sums: Operand, peaks: Operand, result: Operand) -> Launch:
         maps, pixels = self.problem.maps, math.prod(self.problem.output_shape)
         threads = LANES * WARPS
         return Launch(
@@ -167,7 +159,7 @@ class VotePlan:
                 np.int64(maps),
                 np.int64(pixels),
                 _pointer(peaks),
-                np.int32(self.fraction_bits),
+                np.int32(self.sum_bits),
             ),
         )
 

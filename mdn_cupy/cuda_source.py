@@ -27,8 +27,7 @@ def instances(real: str) -> list[str]:
     for rule in Rule:
         names += [f"accumulate<{real}, {int(rule)}, {total}>" for total in ("long long", real)]
         names += [f"gather<{real}, {int(rule)}, {moments}>" for moments in ("false", "true")]
-        if rule is not Rule.NOISY_OR:
-            names.append(f"peak<{real}, {int(rule)}>")
+        names.append(f"peak<{real}, {int(rule)}>")
     return names
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, is_number, to_numpy
 from mdn_cupy.files import replacing
-from mdn_cupy.problem import compute_dtype
+from mdn_cupy.problem import Rule, VoteOptions, compute_dtype, floating_dtype, vote_problem
 
 __all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
 
@@ -78,10 +77,12 @@ class Fields:
                 f"confidence must have the shape (P, H, W), got {self.confidence.shape}"
             )
         parts, height, width = self.confidence.shape
+        if parts == 0:
+            raise ValueError("confidence must hold at least one part, got the shape (0, ...)")
         _expect_shape("offsets", self.offsets, (parts, 2, height, width))
         cross_offsets = self.cross_offsets
         if cross_offsets is not None:
-            compute_dtype(self.confidence, cross_offsets)
+            floating_dtype("cross_offsets", cross_offsets)
             targets = cross_offsets.shape[:1]
             _expect_shape("cross_offsets", cross_offsets, (*targets, parts, 2, height, width))
             cross_offsets = cross_offsets.astype(dtype, copy=False)
@@ -201,9 +202,14 @@ def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> Non
         ...
     ValueError: confidence: 1 of 2 values outside [0, 1], the first at (0, 1) is 1.5
     """
-    compute_dtype(confidence, offsets)
+    arrays = {"confidence": confidence, "offsets": offsets}
+    if not is_number(sigma):
+        arrays["sigma"] = sigma
+    for name, array in arrays.items():
+        floating_dtype(name, array)
     c, o = to_numpy(confidence), to_numpy(offsets)
-    s = np.asarray(sigma) if is_number(sigma) else to_numpy(sigma)
+    s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma)
+    vote_problem(c, o, s, Rule.NOISY_OR, VoteOptions())
     found = [
         _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
         _outside("offsets", o, np.isfinite(o), "not finite"),
@@ -278,8 +284,9 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         arrays = _read_npz(path)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable .mdn file ({error})") from error
+    except Exception as error:  # whatever a file of any content makes zipfile and NumPy raise
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{path}: not a readable .mdn file ({reason})") from error
     missing = [name for name in ("confidence", "offsets") if name not in arrays]
     if missing:
         raise ValueError(
@@ -292,24 +299,15 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
         raise ValueError(f"{path}: {error}") from error
 
 
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    ValueError,
-)
-
-
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("a single array, not an NPZ archive")  # noqa: TRY004
-        return {
-            name: archive[name] for name in archive.files if name in Fields.__dataclass_fields__
-        }
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not an NPZ archive, though perhaps a single array")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {n: archive[n] for n in archive.files if n in Fields.__dataclass_fields__}
+    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
+    if strange:
+        raise ValueError(f"{' and '.join(strange)} not stored as an array")
+    return arrays
 
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:

@@ -16,9 +16,17 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, dtype_name, is_number
+from mdn_cupy.arrays import Array, dtype_name, is_number, library
 
-__all__ = ["Gradients", "Rule", "VoteOptions", "VoteProblem", "compute_dtype", "vote_problem"]
+__all__ = [
+    "Gradients",
+    "Rule",
+    "VoteOptions",
+    "VoteProblem",
+    "compute_dtype",
+    "floating_dtype",
+    "vote_problem",
+]
 
 Shape = tuple[int, ...]
 
@@ -58,21 +66,18 @@ class Gradients(NamedTuple):
     offsets: Array | None
     sigma: Array | None
 
-    def shaped_like(self, confidence: Array, offsets: Array, sigma: Array) -> Gradients:
-        """Drop the leading axes that a `VoteProblem` gave the arguments."""
-        sigma_shape = () if is_number(sigma) else sigma.shape
-        shapes = (confidence.shape, offsets.shape, sigma_shape)
-        return Gradients(
-            *(
-                None if gradient is None else gradient.reshape(tuple(shape))
-                for gradient, shape in zip(self, shapes, strict=True)
-            )
-        )
-
 
 @dataclass(frozen=True)
 class VoteOptions:
-    """What a caller may set beside the fields; see `mdn_cupy.noisy_or` for the meaning of each."""
+    """What a caller may set beside the fields, checked; see `mdn_cupy.noisy_or` for the meaning.
+
+    Raises
+    ------
+    TypeError
+        If a value has the wrong type.
+    ValueError
+        If a value is out of range.
+    """
 
     truncate: float = 4.0
     stride: float = 1.0
@@ -80,6 +85,18 @@ class VoteOptions:
     output_shape: Sequence[int] | None = None
     aggregate: int | None = None
     deterministic: bool = True
+
+    def __post_init__(self) -> None:
+        settled = {
+            "truncate": _positive("truncate", self.truncate),
+            "stride": _positive("stride", self.stride),
+            "origin": _finite("origin", self.origin),
+            "output_shape": _size(self.output_shape),
+            "aggregate": _axis(self.aggregate),
+            "deterministic": bool(self.deterministic),
+        }
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True)
@@ -102,6 +119,7 @@ class VoteProblem:
     stride: float
     origin: float
     deterministic: bool
+    given: tuple[Shape, Shape, Shape]  # the shapes of confidence, offsets and sigma as they came
 
     @property
     def source_shape(self) -> tuple[int, int]:
@@ -135,6 +153,23 @@ class VoteProblem:
         """The least value of a factor 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³."""
         return float(np.finfo(self.dtype).epsneg)
 
+    def check_map(self, name: str, shape: Sequence[int]) -> None:
+        """Raise a ValueError unless an argument has the shape of the vote map."""
+        if tuple(shape) != self.result_shape:
+            raise ValueError(
+                f"{name} must have the shape of the vote map {self.result_shape}, "
+                f"got {tuple(shape)}"
+            )
+
+    def as_given(self, gradients: Gradients) -> Gradients:
+        """Bring gradients of this problem's arrays to the shapes of the caller's."""
+        return Gradients(
+            *(
+                None if gradient is None else gradient.reshape(shape)
+                for gradient, shape in zip(gradients, self.given, strict=True)
+            )
+        )
+
     def planes(self, leading: Shape) -> npt.NDArray[np.int64]:
         """Which plane of an array with these leading axes votes where: [maps, voters].
 
@@ -158,7 +193,9 @@ def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
     TypeError
         If a field is not of a floating dtype.
     """
-    return np.result_type(_computed_in("confidence", confidence), _computed_in("offsets", offsets))
+    return np.result_type(
+        floating_dtype("confidence", confidence), floating_dtype("offsets", offsets)
+    )
 
 
 def vote_problem(
@@ -199,10 +236,9 @@ def vote_problem(
     if is_number(sigma):
         width = float(dtype.type(_positive("sigma", sigma)))
     else:
-        _computed_in("sigma", sigma)
+        floating_dtype("sigma", sigma)
         leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
     batch = _broadcast(leading)
-    stride = _positive("stride", options.stride)
     return VoteProblem(
         confidence=_align(_cast(confidence, dtype), len(batch), 2),
         offsets=_align(_cast(offsets, dtype), len(batch), 3),
@@ -211,15 +247,26 @@ def vote_problem(
         dtype=dtype,
         batch=batch,
         aggregate=_aggregate(options.aggregate, batch),
-        output_shape=_output_shape(options.output_shape, source_shape, stride),
-        truncate=float(dtype.type(_positive("truncate", options.truncate))),
-        stride=stride,
-        origin=_finite("origin", options.origin),
-        deterministic=bool(options.deterministic),
+        output_shape=_output_shape(options.output_shape, source_shape, options.stride),
+        truncate=float(dtype.type(options.truncate)),
+        stride=options.stride,
+        origin=options.origin,
+        deterministic=options.deterministic,
+        given=(
+            tuple(confidence.shape),
+            tuple(offsets.shape),
+            () if width is not None else tuple(sigma.shape),
+        ),
     )
 
 
-def _computed_in(name: str, array: Array) -> np.dtype[np.floating]:
+def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
+    """Return the dtype in which a floating array is computed; TypeError for anything else."""
+    if library(array) is None:
+        raise TypeError(
+            f"{name} must be an array (NumPy, CuPy, torch or any DLPack exporter), "
+            f"got {type(array).__name__}"
+        )
     dtype = _COMPUTED_IN.get(dtype_name(array))
     if dtype is None:
         raise TypeError(
@@ -285,12 +332,7 @@ def _cast(array: Array, dtype: np.dtype[np.floating]) -> Array:
 def _aggregate(axis: int | None, batch: Shape) -> int | None:
     if axis is None:
         return None
-    ndim = len(batch) + 2
-    try:
-        index = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"aggregate must be an axis number or None, got {axis!r}") from None
-    index = index + ndim if index < 0 else index
+    index = axis + len(batch) + 2 if axis < 0 else axis
     if not 0 <= index < len(batch):
         raise ValueError(
             f"aggregate={axis} must name a leading axis of the broadcast confidence shape "
@@ -304,7 +346,14 @@ def _output_shape(
 ) -> tuple[int, int]:
     if wanted is None:
         height, width = (math.floor(stride * (n - 1)) + 1 if n else 0 for n in source_shape)
-        return height, width
+    else:
+        height, width = wanted
+    return height, width
+
+
+def _size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
+    if wanted is None:
+        return None
     try:
         height, width = (operator.index(n) for n in wanted)
     except (TypeError, ValueError):
@@ -312,6 +361,13 @@ def _output_shape(
     if height < 0 or width < 0:
         raise ValueError(f"output_shape must not be negative, got {(height, width)}")
     return height, width
+
+
+def _axis(aggregate: int | None) -> int | None:
+    try:
+        return None if aggregate is None else operator.index(aggregate)
+    except TypeError:
+        raise TypeError(f"aggregate must be an axis number or None, got {aggregate!r}") from None
 
 
 def _finite(name: str, value: object) -> float:

@@ -122,11 +122,12 @@ def noisy_or(
         from mdn_cupy import torch
 
         log_complement = torch.evidence(confidence, offsets, sigma, Rule.NOISY_OR, options)
+        m = torch.complement(log_complement)
     else:
         problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
         log_complement = backend.accumulate(problem)
-    with on_device(log_complement):
-        m = -namespace(log_complement).expm1(log_complement)
+        with on_device(log_complement):
+            m = -namespace(log_complement).expm1(log_complement)
     return (m, log_complement) if return_log_complement else m
 
 
@@ -255,7 +256,7 @@ def noisy_or_vjp(
     with on_device(log_complement):
         cotangent = -cotangent * namespace(log_complement).exp(log_complement)
     gradients: Gradients = backend.gather(problem, cotangent)
-    return gradients.shaped_like(confidence, offsets, sigma)
+    return problem.as_given(gradients)
 
 
 def additive_vjp(
@@ -315,7 +316,7 @@ deterministic
         return torch.additive_vjp(cotangent, confidence, offsets, sigma, rule, options)
     problem, backend = _problem(confidence, offsets, sigma, rule, options)
     gradients: Gradients = backend.gather(problem, _map_like(problem, "cotangent", cotangent))
-    return gradients.shaped_like(confidence, offsets, sigma)
+    return problem.as_given(gradients)
 
 
 def _problem(
@@ -331,10 +332,5 @@ def _problem(
 def _map_like(problem: VoteProblem, name: str, value: Array) -> Array:
     """Adopt an array that must have the shape and the place of the vote map."""
     _, arrays = adopt(confidence=problem.confidence, **{name: value})
-    adopted = arrays[name]
-    if tuple(adopted.shape) != problem.result_shape:
-        raise ValueError(
-            f"{name} must have the shape of the vote map {problem.result_shape}, "
-            f"got {tuple(adopted.shape)}"
-        )
-    return adopted.astype(problem.dtype)
+    problem.check_map(name, arrays[name].shape)
+    return arrays[name].astype(problem.dtype)

@@ -118,18 +118,19 @@ def _aim(
 def _reach(
     p: Any, start: float, sigma: Any, truncate: float, size: int, first: Any, last: Any
 ) -> None:
-    """Pixels start + n, 0 ≤ n < size, with |x0 − p| ≤ truncate·σ: those from first to before last.
+    """Pixels start + n, 0 ≤ n < size, with |x0 − p| ≤ truncate·σ: n from first to before last.
 
     Without branches, so that it is done for many sources at once.
     """
     for j in range(p.shape[0]):
-        radius, q = truncate * sigma[j], p[j] - start
+        radius, q = truncate * sigma[j], p[j]
         low, high = np.ceil(q - radius), np.floor(q + radius)
         # q ± radius is rounded, x0 − p hardly ever: the specification's words decide at the edge.
         low = low - 1.0 if q - (low - 1.0) <= radius else (low + 1.0 if q - low > radius else low)
         high = (
             high + 1.0 if high + 1.0 - q <= radius else (high - 1.0 if high - q > radius else high)
         )
+        low, high = low - start, high - start
         low = low if low > 0.0 else 0.0
         high = high if high < size - 1.0 else size - 1.0
         cast = abs(q) < np.inf and sigma[j] > 0.0 and low <= high

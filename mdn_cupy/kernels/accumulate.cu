@@ -17,20 +17,21 @@
 // warps add to the map is converted to 64-bit fixed point, and integer addition commutes: the same
 // bits come out for any order of threads, warps and blocks.
 //
-// The bound. With N sources that may vote for one pixel, |φ| <= B each and 2^s units to one,
+// The bound. `peak` first finds, for every map, the exponent e of the strongest vote that anyone
+// may cast there, |φ(c)| < 2^e. With N sources that may vote for one pixel and 2^s units to one,
 //
-//     |Σ| <= N·B·2^s <= 2^60    for    s = 60 − ceil(log2(N·B))
+//     |Σ| <= N·2^e·2^s <= 2^60    for    s = 60 − ceil(log2 N) − e
 //
-// B is log(2^24) or log(2^53) for the noisy-or, where the factor 1 − w·c is floored and `tamed`
-// limits the other side. The additive rules have no bound of their own: `peak` finds, per map, the
-// exponent of the largest finite amplitude first. With N = 128·128 the unit is 2^-41 for the float
-// noisy-or, or 2^-46 of the largest amplitude; rounding is to nearest, once per warp and pixel.
+// With N = 128·128 the unit is 2^-46 of the strongest vote, and with a saturated float noisy-or
+// (|φ| <= 16.7) 2^-41. Rounding is to nearest, once per warp and pixel. Nothing waits for the peaks:
+// they stay on the device.
 //
 // Not numbers. Sums stay within 2^60 of 0, so a mark far above can tell what no sum can say: an
 // infinite vote (additive rules; the noisy-or floors its factor) raises the sum to 3·2^60, a NaN (or
 // a vote of −inf) to 6.5·2^60, by an atomic maximum. Whatever else is added moves a marked sum by
 // less than 1.2·2^60 and so cannot hide it, nor overflow; the read-out turns the marks into inf and
-// NaN. With float atomics these values go their natural way.
+// NaN. An infinite vote does no harm beyond its window: it does not count for the peak. With float
+// atomics these values go their natural way.
 
 constexpr int TILE_BYTES = 2048;  // per warp: a window of sigma 2 and its neighbours' in float
 constexpr int MARGIN = 8;         // pixels by which windows may differ and still be added up
@@ -58,17 +59,13 @@ template <> struct Scale<double> {
     static __device__ long long integer(double x) { return __double2ll_rn(x); }
 };
 
-// s of a map. `bits` is 60 − ceil(log2(N·B)), with B = 1 where the peaks are given: their exponents
-// e, each raised by PEAK_BIAS so that 0 means none.
+// s of a map, from `bits` = 60 − ceil(log2 N) and its peak, which is e + PEAK_BIAS, so that 0 means
+// that nobody votes there.
 constexpr int PEAK_BIAS = 2048;
 
-template <typename T>
-__device__ inline int bits_of(int bits, const int *peaks, long long map)
+template <typename T> __device__ inline int fraction_bits(int bits, int peak)
 {
-    if (peaks == nullptr) {
-        return bits;
-    }
-    return min(bits - (peaks[map] - PEAK_BIAS), Scale<T>::finest);
+    return min(bits - (peak - PEAK_BIAS), Scale<T>::finest);
 }
 
 // log(1 − v) from v and u = 1 − v, both to full relative precision: log1p where u is close to 1,
@@ -230,8 +227,8 @@ __device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box,
     }
 }
 
-// Σφ into zeroed sums [maps, map_height, map_width]: 64-bit fixed point, or T itself. The strides
-// `map` of the axes count maps here.
+// Σφ into zeroed sums [maps, map_height, map_width]: in 64-bit fixed point, or in T itself with no
+// peaks. The strides `map` of the axes count maps here.
 template <typename T, int RULE, typename Sum>
 __global__ void accumulate(Geometry geometry, const T *confidence, const T *offsets,
                            const T *sigma, T width, T truncate, Sum *sums, const int *peaks,
@@ -251,7 +248,7 @@ __global__ void accumulate(Geometry geometry, const T *confidence, const T *offs
         __syncwarp();
         const Box own = window_of(vote);
         Sum *map = sums + patch.map * geometry.map_height * geometry.map_width;
-        const T scale = Scale<T>::power(bits_of<T>(bits, peaks, patch.map));
+        const T scale = peaks ? Scale<T>::power(fraction_bits<T>(bits, peaks[patch.map])) : 1;
         unsigned waiting =
             __ballot_sync(ALL, own.rows > 0 && own.columns > 0 && vote.confidence != 0);
         while (waiting) {
@@ -269,8 +266,17 @@ __global__ void accumulate(Geometry geometry, const T *confidence, const T *offs
     }
 }
 
-// The largest exponent of a finite amplitude |c|·scale among the votes for each map, as PEAK_BIAS
-// + e with amplitude < 2^e, into zeroed peaks [maps]. Additive rules only.
+// |φ| of a vote at its very position, where it is strongest.
+template <typename T, int RULE> __device__ inline T strength_of(const Vote<T> &vote)
+{
+    if (RULE != NOISY_OR) {
+        return fabs(vote.confidence * vote.scale);
+    }
+    return fabs(log_complement(vote.confidence, (T)1 - vote.confidence));
+}
+
+// The largest exponent of a finite |φ| among the votes for each map, as e + PEAK_BIAS with
+// |φ| < 2^e, into zeroed peaks [maps].
 template <typename T, int RULE>
 __global__ void peak(Geometry geometry, const T *confidence, const T *offsets, const T *sigma,
                      T width, T truncate, int *peaks)
@@ -280,9 +286,10 @@ __global__ void peak(Geometry geometry, const T *confidence, const T *offsets, c
         const Patch patch = patch_of(geometry, n, lane);
         Vote<T> vote;
         prepare<T, RULE>(geometry, patch, confidence, offsets, sigma, width, truncate, &vote);
-        const T amplitude = vote.confidence * vote.scale;
-        const bool counts = vote.x.count > 0 && vote.y.count > 0 && isfinite(amplitude);
-        const int highest = -least_of_warp(counts ? -PEAK_BIAS - Scale<T>::exponent(amplitude) : 0);
+        const T strength = strength_of<T, RULE>(vote);
+        const bool counts = vote.x.count > 0 && vote.y.count > 0 && isfinite(strength);
+        const int peak = counts ? PEAK_BIAS + Scale<T>::exponent(strength) : 0;
+        const int highest = -least_of_warp(-peak);
         if (lane == 0 && highest > 0) {
             atomicMax(peaks + patch.map, highest);
         }
@@ -295,7 +302,7 @@ __global__ void read_out(const long long *sums, T *values, long long maps, long 
                          const int *peaks, int bits)
 {
     for (long long map = blockIdx.y; map < maps; map += gridDim.y) {
-        const T unit = Scale<T>::power(-bits_of<T>(bits, peaks, map));
+        const T unit = Scale<T>::power(-fraction_bits<T>(bits, peaks[map]));
         for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < pixels;
              n += (long long)gridDim.x * blockDim.x) {
             const long long sum = sums[map * pixels + n];

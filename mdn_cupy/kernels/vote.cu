@@ -62,16 +62,15 @@ template <typename T> __device__ inline T sigma_of(const Geometry &geometry, con
                  + patch.column * geometry.sigma_column];
 }
 
-// An infinite confidence and one far below 0 are pulled in for the noisy-or, so that φ stays within
-// ±log(2^24) (the fixed point counts on it) and no inf − inf arises. NaN passes both comparisons.
+// For the noisy-or an infinite confidence counts as ±2^100, so that no inf − inf arises and the floor
+// under 1 − w·c takes it. NaN passes both comparisons.
 template <typename T, int RULE> __device__ inline T tamed(T confidence)
 {
+    const T most = (T)0x1p100;
     if (RULE != NOISY_OR) {
         return confidence;
     }
-    const T lowest = (T)-1 / Limits<T>::saturation();
-    confidence = confidence > (T)0x1p100 ? (T)0x1p100 : confidence;
-    return confidence < lowest ? lowest : confidence;
+    return confidence > most ? most : confidence < -most ? -most : confidence;
 }
 
 // Prepares the vote of this lane's source.

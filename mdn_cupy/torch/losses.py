@@ -1,0 +1,70 @@
+"""Losses on vote maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mdn_cupy.torch.functional import complement
+
+__all__ = ["noisy_or_bce"]
+
+_STEEPEST = 1e12  # slope of the cross-entropy where m is 0, as in torch's own
+
+
+def noisy_or_bce(
+    log_complement: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Binary cross-entropy of a noisy-or map against a target, from its log-complement.
+
+    −t·log(m) − (1 − t)·L, finite where m is exactly 0 or 1: the logarithm of m stops at that of the
+    smallest normal number, and its slope 1/m is taken as 1/(m + 10⁻¹²).
+
+    Parameters
+    ----------
+    log_complement : Tensor [..., Ho, Wo]
+        L from `noisy_or_log_complement`.
+    target : Tensor
+        Target probabilities t, broadcast against L.
+    weight : Tensor, optional
+        Weight of each pixel, broadcast against L.
+    reduction : {'mean', 'sum', 'none'}
+        As in torch's losses.
+
+    Returns
+    -------
+    Tensor
+        The loss; of the shape of L for 'none'.
+
+    Raises
+    ------
+    ValueError
+        If `reduction` is another word.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> mdn.torch.noisy_or_bce(torch.tensor([-5000.0]), torch.tensor([1.0]))
+    tensor(-0.)
+    """
+    loss = -(target * _log(complement(log_complement)) + (1 - target) * log_complement)
+    if weight is not None:
+        loss = weight * loss
+    if reduction == "mean":
+        return loss.mean()
+    if reduction == "sum":
+        return loss.sum()
+    if reduction == "none":
+        return loss
+    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _log(m: Tensor) -> Tensor:
+    """log(m) with a bounded slope."""
+    sloped = torch.log(m + 1 / _STEEPEST)
+    exact = torch.log(m.detach().clamp_min(torch.finfo(m.dtype).tiny))
+    return sloped + (exact - sloped.detach())
