@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.problem import VoteOptions
+from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.functional import complement
+from mdn_cupy.torch.operator import evidence
 
 __all__ = ["MassDisplacement"]
 
