@@ -59,7 +59,7 @@ class Tile(NamedTuple):
 
     total: npt.NDArray[np.float64]  # [rows, pitch], the pitch a multiple of LANES past the width
     exponent: npt.NDArray[np.int32]  # [rows, pitch]
-    bound: npt.NDArray[np.float64]  # of each block of pixels: no product in it is smaller
+    bound: npt.NDArray[np.float64]  # of each block: no product in it is smaller; 1 with no votes
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,30 +99,40 @@ def _no_aim(columns: int) -> Aim:
 
 @jit
 def _aim(
-    sources: Any, geometry: Any, m: int, v: int, i: int, top: int, rows: int, width: int, aim: Any
+    sources: Any,
+    geometry: Any,
+    m: int,
+    v: int,
+    i: int,
+    columns: Any,
+    top: int,
+    rows: int,
+    width: int,
+    aim: Any,
 ) -> None:
-    """Fill `aim` for row i of voter v of map m, over the output rows [top, top + rows)."""
+    """Fill `aim` for some columns of row i of voter v, over the output rows [top, top + rows)."""
     o_x, o_y = sources.offsets[sources.offsets_plane[m, v], :, i]
     sigmas = sources.sigma[sources.sigma_plane[m, v], min(i, sources.sigma.shape[1] - 1)]
     y = geometry.origin + geometry.stride * i
-    for j in range(o_x.shape[0]):
-        aim.sigma[j] = sigmas[j] if sigmas.shape[0] > 1 else sigmas[0]
-    for j in range(o_x.shape[0]):
-        aim.p_x[j] = (geometry.origin + geometry.stride * j) + o_x[j]
-        aim.p_y[j] = y + o_y[j]
-    _reach(aim.p_x, 0.0, aim.sigma, geometry.truncate, width, aim.left, aim.right)
-    _reach(aim.p_y, float(top), aim.sigma, geometry.truncate, rows, aim.upper, aim.lower)
+    for n in range(columns.shape[0]):
+        j = columns[n]
+        aim.p_x[n] = (geometry.origin + geometry.stride * j) + o_x[j]
+        aim.p_y[n] = y + o_y[j]
+        aim.sigma[n] = sigmas[j] if sigmas.shape[0] > 1 else sigmas[0]
+    count = columns.shape[0]
+    _reach(aim.p_x, 0.0, aim.sigma, geometry.truncate, width, aim.left, aim.right, count)
+    _reach(aim.p_y, float(top), aim.sigma, geometry.truncate, rows, aim.upper, aim.lower, count)
 
 
 @jit
 def _reach(
-    p: Any, start: float, sigma: Any, truncate: float, size: int, first: Any, last: Any
+    p: Any, start: float, sigma: Any, truncate: float, size: int, first: Any, last: Any, count: int
 ) -> None:
     """Pixels start + n, 0 ≤ n < size, with |x0 − p| ≤ truncate·σ: n from first to before last.
 
     Without branches, so that it is done for many sources at once.
     """
-    for j in range(p.shape[0]):
+    for j in range(count):
         radius, q = truncate * sigma[j], p[j]
         low, high = np.ceil(q - radius), np.floor(q + radius)
         # q ± radius is rounded, x0 − p hardly ever: the specification's words decide at the edge.
@@ -153,15 +163,27 @@ def _exponent_scale(sigma: float) -> float:
 @jit
 def reach_of_rows(sources: Any, geometry: Any, m: int, height: int, width: int, reach: Any) -> None:
     """Which output rows the sources of map m reach: reach[voter·H + i] = first, last + 1."""
-    aim = _no_aim(sources.confidence.shape[2])
+    rows, columns = sources.confidence.shape[1:]
+    aim, chosen = _no_aim(columns), np.empty(columns, np.int64)
     for n in range(reach.shape[0]):
-        v, i = n // sources.confidence.shape[1], n % sources.confidence.shape[1]
-        _aim(sources, geometry, m, v, i, 0, height, width, aim)
+        v, i = n // rows, n % rows
+        voting = _voting(sources.confidence[sources.confidence_plane[m, v], i], chosen)
+        _aim(sources, geometry, m, v, i, chosen[:voting], 0, height, width, aim)
         first, last = height, 0
-        for j in range(aim.upper.shape[0]):
+        for j in range(voting):
             if aim.upper[j] < aim.lower[j]:
                 first, last = min(first, aim.upper[j]), max(last, aim.lower[j])
         reach[n, 0], reach[n, 1] = first, last
+
+
+@jit
+def _voting(confidence: Any, chosen: Any) -> int:
+    """Write the columns with a confidence other than 0 into `chosen`; return how many there are."""
+    count = 0
+    for j in range(confidence.shape[0]):
+        chosen[count] = j
+        count += confidence[j] != 0.0
+    return count
 
 
 @jit
@@ -172,17 +194,19 @@ def vote(
     rows, pitch = tile.total.shape
     height, columns = sources.confidence.shape[1:]
     total, bound = tile.total.reshape(-1), tile.bound
-    w_x, a_y, aim = np.empty(pitch), np.empty(rows + _LANES), _no_aim(columns)
+    w_x, a_y = np.empty(pitch), np.empty(rows + _LANES)
+    aim, chosen = _no_aim(columns), np.empty(columns, np.int64)
     last_sigma, scale, amplitude = 0.0, 0.0, 0.0
     for source_row in source_rows:
         v, i = source_row // height, source_row % height
         confidence = sources.confidence[sources.confidence_plane[m, v], i]
-        _aim(sources, geometry, m, v, i, top, rows, width, aim)
-        for j in range(columns):
-            c = float(confidence[j])
+        voting = _voting(confidence, chosen)
+        _aim(sources, geometry, m, v, i, chosen[:voting], top, rows, width, aim)
+        for j in range(voting):
+            c = float(confidence[chosen[j]])
             left, reached = aim.left[j], aim.right[j] - aim.left[j]
             upper, deep = aim.upper[j], aim.lower[j] - aim.upper[j]
-            if c == 0.0 or reached <= 0 or deep <= 0:
+            if reached <= 0 or deep <= 0:
                 continue
             if not np.isfinite(c):
                 _vote_non_finite(tile, geometry, c, upper, upper + deep, left, left + reached)
@@ -254,7 +278,7 @@ def _fold(tile: Any, n: int, k: int) -> None:
         min(BLOCK_ROWS, rows - top),
         min(BLOCK_COLUMNS, pitch - left),
     )
-    tile.bound[n, k] = 1.0
+    tile.bound[n, k] = 0.5  # any number but 1, which is that of a block with no votes
 
 
 @jit
@@ -277,7 +301,9 @@ def read_out(tile: Any, noisy_or: bool, evidence: Any) -> None:
     width = evidence.shape[1]
     logs = np.empty(tile.total.shape[1])
     for y in range(evidence.shape[0]):
-        if noisy_or:
+        if noisy_or and tile.bound[y // BLOCK_ROWS].min() == 1.0:
+            evidence[y] = 0.0
+        elif noisy_or:
             lanes.log_complement(logs, tile.total[y], tile.exponent[y], logs.shape[0])
             evidence[y] = logs[:width]
         else:
@@ -299,7 +325,8 @@ def gather_rows(
     maps, height, width = cotangent.shape
     flat = cotangent.reshape(-1)
     w_x, w_y = np.empty(width + _LANES), np.empty(height + _LANES)
-    aim = _no_aim(sources.confidence.shape[2])
+    every = np.arange(sources.confidence.shape[2])
+    aim = _no_aim(len(every))
     moments = np.empty(
         4
     )  # over the window, of the pull g·φ′·w: 1, x0_x − p_x, x0_y − p_y, ‖x0 − p‖²
@@ -308,7 +335,7 @@ def gather_rows(
             plane, sigmas = sources.confidence_plane[m, v], sources.sigma_plane[m, v]
             offsets = sources.offsets_plane[m, v]
             for i in range(first, last):
-                _aim(sources, geometry, m, v, i, 0, height, width, aim)
+                _aim(sources, geometry, m, v, i, every, 0, height, width, aim)
                 for j in range(sources.confidence.shape[2]):
                     left, reached = aim.left[j], aim.right[j] - aim.left[j]
                     upper, deep = aim.upper[j], aim.lower[j] - aim.upper[j]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from typing import TypeVar
 
@@ -25,11 +25,27 @@ def thread_count() -> int:
 
 
 def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
-    """Results of independent tasks, run on the pool, or here where there is one thread or task."""
-    tasks, threads = list(tasks), thread_count()
-    if threads == 1 or len(tasks) == 1:
-        return [task() for task in tasks]
-    return [done.result() for done in [_pool(threads).submit(task) for task in tasks]]
+    """Run independent tasks, on this thread and others of the pool; return their results in order.
+
+    This thread works too, so that a call makes progress however busy the pool is.
+    """
+    tasks = list(tasks)
+    results: dict[int, T] = {}
+    waiting = iter(enumerate(tasks))  # shared: the GIL gives each task to one thread
+
+    def work() -> None:
+        for n, task in waiting:
+            results[n] = task()
+
+    helpers = min(thread_count(), len(tasks)) - 1
+    helping = [_pool(thread_count()).submit(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:
+        wait(helping)
+    for helper in helping:
+        helper.result()
+    return [results[n] for n in range(len(tasks))]
 
 
 @cache

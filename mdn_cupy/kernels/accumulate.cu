@@ -177,14 +177,13 @@ __device__ inline void tabulate(const Vote<T> &vote, const Box &part, int lane, 
 
 // Sends what a piece of the tile has gathered to the map, and clears it.
 template <typename T, typename Sum>
-__device__ inline void flush(Scratch<T> &scratch, const Box &piece, Sum *map, int map_width,
-                             T scale, int lane)
+__device__ inline void flush(T *tile, const Box &piece, Sum *map, int map_width, T scale, int lane)
 {
+    Sum *corner = map + (long long)piece.row * map_width + piece.column;
     __syncwarp();
-    each_pixel(piece, lane, [&](int row, int column) {
-        T &gathered = scratch.tile[row * piece.columns + column];
-        deposit(map + (long long)(piece.row + row) * map_width + (piece.column + column), gathered,
-                scale);
+    each_pixel(piece, (long long)map_width, 1ll, lane, [&](int row, int column, long long offset) {
+        T &gathered = tile[row * piece.columns + column];
+        deposit(corner + offset, gathered, scale);
         gathered = 0;
     });
 }
@@ -207,21 +206,24 @@ __device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box,
                     continue;
                 }
                 tabulate<T, RULE>(vote, part, lane, scratch.factors);
-                const Factor<T> *of_row = scratch.factors + part.columns;
-                T *tile = scratch.tile + (part.row - piece.row) * piece.columns + part.column
-                          - piece.column;
-                Sum *corner = map + (long long)part.row * map_width + part.column;
-                each_pixel(part, lane, [&](int row, int column) {
-                    const T phi = evidence<T, RULE>(scratch.factors[column], of_row[row]);
-                    if (TILED) {
-                        tile[row * piece.columns + column] += phi;
-                    } else {
-                        deposit(corner + (long long)row * map_width + column, phi, scale);
-                    }
-                });
+                const Factor<T> *of_column = scratch.factors, *of_row = of_column + part.columns;
+                if (TILED) {
+                    T *tile = scratch.tile + (part.row - piece.row) * piece.columns + part.column
+                              - piece.column;
+                    each_pixel(part, piece.columns, 1, lane, [&](int row, int column, int offset) {
+                        tile[offset] += evidence<T, RULE>(of_column[column], of_row[row]);
+                    });
+                } else {
+                    Sum *corner = map + (long long)part.row * map_width + part.column;
+                    each_pixel(part, (long long)map_width, 1ll, lane,
+                               [&](int row, int column, long long offset) {
+                                   deposit(corner + offset,
+                                           evidence<T, RULE>(of_column[column], of_row[row]), scale);
+                               });
+                }
             }
             if (TILED) {
-                flush(scratch, piece, map, map_width, scale, lane);
+                flush(scratch.tile, piece, map, map_width, scale, lane);
             }
         }
     }

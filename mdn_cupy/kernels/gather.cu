@@ -68,10 +68,11 @@ __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vo
             __syncwarp();
             const T *corner = cotangent + part.row * geometry.map_row
                               + part.column * geometry.map_column;
-            each_pixel(part, lane, [&](int row, int column) {
+            each_pixel(part, geometry.map_row, geometry.map_column, lane, [&](int row, int column,
+                                                                              long long offset) {
                 const Moment<T> &of_column = factors[column], &of_row = factors[part.columns + row];
-                const T g = __ldg(corner + row * geometry.map_row + column * geometry.map_column);
-                const T q = g * slope<T, RULE>(of_column, of_row) * (of_column.weight * of_row.weight);
+                const T q = __ldg(corner + offset) * slope<T, RULE>(of_column, of_row)
+                            * (of_column.weight * of_row.weight);
                 pull += q;
                 if (MOMENTS) {
                     pull_x += q * of_column.distance;

@@ -142,23 +142,30 @@ __device__ inline Factor<T> factor_of(const Vote<T> &vote, bool row, T distance,
     return factor;
 }
 
-// Walks the lanes of a warp over the pixels of a part in reading order, all of them busy.
-template <typename Visit>
-__device__ inline void each_pixel(const Box &part, int lane, Visit visit)
+// Walks the lanes of a warp over the pixels of a part in reading order, all of them busy. `visit`
+// takes a pixel's row and column within the part, and where it lies by the strides given.
+template <typename Offset, typename Visit>
+__device__ inline void each_pixel(const Box &part, Offset row_stride, Offset column_stride,
+                                  int lane, Visit visit)
 {
     const float inverse = __fdividef(1.0f, (float)part.columns);  // exact enough up to SPAN columns
     int row = (int)(((float)lane + 0.5f) * inverse);
     int column = lane - row * part.columns;
     const int down = (int)(((float)LANES + 0.5f) * inverse);
     const int across = LANES - down * part.columns;
+    Offset offset = row * row_stride + column * column_stride;
+    const Offset step = down * row_stride + across * column_stride;
+    const Offset next_row = row_stride - part.columns * column_stride;
     #pragma unroll 1
     while (row < part.rows) {
-        visit(row, column);
+        visit(row, column, offset);
         row += down;
         column += across;
+        offset += step;
         if (column >= part.columns) {
             column -= part.columns;
             ++row;
+            offset += next_row;
         }
     }
 }

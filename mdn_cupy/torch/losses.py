@@ -48,8 +48,8 @@ def noisy_or_bce(
     --------
     >>> import torch
     >>> import mdn_cupy as mdn
-    >>> mdn.torch.noisy_or_bce(torch.tensor([-5000.0]), torch.tensor([1.0]))
-    tensor(-0.)
+    >>> mdn.torch.noisy_or_bce(torch.tensor([-5000.0]), torch.tensor([0.0]))
+    tensor(5000.)
     """
     loss = -(target * _log(complement(log_complement)) + (1 - target) * log_complement)
     if weight is not None:

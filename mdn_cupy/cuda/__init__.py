@@ -1,8 +1,8 @@
 """The CUDA backend: the only importer of cupy; the same two entry points as `mdn_cupy.cpu`.
 
-`mdn_cupy.cuda_plan` turns a problem into launches, `mdn_cupy/kernels` holds what they run, and an
-executor provides memory and runs them: `CupyExecutor` for CuPy arrays, the one of `mdn_cupy.torch`
-for tensors. CuPy is imported when first needed.
+`plan` turns a problem into launches, `mdn_cupy/kernels` holds what they run, and an executor
+provides memory and runs them: `CupyExecutor` for CuPy arrays, the one of `mdn_cupy.torch` for
+tensors. CuPy is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,22 @@ import numpy as np
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status
-from mdn_cupy.cuda_plan import Executor, Launch, Operand, VotePlan
-from mdn_cupy.cuda_source import options, source
+from mdn_cupy.cuda.plan import Executor, Launch, Operand, VotePlan
+from mdn_cupy.cuda.source import options, source
 from mdn_cupy.problem import Gradients, Shape, VoteProblem
 
-__all__ = ["CupyExecutor", "accumulate", "from_dlpack", "gather", "launch", "nvrtc", "status"]
+__all__ = [
+    "CupyExecutor",
+    "Executor",
+    "Launch",
+    "Operand",
+    "accumulate",
+    "from_dlpack",
+    "gather",
+    "launch",
+    "nvrtc",
+    "status",
+]
 
 
 def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
@@ -267,7 +278,7 @@ def _explained() -> Iterator[None]:
             f"the GPU's memory is full ({error}); vote for fewer maps at a time or a smaller "
             "output_shape, or free CuPy's cache: cupy.get_default_memory_pool().free_all_blocks()"
         ) from error
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         raise RuntimeError(f"CUDA failed: {error}; here, {status()}") from error
     except (ImportError, OSError, RuntimeError) as error:
         if "nvrtc" not in str(error).lower():

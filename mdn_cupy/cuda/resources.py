@@ -13,8 +13,8 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from mdn_cupy import cuda
-from mdn_cupy.cuda_geometry import LANES, WARPS
-from mdn_cupy.cuda_source import instances, options, register_limit, source
+from mdn_cupy.cuda.geometry import LANES, WARPS
+from mdn_cupy.cuda.source import instances, options, register_limit, source
 
 __all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "resource_table", "resources"]
 

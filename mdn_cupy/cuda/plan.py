@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import Array
-from mdn_cupy.cuda_geometry import LANES, MAX_BLOCKS, WARPS, geometry
+from mdn_cupy.cuda.geometry import LANES, MAX_BLOCKS, WARPS, geometry
 from mdn_cupy.problem import Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "VotePlan"]
