@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Literal, NamedTuple
@@ -49,4 +48,6 @@ def module(backend: Backend) -> ModuleType:
 def _torch() -> Status:
     if find_spec("torch") is None:
         return Status(False, 'torch is not installed; pip install "mdn-cupy[torch]"')
+    from importlib.metadata import version  # 40 ms that most programs need not spend
+
     return Status(True, f"torch {version('torch')}")

@@ -111,7 +111,7 @@ def gather(
     )
     kernel = partial(kernels.gather_rows, sources, geometry, cotangent, outputs, wanted)
     run(
-        partial(kernel, first, min(first + _SOURCE_ROWS, height))
+        partial(kernel, first, min(first + _SOURCE_ROWS, height), kernels.no_aim(width))
         for first in range(0, height, _SOURCE_ROWS)
     )
     confidence, offsets, sigma = outputs
@@ -133,10 +133,10 @@ def _bands(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
     shared = max(_BAND_ROWS, math.ceil(problem.maps * height / _TASKS))
     rows = min(fits, shared, height)
     every = np.arange(problem.voters * problem.source_shape[0])
-    reach = np.empty((len(every), 2), np.int64)
+    aim, reach = kernels.no_aim(problem.source_shape[1]), np.empty((len(every), 2), np.int64)
     for m in range(problem.maps):
         if rows < height:
-            kernels.reach_of_rows(sources, geometry, m, height, width, reach)
+            kernels.reach_of_rows(sources, geometry, m, height, width, aim, reach)
         for top in range(0, height, rows):
             bottom = min(top + rows, height)
             reaches = (reach[:, 0] < bottom) & (reach[:, 1] > top) if rows < height else ...
@@ -190,7 +190,8 @@ def _vote(
     source_rows: npt.NDArray[np.int64],
 ) -> Tile:
     tile = _tile(geometry.rule, band.bottom - band.top, width)
-    kernels.vote(tile, sources, geometry, band.m, band.top, width, source_rows)
+    aim = kernels.no_aim(sources.confidence.shape[2])
+    kernels.vote(tile, sources, geometry, band.m, band.top, width, source_rows, aim)
     return tile
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Tile",
     "gather_rows",
     "merge",
+    "no_aim",
     "reach_of_rows",
     "read_out",
     "vote",
@@ -84,17 +85,11 @@ class Aim(NamedTuple):
     lower: npt.NDArray[np.int32]
 
 
-@jit
-def _no_aim(columns: int) -> Aim:
-    return Aim(
-        np.empty(columns),
-        np.empty(columns),
-        np.empty(columns),
-        np.empty(columns, np.int32),
-        np.empty(columns, np.int32),
-        np.empty(columns, np.int32),
-        np.empty(columns, np.int32),
-    )
+def no_aim(columns: int) -> Aim:
+    """Room for the aim of a row of sources; made here, where it need not be compiled."""
+    p_x, p_y, sigma = np.empty((3, columns))
+    left, right, upper, lower = np.empty((4, columns), np.int32)
+    return Aim(p_x, p_y, sigma, left, right, upper, lower)
 
 
 @jit
@@ -161,10 +156,12 @@ def _exponent_scale(sigma: float) -> float:
 
 
 @jit
-def reach_of_rows(sources: Any, geometry: Any, m: int, height: int, width: int, reach: Any) -> None:
+def reach_of_rows(
+    sources: Any, geometry: Any, m: int, height: int, width: int, aim: Any, reach: Any
+) -> None:
     """Which output rows the sources of map m reach: reach[voter·H + i] = first, last + 1."""
     rows, columns = sources.confidence.shape[1:]
-    aim, chosen = _no_aim(columns), np.empty(columns, np.int64)
+    chosen = np.empty(columns, np.int64)
     for n in range(reach.shape[0]):
         v, i = n // rows, n % rows
         voting = _voting(sources.confidence[sources.confidence_plane[m, v], i], chosen)
@@ -188,14 +185,21 @@ def _voting(confidence: Any, chosen: Any) -> int:
 
 @jit
 def vote(
-    tile: Any, sources: Any, geometry: Any, m: int, top: int, width: int, source_rows: Any
+    tile: Any,
+    sources: Any,
+    geometry: Any,
+    m: int,
+    top: int,
+    width: int,
+    source_rows: Any,
+    aim: Any,
 ) -> None:
     """Add the votes of some rows of sources (voter·H + i) of map m to the band from `top` on."""
     rows, pitch = tile.total.shape
     height, columns = sources.confidence.shape[1:]
     total, bound = tile.total.reshape(-1), tile.bound
     w_x, a_y = np.empty(pitch), np.empty(rows + _LANES)
-    aim, chosen = _no_aim(columns), np.empty(columns, np.int64)
+    chosen = np.empty(columns, np.int64)
     last_sigma, scale, amplitude = 0.0, 0.0, 0.0
     for source_row in source_rows:
         v, i = source_row // height, source_row % height
@@ -298,16 +302,28 @@ def merge(tile: Any, other: Any, noisy_or: bool) -> None:
 @jit
 def read_out(tile: Any, noisy_or: bool, evidence: Any) -> None:
     """Write a tile's Σφ into evidence [rows, width]."""
-    width = evidence.shape[1]
-    logs = np.empty(tile.total.shape[1])
+    pitch = tile.total.shape[1]
+    logs, total, exponent = np.empty(pitch), tile.total.reshape(-1), tile.exponent.reshape(-1)
     for y in range(evidence.shape[0]):
-        if noisy_or and tile.bound[y // BLOCK_ROWS].min() == 1.0:
-            evidence[y] = 0.0
-        elif noisy_or:
-            lanes.log_complement(logs, tile.total[y], tile.exponent[y], logs.shape[0])
-            evidence[y] = logs[:width]
-        else:
-            evidence[y] = tile.total[y, :width]
+        if not noisy_or:
+            _copy(tile.total[y], evidence[y])
+        elif _has_votes(tile.bound[y // BLOCK_ROWS]):
+            lanes.log_complement(logs, total, exponent, y * pitch, pitch)
+            _copy(logs, evidence[y])
+
+
+@jit
+def _copy(values: Any, row: Any) -> None:
+    for x in range(row.shape[0]):
+        row[x] = values[x]
+
+
+@jit
+def _has_votes(bounds: Any) -> bool:
+    for bound in bounds:  # noqa: SIM110 (Numba compiles no generator)
+        if bound != 1.0:
+            return True
+    return False
 
 
 @jit
@@ -319,6 +335,7 @@ def gather_rows(
     wanted: Any,
     first: int,
     last: int,
+    aim: Any,
 ) -> None:
     """Add the gradients of the sources in rows [first, last) to the outputs, voter by voter."""
     grad_confidence, grad_offsets, grad_sigma = outputs
@@ -326,7 +343,6 @@ def gather_rows(
     flat = cotangent.reshape(-1)
     w_x, w_y = np.empty(width + _LANES), np.empty(height + _LANES)
     every = np.arange(sources.confidence.shape[2])
-    aim = _no_aim(len(every))
     moments = np.empty(
         4
     )  # over the window, of the pull g·φ′·w: 1, x0_x − p_x, x0_y − p_y, ‖x0 − p‖²

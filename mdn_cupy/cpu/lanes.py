@@ -383,9 +383,14 @@ def _gather(kind: _Float, noisy_or: bool) -> Any:
 
 
 def _log_complement(
-    builder: ir.IRBuilder, evidence: Memory, product: Memory, exponent: Memory, size: ir.Value
+    builder: ir.IRBuilder,
+    evidence: Memory,
+    product: Memory,
+    exponent: Memory,
+    base: ir.Value,
+    size: ir.Value,
 ) -> None:
-    """evidence = log(product · 2^exponent) for `size` elements, a multiple of LANES.
+    """evidence[n] = log(product · 2^exponent)[base + n] for n < size, a multiple of LANES.
 
     With the product as m·2^e, m in [√½, √2): log m = 2·artanh((m − 1) / (m + 1)), a series in the
     square of an argument below 0.172.
@@ -396,7 +401,8 @@ def _log_complement(
         return ir.Constant(integers, [value] * LANES)
 
     with _steps(builder, size) as (first, _):
-        q = product.load(first)
+        index = builder.add(base, first)
+        q = product.load(index)
         bits = builder.bitcast(q.value, integers)
         # Counted from √½, so that the mantissa comes out around 1.
         above = builder.sub(bits, constant(_SQRT_HALF_BITS))
@@ -410,7 +416,7 @@ def _log_complement(
         series = Lanes(builder, z.like(1.0 / _LOG_ODD_POWERS[-1]))
         for odd in reversed(_LOG_ODD_POWERS[:-1]):
             series = series * z + 1.0 / odd
-        stored = exponent.load_integers(first)
+        stored = exponent.load_integers(index)
         e = builder.add(e, builder.sext(stored, integers))
         whole = Lanes(builder, builder.sitofp(e, q.value.type))
         log = s * series * 2.0 + whole * math.log(2.0)
