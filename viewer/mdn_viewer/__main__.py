@@ -1,0 +1,164 @@
+"""The console script `mdn-viewer`: the window, open and ready to use."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import mdn_cupy as mdn
+from mdn_cupy.files import replacing
+from mdn_viewer.display import obstacle
+from mdn_viewer.layers import LayerData, layer_data
+from mdn_viewer.reader import opening_part
+from mdn_viewer.session import VotingSession
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+__all__ = ["main"]
+
+_EPILOG = """\
+examples:
+  mdn-viewer pose                                   a person's nose, as a network sees it
+  mdn-viewer pose --part "left shoulder" --sigma 4
+  mdn-viewer coins                                  coins' centres, voted for by their edges
+  mdn-viewer hand.mdn --screenshot hand.png         a picture of the window, without staying in it
+
+In the window, drag sigma and choose a part. File > Open takes .mdn files, File > Open Sample has
+the samples. Without a display: mdn-cupy compare pose -o compare.png
+"""
+_SIZE = (1400, 850)  # of the window, in screen pixels
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `mdn-viewer`.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The command line's, by default.
+
+    Returns
+    -------
+    int
+        Exit status: 2 for arguments that make no sense, 1 if no window can open.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        layers = _layers(args.fields, args.part, args.sigma)
+        _check_screenshot(args.screenshot)
+    except (OSError, ValueError) as error:
+        return _fail(2, str(error))
+    why_not = obstacle()
+    if why_not is not None:
+        return _fail(1, why_not)
+    return _run(layers, Path(args.fields).stem, args.screenshot)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mdn-viewer",
+        description="See a network's votes move: confidences and offsets become a noisy-or and an "
+        "additive map, side by side in napari, while you drag sigma.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "fields",
+        nargs="?",
+        default="pose",
+        help=f"a sample ({', '.join(mdn.samples.names())}) or a .mdn file; pose by default",
+    )
+    parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
+    parser.add_argument(
+        "--sigma", type=float, help="width of a vote, in pixels; by default the field set's own"
+    )
+    parser.add_argument(
+        "--screenshot", type=Path, metavar="FILE", help="write the window to a PNG file, and leave"
+    )
+    return parser
+
+
+def _layers(name: str, part: str | None, sigma: float | None) -> list[LayerData]:
+    fields = mdn.samples.load(name) if name in mdn.samples.names() else _load(name)
+    part_or_first = opening_part(name) if part is None else part
+    session = VotingSession(fields, part_or_first, fields.sigma if sigma is None else sigma)
+    fields = replace(fields, sigma=session.sigma)  # the one that the window begins with
+    return layer_data(fields, Path(name).stem, session.part)
+
+
+def _load(path: str) -> mdn.Fields:
+    try:
+        return mdn.load_fields(path)
+    except FileNotFoundError as error:
+        names = ", ".join(mdn.samples.names())
+        raise FileNotFoundError(f"{error}; the samples are {names}") from error
+
+
+def _check_screenshot(path: Path | None) -> None:
+    """Refuse now what could not be written once the window is there."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"{path}: a screenshot is a .png file")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a directory")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+
+
+def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
+    import napari  # only now: it takes seconds
+
+    viewer = napari.Viewer(title=f"mdn-viewer: {name}")
+    _resize(viewer)
+    for data, keywords, _ in layers:
+        viewer.add_image(data, **keywords)
+    _, widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")
+    if screenshot is None:
+        napari.run()
+        return 0
+    widget.wait()
+    try:
+        _write_screenshot(viewer, screenshot)
+    except OSError as error:
+        return _fail(1, str(error))
+    finally:
+        viewer.close()
+    return 0
+
+
+def _resize(viewer: Viewer) -> None:
+    from qtpy.QtCore import QSize
+    from qtpy.QtGui import QGuiApplication
+
+    screen = QGuiApplication.primaryScreen()
+    space = QSize(*_SIZE) if screen is None else screen.availableSize()
+    size = QSize(*_SIZE).boundedTo(space)
+    viewer.window.resize(size.width(), size.height())
+
+
+def _write_screenshot(viewer: Viewer, path: Path) -> None:
+    from matplotlib.image import imsave
+    from qtpy.QtCore import QCoreApplication, QEvent
+
+    # What Qt puts off until its loop runs: else the sliders that napari replaced are still there.
+    for _ in range(2):  # the layout follows the deletions
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QCoreApplication.processEvents()
+    pixels = viewer.screenshot(canvas_only=False, flash=False)
+    with replacing(path) as file:
+        imsave(cast(BinaryIO, file), pixels, format="png")
+
+
+def _fail(status: int, message: str) -> int:
+    print(f"mdn-viewer: {message}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
