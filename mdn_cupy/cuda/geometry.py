@@ -24,7 +24,8 @@ MAX_BLOCKS = 1 << 16
 """Of a grid: any device is long since full, and the kernels loop over more work than this."""
 
 _MAX_AXES = 8
-_MAX_SIDE = 1 << 30  # pixels are numbered in 32 bits along an axis
+_MAX_SIDE = 1 << 30  # of the fields; sources are numbered in 32 bits along an axis
+_MAX_MAP_STRIDE = 1 << 23  # from row to row: offsets within 64 rows are counted in 32 bits
 _MAX_PATCHES = (1 << 31) - MAX_BLOCKS * WARPS  # numbered in 32 bits, stepped by the grid
 _FARTHEST = float(1 << 49)  # positions of sources; kernels/window.cu counts on it
 
@@ -69,7 +70,7 @@ def geometry(
     ValueError
         If the problem's size or the strides are beyond what the kernels serve.
     """
-    _check_reach(problem)
+    _check_sizes(problem, maps)
     confidence = _broadcast(confidence, problem.confidence.shape)
     offsets = _broadcast(offsets, problem.offsets.shape)
     if sigma is None or isinstance(problem.sigma, float):
@@ -164,11 +165,21 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-def _check_reach(problem: VoteProblem) -> None:
-    if max(*problem.source_shape, *problem.output_shape) > _MAX_SIDE:
+def _check_sizes(problem: VoteProblem, maps: Shape) -> None:
+    """Raise if a size is beyond the integers or the fixed point of the kernels."""
+    if max(problem.source_shape) > _MAX_SIDE:
         raise ValueError(
-            f"fields {problem.source_shape} and output_shape {problem.output_shape} must not be "
-            f"longer than {_MAX_SIDE} along an axis on CUDA"
+            f"fields of {problem.source_shape} must not be longer than {_MAX_SIDE} along an axis"
+        )
+    if max(problem.output_shape) > _MAX_MAP_STRIDE:
+        raise ValueError(
+            f"output_shape {problem.output_shape} must not be longer than {_MAX_MAP_STRIDE} along "
+            "an axis on CUDA"
+        )
+    if max(map(abs, maps[-2:])) > _MAX_MAP_STRIDE:
+        raise ValueError(
+            f"the rows and columns of the cotangent lie {maps[-2:]} elements apart, more than "
+            f"{_MAX_MAP_STRIDE}; make it contiguous"
         )
     farthest = abs(problem.origin) + problem.stride * max(problem.source_shape)
     if farthest >= _FARTHEST:

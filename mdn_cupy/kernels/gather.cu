@@ -20,20 +20,6 @@ template <typename T> struct GatherScratch {
     Moment<T> factors[2 * SPAN];  // of a part's columns, then of its rows
 };
 
-__device__ inline float reciprocal(float x) { return __fdividef(1.0f, x); }
-__device__ inline double reciprocal(double x) { return 1.0 / x; }
-
-// φ'(v), from u = 1 − v.
-template <typename T, int RULE>
-__device__ inline T slope(const Factor<T> &column, const Factor<T> &row)
-{
-    if (RULE != NOISY_OR) {
-        return 1;
-    }
-    const T u = column.complement - column.weight * row.complement;
-    return -reciprocal(u < Limits<T>::saturation() ? Limits<T>::saturation() : u);
-}
-
 // Sums four values over the warp in six shuffles: at each of the first steps a lane passes half of
 // what it holds to its partner and keeps the other half. Lanes 8k to 8k + 7 return the k-th sum.
 template <typename T> __device__ inline T sum_of_warp(T a, T b, T c, T d, int lane)
@@ -68,8 +54,8 @@ __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vo
             __syncwarp();
             const T *corner = cotangent + part.row * geometry.map_row
                               + part.column * geometry.map_column;
-            each_pixel(part, geometry.map_row, geometry.map_column, lane, [&](int row, int column,
-                                                                              long long offset) {
+            each_pixel(part, (int)geometry.map_row, (int)geometry.map_column, lane,
+                       [&](int row, int column, int offset) {
                 const Moment<T> &of_column = factors[column], &of_row = factors[part.columns + row];
                 const T q = __ldg(corner + offset) * slope<T, RULE>(of_column, of_row)
                             * (of_column.weight * of_row.weight);

@@ -46,16 +46,18 @@ struct Patch {
 __device__ inline Patch patch_of(const Geometry &geometry, unsigned index, int lane)
 {
     Patch patch = {};
-    const int columns = 1 << geometry.patch_columns_log2;
+    const int columns_log2 = (int)geometry.patch_columns_log2;
+    const int lane_row = lane >> columns_log2, lane_column = lane - (lane_row << columns_log2);
     const unsigned across = (unsigned)geometry.patches_across;
     const unsigned down = (unsigned)geometry.patches_down;
-    patch.column = (int)(index % across) * columns + lane % columns;
-    patch.row = (int)(index / across % down) * (int)geometry.patch_rows + lane / columns;
+    patch.column = ((int)(index % across) << columns_log2) + lane_column;
+    patch.row = (int)(index / across % down) * (int)geometry.patch_rows + lane_row;
     patch.plane = index / across / down;
-    patch.source = lane / columns < geometry.patch_rows && patch.row < geometry.height
+    patch.source = lane_row < geometry.patch_rows && patch.row < geometry.height
                    && patch.column < geometry.width;
 
     unsigned left = (unsigned)patch.plane;
+    #pragma unroll 1
     for (int n = (int)geometry.axis_count - 1; n >= 0; --n) {
         const Axis &axis = geometry.axes[n];
         const unsigned position = left % (unsigned)axis.size;

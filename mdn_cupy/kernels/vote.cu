@@ -84,21 +84,20 @@ __device__ inline void prepare(const Geometry &geometry, const Patch &patch, con
         return;
     }
     const T spread = sigma_of(geometry, patch, sigma, width);
-    const T *offset = offsets + patch.offsets + patch.row * geometry.offsets_row
-                      + patch.column * geometry.offsets_column;
-    typename Exact<T>::Position x, y;
-    if (!(spread >= Limits<T>::least_sigma()) || !locate(geometry, patch.column, offset[0], &x)
-        || !locate(geometry, patch.row, offset[geometry.offsets_component], &y)) {
+    const long long offset = patch.offsets + patch.row * geometry.offsets_row
+                             + patch.column * geometry.offsets_column;
+    if (!(spread >= Limits<T>::least_sigma())) {
         return;
     }
+    const auto reach = reach_of(truncate, spread);
+    vote->x = span_of(geometry, patch.column, offsets[offset], reach, geometry.map_width);
+    vote->y = span_of(geometry, patch.row, offsets[offset + geometry.offsets_component], reach,
+                      geometry.map_height);
     vote->confidence = tamed<T, RULE>(
         confidence[patch.confidence + patch.row * geometry.confidence_row
                    + patch.column * geometry.confidence_column]);
     vote->inverse = (T)1 / spread;
     vote->scale = scale_of<T, RULE>(vote->inverse);
-    const typename Exact<T>::Position reach = reach_of(truncate, spread);
-    vote->x = span_of(x, reach, geometry.map_width);
-    vote->y = span_of(y, reach, geometry.map_height);
 }
 
 // A rectangle of pixels.
@@ -143,19 +142,20 @@ __device__ inline Factor<T> factor_of(const Vote<T> &vote, bool row, T distance,
 }
 
 // Walks the lanes of a warp over the pixels of a part in reading order, all of them busy. `visit`
-// takes a pixel's row and column within the part, and where it lies by the strides given.
-template <typename Offset, typename Visit>
-__device__ inline void each_pixel(const Box &part, Offset row_stride, Offset column_stride,
-                                  int lane, Visit visit)
+// takes a pixel's row and column within the part and its offset from the first, by the strides of
+// an array. The host keeps strides below 2^23, so offsets within a part fit 32 bits.
+template <typename Visit>
+__device__ inline void each_pixel(const Box &part, int row_stride, int column_stride, int lane,
+                                  Visit visit)
 {
     const float inverse = __fdividef(1.0f, (float)part.columns);  // exact enough up to SPAN columns
     int row = (int)(((float)lane + 0.5f) * inverse);
     int column = lane - row * part.columns;
     const int down = (int)(((float)LANES + 0.5f) * inverse);
     const int across = LANES - down * part.columns;
-    Offset offset = row * row_stride + column * column_stride;
-    const Offset step = down * row_stride + across * column_stride;
-    const Offset next_row = row_stride - part.columns * column_stride;
+    int offset = row * row_stride + column * column_stride;
+    const int step = down * row_stride + across * column_stride;
+    const int next_row = row_stride - part.columns * column_stride;
     #pragma unroll 1
     while (row < part.rows) {
         visit(row, column, offset);

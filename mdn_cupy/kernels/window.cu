@@ -16,10 +16,6 @@ constexpr int FRACTION_BITS = 64;
 constexpr int FARTHEST_LOG2 = 50;                                             // of a position
 constexpr Fixed WIDEST = (Fixed)1 << (FARTHEST_LOG2 + 1 + FRACTION_BITS);     // of a window
 
-template <typename T> struct Exact;
-template <> struct Exact<float> { typedef Fixed Position; };
-template <> struct Exact<double> { typedef double Position; };
-
 // The window along one axis. The distance of its pixel k from p is (lead + k) − fraction, in which
 // only the last subtraction rounds: near p the distance is as good as the offset was.
 template <typename T> struct Span {
@@ -149,4 +145,13 @@ __device__ inline Span<double> span_of(double p, double reach, long long size)
     }
     const long long near = (long long)rint(p);
     return clipped(first, last, near, size, p - (double)near);
+}
+
+// The window along an axis of the source in row or column `index`; empty if it has no position.
+template <typename T, typename Position>
+__device__ inline Span<T> span_of(const Geometry &geometry, int index, T offset, Position reach,
+                                  long long size)
+{
+    Position p;
+    return locate(geometry, index, offset, &p) ? span_of(p, reach, size) : Span<T>{};
 }
