@@ -1,0 +1,85 @@
+"""The ways to vote, each behind the same four functions: NumPy arrays in, NumPy arrays out.
+
+A test that takes the fixture `backend` runs once with each. To add one, add it to `BACKENDS`.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+import mdn_cupy as mdn
+
+
+class Backend:
+    """The public functions on NumPy arrays: the CPU backend."""
+
+    kind: type = np.ndarray
+    float64_tolerance = 1e-12  # design, section 5
+
+    def array(self, x: Any) -> Any:
+        """This backend's array of a NumPy array, in the same strides where it can have them."""
+        return x
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        assert isinstance(x, self.kind)
+        return np.asarray(x)
+
+    def noisy_or(self, *fields: Any, **options: Any) -> Any:
+        return self._out(mdn.noisy_or(*self._in(fields), **options))
+
+    def additive(self, *fields: Any, **options: Any) -> np.ndarray:
+        return self._out(mdn.additive(*self._in(fields), **options))
+
+    def noisy_or_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        return self._out(mdn.noisy_or_vjp(*self._in((cotangent, *fields)), **options))
+
+    def additive_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        return self._out(mdn.additive_vjp(*self._in((cotangent, *fields)), **options))
+
+    def _in(self, fields: tuple[Any, ...]) -> list[Any]:
+        return [self.array(x) if isinstance(x, np.ndarray) else x for x in fields]
+
+    def _out(self, result: Any) -> Any:
+        if isinstance(result, mdn.Gradients):
+            return mdn.Gradients(*(None if g is None else self.to_numpy(g) for g in result))
+        if isinstance(result, tuple):
+            return tuple(self.to_numpy(x) for x in result)
+        return self.to_numpy(result)
+
+
+class TorchCpu(Backend):
+    """Tensors on the CPU; the gradients are autograd's."""
+
+    kind = torch.Tensor
+
+    def array(self, x: Any) -> torch.Tensor:
+        shares = x.flags.writeable and all(stride >= 0 for stride in x.strides)
+        return torch.from_numpy(x if shares else x.copy())
+
+    def to_numpy(self, x: Any) -> np.ndarray:
+        assert isinstance(x, torch.Tensor)
+        return x.detach().numpy()
+
+    def noisy_or_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        return self._autograd(mdn.noisy_or, cotangent, fields, options)
+
+    def additive_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        return self._autograd(mdn.additive, cotangent, fields, options)
+
+    def _autograd(
+        self, function: Any, cotangent: Any, fields: tuple[Any, ...], options: dict[str, Any]
+    ) -> mdn.Gradients:
+        dtype = np.result_type(*fields[:2], np.float32)
+        tensors = [
+            self.array(np.asarray(x, None if isinstance(x, np.ndarray) else dtype))
+            .detach()
+            .requires_grad_()
+            for x in fields
+        ]
+        result = function(*tensors, **options)
+        gradients = torch.autograd.grad(result, tensors, self.array(cotangent).to(result.dtype))
+        return self._out(mdn.Gradients(*gradients))
+
+
+BACKENDS: dict[str, Backend] = {"cpu": Backend(), "torch-cpu": TorchCpu()}

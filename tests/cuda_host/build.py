@@ -1,0 +1,85 @@
+"""Compiles C++ to shared libraries that stay on disk until their text changes."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["PLAIN", "SANITIZED", "compiler", "library", "sanitizer_environment"]
+
+HEADER = Path(__file__).with_name("cuda_host.hpp")
+
+# Hidden: two libraries in one process must not share their variables.
+_ALWAYS = ("-std=c++20", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-w")
+PLAIN = (*_ALWAYS, "-O2", "-ftrivial-auto-var-init=pattern")
+SANITIZED = (
+    *_ALWAYS,
+    *("-O1", "-g", "-fno-omit-frame-pointer"),
+    *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
+)
+
+
+@cache
+def compiler() -> tuple[str, ...]:
+    """Find the system's C++ compiler, or else that of the ziglang package.
+
+    Raises
+    ------
+    RuntimeError
+        If there is none.
+    """
+    for name in (os.environ.get("CXX"), "g++", "clang++"):
+        if name and (path := shutil.which(name)):
+            return (path,)
+    if find_spec("ziglang"):
+        return (sys.executable, "-m", "ziglang", "c++")
+    raise RuntimeError("no C++ compiler: install g++, or ziglang (in the `test` extra)")
+
+
+def library(unit: str, options: Sequence[str]) -> Path:
+    """Compile a translation unit, which may include cuda_host.hpp, to a shared library."""
+    command = (*compiler(), *options, "-I", str(HEADER.parent))
+    content = "\0".join((unit, HEADER.read_text("utf-8"), *command))
+    built = _folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
+            text, unfinished = Path(scratch, "unit.cpp"), Path(scratch, "unit.so")
+            text.write_text(unit, "utf-8")
+            done = subprocess.run(
+                [*command, str(text), "-o", str(unfinished)], capture_output=True, text=True
+            )
+            if done.returncode:
+                raise RuntimeError(f"the kernels do not compile as C++:\n{done.stderr[:8000]}")
+            unfinished.rename(built)
+    return built
+
+
+def sanitizer_environment() -> dict[str, str]:
+    """Return the environment in which Python can load a sanitized library."""
+    runtimes = [
+        subprocess.run(
+            [*compiler(), f"-print-file-name=lib{name}.so"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for name in ("asan", "stdc++")  # the latter before the former looks for its symbols
+    ]
+    return {
+        **os.environ,
+        "LD_PRELOAD": " ".join(runtimes),
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"mdn-cupy-cuda-host-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

@@ -1,0 +1,101 @@
+"""What the tests share: comparing with the specification, and running Python anew."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from strategies import Votes
+
+import mdn_cupy as mdn
+
+ROOT = Path(__file__).parent.parent
+
+RULES: dict[str, tuple[str, dict[str, bool]]] = {
+    "noisy_or": ("noisy_or", {}),
+    "additive": ("additive", {"normalized": False}),
+    "normalized": ("additive", {"normalized": True}),
+}
+
+
+def vote(library: Any, rule: str, votes: Votes, **more: Any) -> Any:
+    """The map of a rule by a backend or by `mdn_cupy.reference`."""
+    name, keywords = RULES[rule]
+    return getattr(library, name)(*votes.fields, **votes.options, **keywords, **more)
+
+
+def pull(library: Any, rule: str, cotangent: np.ndarray, votes: Votes) -> mdn.Gradients:
+    """The gradients of a rule by a backend or by `mdn_cupy.reference`."""
+    name, keywords = RULES[rule]
+    return getattr(library, f"{name}_vjp")(cotangent, *votes.fields, **votes.options, **keywords)
+
+
+def tolerance(backend: Any, dtype: Any, float32: float = 1e-5) -> float:
+    """How far a result of this dtype may be from the specification (design, section 5)."""
+    return float32 if np.dtype(dtype) == np.float32 else backend.float64_tolerance
+
+
+def assert_maps_close(got: np.ndarray, want: np.ndarray, allowed: float, scale: Any = 1.0) -> None:
+    """Compare pixel by pixel; the same pixels must be NaN."""
+    assert got.shape == want.shape
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+    far = np.abs(got - want) > allowed * scale
+    assert not far.any(), (np.abs(got - want).max(), np.argwhere(far)[0], got[far], want[far])
+
+
+def assert_agrees(backend: Any, votes: Votes) -> None:
+    """Hold all rules to the specification: m absolutely, L and sums beyond 1 relatively."""
+    m, log_complement = vote(backend, "noisy_or", votes, return_log_complement=True)
+    want_m, want_l = vote(mdn.reference, "noisy_or", votes, return_log_complement=True)
+    allowed = tolerance(backend, m.dtype)
+    assert_maps_close(m, want_m, allowed)
+    assert_maps_close(log_complement, want_l, allowed, 1 + np.abs(want_l))
+    for rule in ("additive", "normalized"):
+        s, want = vote(backend, rule, votes), vote(mdn.reference, rule, votes)
+        assert_maps_close(s, want, allowed, np.maximum(1, np.abs(want)))
+
+
+def assert_gradients_close(
+    got: mdn.Gradients, want: mdn.Gradients, allowed: float, slack: float = 0.0
+) -> None:
+    """Compare each gradient as a vector: the norm of the difference over that of the reference."""
+    for name, g, w in zip(mdn.Gradients._fields, got, want, strict=True):
+        assert g.shape == w.shape, name
+        distance, length = np.linalg.norm(np.ravel(g - w)), np.linalg.norm(np.ravel(w))
+        assert distance <= allowed * length + slack, (name, distance, length)
+
+
+def floor_slack(cotangent: np.ndarray, log_complement: np.ndarray, votes: Votes) -> float:
+    """How far the floor under 1 − w·c may carry a gradient from the exact one.
+
+    Where a saturated vote makes an exclusive product 0, the library has one ulp: times the
+    cotangent of those pixels, times at most 1 + 1/σ per source.
+    """
+    dtype = np.result_type(votes.confidence, votes.offsets, np.float32)
+    ulp = float(np.finfo(dtype).epsneg)
+    saturated = log_complement <= 0.99 * np.log(ulp)
+    sources = max(np.size(votes.confidence), np.size(votes.offsets), np.size(votes.sigma))
+    least = float(np.min(votes.sigma, initial=np.inf))
+    # 1e-30: where every product of a float32 problem underflows
+    return ulp * float(np.abs(cotangent[saturated]).sum()) * sources * (1 + 1 / least) + 1e-30
+
+
+def run_python(*arguments: str, status: int = 0, timeout: float = 300, **options: Any) -> str:
+    """Run Python in a process of its own: what it printed, or its complaint if it shall fail."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        **options,
+    )
+    assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
+    return done.stderr if status else done.stdout
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of this process with some variables changed."""
+    return {**os.environ, **changes}

@@ -1,0 +1,308 @@
+"""The command line: what it writes and prints, and how it refuses."""
+
+import re
+import shlex
+
+import matplotlib.image
+import numpy as np
+import pytest
+from helpers import run_python
+
+import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
+
+COMMANDS = ("info", "compare", "vote")
+
+
+def succeed(capsys, *argv):
+    assert main([str(a) for a in argv]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refuse(capsys, *argv):
+    """The one line in which a command refuses."""
+    assert main([str(a) for a in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("mdn-cupy: ")
+    return captured.err
+
+
+def save(path, parts=2, sides=(6, 8), **more):
+    rng = np.random.default_rng(0)
+    fields = mdn.Fields(
+        rng.random((parts, *sides)).astype(np.float32),
+        rng.normal(size=(parts, 2, *sides)).astype(np.float32),
+        **more,
+    )
+    mdn.save_fields(path, fields)
+    return fields
+
+
+# compare
+
+
+def test_compare_draws_the_pose_and_prints_both_peaks(capsys, tmp_path):
+    picture = tmp_path / "out.png"
+    out = succeed(capsys, "compare", "pose", "--part", "nose", "--sigma", 8, "-o", picture)
+    found = re.search(r"noisy-or peak (\S+) at row (\d+), column (\d+)", out)
+    assert float(found[1]) >= 0.99
+    assert np.hypot(int(found[2]) - 95, int(found[3]) - 167) <= 3
+    assert float(re.search(r"additive peak (\S+) at", out)[1]) == pytest.approx(0.02, abs=0.002)
+    assert str(picture) in out
+    assert_shows_the_pose(matplotlib.image.imread(picture)[..., :3])
+
+
+def assert_shows_the_pose(pixels):
+    """Four panels from left to right: photograph, confidence, noisy-or and additive map."""
+    assert pixels.shape[0] > 300
+    assert pixels.shape[1] > 1200
+    photograph, _, noisy_or, additive = np.array_split(pixels, 4, axis=1)
+    assert len(np.unique(photograph.reshape(-1, 3), axis=0)) > 5000
+    orange = (photograph[..., 0] > 0.7) & (photograph[..., 2] < 0.35)
+    assert orange.mean() > 0.02  # the astronaut's suit
+    for panel in (noisy_or, additive):  # magma: black where nobody votes, a bright spot
+        assert (panel.max(axis=-1) < 0.1).mean() > 0.2
+        bright = (panel[..., 0] > 0.95) & (np.abs(panel[..., 1] - 0.7) < 0.25)
+        assert 20 < bright.sum() < 0.05 * bright.size
+    assert np.abs(noisy_or - additive[:, : noisy_or.shape[1]]).mean() > 0.01
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_compare_writes_what_the_name_says(capsys, tmp_path, suffix):
+    output = tmp_path / f"out{suffix}"
+    succeed(capsys, "compare", "delta", "-o", output)
+    magic = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}[suffix]
+    assert output.read_bytes().startswith(magic)
+    assert [file.name for file in tmp_path.iterdir()] == [output.name]
+
+
+def test_compare_draws_fields_without_an_image(capsys, tmp_path):
+    fields = save(tmp_path / "a.mdn")
+    out = succeed(capsys, "compare", tmp_path / "a.mdn", "--part", "1", "-o", tmp_path / "a.png")
+    m = mdn.noisy_or(**fields.votes(1), sigma=fields.sigma)
+    assert f"noisy-or peak {m.max():.4g}" in out
+    assert matplotlib.image.imread(tmp_path / "a.png").std() > 0.05
+
+
+# vote
+
+
+@pytest.mark.parametrize("rule", ["noisy-or", "additive", "plain-sum", "evidence"])
+def test_vote_writes_the_map_of_the_library(capsys, tmp_path, rule):
+    path = tmp_path / "map.npy"
+    succeed(capsys, "vote", "pose", "--part", "left eye", "--rule", rule, "--sigma", 5, "-o", path)
+    votes = {**mdn.samples.load("pose").votes("left eye"), "sigma": 5.0}
+    want = {
+        "noisy-or": lambda: mdn.noisy_or(**votes),
+        "additive": lambda: mdn.additive(**votes),
+        "plain-sum": lambda: mdn.additive(**votes, normalized=False),
+        "evidence": lambda: -mdn.noisy_or(**votes, return_log_complement=True)[1],
+    }[rule]()
+    np.testing.assert_array_equal(np.load(path, allow_pickle=False), want)
+    assert want.max() > 0.01
+
+
+def test_vote_by_default_is_the_noisy_or_of_the_first_part_at_the_files_sigma(capsys, tmp_path):
+    succeed(capsys, "vote", "pose", "-o", tmp_path / "map.npy")
+    pose = mdn.samples.load("pose")
+    want = mdn.noisy_or(**pose.votes("nose"), sigma=pose.sigma)
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), want)
+
+
+def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
+    path, pose = tmp_path / "map.npy", mdn.samples.load("pose")
+    for argv, votes in (
+        (["--part", "all"], pose.votes()),
+        (["--part", "right wrist", "--cross"], pose.votes("right wrist", cross=True)),
+        (["--part", "10", "--cross"], pose.votes(10, cross=True)),
+    ):
+        succeed(capsys, "vote", "pose", *argv, "-o", path)
+        np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**votes, sigma=8.0))
+
+
+def test_a_file_goes_before_the_sample_of_its_name(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fields = save(tmp_path / "pose")
+    succeed(capsys, "vote", "pose", "--part", "0", "-o", "map.npy")
+    want = mdn.noisy_or(**fields.votes(0), sigma=fields.sigma)
+    np.testing.assert_array_equal(np.load("map.npy"), want)
+
+
+@pytest.mark.parametrize("sides", [(0, 0), (0, 5), (1, 7)])
+def test_votes_of_a_field_without_sources_or_rows(capsys, tmp_path, sides):
+    save(tmp_path / "a.mdn", sides=sides)
+    succeed(capsys, "vote", tmp_path / "a.mdn", "--part", "0", "-o", tmp_path / "map.npy")
+    assert np.load(tmp_path / "map.npy").shape == sides
+
+
+# Refusals
+
+BAD = {
+    "part": (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
+    "part number": (["pose", "--part", "17"], "no part '17'"),
+    "missing file": (["hand.mdn"], "hand.mdn: no such file; the samples are coins, delta, pose"),
+    "directory": (["."], "is a directory"),
+    "text file": (["text.mdn"], "text.mdn: not a readable .mdn file"),
+    "truncated file": (["torn.mdn"], "torn.mdn: not a readable .mdn file"),
+    "no offsets": (["lone.mdn"], "offsets missing"),
+    "NaN offsets": (["hole.mdn"], "offsets: 1 of"),
+    "no parts": (["none.mdn"], "at least one part"),
+    "no cross offsets": (["coins", "--cross"], "cross_offsets"),
+    "cross to all": (["pose", "--cross", "--part", "all"], "a part to vote for"),
+    "sigma NaN": (["pose", "--sigma", "nan"], "sigma: 1 of 1 values not positive and finite"),
+    "sigma 0": (["pose", "--sigma", "0"], "sigma"),
+    "sigma negative": (["pose", "--sigma", "-2"], "sigma"),
+    "sigma infinite": (["pose", "--sigma", "inf"], "sigma"),
+}
+
+
+@pytest.fixture
+def bad_files(tmp_path, monkeypatch):
+    """A folder, made the current one, with every kind of bad file and one of worth."""
+    monkeypatch.chdir(tmp_path)
+    fields = save(tmp_path / "torn.mdn")
+    whole = (tmp_path / "torn.mdn").read_bytes()
+    (tmp_path / "torn.mdn").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.mdn").write_text("confidence, offsets\n")
+    with (tmp_path / "lone.mdn").open("wb") as file:
+        np.savez(file, confidence=fields.confidence)
+    offsets = fields.offsets.copy()
+    offsets[0, 0, 0, 0] = np.nan
+    mdn.save_fields("hole.mdn", mdn.Fields(fields.confidence, offsets))
+    with (tmp_path / "none.mdn").open("wb") as file:
+        np.savez(file, confidence=fields.confidence[:0], offsets=fields.offsets[:0])
+    for suffix in ("png", "npy"):
+        (tmp_path / f"precious.{suffix}").write_text("precious")
+    return tmp_path
+
+
+def contents(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])
+@pytest.mark.parametrize(("arguments", "message"), BAD.values(), ids=BAD)
+def test_bad_input_gets_one_line_and_touches_nothing(
+    capsys, bad_files, command, suffix, arguments, message
+):
+    before = contents(bad_files)
+    for output in ("new", "precious"):
+        assert message in refuse(capsys, command, *arguments, "-o", f"{output}.{suffix}")
+    assert contents(bad_files) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "message"),
+    [
+        ("compare", "out.txt", "out.txt: name a .png, .pdf or .svg file"),
+        ("compare", "out", "out: name a .png, .pdf or .svg file"),
+        ("vote", "precious.png", "precious.png: name a .npy file"),
+        ("compare", "no/out.png", "no/out.png: cannot be written"),
+        ("vote", "no/out.npy", "no/out.npy: cannot be written"),
+        ("compare", "text.mdn/out.png", "text.mdn/out.png: cannot be written"),
+        ("vote", "text.mdn/out.npy", "text.mdn/out.npy: cannot be written"),
+        ("compare", "folder.png", "folder.png: is a directory"),
+        ("vote", "folder.npy", "folder.npy: is a directory"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused(capsys, bad_files, command, output, message):
+    before = contents(bad_files)
+    for suffix in ("png", "npy"):
+        (bad_files / f"folder.{suffix}").mkdir()
+    assert message in refuse(capsys, command, "delta", "-o", output)
+    for suffix in ("png", "npy"):
+        (bad_files / f"folder.{suffix}").rmdir()
+    assert contents(bad_files) == before
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])
+def test_a_folder_without_permission_is_refused(capsys, bad_files, monkeypatch, command, suffix):
+    import tempfile
+
+    def refuse_to_make(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    before = contents(bad_files)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse_to_make)
+    line = refuse(capsys, command, "delta", "-o", f"precious.{suffix}")
+    assert f"precious.{suffix}: cannot be written (Permission denied)" in line
+    assert contents(bad_files) == before
+
+
+@pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])
+def test_a_full_disk_leaves_the_old_file(capsys, bad_files, monkeypatch, command, suffix):
+    import matplotlib.figure
+
+    def fill(file, *_, **__):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    before = contents(bad_files)
+    monkeypatch.setattr(np, "save", fill)
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda _, file, **options: fill(file))
+    assert "No space left" in refuse(capsys, command, "delta", "-o", f"precious.{suffix}")
+    assert contents(bad_files) == before
+
+
+@pytest.mark.parametrize("argv", [[], ["dance"], ["vote", "pose"], ["vote", "pose", "-o"]])
+def test_a_command_that_is_incomplete_ends_with_status_2(capsys, argv):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 2
+    assert "usage: mdn-cupy" in capsys.readouterr().err
+
+
+# info, help, a real process
+
+
+def test_info_says_of_every_backend_whether_it_works(capsys):
+    lines = succeed(capsys, "info").splitlines()
+    for backend in ("cpu", "cuda", "torch", "viewer"):
+        (line,) = (line for line in lines if line.split()[0] == backend)
+        assert re.search(r"\bworks: |\bnot here: \S", line)
+    assert any("works: Numba" in line for line in lines)
+    assert "coins, delta, pose" in lines[-1]
+
+
+def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    examples = re.findall(r"^  mdn-cupy (.+)$", capsys.readouterr().out, flags=re.MULTILINE)
+    assert len(examples) >= 3
+    for example in examples:
+        succeed(capsys, *shlex.split(example))
+    assert len(list(tmp_path.iterdir())) == sum("-o" in example for example in examples)
+
+
+@pytest.mark.parametrize("argv", [["--help"], *([command, "--help"] for command in COMMANDS)])
+def test_help_is_there_for_every_command(capsys, argv):
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert out.startswith("usage: mdn-cupy")
+    if argv == ["--help"]:
+        assert all(command in out for command in COMMANDS)
+
+
+def test_the_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"mdn-cupy {mdn.__version__}\n"
+
+
+def test_a_real_process_votes_and_one_refuses(tmp_path):
+    out = run_python("-m", "mdn_cupy", "vote", "delta", "-o", "map.npy", cwd=tmp_path)
+    assert "map.npy" in out
+    assert np.load(tmp_path / "map.npy").shape == (64, 64)
+    refused = run_python(
+        "-m", "mdn_cupy", "vote", "hand.mdn", "-o", "x.npy", cwd=tmp_path, status=2
+    )
+    assert refused.startswith("mdn-cupy: hand.mdn: no such file")
+    assert refused.count("\n") == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["map.npy"]

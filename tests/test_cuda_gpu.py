@@ -1,0 +1,125 @@
+"""What only a GPU can show. Elsewhere these tests are skipped, by name."""
+
+import numpy as np
+import pytest
+import torch
+from backends import Backend
+from helpers import RULES, assert_agrees, pull, vote
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import Votes, votes
+
+import mdn_cupy as mdn
+from mdn_cupy import cuda, reference
+
+WORKS, WHY_NOT = cuda.status()
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not WORKS, reason=WHY_NOT)]
+
+by_rule = pytest.mark.parametrize("rule", RULES)
+
+
+class Cupy(Backend):
+    """CuPy arrays in, CuPy arrays out."""
+
+    float64_tolerance = 1e-9
+
+    def array(self, x):
+        import cupy
+
+        return cupy.asarray(x)
+
+    def to_numpy(self, x):
+        import cupy
+
+        assert isinstance(x, cupy.ndarray)
+        return x.get()
+
+
+class TorchCuda(Cupy):
+    """Tensors on the GPU."""
+
+    def array(self, x):
+        return torch.from_numpy(np.ascontiguousarray(x)).cuda()
+
+    def to_numpy(self, x):
+        assert x.is_cuda
+        return x.cpu().numpy()
+
+
+BACKENDS = [Cupy()] + ([TorchCuda()] if torch.cuda.is_available() else [])
+by_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda b: type(b).__name__)
+
+
+def crowded(size=128, maps=17):
+    rng = np.random.default_rng(0)
+    confidence = rng.random((maps, size, size), np.float32)
+    target = np.array([size / 2, size / 3], np.float32)[:, None, None]
+    offsets = target - np.indices((size, size), np.float32)[::-1]
+    offsets = offsets + rng.normal(0, 1, (maps, 2, size, size)).astype(np.float32)
+    return Votes(confidence, offsets.astype(np.float32), 2.0, {})
+
+
+@by_backend
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(data=st.data())
+def test_maps_are_those_of_the_specification(backend, dtype, data):
+    assert_agrees(backend, data.draw(votes(dtype)))
+
+
+@by_backend
+@by_rule
+def test_a_collapsed_batch_agrees_with_the_cpu(backend, rule):
+    drawn = crowded()
+    got, want = vote(backend, rule, drawn), vote(mdn, rule, drawn)
+    np.testing.assert_allclose(got, want, atol=1e-5 * max(1, np.abs(want).max()))
+    cotangent = np.random.default_rng(1).normal(size=want.shape).astype(np.float32)
+    for g, w in zip(
+        pull(backend, rule, cotangent, drawn), pull(mdn, rule, cotangent, drawn), strict=True
+    ):
+        assert np.linalg.norm(g - w) <= 1e-4 * np.linalg.norm(w) + 1e-6
+
+
+@by_backend
+@by_rule
+def test_the_same_bits_on_every_run(backend, rule):
+    drawn = crowded()
+    assert len({vote(backend, rule, drawn).tobytes() for _ in range(10)}) == 1
+
+
+def test_a_side_stream_and_the_last_device():
+    import cupy
+
+    drawn = crowded(32, 3)
+    last = cupy.cuda.runtime.getDeviceCount() - 1
+    with cupy.cuda.Device(last):
+        fields = [cupy.asarray(x) for x in drawn.fields[:2]]
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            m = mdn.noisy_or(*fields, 2.0)
+            stream.synchronize()
+    assert m.device.id == last
+    np.testing.assert_allclose(m.get(), reference.noisy_or(*drawn.fields), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this torch has no CUDA")
+def test_training_on_a_side_stream_and_in_a_cuda_graph():
+    drawn = crowded(32, 3)
+    c, o = (torch.from_numpy(x).cuda().requires_grad_() for x in drawn.fields[:2])
+    static = c.detach().clone()
+
+    def step():
+        return torch.autograd.grad(mdn.noisy_or(c, o, 2.0).sum(), (c, o))
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            want = step()
+    torch.cuda.current_stream().wait_stream(side)
+
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        m = mdn.noisy_or(static, o.detach(), 2.0)
+    graph.replay()
+    torch.cuda.synchronize()
+    np.testing.assert_allclose(m.cpu(), reference.noisy_or(*drawn.fields), atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(want, step(), strict=True))

@@ -1,0 +1,448 @@
+"""Field sets and their files: what is written comes back, and what is wrong is refused whole."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mdn_cupy as mdn
+
+C = np.linspace(0, 1, 24, dtype=np.float32).reshape(2, 3, 4)
+O = np.linspace(-2, 2, 48, dtype=np.float32).reshape(2, 2, 3, 4)  # noqa: E741
+
+
+@st.composite
+def field_sets(draw):
+    parts, height, width = (draw(st.integers(least, 3)) for least in (1, 0, 0))
+    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    targets = draw(st.none() | st.integers(0, 2))
+    cross = None if targets is None else rng.normal(size=(targets, parts, 2, height, width))
+    image = draw(st.sampled_from([None, (5, 6), (5, 6, 3), (1, 1, 4), (0, 2)]))
+    names = [draw(st.text(max_size=5).filter(unpadded)) for _ in range(parts)]
+    positive = st.floats(1e-3, 1e3)
+    return mdn.Fields(
+        confidence=rng.random((parts, height, width)).astype(dtype),
+        offsets=rng.normal(size=(parts, 2, height, width)).astype(dtype),
+        cross_offsets=None if cross is None else np.where(cross > 1, np.nan, cross),
+        image=None if image is None else rng.integers(0, 255, image).astype(np.uint8),
+        stride=draw(positive),
+        origin=draw(st.floats(-1e3, 1e3)),
+        sigma=draw(positive),
+        names=draw(st.just(names) | st.just(())),
+        source=draw(st.text(max_size=9).filter(unpadded)),
+    )
+
+
+def unpadded(text):
+    """NumPy's strings end at their last character that is not NUL; files hold valid Unicode."""
+    return not text.endswith("\0") and text.isprintable()
+
+
+@given(fields=field_sets())
+def test_what_is_saved_is_what_is_loaded(tmp_path_factory, fields):
+    path = tmp_path_factory.mktemp("fields") / "some.mdn"
+    mdn.save_fields(path, fields)
+    loaded = mdn.load_fields(path)
+    for name in ("stride", "origin", "sigma", "names", "source"):
+        assert getattr(loaded, name) == getattr(fields, name)
+    for name in ("confidence", "offsets", "cross_offsets", "image"):
+        old, new = getattr(fields, name), getattr(loaded, name)
+        assert (old is None) == (new is None)
+        if old is not None:
+            assert old.dtype == new.dtype
+            np.testing.assert_array_equal(old, new)
+
+
+def test_half_precision_becomes_float32_and_the_rest_stays():
+    for given_, settled in (("float16", "float32"), ("float32", "float32"), ("float64", "float64")):
+        assert mdn.Fields(C.astype(given_), O.astype(given_)).confidence.dtype == settled
+
+
+def test_a_file_is_never_pickled(tmp_path):
+    mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O, names=["left", "right"], source="here"))
+    with np.load(tmp_path / "a.mdn", allow_pickle=False) as archive:
+        assert {archive[name].dtype.kind for name in archive.files} <= set("fiuU")
+
+
+def test_unknown_arrays_in_a_file_are_passed_over(tmp_path):
+    write(tmp_path / "a.mdn", confidence=C, offsets=O, thumbnail=np.ones(3))
+    assert mdn.load_fields(tmp_path / "a.mdn").names == ("part 0", "part 1")
+
+
+# Writing
+
+
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.mdn"
+    mdn.save_fields(path, mdn.Fields(C, O))
+    before = path.read_bytes()
+
+    def fail(file, **arrays):
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="No space left"):
+        mdn.save_fields(path, mdn.Fields(C / 2, O))
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mdn"]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupt(file, **arrays):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_file_can_be_read_by_others(tmp_path):
+    (tmp_path / "plain").touch()
+    mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
+    assert (tmp_path / "a.mdn").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_saving_replaces_a_file(tmp_path):
+    (tmp_path / "a.mdn").write_bytes(b"old")
+    mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
+    np.testing.assert_array_equal(mdn.load_fields(tmp_path / "a.mdn").confidence, C)
+
+
+@pytest.mark.parametrize("place", ["", "missing/a.mdn", "file/a.mdn"])
+def test_a_place_that_cannot_be_written_is_named(tmp_path, place):
+    (tmp_path / "file").touch()
+    path = tmp_path / place
+    with pytest.raises(OSError, match="a.mdn" if place else "is a directory"):
+        mdn.save_fields(path, mdn.Fields(C, O))
+    assert [file.name for file in tmp_path.iterdir()] == ["file"]
+
+
+# Reading
+
+
+def write(path, **arrays):
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def refused(path, error=ValueError):
+    """The one line in which a file is refused; it must name the file."""
+    with pytest.raises(error) as caught:
+        mdn.load_fields(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    return message
+
+
+def saved(path):
+    """The bytes of a good file."""
+    mdn.save_fields(path, mdn.Fields(C, O, names=["left", "right"]))
+    return path.read_bytes()
+
+
+def test_a_missing_file_and_a_directory(tmp_path):
+    assert "no such file" in refused(tmp_path / "a.mdn", FileNotFoundError)
+    assert "is a directory" in refused(tmp_path, IsADirectoryError)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.99])
+def test_a_truncated_file(tmp_path, share):
+    path = tmp_path / "a.mdn"
+    whole = saved(path)
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert "not a readable .mdn file" in refused(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [pickle.dumps({"confidence": C}), b"x,y\n1,2\n", b"\x89PNG\r\n\x1a\n", bytes(64)],
+    ids=["pickle", "text", "image", "zeros"],
+)
+def test_a_file_of_another_kind(tmp_path, content):
+    path = tmp_path / "a.mdn"
+    path.write_bytes(content)
+    assert "not a readable .mdn file" in refused(path)
+
+
+def test_a_single_array(tmp_path):
+    path = tmp_path / "a.mdn"
+    with path.open("wb") as file:
+        np.save(file, C)
+    assert "a single array" in refused(path)
+
+
+class Trap:
+    """Unpickling this would raise something that no test expects."""
+
+    def __reduce__(self):
+        return (SystemExit, ("unpickled",))
+
+
+def test_a_pickled_array_is_not_unpickled(tmp_path):
+    path = tmp_path / "a.mdn"
+    write(path, confidence=np.array([Trap()], dtype=object), offsets=O)
+    assert "pickle" in refused(path)
+
+
+def test_a_zip_without_arrays(tmp_path):
+    path = tmp_path / "a.mdn"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "no arrays here")
+    assert "confidence and offsets missing" in refused(path)
+
+
+@pytest.mark.parametrize("missing", ["confidence", "offsets"])
+def test_a_file_without_a_field(tmp_path, missing):
+    path = tmp_path / "a.mdn"
+    write(
+        path, **{name: x for name, x in {"confidence": C, "offsets": O}.items() if name != missing}
+    )
+    assert f"{missing} missing" in refused(path)
+
+
+def raw_npy(header, body=b""):
+    """A .npy of any header."""
+    padded = header.encode("latin1") + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + body
+
+
+def claim(shape, descr="<f4"):
+    return f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}"
+
+
+@pytest.mark.parametrize(
+    "npy",
+    [
+        raw_npy(claim((10**6, 10**6)), bytes(64)),
+        raw_npy(claim((2**62, 2**62)), bytes(64)),
+        raw_npy(claim((-1, 3)), bytes(64)),
+        raw_npy(claim((2, 3, 4)), bytes(95)),
+        raw_npy(claim((2, 3, 4), "|O"), bytes(192)),
+        raw_npy(claim((2, 3, 4), "|V0"), bytes(192)),
+        raw_npy(claim("(2, 3"), bytes(96)),
+        raw_npy("{'descr': ", bytes(96)),
+        raw_npy("x" * 20000),
+        raw_npy("__import__('os')"),
+        raw_npy(claim((2, 3, 4), "<f4, <f4"), bytes(192)),
+        b"\x93NUMPY\x09\x00",
+        b"\x93NUMPY",
+        b"",
+    ],
+    ids=[
+        "4 TB",
+        "overflow",
+        "negative",
+        "short",
+        "objects",
+        "void",
+        "torn tuple",
+        "torn header",
+        "long header",
+        "code",
+        "structured",
+        "version",
+        "magic only",
+        "empty",
+    ],
+)
+def test_an_array_with_a_wrong_header(tmp_path, npy):
+    path = tmp_path / "a.mdn"
+    offsets = io.BytesIO()
+    np.save(offsets, O)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("confidence.npy", npy)
+        archive.writestr("offsets.npy", offsets.getvalue())
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"confidence": C[0]}, ["confidence", "(P, H, W)", "(3, 4)"]),
+        ({"confidence": C[:0], "offsets": O[:0]}, ["confidence", "at least one part"]),
+        ({"offsets": O[:1]}, ["offsets", "(2, 2, 3, 4)", "(1, 2, 3, 4)"]),
+        ({"offsets": O[..., :3]}, ["offsets", "(2, 2, 3, 4)", "(2, 2, 3, 3)"]),
+        ({"cross_offsets": O}, ["cross_offsets", "(2, 2, 2, 3, 4)", "(2, 2, 3, 4)"]),
+        ({"cross_offsets": O[:, None]}, ["cross_offsets", "(2, 2, 2, 3, 4)", "(2, 1, 2, 3, 4)"]),
+        ({"image": C[0, 0]}, ["image", "(H, W)", "(4,)"]),
+        ({"image": np.ones((3, 4, 2))}, ["image", "(3, 4, 2)"]),
+        ({"names": np.array(["left"])}, ["names", "2", "1"]),
+        ({"stride": np.array([1.0, 2.0])}, ["stride", "one number", "(2,)"]),
+        ({"stride": np.array(0.0)}, ["stride", "greater than 0"]),
+        ({"sigma": np.array(np.nan)}, ["sigma", "greater than 0", "nan"]),
+        ({"sigma": np.array(-2.0)}, ["sigma", "greater than 0", "-2"]),
+        ({"sigma": np.array("wide")}, ["wide"]),
+        ({"origin": np.array(np.inf)}, ["origin", "finite"]),
+        ({"confidence": C > 0.5}, ["confidence", "floating", "bool"]),
+        ({"offsets": O.astype(int)}, ["offsets", "floating", "int64"]),
+        ({"cross_offsets": O[None].astype(int)}, ["cross_offsets", "floating", "int64"]),
+    ],
+)
+def test_arrays_that_do_not_fit(tmp_path, changes, fragments):
+    path = tmp_path / "a.mdn"
+    write(path, **{"confidence": C, "offsets": O, **changes})
+    message = refused(path)
+    for fragment in fragments:
+        assert fragment in message
+
+
+def assert_refused_or_unharmed(path):
+    """A damaged file must not load as something else."""
+    try:
+        loaded = mdn.load_fields(path)
+    except ValueError:
+        refused(path)
+    else:
+        np.testing.assert_array_equal(loaded.confidence, C)
+        np.testing.assert_array_equal(loaded.offsets, O)
+
+
+@given(data=st.data())
+def test_a_damaged_file_is_refused_or_means_the_same(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("fields") / "a.mdn"
+    content = bytearray(saved(path))
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    assert_refused_or_unharmed(path)
+
+
+def test_a_damaged_list_of_members_is_refused_or_means_the_same(tmp_path):
+    # The last part of a zip lists what it holds: every byte of it is tried.
+    path = tmp_path / "a.mdn"
+    whole = saved(path)
+    for place in range(whole.index(b"PK\x01\x02"), len(whole)):
+        for flip in (0x01, 0x08, 0xFF):
+            damaged = bytearray(whole)
+            damaged[place] ^= flip
+            path.write_bytes(damaged)
+            assert_refused_or_unharmed(path)
+
+
+# Votes of a field set
+
+
+def test_parts_are_found_by_name_and_number():
+    fields = mdn.Fields(C, O, names=["right", "0"])
+    assert [fields.part(p) for p in ("right", 0, 1, "1", "0")] == [0, 0, 1, 1, 1]
+    for wrong in ("left", 2, -1, "2", "-1", ""):
+        with pytest.raises(ValueError, match="the parts are right, 0"):
+            fields.part(wrong)
+
+
+def test_votes_of_one_part_of_all_and_of_all_for_one():
+    cross = np.stack([O, O + 1])
+    fields = mdn.Fields(C, O, cross, np.zeros((9, 8)), stride=2.0, origin=0.5)
+    geometry = {"stride": 2.0, "origin": 0.5, "output_shape": (9, 8)}
+    for votes, c, o, aggregate in (
+        (fields.votes(1), C[1], O[1], None),
+        (fields.votes(), C, O, -3),
+        (fields.votes(1, cross=True), C, O + 1, -3),
+    ):
+        assert {name: votes[name] for name in geometry} == geometry
+        assert votes["aggregate"] == aggregate
+        np.testing.assert_array_equal(votes["confidence"], c)
+        np.testing.assert_array_equal(votes["offsets"], o)
+        assert mdn.noisy_or(**votes, sigma=1.0).shape == (9, 8)
+
+
+def test_votes_across_parts_need_cross_offsets_and_a_part():
+    with pytest.raises(ValueError, match="cross_offsets"):
+        mdn.Fields(C, O).votes(0, cross=True)
+    with pytest.raises(ValueError, match="a part to vote for"):
+        mdn.Fields(C, O, O[None]).votes(cross=True)
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "cross_offsets"])
+def test_fields_that_are_no_arrays_are_refused_by_name(name):
+    arrays = {"confidence": C, "offsets": O, "cross_offsets": O[None]}
+    with pytest.raises(TypeError, match=name):
+        mdn.Fields(**{**arrays, name: arrays[name].tolist()})
+
+
+# check_fields
+
+
+def good():
+    return {"confidence": C.copy(), "offsets": O.copy(), "sigma": np.ones((2, 1, 1), np.float32)}
+
+
+def test_good_fields_pass():
+    mdn.check_fields(**good())
+    mdn.check_fields(C, O, 1.0)
+    mdn.check_fields(C[:0], O[:0], 1.0)
+
+
+def complaint(**fields):
+    """What `check_fields` says."""
+    with pytest.raises(ValueError, match="values") as caught:
+        mdn.check_fields(**fields)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan, np.inf])
+def test_confidences_outside_their_range_are_counted_and_shown(value):
+    fields = good()
+    fields["confidence"][[0, 1, 1], [2, 0, 1], [3, 0, 2]] = value
+    wanted = "confidence: 3 of 24 values outside [0, 1], the first at (0, 2, 3) is"
+    assert complaint(**fields) == f"{wanted} {np.float32(value)}"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_offsets_that_are_not_finite_are_counted_and_shown(value):
+    fields = good()
+    fields["offsets"][1, [0, 1], 2, 3] = value
+    wanted = "offsets: 2 of 48 values not finite, the first at (1, 0, 2, 3) is"
+    assert complaint(**fields) == f"{wanted} {value}"
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+def test_widths_that_are_not_positive_are_counted_and_shown(value):
+    fields = good()
+    fields["sigma"][1] = value
+    wanted = "sigma: 1 of 2 values not positive and finite, the first at (1, 0, 0) is"
+    assert complaint(**fields) == f"{wanted} {value}"
+    wanted = "sigma: 1 of 1 values not positive and finite, the first at () is"
+    assert complaint(**{**fields, "sigma": value}).startswith(wanted)
+
+
+def test_everything_wrong_is_said_at_once():
+    fields = good()
+    fields["confidence"][0, 0, 0], fields["offsets"][0, 0, 0, 0] = 2, np.nan
+    with pytest.raises(ValueError, match=r"^confidence: .*; offsets: .*; sigma: "):
+        mdn.check_fields(fields["confidence"], fields["offsets"], -1.0)
+
+
+def test_values_of_tensors_are_checked_too():
+    import torch
+
+    fields = {name: torch.from_numpy(x) for name, x in good().items()}
+    fields["confidence"].requires_grad_()
+    mdn.check_fields(**fields)
+    fields["offsets"][0, 0, 0, 0] = torch.inf
+    with pytest.raises(ValueError, match="offsets: 1 of 48"):
+        mdn.check_fields(**fields)
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+def test_checked_fields_must_be_arrays(name):
+    fields = good()
+    with pytest.raises(TypeError, match=name):
+        mdn.check_fields(**{**fields, name: fields[name].tolist()})
+
+
+def test_checked_fields_must_fit_together():
+    fields = good()
+    with pytest.raises(ValueError, match="offsets must have the shape"):
+        mdn.check_fields(fields["confidence"], fields["offsets"][..., :2], 1.0)
+    with pytest.raises(TypeError, match="confidence must be of a floating dtype"):
+        mdn.check_fields(fields["confidence"] > 0.5, fields["offsets"], 1.0)

@@ -1,0 +1,113 @@
+"""What an import loads, and what works without the libraries that are optional."""
+
+import pytest
+from helpers import environment, run_python
+
+HEAVY = {"cupy", "numba", "torch", "dask", "napari", "matplotlib", "scipy", "skimage", "qtpy"}
+
+# Ahead of a script: these packages are not found, as if they were not installed.
+BLOCK = """
+from importlib.machinery import PathFinder
+
+
+def find_spec(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] in {blocked!r} else original(name, path, target)
+
+
+original = PathFinder.find_spec
+PathFinder.find_spec = classmethod(find_spec)
+"""
+
+VOTE = """
+import numpy as np
+import mdn_cupy as mdn
+
+c, o = np.full((4, 5), 0.5, np.float32), np.zeros((2, 4, 5), np.float32)
+m, log_complement = mdn.noisy_or(c, o, 1.0, return_log_complement=True)
+g = mdn.noisy_or_vjp(m, c, o, 1.0, log_complement=log_complement)
+s = mdn.additive(c, o, 1.0)
+assert m.max() > 0.9 and s.max() > 0.4 and g.confidence.shape == (4, 5)
+mdn.check_fields(c, o, 1.0)
+assert mdn.reference.noisy_or(c, o, 1.0).shape == (4, 5)
+assert mdn.samples.load("pose").names[0] == "nose"
+"""
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = f"import sys, mdn_cupy; print(sorted({HEAVY} & set(sys.modules)))"
+    assert run_python("-c", code) == "[]\n"
+
+
+def test_voting_on_numpy_arrays_loads_no_other_array_library_and_no_viewer():
+    unwanted = HEAVY - {"numba", "scipy"}  # Numba loads SciPy where there is one
+    code = f"{VOTE}\nimport sys; print(sorted({unwanted} & set(sys.modules)))"
+    assert run_python("-c", code) == "[]\n"
+
+
+@pytest.mark.parametrize("name", ["reference", "samples", "torch"])
+def test_modules_load_when_they_are_first_used(name):
+    code = f"""
+import sys, mdn_cupy as mdn
+assert "mdn_cupy.{name}" not in sys.modules
+assert "{name}" in dir(mdn) and "{name}" in mdn.__all__
+print(mdn.{name}.__name__)
+"""
+    assert run_python("-c", code) == f"mdn_cupy.{name}\n"
+
+
+def test_a_name_that_there_is_not_is_an_attribute_error():
+    import mdn_cupy
+
+    with pytest.raises(AttributeError, match="module 'mdn_cupy' has no attribute 'noisy_and'"):
+        mdn_cupy.noisy_and  # noqa: B018
+
+
+def test_every_public_name_is_there():
+    import mdn_cupy
+
+    assert all(hasattr(mdn_cupy, name) for name in mdn_cupy.__all__)
+
+
+@pytest.mark.parametrize("blocked", [("cupy",), ("torch",), ("cupy", "torch", "napari")], ids=str)
+def test_arrays_are_voted_on_without(blocked):
+    run_python("-c", BLOCK.format(blocked=set(blocked)) + VOTE)
+
+
+def test_tensors_are_voted_on_without_cupy():
+    code = """
+import torch, mdn_cupy as mdn
+c = torch.full((4, 5), 0.5, requires_grad=True)
+mdn.noisy_or(c, torch.zeros(2, 4, 5), 1.0).sum().backward()
+print(float(c.grad.min()) > 0)
+"""
+    assert run_python("-c", BLOCK.format(blocked={"cupy"}) + code) == "True\n"
+
+
+def test_info_says_what_is_missing_and_how_to_get_it():
+    code = """
+from mdn_cupy.__main__ import main
+raise SystemExit(main(["info"]))
+"""
+    out = run_python("-c", BLOCK.format(blocked={"cupy"}) + code)
+    (cuda,) = (line for line in out.splitlines() if line.startswith("cuda"))
+    assert "not here: " in cuda
+    assert "cupy" in cuda.lower()
+    assert "works: Numba" in out
+
+
+def test_votes_work_where_no_compiled_code_can_be_kept():
+    # No folder takes a file: neither the one beside the source, nor the user's, nor any named one.
+    code = """
+import tempfile
+
+def refuse(*_, **__):
+    raise PermissionError(13, "Permission denied")
+
+tempfile.TemporaryFile = refuse
+"""
+    nowhere = environment(NUMBA_CACHE_DIR="/dev/null/cache")
+    run_python("-c", code + VOTE, env=nowhere)
+
+
+def test_the_library_reads_no_standard_input_and_prints_nothing():
+    assert run_python("-c", VOTE, stdin=-3) == ""

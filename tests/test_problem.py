@@ -1,0 +1,212 @@
+"""Arguments that do not fit: one error each, that names the argument and says what was wanted."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import mdn_cupy as mdn
+
+KINDS = {"numpy": lambda x: x, "torch": torch.from_numpy}
+FUNCTIONS = {"noisy_or": mdn.noisy_or, "additive": mdn.additive}
+
+by_function = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+by_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+FIELDS = {
+    "confidence": np.full((3, 4, 5), 0.5, np.float32),
+    "offsets": np.zeros((3, 2, 4, 5), np.float32),
+    "sigma": np.ones((3, 1, 1), np.float32),
+}
+
+
+def refused(call, error, *fragments):
+    """The message of the error that a call raises; it must be one line."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message
+    return message
+
+
+def call(function, kind, **changes):
+    arguments = {**FIELDS, **changes}
+    arguments = {n: kind(x) if isinstance(x, np.ndarray) else x for n, x in arguments.items()}
+    return function(**arguments)
+
+
+def readable(changes):
+    """A test's id from the argument that it changes."""
+    if not isinstance(changes, dict):
+        return "-"
+    (name, value), *_ = changes.items()
+    return f"{name}={getattr(value, 'shape', value)}"
+
+
+def of_shape(*shape):
+    return np.ones(shape, np.float32)
+
+
+@by_function
+@by_kind
+@pytest.mark.parametrize(
+    ("changes", "fragments"),
+    [
+        ({"confidence": of_shape(5)}, ["confidence", "(..., H, W)", "(5,)"]),
+        ({"confidence": of_shape()}, ["confidence", "(..., H, W)", "()"]),
+        ({"offsets": of_shape(4, 5)}, ["offsets", "(..., 2, H, W)", "(4, 5)"]),
+        ({"offsets": of_shape(3, 4, 5)}, ["offsets", "(..., 2, H, W)", "(3, 4, 5)"]),
+        ({"offsets": of_shape(3, 4, 5, 2)}, ["offsets", "(..., 2, H, W)", "(3, 4, 5, 2)"]),
+        (
+            {"offsets": of_shape(3, 2, 4, 6)},
+            ["offsets", "(..., 2, 4, 5)", "confidence", "(3, 4, 5)", "(3, 2, 4, 6)"],
+        ),
+        ({"offsets": of_shape(3, 2, 1, 1)}, ["offsets", "(..., 2, 4, 5)", "(3, 2, 1, 1)"]),
+        ({"offsets": of_shape(2, 2, 4, 5)}, ["confidence (3,)", "offsets (2,)", "broadcast"]),
+        ({"sigma": of_shape(3)}, ["sigma", "(3,)", "4, 5", "(P, 1, 1)"]),
+        ({"sigma": of_shape(5, 4)}, ["sigma", "(5, 4)", "4, 5"]),
+        ({"sigma": of_shape(2, 1, 1)}, ["sigma (2,)", "confidence (3,)", "broadcast"]),
+    ],
+    ids=readable,
+)
+def test_shapes_that_do_not_fit(function, kind, changes, fragments):
+    refused(lambda: call(function, kind, **changes), ValueError, *fragments)
+
+
+@by_function
+@by_kind
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.bool_, np.complex64])
+def test_dtypes_that_are_not_floating(function, kind, name, dtype):
+    refused(
+        lambda: call(function, kind, **{name: FIELDS[name].astype(dtype)}),
+        TypeError,
+        name,
+        "floating",
+        np.dtype(dtype).name,
+    )
+
+
+@by_function
+@pytest.mark.parametrize("name", FIELDS)
+def test_object_arrays(function, name):
+    objects = FIELDS[name].astype(object)
+    refused(lambda: call(function, KINDS["numpy"], **{name: objects}), TypeError, name, "object")
+
+
+@by_function
+@by_kind
+@pytest.mark.parametrize(
+    ("options", "error", "fragments"),
+    [
+        *(
+            ({name: value}, ValueError, [name, "greater than 0", str(float(value))])
+            for name in ("sigma", "truncate", "stride")
+            for value in (0, -1.5)
+        ),
+        *(
+            ({name: value}, ValueError, [name, "finite", str(value)])
+            for name in ("sigma", "truncate", "stride", "origin")
+            for value in (float("nan"), float("inf"), -float("inf"))
+        ),
+        *(
+            ({name: value}, TypeError, [name, "number", type(value).__name__])
+            for name in ("truncate", "stride", "origin")
+            for value in ("2.0", None, [1.0], 1j)
+        ),
+        ({"output_shape": (-1, 3)}, ValueError, ["output_shape", "negative", "(-1, 3)"]),
+        *(
+            ({"output_shape": value}, ValueError, ["output_shape", "two integers"])
+            for value in (5, (1, 2, 3), (4,), (2.5, 3.0), "ab")
+        ),
+        *(
+            ({"aggregate": axis}, ValueError, ["aggregate", str(axis), "(3, 'H', 'W')"])
+            for axis in (1, 2, 3, -1, -2, -4)
+        ),
+        *(({"aggregate": axis}, TypeError, ["aggregate", "axis"]) for axis in (0.5, "0", (0,))),
+    ],
+    ids=readable,
+)
+def test_options_out_of_their_range(function, kind, options, error, fragments):
+    refused(lambda: call(function, kind, **options), error, *fragments)
+
+
+@by_function
+@by_kind
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("value", [[[0.5]], None, "pose", {"a": 1}], ids=repr)
+def test_things_that_are_no_arrays(function, kind, name, value):
+    refused(lambda: call(function, kind, **{name: value}), TypeError, name, type(value).__name__)
+
+
+@by_function
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("other", KINDS)
+def test_fields_of_two_libraries(function, name, other):
+    changed = {name: KINDS[other](FIELDS[name])}
+    rest = KINDS["torch" if other == "numpy" else "numpy"]
+    arguments = {n: changed.get(n, rest(x)) for n, x in FIELDS.items()}
+    message = refused(lambda: function(**arguments), TypeError, "torch")
+    assert re.search("confidence|offsets|sigma", message)
+
+
+@pytest.mark.parametrize("vjp", [mdn.noisy_or_vjp, mdn.additive_vjp])
+@by_kind
+@pytest.mark.parametrize("shape", [(4, 5), (), (1, 4, 5), (3, 5, 4), (3, 4, 5, 1)])
+def test_a_cotangent_of_another_shape_than_the_map(vjp, kind, shape):
+    fields = {name: kind(x) for name, x in FIELDS.items()}
+    refused(
+        lambda: vjp(kind(np.asarray(of_shape(*shape))), **fields),
+        ValueError,
+        "cotangent",
+        "(3, 4, 5)",
+        str(shape),
+    )
+
+
+@by_kind
+@pytest.mark.parametrize("shape", [(4, 5), (1, 4, 5)])
+def test_a_log_complement_of_another_shape_than_the_map(kind, shape):
+    fields = {name: kind(x) for name, x in FIELDS.items()}
+    refused(
+        lambda: mdn.noisy_or_vjp(
+            kind(of_shape(3, 4, 5)), **fields, log_complement=kind(of_shape(*shape))
+        ),
+        ValueError,
+        "log_complement",
+        "(3, 4, 5)",
+        str(shape),
+    )
+
+
+@pytest.mark.parametrize("vjp", [mdn.noisy_or_vjp, mdn.additive_vjp])
+@pytest.mark.parametrize("other", KINDS)
+def test_a_cotangent_of_another_library_than_the_fields(vjp, other):
+    rest = KINDS["torch" if other == "numpy" else "numpy"]
+    fields = {name: rest(x) for name, x in FIELDS.items()}
+    cotangent = KINDS[other](of_shape(3, 4, 5))
+    refused(lambda: vjp(cotangent, **fields), TypeError, "cotangent", "torch")
+
+
+@by_kind
+def test_sigma_may_add_leading_axes(kind):
+    sigma = of_shape(6, 1, 1, 1)
+    assert tuple(call(mdn.noisy_or, kind, sigma=sigma).shape) == (6, 3, 4, 5)
+
+
+@by_kind
+def test_numpy_scalars_serve_as_numbers(kind):
+    m = call(
+        mdn.noisy_or,
+        kind,
+        sigma=np.float64(1.0),
+        truncate=np.int64(3),
+        stride=np.float32(2.0),
+        origin=np.int8(1),
+        output_shape=np.array([4, 6]),
+        aggregate=np.int64(0),
+    )
+    assert tuple(m.shape) == (4, 6)

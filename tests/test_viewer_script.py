@@ -1,0 +1,114 @@
+"""The console script `mdn-viewer`."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+
+import matplotlib.image
+import numpy as np
+import pytest
+from mdn_viewer.__main__ import main
+from viewer_support import two_parts
+
+import mdn_cupy as mdn
+
+SCRIPT = [sys.executable, "-m", "mdn_viewer"]
+NO_DISPLAY = (
+    "mdn-viewer: there is no display here; without one: mdn-cupy compare pose -o compare.png\n"
+)
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """An environment whose napari has settings of its own."""
+    settings = str(tmp_path / "napari" / "settings.yaml")
+    return {**os.environ, "HOME": str(tmp_path), "NAPARI_CONFIG": settings}
+
+
+def test_it_is_installed():
+    (script,) = entry_points(group="console_scripts", name="mdn-viewer")
+    assert script.load() is main
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main(["--help"])
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    for word in ("coins, delta, pose", "--part", "--sigma", "--screenshot", "examples:", "compare"):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.mdn"], "nowhere.mdn: no such file; the samples are coins, delta, pose"),
+        (["."], "is a directory, not a .mdn file"),
+        (["bad.mdn"], "bad.mdn: not a readable .mdn file"),
+        (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
+        (["pose", "--sigma", "0"], "sigma must be greater than 0, got 0"),
+        (["pose", "--sigma", "nan"], "sigma must be greater than 0, got nan"),
+        (["pose", "--screenshot", "pose.jpg"], "pose.jpg: a screenshot is a .png file"),
+        (["pose", "--screenshot", "folder.png"], "folder.png: is a directory"),
+        (["pose", "--screenshot", "no/pose.png"], "no/pose.png: there is no such folder"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.mdn").write_text("no archive")
+    (tmp_path / "folder.png").mkdir()
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("mdn-viewer: ")
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.mdn", "folder.png"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"DISPLAY": ":98765"}, {"QT_QPA_PLATFORM": "offscreen"}],
+    ids=["none", "no answer", "offscreen"],
+)
+def test_without_a_display(environment, monkeypatch, capfd):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main(["pose"]) == 1
+    assert capfd.readouterr() == ("", NO_DISPLAY)
+
+
+def test_without_napari():
+    code = "import sys; sys.modules['napari'] = None; from mdn_viewer.__main__ import main; "
+    command = [sys.executable, "-c", code + "sys.exit(main(['pose']))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == 'mdn-viewer: napari is not installed: pip install "mdn-cupy[viewer]"\n'
+
+
+def test_a_screenshot(tmp_path, elsewhere):
+    mdn.save_fields(tmp_path / "hand.mdn", two_parts())
+    picture = tmp_path / "hand.png"
+    options = ["--part", "right", "--sigma", "3", "--screenshot", str(picture)]
+    command = [*SCRIPT, str(tmp_path / "hand.mdn"), *options]
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+    pixels = matplotlib.image.imread(picture)[..., :3]
+    assert pixels.shape[0] >= 500
+    assert pixels.shape[1] >= 700
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # not blank
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".hand.png")]
+
+
+def test_the_window_stays(elsewhere):
+    with subprocess.Popen([*SCRIPT, "delta"], env=elsewhere, stderr=subprocess.PIPE) as process:
+        try:
+            search = ["xdotool", "search", "--sync", "--onlyvisible", "--name", "mdn-viewer: delta"]
+            assert subprocess.run(search, capture_output=True, timeout=120, check=True).stdout
+            assert process.poll() is None
+        finally:
+            process.terminate()

@@ -1,0 +1,111 @@
+"""The main job, in a real napari window on a real display, with a real mouse."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from mdn_viewer.session import RULES, VotingSession
+from mdn_viewer.widget import MassDisplacement
+from napari._app_model import get_app_model
+from qtpy.QtWidgets import QSlider
+from viewer_support import PLUGIN, dock, drag, peaks
+
+import mdn_cupy as mdn
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 850)
+    return viewer
+
+
+def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
+    viewer.open_sample(PLUGIN, "pose")
+    widget = dock(viewer)
+    assert (widget.part.current_choice, widget.sigma.value) == ("nose", 8)
+    data = {rule: viewer.layers[rule].data for rule in RULES}
+    frames, said = [{rule: data[rule].copy() for rule in RULES}], [peaks(widget)]
+    slider = widget.sigma.native.findChild(QSlider)
+    for value in (slider.maximum() // 2, slider.maximum()):
+        drag(qtbot, slider, value)
+        widget.wait()
+        frames.append({rule: data[rule].copy() for rule in RULES})  # they are written in place
+        said.append(peaks(widget))
+    assert widget.sigma.value > 20
+    for rule in RULES:
+        assert viewer.layers[rule].data is data[rule]
+        for before, after in pairwise(frames):
+            assert not np.array_equal(before[rule], after[rule])
+    assert len({frame["additive"] for frame in said}) == 3
+    assert (np.diff([frame["noisy-or"].sum() for frame in frames]) > 0).all()
+    assert (np.diff([frame["additive"].max() for frame in frames]) < 0).all()
+    last = VotingSession(mdn.samples.load("pose"), "nose", widget.sigma.value).vote()
+    assert said[-1] == {rule: str(last[rule].peak) for rule in RULES}
+
+
+def test_others_hear_of_the_data_when_the_slider_rests(viewer, qtbot):
+    viewer.open_sample(PLUGIN, "pose")
+    widget = dock(viewer)
+    slider = widget.sigma.native.findChild(QSlider)
+    layer = viewer.layers["noisy-or"]
+    qtbot.waitUntil(lambda: not widget.in_motion)
+    heard = []
+    layer.events.data.connect(lambda event: heard.append(float(event.value.sum())))
+    drag(qtbot, slider, slider.maximum() // 2, slider.maximum())
+    qtbot.waitUntil(lambda: not widget.in_motion)
+    assert heard[-1] == layer.data.sum()
+
+
+def test_what_the_window_shows(viewer):
+    viewer.open_sample(PLUGIN, "pose")
+    widget = dock(viewer)
+    widget.sigma.value = 16
+    widget.wait()
+    grid = viewer.canvas.grid
+    cells = grid.iter_viewboxes(viewer.layers)
+    assert [[viewer.layers[i].name for i in cell] for _, cell in cells] == [
+        ["image (noisy-or)", "noisy-or"],
+        ["image (additive)", "additive"],
+        ["pose image", "pose confidence"],
+        ["pose offsets"],
+    ]
+    picture = viewer.screenshot(flash=False)[..., :3].astype(int)
+    rows, columns = (n // 2 for n in picture.shape[:2])
+    for cell in (picture[:rows, :columns], picture[:rows, columns:]):
+        face = cell[rows // 8 : rows // 2, columns // 4 : columns * 5 // 8]  # of the astronaut
+        yellow = (face[..., 0] > 230) & (face[..., 1] > 150) & (face[..., 2] < 190)
+        assert yellow.sum() > 50  # where the map is high
+        legs = cell[rows * 3 // 4 :]
+        assert legs.std() > 10  # the image
+        assert (np.ptp(legs, axis=-1) <= 8).mean() > 0.95  # in gray
+    whole = viewer.window.screenshot(flash=False, canvas_only=False)
+    assert whole.shape[1] > picture.shape[1] + widget.native.width()
+
+
+def test_all_radii_vote_for_coins(viewer):
+    viewer.open_sample(PLUGIN, "coins")
+    widget = dock(viewer)
+    assert widget.part.current_choice == "all parts together"
+    assert viewer.layers["noisy-or"].data.shape == (303, 384)
+    coins = mdn.samples.load("coins")
+    expected = mdn.noisy_or(
+        coins.confidence, coins.offsets, coins.sigma, aggregate=-3, **coins.geometry
+    )
+    np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
+
+
+def test_the_menus_open_it(viewer):
+    """As a person does: a sample by its menu item, then the widget by either of its own."""
+    commands, menus = get_app_model().commands, get_app_model().menus
+    samples = [item.command.id for item in menus.get_menu(f"napari/file/samples/{PLUGIN}")]
+    assert samples == [f"{PLUGIN}.{name}" for name in ("pose", "coins", "delta")]
+    commands.execute_command(samples[0]).result()
+    command = "mdn-cupy.mass_displacement"
+    for menu in ("napari/layers/visualize", "napari/plugins"):
+        assert command in {getattr(item, "command", item).id for item in menus.get_menu(menu)}
+    commands.execute_command(command).result()
+    widgets = [w for w in viewer.window.dock_widgets.values() if isinstance(w, MassDisplacement)]
+    assert len(widgets) == 1
+    assert dock(viewer) is widgets[0]
+    assert peaks(widgets[0])["additive"].startswith("0.02")

@@ -1,0 +1,334 @@
+"""The votes against the specification, by every backend."""
+
+import numpy as np
+import pytest
+from helpers import (
+    RULES,
+    assert_agrees,
+    assert_gradients_close,
+    assert_maps_close,
+    floor_slack,
+    pull,
+    tolerance,
+    vote,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import Votes, cotangent, laid_out, votes
+
+import mdn_cupy as mdn
+from mdn_cupy import reference
+
+DTYPES = (np.float32, np.float64)
+LOG_FLOOR = {np.float32: 24 * np.log(0.5), np.float64: 53 * np.log(0.5)}
+
+by_dtype = pytest.mark.parametrize("dtype", DTYPES)
+by_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def single(c, x, y, sigma, dtype=np.float64, **options):
+    """One source at (0, 0) that votes for the point (x, y)."""
+    confidence, offsets = np.full((1, 1), c, dtype), np.array([[[x]], [[y]]], dtype)
+    return Votes(confidence, offsets, sigma, options)
+
+
+def crowd(confidences, dtype=np.float32, sigma=1.0):
+    """A row of sources that all vote for the pixel (0, 0)."""
+    confidence = np.atleast_2d(np.asarray(confidences, dtype))
+    offsets = np.zeros((2, *confidence.shape), dtype)
+    offsets[0] = -np.arange(confidence.shape[1])
+    return Votes(confidence, offsets, sigma, {"output_shape": (1, 1)})
+
+
+def first_of(drawn):
+    """The same votes without those after the first column."""
+    return Votes(drawn.confidence[:, :1], drawn.offsets[..., :1], drawn.sigma, drawn.options)
+
+
+@by_dtype
+@settings(max_examples=120)
+@given(data=st.data())
+def test_maps_are_those_of_the_specification(backend, dtype, data):
+    assert_agrees(backend, data.draw(votes(dtype)))
+
+
+@by_dtype
+@by_rule
+@given(data=st.data())
+def test_gradients_are_those_of_the_specification(backend, rule, dtype, data):
+    drawn = data.draw(votes(dtype))
+    _, log_complement = vote(reference, "noisy_or", drawn, return_log_complement=True)
+    g = cotangent(data.draw, log_complement.shape, dtype)
+    got, want = pull(backend, rule, g, drawn), pull(reference, rule, g, drawn)
+    slack = floor_slack(g, log_complement, drawn) if rule == "noisy_or" else 0.0
+    assert_gradients_close(got, want, tolerance(backend, dtype, 1e-4), slack)
+
+
+@by_dtype
+def test_results_have_the_dtype_of_the_fields(backend, dtype):
+    drawn = single(0.5, 0, 0, 1.0, dtype)
+    assert vote(backend, "noisy_or", drawn).dtype == dtype
+    assert {g.dtype for g in pull(backend, "noisy_or", np.ones((1, 1), dtype), drawn)} == {
+        np.dtype(dtype)
+    }
+
+
+@by_rule
+def test_half_precision_is_computed_and_returned_in_float32(backend, rule):
+    rng = np.random.default_rng(0)
+    drawn = Votes(
+        rng.random((2, 4, 5)).astype(np.float16),
+        rng.normal(0, 2, (2, 2, 4, 5)).astype(np.float16),
+        np.float16([[[0.5]], [[2.0]]]),
+        {},
+    )
+    got = vote(backend, rule, drawn)
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, vote(reference, rule, drawn), atol=1e-5)
+
+
+@by_rule
+def test_one_float64_field_makes_it_float64(backend, rule):
+    drawn = single(0.5, 0.3, 0.1, 1.0)
+    mixed = Votes(drawn.confidence.astype(np.float32), drawn.offsets, 1.0, {})
+    got = vote(backend, rule, mixed)
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, vote(reference, rule, mixed), rtol=backend.float64_tolerance)
+
+
+@by_dtype
+@pytest.mark.parametrize(
+    ("x", "sigma", "truncate", "reached"),
+    [
+        (4.5, 1.0, 1.5, [3, 4, 5, 6]),  # both edges on pixels: the window includes them
+        (4.0, 0.5, 4.0, [2, 3, 4, 5, 6]),
+        (4.0, 0.5, 3.5, [3, 4, 5]),  # the edges between pixels
+        (4.5, 0.5, 0.5, []),  # a window that holds no pixel centre
+        (4.0, 0.0625, 0.5, [4]),
+        (0.0, 1.0, 2.0, [0, 1, 2]),  # cut by the frame
+        (-1.5, 1.0, 1.5, [0]),  # from outside, the edge on the first pixel
+        (10.25, 1.0, 2.25, [8]),  # and on the last
+        (-1.75, 1.0, 1.5, []),
+        (1e30, 1.0, 4.0, []),
+    ],
+)
+def test_the_window_reaches_to_truncate_sigma_inclusive(
+    backend, dtype, x, sigma, truncate, reached
+):
+    for axis, shape in ((1, (1, 9)), (0, (9, 1))):
+        target = (x, 0) if axis else (0, x)
+        drawn = single(1.0, *target, sigma, dtype, truncate=truncate, output_shape=shape)
+        s = vote(backend, "additive", drawn)
+        assert np.flatnonzero(s).tolist() == reached
+
+
+@by_dtype
+def test_a_map_of_many_rows_and_columns_is_right_throughout(backend, dtype):
+    rng = np.random.default_rng(3)
+    shape = (45, 3001)
+    offsets = rng.uniform(0, 1, (2, 2, 25)) * np.array(shape)[::-1, None, None]
+    offsets[1, :, :9] = np.linspace(0, 44, 9)  # every part of the map has votes
+    drawn = Votes(
+        rng.uniform(0.1, 0.9, (2, 25)).astype(dtype),
+        offsets.astype(dtype),
+        rng.uniform(0.5, 6, (2, 25)).astype(dtype),
+        {"output_shape": shape},
+    )
+    assert_agrees(backend, drawn)
+
+
+@by_dtype
+@pytest.mark.parametrize(("sigma", "truncate"), [(30.0, 4.0), (3.0, 40.0), (100.0, 1.0)])
+def test_wide_windows_are_right_throughout(backend, dtype, sigma, truncate):
+    rng = np.random.default_rng(4)
+    drawn = Votes(
+        rng.uniform(0, 0.99, (2, 5)).astype(dtype),
+        (rng.uniform(-20, 170, (2, 2, 5))).astype(dtype),
+        sigma,
+        {"output_shape": (131, 150), "truncate": truncate},
+    )
+    assert_agrees(backend, drawn)
+
+
+@by_dtype
+def test_a_field_that_has_collapsed_to_a_point_is_right(backend, dtype):
+    # So many voters for one place that a backend may want to share them among its threads.
+    rng = np.random.default_rng(6)
+    sides, point, sigma = (370, 373), (8.25, 5.5), 1.5
+    confidence = rng.uniform(0, 0.9, sides).astype(dtype)
+    offsets = np.reshape(point, (2, 1, 1)) - np.indices(sides)[::-1]
+    drawn = Votes(confidence, offsets.astype(dtype), sigma, {"output_shape": (12, 17)})
+    rows, columns = np.indices((12, 17))
+    w = np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * sigma**2))
+    w[(abs(columns - point[0]) > 4 * sigma) | (abs(rows - point[1]) > 4 * sigma)] = 0
+    c = confidence.astype(np.float64)
+    total = np.array([np.log1p(-each * c).sum() for each in w.ravel()]).reshape(w.shape)
+    _, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    allowed = tolerance(backend, dtype)
+    assert_maps_close(log_complement, total, allowed, 1 + np.abs(total))
+    assert_maps_close(vote(backend, "additive", drawn), c.sum() * w, allowed, 1 + c.sum() * w)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(("at", "pixel"), [(18.6630786119853, 13), (21.937400113909497, 33)])
+def test_the_distance_from_the_vote_itself_decides_at_the_edge(backend, axis, at, pixel):
+    # at ± truncate·σ rounds to the pixel, whether or not |pixel − at| ≤ truncate·σ.
+    distance = abs(pixel - at)
+    for sigma, reached in ((distance, True), (np.nextafter(distance, 0), False)):
+        x, y = (0, at) if axis == 0 else (at, 0)
+        shape = (40, 1) if axis == 0 else (1, 40)
+        drawn = single(0.5, x, y, sigma, truncate=1.0, output_shape=shape)
+        assert (vote(backend, "additive", drawn).ravel()[pixel] > 0) == reached
+
+
+@pytest.mark.parametrize(("y", "row"), [(0.6884467305709401, 21), (0.31024187555895566, 15)])
+def test_the_edge_of_a_window_does_not_depend_on_where_a_map_is_cut(backend, y, row):
+    # The last row is exactly truncate·σ from the vote, in the float64 that says so.
+    drawn = single(0.5, 0, y, row - y, truncate=1.0, output_shape=(row + 3, 4096))
+    assert vote(backend, "additive", drawn)[row, 0] == pytest.approx(0.5 * np.exp(-0.5))
+
+
+@by_dtype
+def test_saturated_votes_add_up_in_the_log_complement(backend, dtype):
+    votes_cast = round(-5000 / LOG_FLOOR[dtype])
+    drawn = crowd(np.ones(votes_cast), dtype)
+    m, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    assert m.item() == 1
+    assert log_complement.item() == pytest.approx(votes_cast * LOG_FLOOR[dtype], rel=1e-6)
+    assert log_complement.item() < -4970
+
+
+@by_dtype
+def test_a_lone_saturated_vote_keeps_m_one_ulp_below_one_at_most(backend, dtype):
+    assert 1 - vote(backend, "noisy_or", crowd([1.0], dtype)).item() <= np.finfo(dtype).epsneg
+
+
+@by_dtype
+def test_tiny_votes_do_not_vanish(backend, dtype):
+    c, votes_cast = float(dtype(1e-8)), 16384
+    m, log_complement = vote(
+        backend, "noisy_or", crowd(np.full(votes_cast, c), dtype), return_log_complement=True
+    )
+    assert log_complement.item() == pytest.approx(votes_cast * np.log1p(-c), rel=1e-5)
+    assert m.item() == pytest.approx(-np.expm1(votes_cast * np.log1p(-c)), rel=1e-5)
+
+
+@by_dtype
+def test_many_doubtful_votes_neither_underflow_nor_drift(backend, dtype):
+    confidences = np.random.default_rng(5).uniform(0, 0.99, 3000).astype(dtype)
+    _, log_complement = vote(
+        backend, "noisy_or", crowd(confidences, dtype), return_log_complement=True
+    )
+    want = np.log1p(-confidences.astype(np.float64)).sum()
+    assert log_complement.item() == pytest.approx(want, rel=tolerance(backend, dtype))
+
+
+@by_dtype
+def test_a_pixel_that_nobody_votes_for_is_zero(backend, dtype):
+    drawn = single(1.0, 20, 0, 1.0, dtype)
+    assert [vote(backend, rule, drawn).item() for rule in RULES] == [0, 0, 0]
+
+
+@by_rule
+@by_dtype
+def test_a_nan_confidence_makes_its_window_nan_and_nothing_else(backend, rule, dtype):
+    rng = np.random.default_rng(7)
+    confidence = rng.uniform(0.1, 0.9, (9, 12)).astype(dtype)
+    confidence[4, 5] = np.nan
+    offsets = rng.integers(-1, 2, (2, 9, 12)).astype(dtype)
+    offsets[:, 4, 5] = 2, -1  # lands on row 3, column 7
+    drawn = Votes(confidence, offsets, 0.5, {})
+    expected = np.zeros((9, 12), bool)
+    expected[1:6, 5:10] = True  # 4 σ to either side
+    got = vote(backend, rule, drawn)
+    np.testing.assert_array_equal(np.isnan(got), expected)
+    want = vote(reference, rule, drawn)
+    np.testing.assert_allclose(got[~expected], want[~expected], atol=1e-5)
+
+
+@by_rule
+def test_a_nan_confidence_leaves_the_gradients_of_those_it_does_not_meet(backend, rule):
+    drawn = crowd([0.5, np.nan])
+    drawn.offsets[0] = [0, 40]
+    drawn.options["output_shape"] = (1, 50)
+    g = pull(backend, rule, np.ones((1, 50), np.float32), drawn)
+    alone = pull(backend, rule, np.ones((1, 50), np.float32), first_of(drawn))
+    assert g.confidence[0, 0] == pytest.approx(alone.confidence[0, 0])
+    assert g.offsets[0, 0, 0] == pytest.approx(alone.offsets[0, 0, 0])
+
+
+@pytest.mark.parametrize("position", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("axis", [0, 1])
+@by_rule
+def test_a_source_nowhere_casts_no_vote_and_has_zero_gradients(backend, rule, axis, position):
+    drawn = crowd([0.5, 0.75])
+    drawn.offsets[axis, 0, 1] = position
+    np.testing.assert_array_equal(vote(backend, rule, drawn), vote(backend, rule, first_of(drawn)))
+    g = pull(backend, rule, np.ones((1, 1), np.float32), drawn)
+    assert g.confidence[0, 1] == 0
+    assert (g.offsets[:, 0, 1] == 0).all()
+    assert np.isfinite(g.sigma)
+
+
+@by_dtype
+def test_the_gradient_of_a_lone_saturated_voter_is_right(backend, dtype):
+    drawn = single(1.0, 2.0, 1.0, 1.5, dtype, output_shape=(3, 6))
+    g = np.arange(18, dtype=dtype).reshape(3, 6)
+    got = pull(backend, "noisy_or", g, drawn)
+    assert_gradients_close(
+        got, pull(reference, "noisy_or", g, drawn), tolerance(backend, dtype, 1e-5)
+    )
+    rows, columns = np.indices((3, 6))
+    w = np.exp(-((columns - 2) ** 2 + (rows - 1) ** 2) / 4.5)
+    assert got.confidence.item() == pytest.approx((g * w).sum(), rel=1e-5)
+
+
+@by_dtype
+def test_beside_a_saturated_voter_the_others_count_for_nothing(backend, dtype):
+    drawn = crowd([1.0, 0.5, 0.25], dtype)
+    g = pull(backend, "noisy_or", np.ones((1, 1), dtype), drawn)
+    np.testing.assert_allclose(g.confidence, [[0.5 * 0.75, 0, 0]], rtol=1e-5, atol=1e-6)
+
+
+@by_rule
+def test_a_source_without_confidence_still_learns_its_confidence(backend, rule):
+    drawn = crowd([0.0, 0.5])
+    g = pull(backend, rule, np.ones((1, 1), np.float32), drawn)
+    want = pull(reference, rule, np.ones((1, 1)), drawn)
+    assert g.confidence[0, 0] == pytest.approx(want.confidence[0, 0], rel=1e-5)
+    assert g.confidence[0, 0] > 0.05
+    assert (g.offsets[:, 0, 0] == 0).all()
+
+
+@by_rule
+@pytest.mark.parametrize("layout", ["fortran", "sliced", "reversed", "expanded"])
+def test_a_cotangent_may_have_any_strides(backend, rule, layout):
+    rng = np.random.default_rng(11)
+    drawn = Votes(rng.random((5, 7)), rng.normal(size=(2, 5, 7)), 1.0, {})
+    g = rng.normal(size=(5, 7))
+    if layout == "expanded":
+        g = np.broadcast_to(g[:1], (5, 7))
+    got = pull(backend, rule, laid_out(g, layout), drawn)
+    assert_gradients_close(got, pull(reference, rule, g, drawn), backend.float64_tolerance)
+
+
+def test_the_log_complement_may_be_given_to_the_backward_pass():
+    rng = np.random.default_rng(13)
+    c, o = rng.random((5, 7)).astype(np.float32), rng.normal(size=(2, 5, 7)).astype(np.float32)
+    m, log_complement = mdn.noisy_or(c, o, 1.0, return_log_complement=True)
+    computed = mdn.noisy_or_vjp(m, c, o, 1.0)
+    given_ = mdn.noisy_or_vjp(m, c, o, 1.0, log_complement=log_complement)
+    for a, b in zip(computed, given_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@by_rule
+def test_the_arguments_are_left_as_they_were(backend, rule):
+    rng = np.random.default_rng(17)
+    drawn = Votes(rng.random((3, 4)), rng.normal(size=(2, 3, 4)), rng.uniform(1, 2, (3, 4)), {})
+    g = rng.normal(size=(3, 4))
+    before = [x.copy() for x in (*drawn.fields, g)]
+    vote(backend, rule, drawn)
+    pull(backend, rule, g, drawn)
+    for x, old in zip((*drawn.fields, g), before, strict=True):
+        np.testing.assert_array_equal(x, old)

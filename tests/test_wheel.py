@@ -1,0 +1,116 @@
+"""The wheel, installed alone, is the whole library."""
+
+import zipfile
+
+import pytest
+from helpers import ROOT, run_python
+
+PACKAGES = {"mdn_cupy": ROOT / "mdn_cupy", "mdn_viewer": ROOT / "viewer" / "mdn_viewer"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ROOT))
+    (built,) = folder.iterdir()
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """A folder that holds what the wheel installs and nothing else."""
+    target = tmp_path_factory.mktemp("site")
+    pip("install", "--no-deps", "--no-compile", "--target", str(target), str(wheel))
+    return target
+
+
+def pip(*arguments):
+    run_python("-m", "pip", "--disable-pip-version-check", "--quiet", *arguments)
+
+
+def run_installed(installed, code, folder):
+    """Run code that finds the installed wheel before any other copy of the library."""
+    return run_python(
+        "-I", "-c", f"import sys; sys.path.insert(0, {str(installed)!r})\n{code}", cwd=folder
+    )
+
+
+def members(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def test_only_the_two_packages_are_at_its_top(wheel):
+    tops = {name.partition("/")[0] for name in members(wheel)}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert len(tops) == 3
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_file_of_a_package_is_in_it(wheel, package):
+    folder = PACKAGES[package]
+    ours = {
+        f"{package}/{file.relative_to(folder).as_posix()}"
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    theirs = {name for name in members(wheel) if name.startswith(f"{package}/")}
+    assert {name for name in theirs if "/_samples/" not in name} == ours
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mdn_cupy/py.typed",
+        "mdn_cupy/_samples/README.md",
+        "mdn_cupy/_samples/coins.mdn",
+        "mdn_cupy/_samples/delta.mdn",
+        "mdn_cupy/_samples/pose.mdn",
+        "mdn_viewer/py.typed",
+        "mdn_viewer/napari.yaml",
+    ],
+)
+def test_it_carries_what_is_no_python(wheel, name):
+    assert name in members(wheel)
+
+
+def test_it_carries_the_kernels(wheel):
+    assert any(n.startswith("mdn_cupy/kernels/") and n.endswith(".cu") for n in members(wheel))
+
+
+def test_it_carries_its_licence_scripts_and_manifest(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (entry_points,) = (n for n in archive.namelist() if n.endswith("/entry_points.txt"))
+        text = archive.read(entry_points).decode()
+        assert any(n.endswith("/licenses/LICENSE") for n in archive.namelist())
+    for line in (
+        "mdn-cupy = mdn_cupy.__main__:main",
+        "mdn-viewer = mdn_viewer.__main__:main",
+        "[napari.manifest]",
+        "mdn-cupy = mdn_viewer:napari.yaml",
+    ):
+        assert line in text
+
+
+def test_installed_alone_it_opens_the_samples_and_votes(installed, tmp_path):
+    code = """
+import mdn_cupy as mdn
+print(mdn.__file__)
+for name in mdn.samples.names():
+    fields = mdn.samples.load(name)
+    m = mdn.noisy_or(**fields.votes(0), sigma=fields.sigma)
+    print(mdn.samples.path(name), m.max() > 0.99)
+"""
+    library, *samples = run_installed(installed, code, tmp_path).splitlines()
+    assert library == str(installed / "mdn_cupy" / "__init__.py")
+    folder = installed / "mdn_cupy" / "_samples"
+    assert samples == [f"{folder / name}.mdn True" for name in ("coins", "delta", "pose")]
+
+
+def test_installed_alone_its_command_line_works(installed, tmp_path):
+    code = """
+from mdn_cupy.__main__ import main
+raise SystemExit(main(["vote", "delta", "-o", "map.npy"]) or main(["info"]))
+"""
+    assert "samples coins, delta, pose" in run_installed(installed, code, tmp_path)
+    assert (tmp_path / "map.npy").exists()
