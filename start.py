@@ -21,11 +21,23 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = Path(os.environ.get("MDN_ENV", HERE / ".venv"))
 EXTRAS = {"viewer": "viewer", "tests": "test"}
-DEBIAN = """
-    libgl1 libgl1-mesa-dri libegl1 libfontconfig1 libglib2.0-0 libdbus-1-3 libxkbcommon-x11-0
-    libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0
-    libxcb-shape0 libxcb-xkb1
-""".split()
+DEBIAN = [
+    "libgl1",
+    "libgl1-mesa-dri",
+    "libegl1",
+    "libfontconfig1",
+    "libglib2.0-0",
+    "libdbus-1-3",
+    "libxkbcommon-x11-0",
+    "libxcb-cursor0",
+    "libxcb-icccm4",
+    "libxcb-image0",
+    "libxcb-keysyms1",
+    "libxcb-randr0",
+    "libxcb-render-util0",
+    "libxcb-shape0",
+    "libxcb-xkb1",
+]
 DEBIAN_TESTS = ["xvfb", "xauth", "xdotool", "g++"]
 
 
