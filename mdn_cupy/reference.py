@@ -115,7 +115,7 @@ def noisy_or(
     log_complement = np.zeros(fields.result_shape)
     for vote in fields.votes():
         log_complement[vote.window] += np.log(np.maximum(1 - vote.w * vote.c, fields.floor))
-    m = -np.expm1(log_complement)
+    m = 0 - np.expm1(log_complement)
     return (m, log_complement) if return_log_complement else m
 
 

@@ -61,6 +61,6 @@ def complement(log_complement: Tensor) -> Tensor:
     near_zero = log_complement > -0.5
     return torch.where(
         near_zero,
-        -torch.expm1(torch.where(near_zero, log_complement, 0)),
+        0 - torch.expm1(torch.where(near_zero, log_complement, 0)),
         1 - torch.exp(torch.where(near_zero, -1, log_complement)),
     )

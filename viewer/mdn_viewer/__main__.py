@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
@@ -152,7 +152,7 @@ def _write_screenshot(viewer: Viewer, path: Path) -> None:
         QCoreApplication.processEvents()
     pixels = viewer.screenshot(canvas_only=False, flash=False)
     with replacing(path) as file:
-        imsave(cast(BinaryIO, file), pixels, format="png")
+        imsave(file, pixels, format="png")
 
 
 def _fail(status: int, message: str) -> int:

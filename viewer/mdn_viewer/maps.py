@@ -101,7 +101,7 @@ class MapLayers:
         for layer in self._inputs:
             layer.visible = False
         for index, layer in enumerate(inputs, start=len(self._wanted)):
-            layers.move(layers.index(layer), index)
+            self._move(layer, index)
             layer.visible = True
             layer.name_overlay.visible = layer in inputs[-2:]  # not the image
         self._inputs = inputs
@@ -124,10 +124,15 @@ class MapLayers:
         for index, (kind, (data, looks)) in enumerate(self._wanted.items()):
             if kind in present:
                 present[kind].data = data
-                layers.move(layers.index(present[kind]), index)
+                self._move(present[kind], index)
             else:
                 layers.insert(index, self._new(kind, data, looks))
         return self._layers()
+
+    def _move(self, layer: Image, index: int) -> None:
+        layers = self._viewer.layers
+        if layers[index] is not layer:  # a move costs napari as much as a new layer
+            layers.move(layers.index(layer), index)
 
     def _new(self, kind: str, data: npt.NDArray[Any], looks: dict[str, Any]) -> Image:
         layer = Image(data, name=kind, metadata={_KIND: kind}, **looks)
