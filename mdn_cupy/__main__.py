@@ -1,4 +1,4 @@
-"""The command line: `mdn-cupy info | vote | compare`."""
+"""The command line: `mdn-cupy info | vote | compare | bench`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from mdn_cupy import __version__, samples
 from mdn_cupy.backends import Status, backends
+from mdn_cupy.bench import command as bench
 from mdn_cupy.fields import Fields, check_fields, load_fields
 from mdn_cupy.files import replacing
 
@@ -25,9 +26,10 @@ coins (Hough voting), delta (the paper's argument in a field)."""
 _EXAMPLES = """\
 examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
-  mdn-cupy compare pose --part leftShoulder --cross -o cross.png
+  mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
-  mdn-cupy info"""
+  mdn-cupy info
+  mdn-cupy bench --quick"""
 
 _REFUSED = 2
 
@@ -87,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
     vote.set_defaults(run=_vote)
+
+    bench.add_to(commands)
     return parser
 
 
@@ -108,10 +112,7 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
 def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, float]:
     """Load the fields, and settle the part (None: all together) and sigma."""
     name = arguments.fields
-    if not Path(name).exists() and name in samples.names():
-        fields = samples.load(name)
-    else:
-        fields = _load(name)
+    fields = samples.load(name) if name in samples.names() else _load(name)
     part = arguments.part or fields.names[0]
     sigma = fields.sigma if arguments.sigma is None else arguments.sigma
     within = fields.votes(None if part == "all" else part)

@@ -38,7 +38,7 @@ _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 
 def is_number(value: object) -> bool:
     """True for a Python or NumPy real scalar, which has no device and no dtype to promote."""
-    return isinstance(value, numbers.Real | np.bool_ | np.floating | np.integer)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_torch(value: object) -> bool:
@@ -112,13 +112,15 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
     return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
 
 
-def to_numpy(array: Array) -> npt.NDArray[Any]:
-    """Copy an array of any library to the CPU where it is not there yet."""
+def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
+    """Copy an array of any library to the CPU where it is not there yet; TypeError for no array."""
+    if library(array) is None:
+        raise TypeError(_no_array(name, array))
     if is_torch(array):
         tensor = array.detach().cpu().resolve_neg()
         return np.asarray((tensor.float() if dtype_name(array) == "bfloat16" else tensor).numpy())
     if library(array) == "dlpack":
-        array = _from_dlpack("the array", array)
+        array = _from_dlpack(name, array)
     return np.asarray(array.get() if library(array) == "cupy" else array)
 
 
@@ -133,10 +135,12 @@ def _import(name: str, value: object) -> Array:
         )
     if kind == "dlpack":
         return _from_dlpack(name, value)
-    raise TypeError(
-        f"{name} must be an array (NumPy, CuPy, torch or any DLPack exporter), "
-        f"got {type(value).__name__}"
-    )
+    raise TypeError(_no_array(name, value))
+
+
+def _no_array(name: str, value: object) -> str:
+    kinds = "NumPy, CuPy, torch or any DLPack exporter"
+    return f"{name} must be an array ({kinds}), got {type(value).__name__}"
 
 
 def _from_dlpack(name: str, value: Any) -> Array:

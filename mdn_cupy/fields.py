@@ -202,13 +202,8 @@ def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> Non
         ...
     ValueError: confidence: 1 of 2 values outside [0, 1], the first at (0, 1) is 1.5
     """
-    arrays = {"confidence": confidence, "offsets": offsets}
-    if not is_number(sigma):
-        arrays["sigma"] = sigma
-    for name, array in arrays.items():
-        floating_dtype(name, array)
-    c, o = to_numpy(confidence), to_numpy(offsets)
-    s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma)
+    c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
+    s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma, "sigma")
     vote_problem(c, o, s, Rule.NOISY_OR, VoteOptions())
     found = [
         _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),

@@ -9,9 +9,10 @@ import pytest
 from helpers import run_python
 
 import mdn_cupy as mdn
+from mdn_cupy import figure
 from mdn_cupy.__main__ import main
 
-COMMANDS = ("info", "compare", "vote")
+COMMANDS = ("info", "compare", "vote", "bench")
 
 
 def succeed(capsys, *argv):
@@ -71,6 +72,21 @@ def assert_shows_the_pose(pixels):
     assert np.abs(noisy_or - additive[:, : noisy_or.shape[1]]).mean() > 0.01
 
 
+def test_every_panel_of_the_figure_shows_its_own_map():
+    pose = mdn.samples.load("pose")
+    comparison = figure.compare(pose, "left eye", 6.0)
+    votes = pose.votes("left eye")
+    np.testing.assert_array_equal(comparison.noisy_or, mdn.noisy_or(**votes, sigma=6.0))
+    np.testing.assert_array_equal(comparison.additive, mdn.additive(**votes, sigma=6.0))
+    panels = [a for a in figure.draw(pose, "left eye", comparison).axes if a.get_title()]
+    wanted = (pose.image, pose.confidence[1], comparison.noisy_or, comparison.additive)
+    for panel, name, values in zip(
+        panels, ("image", "confidence", "noisy-or", "additive"), wanted, strict=True
+    ):
+        assert panel.get_title().startswith(name)
+        np.testing.assert_array_equal(panel.images[0].get_array(), values)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
 def test_compare_writes_what_the_name_says(capsys, tmp_path, suffix):
     output = tmp_path / f"out{suffix}"
@@ -124,12 +140,15 @@ def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
         np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**votes, sigma=8.0))
 
 
-def test_a_file_goes_before_the_sample_of_its_name(capsys, tmp_path, monkeypatch):
+def test_a_sample_goes_before_a_file_of_its_name_and_a_path_means_the_file(
+    capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     fields = save(tmp_path / "pose")
-    succeed(capsys, "vote", "pose", "--part", "0", "-o", "map.npy")
-    want = mdn.noisy_or(**fields.votes(0), sigma=fields.sigma)
-    np.testing.assert_array_equal(np.load("map.npy"), want)
+    for name, want in (("pose", mdn.samples.load("pose")), ("./pose", fields)):
+        succeed(capsys, "vote", name, "--part", "0", "-o", "map.npy")
+        m = mdn.noisy_or(**want.votes(0), sigma=want.sigma)
+        np.testing.assert_array_equal(np.load("map.npy"), m)
 
 
 @pytest.mark.parametrize("sides", [(0, 0), (0, 5), (1, 7)])
@@ -275,6 +294,8 @@ def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):
     examples = re.findall(r"^  mdn-cupy (.+)$", capsys.readouterr().out, flags=re.MULTILINE)
     assert len(examples) >= 3
     for example in examples:
+        if example.startswith("bench"):  # takes long and measures: not here
+            continue
         succeed(capsys, *shlex.split(example))
     assert len(list(tmp_path.iterdir())) == sum("-o" in example for example in examples)
 

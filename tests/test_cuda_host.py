@@ -124,6 +124,7 @@ def test_a_fault_leaves_the_executor_usable():
     assert run("meet", False, COUNT).tolist() == [1] * 64
 
 
+@pytest.mark.skipif(not build.has_sanitizers(), reason="needs g++'s sanitizers")
 def test_the_sanitizer_sees_a_read_beyond_an_array():
     """And nothing in its right counterpart, or in the project's kernels (test_cuda_kernels)."""
     for faulty in (False, True):

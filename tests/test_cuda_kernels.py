@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cuda_host import HostExecutor
-from cuda_host.build import sanitizer_environment
+from cuda_host.build import has_sanitizers, sanitizer_environment
 
 from mdn_cupy import cuda, reference
 from mdn_cupy.problem import Rule, VoteOptions, vote_problem
@@ -91,6 +91,14 @@ def test_additive_votes_of_any_size_are_summed(size, dtype, patches):
     np.testing.assert_allclose(total, want, atol=tolerance * np.abs(confidence).sum())
 
 
+@pytest.mark.parametrize("nowhere", [np.nan, np.inf, 1e9])
+def test_a_source_that_casts_no_vote_does_not_set_the_unit(nowhere):
+    confidence = np.full((4, 8), 1e-3, np.float32)
+    problem = meeting(confidence, Rule.ADDITIVE)
+    confidence[2, 3], problem.offsets[0, 2, 3] = 1e30, nowhere
+    np.testing.assert_allclose(accumulate(problem)[0, 0], 31e-3, rtol=1e-6)
+
+
 @by_rule
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -107,16 +115,30 @@ def test_not_numbers_stay_in_their_window(rule, value, deterministic, patches):
     window = np.zeros_like(got, bool)
     window[2:7, 8:13] = True
     np.testing.assert_allclose(got[~window], without[~window], rtol=1e-6)
-    if rule is Rule.NOISY_OR and value == np.inf:
-        assert (got[window] <= -24 * np.log(2)).all()  # floored, as any certain vote
-    elif rule is Rule.NOISY_OR and value == -np.inf:
-        assert np.isfinite(got[window]).all()
+    added = got[window] - without[window]
+    if rule is Rule.NOISY_OR and value == np.inf:  # floored, as any certain vote
+        np.testing.assert_allclose(added, -24 * np.log(2), rtol=1e-5)
+    elif rule is Rule.NOISY_OR and value == -np.inf:  # counts as -2^100
+        square = ((np.indices((5, 5)) - 2) ** 2).sum(0).ravel()
+        np.testing.assert_allclose(added, 100 * np.log(2) - square / 2, rtol=1e-5)
     elif value == np.inf:
         assert (got[window] == np.inf).all()
     elif deterministic or np.isnan(value):
         assert np.isnan(got[window]).all()
     else:
         assert (got[window] == -np.inf).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_sums_at_the_bound_do_not_hide_a_mark(sign, value, patches):
+    confidence = np.full((1, 1024), sign * np.nextafter(np.float32(1), np.float32(0)))
+    for position in (0, 500, 1023):
+        voters = confidence.copy()
+        voters[0, position] = value
+        for seed in range(1, 4):
+            total = accumulate(meeting(voters, Rule.ADDITIVE), seed)[0, 0]
+            np.testing.assert_equal(total, np.float32(value))
 
 
 def test_nan_wins_over_infinity_in_any_order(patches):
@@ -161,6 +183,22 @@ def test_float32_reaches_the_very_pixels_of_the_specification(stride, origin):
     assert (np.abs(distance - reach) < 1e-12).sum() > 20  # ties, and what float64 makes of them
 
 
+@pytest.mark.parametrize("confidence", [1.0, 0.9999, 0.5, 1e-3, 1e-9])
+def test_a_vote_keeps_its_digits_from_certainty_to_nothing(confidence):
+    """φ and its gradient to 1e-6 of themselves, where 1 − w·c in float32 has none left."""
+    c = np.full((300, 1, 1), confidence, np.float32)
+    offsets = np.zeros((300, 2, 1, 1), np.float32)
+    offsets[:, 0, 0, 0] = np.geomspace(1e-3, 4, 300)
+    problem = vote_problem(c, offsets, 1.0, Rule.NOISY_OR, VoteOptions())
+
+    certainty, exponent = float(c[0, 0, 0]), -(offsets[:, 0, 0, 0].astype(float) ** 2) / 2
+    w, left = np.exp(exponent), (1 - certainty) - certainty * np.expm1(exponent)
+    phi = np.where(left > 0.5, np.log1p(-w * certainty), np.log(left))
+    np.testing.assert_allclose(accumulate(problem)[:, 0, 0], phi, rtol=1e-6)
+    gradient = cuda.gather(problem, np.ones_like(c), executor=HostExecutor()).confidence
+    np.testing.assert_allclose(gradient[:, 0, 0], -w / left, rtol=1e-6)
+
+
 @by_rule
 def test_a_collapsed_patch_costs_one_window_of_atomics(rule, monkeypatch):
     problem = meeting(np.full((8, 16), np.float32(0.5)), rule, output_shape=(30, 30))
@@ -175,6 +213,18 @@ def test_a_collapsed_patch_costs_one_window_of_atomics(rule, monkeypatch):
 
 
 @by_rule
+def test_no_atomics_for_pixels_between_the_windows_of_a_patch(rule, monkeypatch):
+    monkeypatch.setattr("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", 1)
+    confidence = np.zeros((4, 8), np.float32)
+    confidence[0, 0] = confidence[3, 7] = 0.5
+    offsets = np.full((2, 4, 8), 5, np.float32)  # two windows of 5 x 5 in a box of 8 x 12
+    options = VoteOptions(truncate=2.0, output_shape=(20, 20))
+    executor = HostExecutor()
+    cuda.accumulate(vote_problem(confidence, offsets, 1.0, rule, options), executor)
+    assert executor.atomics[f"accumulate<float, {int(rule)}, long long>"] == 2 * 5 * 5
+
+
+@by_rule
 @pytest.mark.parametrize("what", ["zero confidences", "empty windows", "no position", "no sigma"])
 def test_no_atomics_where_nothing_is_cast(rule, what):
     confidence = np.full((8, 8), 0 if what == "zero confidences" else 0.5, np.float32)
@@ -182,8 +232,11 @@ def test_no_atomics_where_nothing_is_cast(rule, what):
     sigma = np.full((8, 8), -1 if what == "no sigma" else 1, np.float32)
     offsets = np.full((2, 8, 8), value, np.float32)
     executor = HostExecutor()
-    total = cuda.accumulate(vote_problem(confidence, offsets, sigma, rule, VoteOptions()), executor)
+    problem = vote_problem(confidence, offsets, sigma, rule, VoteOptions())
+    total = cuda.accumulate(problem, executor)
     assert not total.any()
+    gradients = cuda.gather(problem, np.ones_like(total), executor=executor)
+    assert what == "zero confidences" or not any(np.abs(g).sum() for g in gradients)
     assert executor.atomics[f"accumulate<float, {int(rule)}, long long>"] == 0
 
 
@@ -221,6 +274,7 @@ def test_only_outputs_and_sums_are_allocated():
     assert allocated == [((2, 3, 2, 5, 6), "float32")]
 
 
+@pytest.mark.skipif(not has_sanitizers(), reason="needs g++'s sanitizers")
 def test_no_error_on_adversarial_input_under_the_sanitizers():
     done = subprocess.run(
         [sys.executable, "-m", "cuda_host.adversarial"],

@@ -226,6 +226,7 @@ def test_many_doubtful_votes_neither_underflow_nor_drift(backend, dtype):
 @by_dtype
 def test_a_pixel_that_nobody_votes_for_is_zero(backend, dtype):
     drawn = single(1.0, 20, 0, 1.0, dtype)
+    assert not np.signbit(vote(backend, "noisy_or", drawn).item())
     assert [vote(backend, rule, drawn).item() for rule in RULES] == [0, 0, 0]
 
 

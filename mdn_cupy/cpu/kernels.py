@@ -150,8 +150,8 @@ def _amplitude(rule: int, sigma: float) -> float:
 
 @jit
 def _exponent_scale(sigma: float) -> float:
-    """The factor of (x0 − p)² in the exponent of 2."""
-    scale: float = -0.5 / (sigma * sigma * np.log(2.0))
+    """The factor of (x0 − p)² in the exponent of 2; finite for any sigma, so that 0 · it is 0."""
+    scale: float = max(-0.5 / (sigma * sigma * np.log(2.0)), -1e30)
     return scale
 
 

@@ -144,7 +144,8 @@ __global__ void accumulate(Geometry geometry, const T *confidence, const T *offs
                 cast<T, RULE, true>(scratch, group, box_around(own, group >> lane & 1), map,
                                     (int)geometry.map_width, scale, lane);
             } else {
-                cast<T, RULE, false>(scratch, group, window, map, (int)geometry.map_width, scale, lane);
+                cast<T, RULE, false>(scratch, group, window, map, (int)geometry.map_width, scale,
+                                     lane);
             }
         }
     }

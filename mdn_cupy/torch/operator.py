@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mdn_cupy.arrays import is_number
 from mdn_cupy.backends import module
@@ -40,8 +41,18 @@ def evidence(
     Half types are computed in float32; sigma is cast to the dtype of the fields.
     """
     arguments = _arguments(confidence, offsets, sigma)
+    _refuse_tangents(*arguments)
     result: Tensor = _evidence(*arguments, *_scalars(rule, options))
     return result
+
+
+def _refuse_tangents(*tensors: Tensor) -> None:
+    """Forward-mode differentiation through a custom operator would silently give zeros."""
+    if any(forward_ad.unpack_dual(x).tangent is not None for x in tensors):
+        raise NotImplementedError(
+            "forward-mode differentiation through mdn_cupy is not implemented; use reverse mode: "
+            "backward(), torch.autograd.grad or torch.func.vjp"
+        )
 
 
 def noisy_or_vjp(

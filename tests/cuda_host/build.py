@@ -11,7 +11,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["PLAIN", "SANITIZED", "compiler", "library", "sanitizer_environment"]
+__all__ = [
+    "PLAIN",
+    "SANITIZED",
+    "compiler",
+    "has_sanitizers",
+    "library",
+    "sanitizer_environment",
+]
 
 HEADER = Path(__file__).with_name("cuda_host.hpp")
 
@@ -60,23 +67,30 @@ def library(unit: str, options: Sequence[str]) -> Path:
     return built
 
 
+def has_sanitizers() -> bool:
+    """Whether this compiler's sanitizers can be loaded into Python."""
+    return all(path.is_absolute() for path in _sanitizer_runtimes())
+
+
 def sanitizer_environment() -> dict[str, str]:
     """Return the environment in which Python can load a sanitized library."""
-    runtimes = [
-        subprocess.run(
-            [*compiler(), f"-print-file-name=lib{name}.so"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for name in ("asan", "stdc++")  # the latter before the former looks for its symbols
-    ]
     return {
         **os.environ,
-        "LD_PRELOAD": " ".join(runtimes),
+        "LD_PRELOAD": " ".join(map(str, _sanitizer_runtimes())),
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
+
+
+@cache
+def _sanitizer_runtimes() -> tuple[Path, ...]:
+    """The runtime, and the C++ library whose symbols it looks for when it starts."""
+    found = []
+    for name in ("libasan.so", "libstdc++.so"):
+        command = [*compiler(), f"-print-file-name={name}"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found.append(Path(done.stdout.strip()))  # the bare name where there is no such file
+    return tuple(found)
 
 
 def _folder() -> Path:

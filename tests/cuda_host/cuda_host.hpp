@@ -224,8 +224,8 @@ inline void thread_main()
 inline void prepare_fiber(Fiber &fiber)
 {
     fiber.stack.resize(stack_bytes);
-    auto top = reinterpret_cast<std::uintptr_t>(fiber.stack.data() + stack_bytes) & ~std::uintptr_t{15};
-    void **frame = reinterpret_cast<void **>(top) - frame_words;
+    const auto end = reinterpret_cast<std::uintptr_t>(fiber.stack.data() + stack_bytes);
+    void **frame = reinterpret_cast<void **>(end / 16 * 16) - frame_words;
     std::fill(frame, frame + frame_words, nullptr);
     frame[return_word] = reinterpret_cast<void *>(&thread_main);
     fiber.stack_pointer = frame;

@@ -52,7 +52,7 @@ def current() -> int:
     return _thread.devices[-1]
 
 
-class ndarray(NDArrayOperatorsMixin):  # noqa: N801: CuPy's name
+class ndarray(NDArrayOperatorsMixin):
     """A NumPy array that knows its device."""
 
     def __init__(self, array: Any, device: int | None = None) -> None:

@@ -1,0 +1,60 @@
+"""A run: one measurement after the other, with a progress bar, and what came of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from mdn_cupy.bench.report import Peak, Report, Speed
+
+__all__ = ["Step", "run"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement.
+
+    Attributes
+    ----------
+    title : str
+        Of the table that its result belongs to.
+    name : str
+        For the progress bar.
+    measure : callable
+        Returns the rows that it adds.
+    """
+
+    title: str
+    name: str
+    measure: Callable[[], Iterable[Speed | Peak]]
+
+
+def run(steps: list[Step], report: Report) -> Report:
+    """Measure step by step into a report.
+
+    A step that fails for want of memory or of a library's help leaves a note and no row, so that
+    an unattended run ends with the others.
+    """
+    for step in _progress(steps):
+        try:
+            for row in step.measure():
+                report.add(step.title, row)
+        except (MemoryError, RuntimeError) as error:
+            report.notes.append(f"not measured: {step.title}, {step.name}: {_line(error)}")
+    return report
+
+
+def _progress(steps: list[Step]) -> Iterator[Step]:
+    """Walk through the steps, and show on a terminal which one runs."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(steps), file=sys.stderr, leave=False, disable=None) as bar:
+        for step in steps:
+            bar.set_postfix_str(f"{step.title}, {step.name}")
+            yield step
+            bar.update()
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
