@@ -242,17 +242,28 @@ def test_no_atomics_where_nothing_is_cast(rule, what):
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0, 9.0, 40.0])
 def test_windows_of_every_size_are_cut_into_pieces(sigma, patches):
-    """Through the tile, across several tiles, and straight to the map."""
+    """Through the tile, across several tiles, and straight to the map; and back."""
     rng = np.random.default_rng(0)
-    confidence = rng.random((4, 8)).astype(np.float32)
-    offsets = rng.normal(60, 3, (2, 4, 8)).astype(np.float32)
-    options = {"output_shape": (130, 141)}
-    sigma = float(np.float32(sigma))
-    got = accumulate(
-        vote_problem(confidence, offsets, sigma, Rule.NOISY_OR, VoteOptions(**options))
+    fields = (
+        rng.random((4, 8)).astype(np.float32),
+        rng.normal(60, 3, (2, 4, 8)).astype(np.float32),
+        float(np.float32(sigma)),
     )
-    _, want = reference.noisy_or(confidence, offsets, sigma, return_log_complement=True, **options)
-    np.testing.assert_allclose(got, want, atol=1e-5, rtol=1e-5)
+    options = {"output_shape": (130, 141)}
+    problem = vote_problem(*fields, Rule.NOISY_OR, VoteOptions(**options))
+    cotangent = rng.normal(size=(130, 141)).astype(np.float32)
+    _, want = reference.noisy_or(*fields, return_log_complement=True, **options)
+    gradients = reference.noisy_or_vjp(cotangent, *fields, **options)
+    for seed in range(1, 4):
+        total = accumulate(problem, seed)
+        np.testing.assert_allclose(total, want, atol=1e-5, rtol=1e-5)
+        executor = HostExecutor(seed)
+        for got, wanted in zip(
+            cuda.gather(problem, -cotangent * np.exp(total), executor=executor),
+            gradients,
+            strict=True,
+        ):
+            assert np.linalg.norm(got - wanted) <= 1e-4 * np.linalg.norm(wanted) + 1e-6
 
 
 def test_only_outputs_and_sums_are_allocated():

@@ -20,7 +20,7 @@ __all__ = [
     "sanitizer_environment",
 ]
 
-HEADER = Path(__file__).with_name("cuda_host.hpp")
+HEADERS = sorted(Path(__file__).parent.glob("*.hpp"))
 
 # Hidden: two libraries in one process must not share their variables.
 _ALWAYS = ("-std=c++20", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off", "-w")
@@ -51,8 +51,9 @@ def compiler() -> tuple[str, ...]:
 
 def library(unit: str, options: Sequence[str]) -> Path:
     """Compile a translation unit, which may include cuda_host.hpp, to a shared library."""
-    command = (*compiler(), *options, "-I", str(HEADER.parent))
-    content = "\0".join((unit, HEADER.read_text("utf-8"), *command))
+    command = (*compiler(), *options, "-I", str(Path(__file__).parent))
+    headers = (header.read_text("utf-8") for header in HEADERS)
+    content = "\0".join((unit, *headers, *command))
     built = _folder() / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.so"
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=_folder()) as scratch:
