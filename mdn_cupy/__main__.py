@@ -113,7 +113,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, float]:
     """Load the fields, and settle the part (None: all together) and sigma."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
-    part = arguments.part or fields.names[0]
+    part = fields.names[0] if arguments.part is None else arguments.part
     sigma = fields.sigma if arguments.sigma is None else arguments.sigma
     within = fields.votes(None if part == "all" else part)
     check_fields(within["confidence"], within["offsets"], sigma)
@@ -152,15 +152,18 @@ def _vote(arguments: argparse.Namespace) -> None:
         raise ValueError(f"{arguments.output}: name a .npy file")
     fields, part, sigma = _open(arguments)
     votes = fields.votes(part, cross=arguments.cross)
-    if arguments.rule == "noisy-or":
-        values = noisy_or(**votes, sigma=sigma)
-    elif arguments.rule == "evidence":
-        values = -noisy_or(**votes, sigma=sigma, return_log_complement=True)[1]
+    if arguments.rule in ("noisy-or", "evidence"):
+        m, log_complement = noisy_or(**votes, sigma=sigma, return_log_complement=True)
+        evidence = -log_complement  # where peaks are found: m saturates
+        values = m if arguments.rule == "noisy-or" else evidence
     else:
         values = additive(**votes, sigma=sigma, normalized=arguments.rule == "additive")
+        evidence = values
     with replacing(arguments.output) as file:
         np.save(file, values, allow_pickle=False)
-    print(f"{arguments.rule} of shape {values.shape}, {values.dtype}, peak {peak(values)}")
+    print(
+        f"{arguments.rule} of shape {values.shape}, {values.dtype}, peak {peak(values, evidence)}"
+    )
     print(f"written to {arguments.output}")
 
 

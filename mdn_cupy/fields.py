@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import zipfile
 from collections.abc import Sequence
@@ -71,6 +72,8 @@ class Fields:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("confidence", "offsets", "cross_offsets", "image"):
+            _expect_numpy(name, getattr(self, name))
         dtype = compute_dtype(self.confidence, self.offsets)
         if self.confidence.ndim != 3:
             raise ValueError(
@@ -164,11 +167,11 @@ class Fields:
         ValueError
             If there is no such part; the message lists the names.
         """
-        if name in self.names:
-            return list(self.names).index(str(name))
+        if isinstance(name, str) and name in self.names:
+            return list(self.names).index(name)
         try:
-            index = int(name)
-        except ValueError:
+            index = int(name) if isinstance(name, str) else operator.index(name)
+        except (TypeError, ValueError):
             index = -1
         if not 0 <= index < len(self.names):
             raise ValueError(f"no part {name!r}; the parts are {', '.join(self.names)}")
@@ -204,7 +207,7 @@ def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> Non
     """
     c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
     s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma, "sigma")
-    vote_problem(c, o, s, Rule.NOISY_OR, VoteOptions())
+    vote_problem(c, o, 1.0 if is_number(sigma) else s, Rule.NOISY_OR, VoteOptions())
     found = [
         _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
         _outside("offsets", o, np.isfinite(o), "not finite"),
@@ -277,10 +280,12 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
         raise IsADirectoryError(f"{path}: is a directory, not a .mdn file")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: not a regular file")
     try:
         arrays = _read_npz(path)
     except Exception as error:  # whatever a file of any content makes zipfile and NumPy raise
-        reason = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: not a readable .mdn file ({reason})") from error
     missing = [name for name in ("confidence", "offsets") if name not in arrays]
     if missing:
@@ -310,6 +315,8 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
     for name in {"stride", "origin", "sigma"} & values.keys():
         if values[name].size != 1:
             raise ValueError(f"{name} must be one number, got the shape {values[name].shape}")
+        if values[name].dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a real number, got {values[name].dtype}")
         values[name] = float(values[name].item())
     if "names" in values:
         values["names"] = tuple(str(name) for name in values["names"].ravel())
@@ -325,13 +332,21 @@ def _expect_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) ->
         )
 
 
+def _expect_numpy(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+
+
 def _expect_image(image: npt.NDArray[Any] | None) -> None:
-    if image is not None and not (
-        image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))
-    ):
+    if image is None:
+        return
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))) or not image.size:
         raise ValueError(
-            f"image must have the shape (H, W), (H, W, 3) or (H, W, 4), got {image.shape}"
+            "image must have the shape (H, W), (H, W, 3) or (H, W, 4) and some pixels, "
+            f"got {image.shape}"
         )
+    if image.dtype.kind not in "buif":
+        raise TypeError(f"image must be of numbers, got {image.dtype}")
 
 
 def _outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:

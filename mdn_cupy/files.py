@@ -41,7 +41,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     pathlib.Path(folder, "peak.txt").read_text()
     '0.5'
     """
-    path = Path(path)
+    path = Path(path).resolve()  # through a link, what it leads to is replaced
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; name a file in it")
     try:
@@ -51,7 +51,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(beside, 0o666 & ~_umask())  # mkstemp made it private
+        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
+        os.chmod(beside, mode & 0o777)  # mkstemp made it private
         os.replace(beside, path)
     except BaseException:
         os.unlink(beside)

@@ -30,6 +30,8 @@ __all__ = [
 
 Shape = tuple[int, ...]
 
+_MOST_PIXELS = 1 << 40
+
 _COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float16": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
@@ -234,7 +236,9 @@ def vote_problem(
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
     width = None  # a number; no axes
     if is_number(sigma):
-        width = float(dtype.type(_positive("sigma", sigma)))
+        width = _representable("sigma", _positive("sigma", sigma), dtype)
+        if rule is Rule.NORMALIZED:
+            _representable("1 / (2πσ²) of sigma", 1 / (2 * math.pi) / width / width, dtype)
     else:
         floating_dtype("sigma", sigma)
         leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
@@ -248,7 +252,7 @@ def vote_problem(
         batch=batch,
         aggregate=_aggregate(options.aggregate, batch),
         output_shape=_output_shape(options.output_shape, source_shape, options.stride),
-        truncate=float(dtype.type(options.truncate)),
+        truncate=_representable("truncate", options.truncate, dtype),
         stride=options.stride,
         origin=options.origin,
         deterministic=options.deterministic,
@@ -325,7 +329,8 @@ def _cast(array: Array, dtype: np.dtype[np.floating]) -> Array:
     if dtype_name(array) == dtype.name:
         return array
     if hasattr(array, "astype"):
-        return array.astype(dtype)
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
     raise TypeError(f"expected {dtype.name} tensors, got {dtype_name(array)}")
 
 
@@ -336,7 +341,7 @@ def _aggregate(axis: int | None, batch: Shape) -> int | None:
     if not 0 <= index < len(batch):
         raise ValueError(
             f"aggregate={axis} must name a leading axis of the broadcast confidence shape "
-            f"{(*batch, 'H', 'W')}, not one of the last two"
+            f"({', '.join(map(str, (*batch, 'H', 'W')))}), not one of the last two"
         )
     return index
 
@@ -348,6 +353,11 @@ def _output_shape(
         height, width = (math.floor(stride * (n - 1)) + 1 if n else 0 for n in source_shape)
     else:
         height, width = wanted
+    if height * width > _MOST_PIXELS:
+        raise ValueError(
+            f"output_shape {(height, width)} is more than 2⁴⁰ pixels; give a smaller one, or "
+            f"check stride ({stride:g})"
+        )
     return height, width
 
 
@@ -377,6 +387,15 @@ def _finite(name: str, value: object) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, got {number}")
     return number
+
+
+def _representable(name: str, number: float, dtype: np.dtype[np.floating]) -> float:
+    """Round a positive number to the dtype, unless that makes it 0 or infinite."""
+    with np.errstate(over="ignore"):
+        rounded = float(dtype.type(number))
+    if not 0 < rounded < math.inf:
+        raise ValueError(f"{name}, {number:g}, is out of the range of {dtype.name}")
+    return rounded
 
 
 def _positive(name: str, value: object) -> float:

@@ -121,7 +121,7 @@ def noisy_or(
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
         from mdn_cupy import torch
 
-        log_complement = torch.evidence(confidence, offsets, sigma, Rule.NOISY_OR, options)
+        log_complement = torch.accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
         m = torch.complement(log_complement)
     else:
         problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
@@ -183,7 +183,7 @@ def additive(
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
         from mdn_cupy import torch
 
-        return torch.evidence(confidence, offsets, sigma, rule, options)
+        return torch.accumulate(confidence, offsets, sigma, rule, options)
     problem, backend = _problem(confidence, offsets, sigma, rule, options)
     return backend.accumulate(problem)
 

@@ -327,3 +327,12 @@ def test_a_real_process_votes_and_one_refuses(tmp_path):
     assert refused.startswith("mdn-cupy: hand.mdn: no such file")
     assert refused.count("\n") == 1
     assert [file.name for file in tmp_path.iterdir()] == ["map.npy"]
+
+
+def test_vote_and_compare_name_the_same_peak(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["vote", "pose", "--sigma", "8", "-o", "map.npy"]) == 0
+    assert main(["compare", "pose", "--sigma", "8", "-o", "map.png"]) == 0
+    voted, compared = capsys.readouterr().out.split("written to map.npy")
+    assert "peak 1 at row 95, column 166" in voted
+    assert "noisy-or peak 1 at row 95, column 166" in compared

@@ -123,7 +123,7 @@ def test_object_arrays(function, name):
             for value in (5, (1, 2, 3), (4,), (2.5, 3.0), "ab")
         ),
         *(
-            ({"aggregate": axis}, ValueError, ["aggregate", str(axis), "(3, 'H', 'W')"])
+            ({"aggregate": axis}, ValueError, ["aggregate", str(axis), "(3, H, W)"])
             for axis in (1, 2, 3, -1, -2, -4)
         ),
         *(({"aggregate": axis}, TypeError, ["aggregate", "axis"]) for axis in (0.5, "0", (0,))),
@@ -210,3 +210,20 @@ def test_numpy_scalars_serve_as_numbers(kind):
         aggregate=np.int64(0),
     )
     assert tuple(m.shape) == (4, 6)
+
+
+@by_function
+@by_kind
+@pytest.mark.parametrize("name", ["sigma", "truncate"])
+@pytest.mark.parametrize("value", [1e300, 1e-300])
+def test_numbers_that_the_dtype_cannot_hold(function, kind, name, value):
+    refused(lambda: call(function, kind, **{name: value}), ValueError, name)
+
+
+def test_a_map_larger_than_any_machine():
+    refused(
+        lambda: mdn.noisy_or(FIELDS["confidence"], FIELDS["offsets"], 1.0, stride=1e9),
+        ValueError,
+        "output_shape",
+        "stride",
+    )

@@ -157,7 +157,7 @@ def test_the_gradient_of_a_gradient_raises():
     arguments = fields()
     first = torch.autograd.grad(mdn.torch.noisy_or(*arguments).sum(), arguments, create_graph=True)
     for each in first:
-        with pytest.raises(RuntimeError, match="evidence_vjp"):
+        with pytest.raises(RuntimeError, match="gather"):
             torch.autograd.grad(each.sum(), arguments, retain_graph=True)
 
 
@@ -181,12 +181,12 @@ def test_opcheck_of_the_operators(rule, sigma, output_shape):
     aggregate = 0 if output_shape else None
     options = (int(rule), 4.0, 1.5, 0.5, output_shape, aggregate, True)
     arguments = fields(sigma, torch.float32)
-    torch.library.opcheck(torch.ops.mdn_cupy.evidence.default, (*arguments, *options))
+    torch.library.opcheck(torch.ops.mdn_cupy.accumulate.default, (*arguments, *options))
     detached = [x.detach() for x in arguments]
-    cotangent = torch.ones_like(torch.ops.mdn_cupy.evidence(*detached, *options))
+    cotangent = torch.ones_like(torch.ops.mdn_cupy.accumulate(*detached, *options))
     for wanted in ([True, True, True], [False, True, False]):
         torch.library.opcheck(
-            torch.ops.mdn_cupy.evidence_vjp.default, (cotangent, *detached, *options, wanted)
+            torch.ops.mdn_cupy.gather.default, (cotangent, *detached, *options, wanted)
         )
 
 
@@ -312,7 +312,7 @@ def test_the_module_votes_as_the_functions_do():
     want = mdn.torch.noisy_or(confidence, offsets, 1.5, **options)
     torch.testing.assert_close(layer(confidence, offsets), want, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(
-        layer.evidence(confidence, offsets), torch.log1p(-want), rtol=1e-5, atol=1e-6
+        layer.accumulate(confidence, offsets), torch.log1p(-want), rtol=1e-5, atol=1e-6
     )
     for normalized in (True, False):
         layer = mdn.torch.MassDisplacement("additive", 1.5, normalized=normalized, **options)

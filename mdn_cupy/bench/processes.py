@@ -93,7 +93,7 @@ def fastest_forward(shape: Shape, sigma: float, seconds: float) -> float:
 
 def peak_of_pass(name: str, work: Work, shape: Shape, sigma: float) -> int:
     """`peak_bytes`, in the process that measures."""
-    contender = next(peer for peer in (OURS, *peers()) if peer.name == name)
+    contender = OURS if name == OURS.name else {peer.name: peer for peer in peers()}[name]
     prepare = contender.forward if work == "forward" else contender.training
     prepare(scattered((2, 16, 16), sigma), "noisy_or")()
     run = prepare(scattered(shape, sigma), "noisy_or")

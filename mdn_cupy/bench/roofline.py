@@ -105,7 +105,7 @@ def pairs_per_second(seconds: float = 1.0) -> float:
     # Signs alternate, so that the products stay near 1 however long the loop runs.
     confidence = (rng.uniform(0.5, 1.0, _ROWS) * 1e-3).astype(np.float32)
     confidence[1::2] *= -1
-    threads, times = thread_count(), 1000
+    threads, times = thread_count(), 4000  # long, beside what it takes to wake a thread
     products(weight, confidence, 1)
     fastest, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:

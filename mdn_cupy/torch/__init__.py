@@ -1,6 +1,6 @@
 """The layer for torch: differentiable in the confidences, the offsets and sigma.
 
-The operator is the evidence Σφ: the log-complement L of the noisy-or, or the sum of the additive
+The operator accumulates Σφ: the log-complement L of the noisy-or, or the sum of the additive
 rule, as a `torch.library` custom operator (`mdn_cupy.torch.operator`). Everything after it is plain
 torch.
 """
@@ -8,14 +8,14 @@ torch.
 from mdn_cupy.torch.functional import additive, complement, noisy_or, noisy_or_log_complement
 from mdn_cupy.torch.layers import MassDisplacement
 from mdn_cupy.torch.losses import noisy_or_bce
-from mdn_cupy.torch.operator import additive_vjp, evidence, noisy_or_vjp
+from mdn_cupy.torch.operator import accumulate, additive_vjp, noisy_or_vjp
 
 __all__ = [
     "MassDisplacement",
+    "accumulate",
     "additive",
     "additive_vjp",
     "complement",
-    "evidence",
     "noisy_or",
     "noisy_or_bce",
     "noisy_or_log_complement",

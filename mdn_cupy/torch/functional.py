@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.problem import Rule, VoteOptions
-from mdn_cupy.torch.operator import evidence
+from mdn_cupy.torch.operator import accumulate
 
 __all__ = ["additive", "complement", "noisy_or", "noisy_or_log_complement"]
 
@@ -36,7 +36,7 @@ def noisy_or_log_complement(
 
     It is exact where m rounds to 0 or 1; −L is the evidence, and `noisy_or_bce` takes it.
     """
-    return evidence(confidence, offsets, sigma, Rule.NOISY_OR, VoteOptions(**options))
+    return accumulate(confidence, offsets, sigma, Rule.NOISY_OR, VoteOptions(**options))
 
 
 def additive(
@@ -49,7 +49,7 @@ def additive(
 ) -> Tensor:
     """Additive vote map s, differentiable; arguments as in `mdn_cupy.additive`."""
     rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
-    return evidence(confidence, offsets, sigma, rule, VoteOptions(**options))
+    return accumulate(confidence, offsets, sigma, rule, VoteOptions(**options))
 
 
 def complement(log_complement: Tensor) -> Tensor:

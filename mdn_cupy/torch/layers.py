@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.functional import complement
-from mdn_cupy.torch.operator import evidence
+from mdn_cupy.torch.operator import accumulate
 
 __all__ = ["MassDisplacement"]
 
@@ -82,14 +82,14 @@ class MassDisplacement(nn.Module):
     def forward(self, confidence: Tensor, offsets: Tensor) -> Tensor:
         """Vote: confidence [..., H, W] and offsets [..., 2, H, W] to maps [..., Ho, Wo]."""
         if self.rule == "noisy_or":
-            return complement(self.evidence(confidence, offsets))
-        return self.evidence(confidence, offsets)
+            return complement(self.accumulate(confidence, offsets))
+        return self.accumulate(confidence, offsets)
 
-    def evidence(self, confidence: Tensor, offsets: Tensor) -> Tensor:
+    def accumulate(self, confidence: Tensor, offsets: Tensor) -> Tensor:
         """Log-complement L of the noisy-or (for `noisy_or_bce`), or the additive map."""
         additive = Rule.NORMALIZED if self.normalized else Rule.ADDITIVE
         rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
-        return evidence(confidence, offsets, self.sigma, rule, self.options)
+        return accumulate(confidence, offsets, self.sigma, rule, self.options)
 
     def extra_repr(self) -> str:
         """Rule, sigma and whether it is learnable, for `repr`."""

@@ -1,4 +1,4 @@
-"""The custom operators: the evidence Σφ of all votes, and its pull-back.
+"""The custom operators: Σφ of all votes, and its pull-back.
 
 On CPU tensors they run on the NumPy arrays that share their memory. On CUDA tensors, memory comes
 from torch's allocator and launches go to torch's current stream of the tensor's device, so that
@@ -27,13 +27,13 @@ from mdn_cupy.problem import (
     vote_problem,
 )
 
-__all__ = ["additive_vjp", "evidence", "noisy_or_vjp"]
+__all__ = ["accumulate", "additive_vjp", "noisy_or_vjp"]
 
 Fields = tuple[Tensor, Tensor, Tensor]
 """Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
 
 
-def evidence(
+def accumulate(
     confidence: Tensor, offsets: Tensor, sigma: Tensor | float, rule: Rule, options: VoteOptions
 ) -> Tensor:
     """Σφ of all votes: L of the noisy-or, or the additive sum; differentiable.
@@ -42,7 +42,7 @@ def evidence(
     """
     arguments = _arguments(confidence, offsets, sigma)
     _refuse_tangents(*arguments)
-    result: Tensor = _evidence(*arguments, *_scalars(rule, options))
+    result: Tensor = _accumulate(*arguments, *_scalars(rule, options))
     return result
 
 
@@ -67,7 +67,7 @@ def noisy_or_vjp(
     """Pull a cotangent of m back; `mdn_cupy.noisy_or_vjp` for tensors."""
     arguments = _detached(confidence, offsets, sigma)
     if log_complement is None:
-        log_complement = _evidence(*arguments, *_scalars(Rule.NOISY_OR, options))
+        log_complement = _accumulate(*arguments, *_scalars(Rule.NOISY_OR, options))
     else:
         log_complement = _map_like("log_complement", log_complement, arguments, options)
     cotangent = -_map_like("cotangent", cotangent, arguments, options) * log_complement.exp()
@@ -89,7 +89,7 @@ def additive_vjp(
 
 def _vjp(cotangent: Tensor, arguments: Fields, rule: Rule, options: VoteOptions) -> Gradients:
     wanted = [True, True, True]
-    return Gradients(*_evidence_vjp(cotangent, *arguments, *_scalars(rule, options), wanted))
+    return Gradients(*_gather(cotangent, *arguments, *_scalars(rule, options), wanted))
 
 
 def _detached(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fields:
@@ -195,9 +195,9 @@ _SCALARS = (
 
 
 @torch.library.custom_op(
-    "mdn_cupy::evidence", mutates_args=(), schema=f"({_FIELDS}, {_SCALARS}) -> Tensor"
+    "mdn_cupy::accumulate", mutates_args=(), schema=f"({_FIELDS}, {_SCALARS}) -> Tensor"
 )
-def _evidence(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
+def _accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
     problem = _problem(confidence, offsets, sigma, *scalars)
     if confidence.is_cuda:
         executor = _TorchExecutor(confidence.device)
@@ -206,17 +206,17 @@ def _evidence(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any)
     return torch.from_numpy(module("cpu").accumulate(problem))
 
 
-def _fake_evidence(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
+def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *scalars: Any) -> Tensor:
     problem = _fake_problem(confidence, offsets, sigma, *scalars)
     return confidence.new_empty(problem.result_shape)
 
 
 @torch.library.custom_op(
-    "mdn_cupy::evidence_vjp",
+    "mdn_cupy::gather",
     mutates_args=(),
     schema=f"(Tensor cotangent, {_FIELDS}, {_SCALARS}, bool[] wanted) -> (Tensor, Tensor, Tensor)",
 )
-def _evidence_vjp(
+def _gather(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     *scalars, wanted = rest
@@ -234,7 +234,7 @@ def _evidence_vjp(
     return c, o, s.to(sigma.device)
 
 
-def _fake_evidence_vjp(
+def _fake_gather(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
     c, o, s = (
@@ -251,11 +251,11 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
     wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
-    gradients = _evidence_vjp(cotangent, *ctx.saved_tensors, *ctx.scalars, wanted)
+    gradients = _gather(cotangent, *ctx.saved_tensors, *ctx.scalars, wanted)
     asked = (g if needed else None for g, needed in zip(gradients, wanted, strict=True))
     return (*asked, *(None for _ in ctx.scalars))
 
 
-torch.library.register_fake("mdn_cupy::evidence", _fake_evidence)
-torch.library.register_fake("mdn_cupy::evidence_vjp", _fake_evidence_vjp)
-torch.library.register_autograd("mdn_cupy::evidence", _backward, setup_context=_setup_context)
+torch.library.register_fake("mdn_cupy::accumulate", _fake_accumulate)
+torch.library.register_fake("mdn_cupy::gather", _fake_gather)
+torch.library.register_autograd("mdn_cupy::accumulate", _backward, setup_context=_setup_context)

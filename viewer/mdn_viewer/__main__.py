@@ -124,6 +124,8 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
         return 0
     widget.wait()
     try:
+        if not widget.voted:
+            return _fail(1, f"{name}: {widget.said}")
         _write_screenshot(viewer, screenshot)
     except OSError as error:
         return _fail(1, str(error))

@@ -50,14 +50,14 @@ class Controls(Container[Any]):
         self.stride = FloatSpinBox(
             label="stride (px)",
             min=0.01,
-            max=4096,
+            max=1e9,
             value=1,
             tooltip="From one source to the next, in pixels of the output.",
         )
         self.origin = FloatSpinBox(
             label="origin (px)",
-            min=-4096,
-            max=4096,
+            min=-1e9,
+            max=1e9,
             value=0,
             tooltip="Where the first source is, along both axes, in pixels of the output.",
         )
@@ -123,6 +123,7 @@ class Controls(Container[Any]):
 
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Show a line of text, in red if it says what is wrong."""
+        self.said = text
         red = wrong and text
         self.message.value = f'<span style="color: {_RED}">{escape(text)}</span>' if red else text
 

@@ -121,7 +121,7 @@ class VotingSession:
             )
         )
         votes = height * width * (parts if self.part == ALL else 1)
-        window = (2 * _TRUNCATE * self.sigma + 1) ** 2
+        window = (2 * _TRUNCATE * min(self.sigma, rows + columns) + 1) ** 2
         return float(rows * columns + votes * min(window, rows * columns))
 
 

@@ -55,6 +55,11 @@ class MassDisplacement(Controls):
         """Whether the maps have changed so lately that others have not been told yet."""
         return self._rest.isActive()
 
+    @property
+    def voted(self) -> bool:
+        """Whether there are maps for what is chosen."""
+        return self._shown is not None
+
     def wait(self) -> None:
         """Wait until the maps are those that the controls ask for."""
         while self._picker.soon.isActive():
