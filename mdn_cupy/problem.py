@@ -237,8 +237,12 @@ def vote_problem(
     width = None  # a number; no axes
     if is_number(sigma):
         width = _representable("sigma", _positive("sigma", sigma), dtype)
-        if rule is Rule.NORMALIZED:
-            _representable("1 / (2πσ²) of sigma", 1 / (2 * math.pi) / width / width, dtype)
+        if rule is Rule.NORMALIZED and 1 / (2 * math.pi) / width / width > float(
+            np.finfo(dtype).max
+        ):
+            raise ValueError(
+                f"sigma, {width:g}, is so small that 1/(2πσ²) is out of the range of {dtype.name}"
+            )
     else:
         floating_dtype("sigma", sigma)
         leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)

@@ -139,6 +139,18 @@ def test_a_step_that_fails_leaves_a_note_and_the_others_run(capsys):
     assert capsys.readouterr().err == ""  # no terminal, no progress bar
 
 
+def test_an_interrupted_run_keeps_what_it_has():
+    def interrupt():
+        raise KeyboardInterrupt
+
+    speed = Speed("sum", {"ours": Timing(1.0, 1.0, 1)})
+    measures = (lambda: [speed], interrupt, lambda: [speed])
+    steps = [suite.Step("table", str(n), measure) for n, measure in enumerate(measures)]
+    report = suite.run(steps, Report({}, Limits(1e9)))
+    assert report.speeds == {"table": [speed]}
+    assert report.notes == ["interrupted: nothing from table, 1 on"]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is Linux's to tell")
 def test_the_peak_of_a_pass_holds_its_gradients():
     shape, sigma = (4, 256, 256), 0.3
@@ -413,10 +425,23 @@ def test_without_torch_on_the_device_only_our_kernels_are_measured():
     assert all(list(row.seconds) == ["mdn-cupy"] for t in report.speeds.values() for row in t)
 
 
-def test_kernels_that_compute_something_else_are_found_out(monkeypatch):
+def test_a_peer_that_fails_on_the_device_is_left_out(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no kernel image\nfor this device")
+
+    failing = replace(peers.peers()[0], vote=fail)
+    monkeypatch.setattr(cuda, "peers", lambda: [failing, *peers.peers()[1:]])
+    report = cuda.measure(TINY_CUDA, HostDevice())
+    assert report.notes == ["left out: no kernel image"]
+    assert list(report.speeds["forward"][0].seconds) == ["mdn-cupy", "torch by rows"]
+
+
+def test_kernels_that_compute_something_else_are_found_out(capsys, monkeypatch):
     monkeypatch.setattr(backend, "accumulate", lambda problem, _: np.zeros(problem.result_shape))
-    with pytest.raises(RuntimeError, match="noisy_or: off the specification by 1"):
-        cuda.measure(TINY_CUDA, HostDevice())
+    monkeypatch.setattr(backend, "status", lambda: Status(True, "a GPU"))
+    monkeypatch.setattr(device, "CupyDevice", HostDevice)
+    line = refused(capsys, "--device", "cuda")
+    assert line == "mdn-cupy: --device cuda: noisy_or: off the specification by 1\n"
 
 
 def test_cupys_device_times_by_events(monkeypatch):

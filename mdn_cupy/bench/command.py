@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mdn_cupy.bench.report import Report
+from mdn_cupy.bench.suite import first_line
 from mdn_cupy.files import replacing
 
 __all__ = ["add_to"]
@@ -74,7 +75,10 @@ def _on_cuda(quick: bool) -> Report:
     status = backend.status()
     if not status.works:
         raise ValueError(f"--device cuda: {status.detail}")
-    return cuda.measure(cuda.QUICK if quick else cuda.FULL, CupyDevice())
+    try:
+        return cuda.measure(cuda.QUICK if quick else cuda.FULL, CupyDevice())
+    except RuntimeError as error:  # CUDA's, or a kernel that is off the specification
+        raise ValueError(f"--device cuda: {first_line(error)}") from error
 
 
 def _resources() -> tuple[str, dict[str, Any]]:
@@ -83,6 +87,6 @@ def _resources() -> tuple[str, dict[str, Any]]:
     try:
         rows = resources()
     except (ImportError, RuntimeError) as error:
-        raise ValueError(f"--resources: {str(error).splitlines()[0]}") from error
+        raise ValueError(f"--resources: {first_line(error)}") from error
     described = [{**row._asdict(), "occupancy": row.occupancy} for row in rows]
     return resource_table(rows), {"resources": described}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mdn_cupy.bench.report import Peak, Report, Speed
 
-__all__ = ["Step", "run"]
+__all__ = ["Step", "first_line", "run"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,17 @@ def run(steps: list[Step], report: Report) -> Report:
     """Measure step by step into a report.
 
     A step that fails for want of memory or of a library's help leaves a note and no row, so that
-    an unattended run ends with the others.
+    an unattended run ends with the others; Ctrl-C ends the run with what there is.
     """
     for step in _progress(steps):
         try:
             for row in step.measure():
                 report.add(step.title, row)
         except (MemoryError, RuntimeError) as error:
-            report.notes.append(f"not measured: {step.title}, {step.name}: {_line(error)}")
+            report.notes.append(f"not measured: {step.title}, {step.name}: {first_line(error)}")
+        except KeyboardInterrupt:
+            report.notes.append(f"interrupted: nothing from {step.title}, {step.name} on")
+            break
     return report
 
 
@@ -56,5 +59,6 @@ def _progress(steps: list[Step]) -> Iterator[Step]:
             bar.update()
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Say what an error says, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]
