@@ -127,9 +127,7 @@ def noisy_or(
         problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
         log_complement = backend.accumulate(problem)
         with on_device(log_complement):
-            xp = namespace(log_complement)
-            m = xp.expm1(log_complement)
-            xp.subtract(0, m, out=m)  # 0 where L is, and not −0
+            m = 0 - namespace(log_complement).expm1(log_complement)  # 0 where L is, and not −0
     return (m, log_complement) if return_log_complement else m
 
 
