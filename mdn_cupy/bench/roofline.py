@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.kernels import jit
+from mdn_cupy.cpu.compiled import jit
 from mdn_cupy.cpu.lanes import LANES, Lanes, Memory, lane_function
 from mdn_cupy.cpu.pool import run, thread_count
 

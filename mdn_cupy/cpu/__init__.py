@@ -1,22 +1,23 @@
 """The CPU backend: the only importer of numba; the same two entry points as `mdn_cupy.cuda`.
 
-Forward, an output map is cut into bands of rows that fit a core's cache. A task owns a band, walks
-through the rows of sources that reach it, in order, and keeps what falls into the band: no two
-tasks write one pixel, and the order of a pixel's votes does not depend on the threads, so the bits
-are the same for any number of them. A band with very many voters (when the mass collapses, all have
-one band) is split among tasks whose partial products are then combined in order. Backward, a task
-owns rows of sources and gathers.
+Forward, an output map is cut into tiles. A task owns a tile, walks through the patches of sources
+that reach it, in order, and keeps what falls into the tile: no two tasks write one pixel, and the
+order of a pixel's votes does not depend on the threads, so the bits are the same for any number of
+them. A tile with very many voters (when the mass collapses, one has them all) is given to several
+tasks, whose products are then combined in order. Backward, a task owns patches and gathers.
 
 The Gaussian is separable: a vote computes its weights per row and per column of its window. The
 noisy-or multiplies factors 1 − w·c in float64 and sets the binary exponent aside before a product
 could underflow; one logarithm per pixel is taken at the end.
+
+`plan` says who does what, and `pool` runs it on threads. `sources`, `forward` and `backward` are
+the kernels, in Numba; `gaussian`, `votes` and `moments` their inner loops, in vectors of `lanes`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,30 +26,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.backends import Status
-from mdn_cupy.cpu import kernels
-from mdn_cupy.cpu.kernels import BLOCK_COLUMNS, BLOCK_ROWS, Geometry, Sources, Tile
-from mdn_cupy.cpu.lanes import LANES
+from mdn_cupy.cpu import backward, forward
+from mdn_cupy.cpu.forward import Tile, new_tile
+from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
-from mdn_cupy.problem import Gradients, Rule, VoteProblem
+from mdn_cupy.cpu.sources import Geometry, Sources, new_aim
+from mdn_cupy.problem import Gradients, VoteProblem
 
 __all__ = ["accumulate", "gather", "status"]
 
-_BAND_PIXELS = 1 << 17  # 1 MiB of products: a band stays within a core's L2 cache
-_BAND_ROWS = 32  # no fewer: a window that straddles bands is computed in each of them
-_TASKS = 8  # wanted at least, so that two to four threads end together
-_VOTERS = 1 << 17  # of one task; more are split, or a collapsed map would keep one thread busy
-_PARTIALS = 8  # partial tiles of a split band held at a time
-_SOURCE_ROWS = 8  # of one task, backward
-
-
-@dataclass(frozen=True)
-class _Band:
-    """Rows [top, bottom) of output map m, and the rows of sources (voter·H + i) that reach them."""
-
-    m: int
-    top: int
-    bottom: int
-    source_rows: npt.NDArray[np.int64]
+_PARTIALS = 8  # tiles of one place held at a time
 
 
 def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
@@ -66,15 +53,14 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
         the additive rules.
     """
     evidence = np.zeros((problem.maps, *problem.output_shape), problem.dtype)
-    if evidence.size and problem.confidence.size:
+    if _any_votes(problem):
         sources, geometry = _sources(problem), _geometry(problem)
-        bands = list(_bands(problem, sources, geometry))
-        voters_per_row = problem.source_shape[1]
-        split = [b for b in bands if len(b.source_rows) * voters_per_row > _VOTERS]
-        whole = [b for b in bands if len(b.source_rows) * voters_per_row <= _VOTERS]
-        run(partial(_vote_whole, sources, geometry, band, evidence) for band in whole)
-        for band in split:
-            _vote_split(sources, geometry, band, evidence, max(1, _VOTERS // voters_per_row))
+        vote = partial(_vote, sources, geometry)
+        planned = list(shares(problem, sources, geometry))
+        run(partial(_fill, vote, s, evidence) for s in planned if len(s.pieces) == 1)
+        for share in planned:
+            if len(share.pieces) > 1:
+                _fill_together(vote, share, evidence)
     return evidence.reshape(problem.result_shape)
 
 
@@ -109,11 +95,9 @@ def gather(
         np.zeros(sources.offsets.shape if wanted[1] else (0, 2, 0, 0), problem.dtype),
         np.zeros((len(sources.sigma), height, width) if wanted[2] else (0, 0, 0), problem.dtype),
     )
-    kernel = partial(kernels.gather_rows, sources, geometry, cotangent, outputs, wanted)
-    run(
-        partial(kernel, first, min(first + _SOURCE_ROWS, height), kernels.no_aim(width))
-        for first in range(0, height, _SOURCE_ROWS)
-    )
+    pull = partial(backward.gather, sources, geometry, cotangent, outputs, wanted)
+    if _any_votes(problem):
+        run(partial(pull, patches, new_aim()) for patches in ranges(problem))
     confidence, offsets, sigma = outputs
     return Gradients(
         confidence.reshape(problem.confidence.shape) if wanted[0] else None,
@@ -127,77 +111,32 @@ def status() -> Status:
     return Status(True, f"Numba {numba.__version__}, {thread_count()} threads")
 
 
-def _bands(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterator[_Band]:
-    height, width = problem.output_shape
-    fits = max(1, _BAND_PIXELS // width)
-    shared = max(_BAND_ROWS, math.ceil(problem.maps * height / _TASKS))
-    rows = min(fits, shared, height)
-    every = np.arange(problem.voters * problem.source_shape[0])
-    aim, reach = kernels.no_aim(problem.source_shape[1]), np.empty((len(every), 2), np.int64)
-    for m in range(problem.maps):
-        if rows < height:
-            kernels.reach_of_rows(sources, geometry, m, height, width, aim, reach)
-        for top in range(0, height, rows):
-            bottom = min(top + rows, height)
-            reaches = (reach[:, 0] < bottom) & (reach[:, 1] > top) if rows < height else ...
-            yield _Band(m, top, bottom, every[reaches])
-
-
-def _tile(rule: int, rows: int, width: int) -> Tile:
-    """A tile with no votes."""
-    pitch = math.ceil((width + LANES - 1) / LANES) * LANES
-    noisy_or = rule == Rule.NOISY_OR
-    return Tile(
-        np.ones((rows, pitch)) if noisy_or else np.zeros((rows, pitch)),
-        np.zeros((rows, pitch) if noisy_or else (0, 0), np.int32),
-        np.ones((math.ceil(rows / BLOCK_ROWS), math.ceil(pitch / BLOCK_COLUMNS))),
-    )
-
-
-def _vote_whole(
-    sources: Sources, geometry: Geometry, band: _Band, evidence: npt.NDArray[Any]
-) -> None:
-    tile = _vote(sources, geometry, band, evidence.shape[2], band.source_rows)
-    _read_out(tile, geometry, band, evidence)
-
-
-def _vote_split(
-    sources: Sources,
-    geometry: Geometry,
-    band: _Band,
-    evidence: npt.NDArray[Any],
-    rows_per_task: int,
-) -> None:
-    """Share a band's voters among tasks, a few at a time, and combine their tiles in order."""
-    width, noisy_or = evidence.shape[2], geometry.rule == Rule.NOISY_OR
-    tile = _tile(geometry.rule, band.bottom - band.top, width)
-    starts = range(0, len(band.source_rows), rows_per_task)
-    for n in range(0, len(starts), _PARTIALS):
-        partials = run(
-            partial(_vote, sources, geometry, band, width, band.source_rows[s : s + rows_per_task])
-            for s in starts[n : n + _PARTIALS]
-        )
-        for other in partials:
-            kernels.merge(tile, other, noisy_or)
-    _read_out(tile, geometry, band, evidence)
+def _any_votes(problem: VoteProblem) -> bool:
+    """Whether there are sources and pixels at all."""
+    sizes = (problem.maps, problem.voters, *problem.source_shape, *problem.output_shape)
+    return all(sizes)
 
 
 def _vote(
-    sources: Sources,
-    geometry: Geometry,
-    band: _Band,
-    width: int,
-    source_rows: npt.NDArray[np.int64],
+    sources: Sources, geometry: Geometry, share: Share, patches: npt.NDArray[np.int64]
 ) -> Tile:
-    tile = _tile(geometry.rule, band.bottom - band.top, width)
-    aim = kernels.no_aim(sources.confidence.shape[2])
-    kernels.vote(tile, sources, geometry, band.m, band.top, width, source_rows, aim)
+    tile = new_tile(geometry.rule, *share.place)
+    forward.vote(tile, sources, geometry, patches, new_aim())
     return tile
 
 
-def _read_out(tile: Tile, geometry: Geometry, band: _Band, evidence: npt.NDArray[Any]) -> None:
-    rows = evidence[band.m, band.top : band.bottom]
-    kernels.read_out(tile, geometry.rule == Rule.NOISY_OR, rows)
+def _fill(vote: Callable[..., Tile], share: Share, evidence: npt.NDArray[Any]) -> None:
+    """Vote into a tile, and write what came of it."""
+    forward.read_out(vote(share, share.pieces[0]), evidence)
+
+
+def _fill_together(vote: Callable[..., Tile], share: Share, evidence: npt.NDArray[Any]) -> None:
+    """The same in several tasks, a few at a time; their tiles are combined in order."""
+    total = vote(share, share.pieces[0][:0])
+    for n in range(0, len(share.pieces), _PARTIALS):
+        for tile in run(partial(vote, share, piece) for piece in share.pieces[n : n + _PARTIALS]):
+            forward.merge(total, tile)
+    forward.read_out(total, evidence)
 
 
 def _sources(problem: VoteProblem) -> Sources:

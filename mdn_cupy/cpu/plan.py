@@ -1,0 +1,129 @@
+"""Who does what: maps cut into tiles, and the sources that vote into each shared out.
+
+Nothing here depends on the number of threads, so that the bits of a result do not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.cpu.pool import run
+from mdn_cupy.cpu.sources import (
+    PATCH_COLUMNS,
+    PATCH_ROWS,
+    Geometry,
+    Sources,
+    new_aim,
+    reach_of_patches,
+)
+from mdn_cupy.problem import VoteProblem
+
+__all__ = ["Share", "ranges", "shares"]
+
+_LARGEST_TILE = 1 << 17  # pixels, of 12 bytes
+_SMALLEST_TILE = 1 << 12
+_TASKS = 8  # wanted of a map at least, so that a few threads end together
+_SEEN_BY_ALL = 2  # tiles of a map for which finding out who votes where takes longer than voting
+_PLANNED_TOGETHER = 128  # patches
+
+_SHORTEST, _LONGEST = 2.5e5, 8e6  # ns, of a task on one thread
+_NS_A_SOURCE, _NS_A_VOTE = 32.0, 0.11
+
+
+@dataclass(frozen=True)
+class Share:
+    """A tile of a map, and the patches of sources that may vote into it."""
+
+    place: tuple[int, int, int, int, int]  # which map; top, left, rows and columns in it
+    pieces: list[npt.NDArray[np.int64]]  # patches, in order; several where one task is too long
+
+
+def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterator[Share]:
+    """Cut every map into tiles; the last are small, so that all threads end together."""
+    height, width = problem.output_shape
+    every = np.arange(_patches(problem))
+    pieces = partial(_pieces, length=_patches_per_task(problem))
+    at_least = max(_SMALLEST_TILE, 48 * _window(problem))  # or many windows lie in several
+    for m in range(problem.maps):
+        wanted = min(problem.maps / _TASKS, (problem.maps - m) / 4) * height * width
+        tiles = list(_cut(height, width, int(min(max(wanted, at_least), _LARGEST_TILE))))
+        if len(tiles) <= _SEEN_BY_ALL:
+            yield from (Share((m, *tile), pieces(every)) for tile in tiles)
+            continue
+        top, left, bottom, right = _reach(problem, sources, geometry, m).T
+        for y, x, rows, columns in tiles:
+            meets = (top < y + rows) & (bottom > y) & (left < x + columns) & (right > x)
+            yield Share((m, y, x, rows, columns), pieces(every[meets]))
+
+
+def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
+    """Which patches of a plane, [first, last), a task takes that gathers for all maps and voters.
+
+    The planes may be shared among maps, so that they cannot be among tasks.
+    """
+    patches = _patches(problem) // problem.voters
+    length = max(1, _patches_per_task(problem) // (problem.maps * problem.voters))
+    for first in range(0, patches, length):
+        yield first, min(first + length, patches)
+
+
+def _patches(problem: VoteProblem) -> int:
+    """Patches of all voters of a map."""
+    height, width = problem.source_shape
+    return problem.voters * math.ceil(height / PATCH_ROWS) * math.ceil(width / PATCH_COLUMNS)
+
+
+def _patches_per_task(problem: VoteProblem) -> int:
+    """Patches for one task, if votes are to be shared out evenly."""
+    sources = problem.voters * math.prod(problem.source_shape)
+    nanoseconds = sources * (_NS_A_SOURCE + _NS_A_VOTE * _window(problem))
+    task = min(max(problem.maps * nanoseconds / _TASKS, _SHORTEST), _LONGEST)
+    return math.ceil(_patches(problem) * task / nanoseconds)
+
+
+def _pieces(patches: npt.NDArray[np.int64], length: int) -> list[npt.NDArray[np.int64]]:
+    """Share patches out where they are too many for a task: when the mass collapses onto a tile."""
+    count = math.ceil(len(patches) / length) if len(patches) > 2 * length else 1
+    return np.array_split(patches, count)
+
+
+def _window(problem: VoteProblem) -> int:
+    """Pixels that a vote of the mean sigma reaches."""
+    sigma = float(np.mean(problem.sigma, dtype=np.float64))
+    side = 2 * problem.truncate * sigma + 1 if math.isfinite(sigma) else 1.0
+    height, width = problem.output_shape
+    return math.ceil(min(max(side, 1.0), height) * min(max(side, 1.0), width))
+
+
+def _cut(height: int, width: int, pixels: int) -> Iterator[tuple[int, int, int, int]]:
+    """Top, left, rows and columns of almost square tiles of at most so many pixels."""
+    rows = _equal(height, math.isqrt(pixels))
+    columns = _equal(width, pixels // rows)
+    rows = _equal(height, pixels // columns)  # more of them where the map is narrow
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            yield top, left, min(rows, height - top), min(columns, width - left)
+
+
+def _equal(size: int, most: int) -> int:
+    """The size of equal parts of at most so much."""
+    return math.ceil(size / math.ceil(size / most))
+
+
+def _reach(
+    problem: VoteProblem, sources: Sources, geometry: Geometry, m: int
+) -> npt.NDArray[np.int32]:
+    """Top, left, bottom and right of what each patch reaches of map m."""
+    reach = np.empty((_patches(problem), 4), np.int32)
+    find = partial(reach_of_patches, sources, geometry, m, problem.output_shape)
+    run(
+        partial(find, n, new_aim(), reach[n : n + _PLANNED_TOGETHER])
+        for n in range(0, len(reach), _PLANNED_TOGETHER)
+    )
+    return reach

@@ -1,0 +1,176 @@
+"""Sources as the kernels see them: where their votes land, and which pixels they reach."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.cpu import windows
+from mdn_cupy.cpu.compiled import inlined, jit
+from mdn_cupy.problem import Rule
+
+__all__ = [
+    "NOISY_OR",
+    "NORMALIZED",
+    "PATCH_COLUMNS",
+    "PATCH_ROWS",
+    "Aim",
+    "Geometry",
+    "Sources",
+    "aim_row",
+    "amplitude",
+    "exponent_scale",
+    "new_aim",
+    "patch",
+    "reach_of_patches",
+]
+
+PATCH_ROWS, PATCH_COLUMNS = 8, 64
+"""Sources walked through together: what they reach of a map stays in the L1 cache."""
+
+NOISY_OR = int(Rule.NOISY_OR)
+NORMALIZED = int(Rule.NORMALIZED)
+
+
+class Sources(NamedTuple):
+    """What the kernels read: contiguous planes, and which of them vote into which map."""
+
+    confidence: npt.NDArray[Any]  # [planes, H, W]
+    offsets: npt.NDArray[Any]  # [planes, 2, H, W]
+    sigma: npt.NDArray[Any]  # [planes, H or 1, W or 1]
+    confidence_plane: npt.NDArray[np.int64]  # [maps, voters]
+    offsets_plane: npt.NDArray[np.int64]  # [maps, voters]
+    sigma_plane: npt.NDArray[np.int64]  # [maps, voters]
+
+
+class Geometry(NamedTuple):
+    """The scalars of a problem."""
+
+    rule: int
+    truncate: float
+    stride: float
+    origin: float
+    floor: float  # least factor 1 − w·c
+    double: bool  # whether the fields are float64
+
+
+class Aim(NamedTuple):
+    """Where the votes of one row of a patch land, and which pixels of a window they reach."""
+
+    p_x: npt.NDArray[np.float64]  # [PATCH_COLUMNS], in pixels of the map
+    p_y: npt.NDArray[np.float64]
+    sigma: npt.NDArray[np.float64]
+    radius: npt.NDArray[np.float64]  # NaN where sigma is not positive
+    left: npt.NDArray[np.int32]  # in pixels of the window
+    right: npt.NDArray[np.int32]  # one past the last column; not after left where no vote is cast
+    upper: npt.NDArray[np.int32]
+    lower: npt.NDArray[np.int32]
+
+
+def new_aim() -> Aim:
+    """Room for the aim of a row; made here, where it need not be compiled."""
+    p_x, p_y, sigma, radius = np.full((4, PATCH_COLUMNS), np.nan)
+    left, right, upper, lower = np.empty((4, PATCH_COLUMNS), np.int32)
+    return Aim(p_x, p_y, sigma, radius, left, right, upper, lower)
+
+
+@jit
+def patch(number: int, height: int, width: int) -> tuple[int, int, int, int, int]:
+    """Voter, rows [first, last) and columns [start, stop) of a patch of fields [H, W].
+
+    Patches are numbered by voter, then down, then across.
+    """
+    across = (width + PATCH_COLUMNS - 1) // PATCH_COLUMNS
+    down = (height + PATCH_ROWS - 1) // PATCH_ROWS
+    v, rest = number // (down * across), number % (down * across)
+    first, start = rest // across * PATCH_ROWS, rest % across * PATCH_COLUMNS
+    last, stop = min(first + PATCH_ROWS, height), min(start + PATCH_COLUMNS, width)
+    return v, first, last, start, stop
+
+
+@inlined
+def aim_row(
+    sources: Any,
+    geometry: Any,
+    voter: tuple[int, int],
+    i: int,
+    columns: tuple[int, int],
+    window: tuple[int, int, int, int],
+    aim: Any,
+) -> None:
+    """Aim the sources in row i and columns [start, stop) of voter (m, v).
+
+    `window` is the part of the map that counts: its top, left, rows and columns.
+    """
+    start, count = columns[0], columns[1] - columns[0]
+    top, left, rows, width = window
+    _, _, height, pitch = sources.offsets.shape
+    offsets = sources.offsets.reshape(-1)
+    at_x = (sources.offsets_plane[voter] * 2 * height + i) * pitch + start
+    at_y = at_x + height * pitch
+    y = geometry.origin + geometry.stride * i
+    windows.land(aim.p_x, offsets, (at_x, count), (geometry.origin, geometry.stride, float(start)))
+    windows.land(aim.p_y, offsets, (at_y, count), (y, 0.0, 0.0))
+    _spread(sources, geometry, voter, i, columns, aim)
+    across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
+    windows.reach((aim.left, aim.right), aim.p_x, aim.radius, count, across)
+    windows.reach((aim.upper, aim.lower), aim.p_y, aim.radius, count, down)
+
+
+@inlined
+def _spread(
+    sources: Any, geometry: Any, voter: tuple[int, int], i: int, columns: tuple[int, int], aim: Any
+) -> None:
+    """Fill in sigma and the radius; those of a source that casts no vote are NaN."""
+    sigmas = sources.sigma[sources.sigma_plane[voter], min(i, sources.sigma.shape[1] - 1)]
+    if sigmas.shape[0] == 1 and aim.sigma[0] == sigmas[0]:
+        return  # as the row before
+    for n in range(PATCH_COLUMNS if sigmas.shape[0] == 1 else columns[1] - columns[0]):
+        sigma = float(sigmas[columns[0] + n if sigmas.shape[0] > 1 else 0])
+        aim.sigma[n] = sigma
+        aim.radius[n] = geometry.truncate * sigma if sigma > 0.0 else np.nan
+
+
+@jit
+def reach_of_patches(
+    sources: Any, geometry: Any, m: int, size: tuple[int, int], first: int, aim: Any, reach: Any
+) -> None:
+    """Which pixels of map m, of some size, the patches from number `first` on reach.
+
+    reach[n] = top, left, bottom, right; no pixel where nobody votes.
+    """
+    height, width = sources.confidence.shape[1:]
+    window = (0, 0, size[0], size[1])
+    for n in range(reach.shape[0]):
+        v, upper, lower, start, stop = patch(first + n, height, width)
+        top, left = np.int32(size[0]), np.int32(size[1])
+        bottom = right = np.int32(0)
+        for i in range(upper, lower):
+            confidence = sources.confidence[sources.confidence_plane[m, v], i, start:stop]
+            aim_row(sources, geometry, (m, v), i, (start, stop), window, aim)
+            for k in range(confidence.shape[0]):
+                votes = (
+                    (confidence[k] != 0.0)
+                    & (aim.upper[k] < aim.lower[k])
+                    & (aim.left[k] < aim.right[k])
+                )
+                top = min(top, aim.upper[k] if votes else top)
+                left = min(left, aim.left[k] if votes else left)
+                bottom = max(bottom, aim.lower[k] if votes else bottom)
+                right = max(right, aim.right[k] if votes else right)
+        reach[n, 0], reach[n, 1], reach[n, 2], reach[n, 3] = top, left, bottom, right
+
+
+@jit
+def amplitude(rule: int, sigma: float) -> float:
+    """The kernel's value at its centre."""
+    return 1.0 / (2.0 * np.pi * sigma * sigma) if rule == NORMALIZED else 1.0
+
+
+@jit
+def exponent_scale(sigma: float) -> float:
+    """The factor of (x0 − p)² in the exponent of 2; finite for any sigma, so that 0 · it is 0."""
+    scale: float = max(-0.5 / (sigma * sigma * np.log(2.0)), -1e30)
+    return scale

@@ -1,0 +1,95 @@
+"""How the CPU backend shares out its work: it must not show in the results."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mdn_cupy as mdn
+from mdn_cupy import reference
+from mdn_cupy.cpu import compiled, plan
+
+sides = st.integers(1, 3000)
+
+
+def scattered(*shape, spread=3.0):
+    rng = np.random.default_rng(0)
+    confidence = rng.random(shape, np.float32)
+    offsets = rng.normal(0, spread, (*shape[:-2], 2, *shape[-2:])).astype(np.float32)
+    return confidence, offsets
+
+
+@given(sides, sides, st.integers(1, 1 << 17))
+@settings(max_examples=100)
+def test_tiles_cover_every_pixel_once_and_are_as_small_as_wanted(height, width, pixels):
+    covered = np.zeros((height, width), np.uint8)
+    tiles = plan._cut(height, width, max(pixels, height * width // 500))
+    for top, left, rows, columns in tiles:
+        assert 0 < rows * columns <= max(pixels, height * width // 500)
+        covered[top : top + rows, left : left + columns] += 1
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("largest", [1 << 5, 1 << 9, 1 << 12])
+@pytest.mark.parametrize("spread", [3.0, 60.0])
+def test_any_tiles_give_the_same_map(monkeypatch, largest, spread):
+    fields = scattered(70, 150, spread=spread)
+    monkeypatch.setattr(plan, "_LARGEST_TILE", largest)
+    _, log_complement = mdn.noisy_or(*fields, 1.5, return_log_complement=True)
+    _, specified = reference.noisy_or(*fields, 1.5, return_log_complement=True)
+    np.testing.assert_allclose(log_complement, specified, rtol=3e-6)
+
+
+@pytest.mark.parametrize("pieces_of", [1, 5])
+def test_any_pieces_give_the_same_map(monkeypatch, pieces_of):
+    fields = scattered(40, 100)
+    monkeypatch.setattr(plan, "_patches_per_task", lambda problem: pieces_of)
+    for rule in ("noisy_or", "additive"):
+        got, specified = (getattr(library, rule)(*fields, 1.5) for library in (mdn, reference))
+        np.testing.assert_allclose(got, specified, rtol=3e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
+def test_maps_of_one_row_or_column(shape):
+    confidence, offsets = scattered(*shape)
+    got, specified = (f.noisy_or(confidence, offsets, 1.3) for f in (mdn, reference))
+    np.testing.assert_allclose(got, specified, atol=1e-6)
+    gradients = mdn.noisy_or_vjp(np.ones_like(got), confidence, offsets, 1.3)
+    wanted = reference.noisy_or_vjp(np.ones_like(got), confidence, offsets, 1.3)
+    for gradient, expected in zip(gradients, wanted, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mass_that_collapses_onto_one_pixel_is_shared_out(monkeypatch):
+    tasks = []
+    monkeypatch.setattr(
+        "mdn_cupy.cpu.run", lambda calls: [call() for call in tasks_of(calls, tasks)]
+    )
+    side = 300
+    offsets = (side // 2 - np.indices((side, side))[::-1]).astype(np.float32)
+    _, log_complement = mdn.noisy_or(
+        np.full((side, side), 0.5, np.float32), offsets, 1.0, return_log_complement=True
+    )
+    assert log_complement[side // 2, side // 2] == pytest.approx(side**2 * np.log(0.5), rel=1e-6)
+    assert max(tasks) > 1
+
+
+def tasks_of(calls, counted):
+    calls = list(calls)
+    counted.append(len(calls))
+    return calls
+
+
+def test_a_cached_kernel_depends_on_all_files_of_the_package():
+    """Numba looks at the file of the kernel alone."""
+    names = {name for name, _, _ in compiled._SOURCES}
+    assert {"lanes.py", "sources.py", "forward.py", "backward.py"} <= names
+    code = (
+        "from mdn_cupy.cpu import compiled, forward;"
+        "print(forward.vote._cache._cache_file._source_stamp == compiled._SOURCES)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
