@@ -20,7 +20,7 @@ def busy(seed=0, parts=5, sides=(40, 37)):
         rng.random((parts, *sides)).astype(np.float32),
         rng.normal(0, 5, (2, 1, 2, *sides)).astype(np.float32),
         rng.uniform(0.5, 2.5, (parts, 1, 1)).astype(np.float32),
-        {"output_shape": (90, 700)},  # two bands a map
+        {"output_shape": (90, 700)},  # the last maps are cut into tiles
     )
 
 
