@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mdn_cupy.cpu import gaussian, moments
-from mdn_cupy.cpu.compiled import jit
+from mdn_cupy.cpu.compiled import inlined, jit
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.cpu.sources import (
     NOISY_OR,
@@ -46,7 +46,7 @@ def gather(
                     _add_gradients(sources, geometry, row, aim, found, outputs, wanted)
 
 
-@jit
+@inlined
 def _moments(
     sources: Any, geometry: Any, cotangent: Any, row: Any, aim: Any, scratch: Any, found: Any
 ) -> None:
@@ -88,7 +88,7 @@ def _moments(
                 moments.single(found, n, flat, window, w_x32, w_y32, d_x, factor)
 
 
-@jit
+@inlined
 def _add_gradients(
     sources: Any, geometry: Any, row: Any, aim: Any, found: Any, outputs: Any, wanted: Any
 ) -> None:
