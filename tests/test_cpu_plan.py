@@ -52,7 +52,7 @@ def test_any_pieces_give_the_same_map(monkeypatch, pieces_of):
         np.testing.assert_allclose(got, specified, rtol=3e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 20_000), (20_000, 1)])
+@pytest.mark.parametrize("shape", [(1, 4_000), (4_000, 1)])
 def test_maps_of_one_row_or_column(shape):
     confidence, offsets = scattered(*shape)
     got, specified = (f.noisy_or(confidence, offsets, 1.3) for f in (mdn, reference))
