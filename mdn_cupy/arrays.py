@@ -26,6 +26,7 @@ __all__ = [
     "library",
     "namespace",
     "on_device",
+    "refuse_masked",
     "to_numpy",
 ]
 
@@ -116,6 +117,7 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
     """Copy an array of any library to the CPU where it is not there yet; TypeError for no array."""
     if library(array) is None:
         raise TypeError(_no_array(name, array))
+    refuse_masked(name, array)
     if is_torch(array):
         tensor = array.detach().cpu().resolve_neg()
         return np.asarray((tensor.float() if dtype_name(array) == "bfloat16" else tensor).numpy())
@@ -124,9 +126,19 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
     return np.asarray(array.get() if library(array) == "cupy" else array)
 
 
+def refuse_masked(name: str, array: object) -> None:
+    """Raise TypeError for a masked array: what lies under its mask would vote unseen."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and masks are not looked at; fill it first, "
+            "e.g. confidence.filled(0) or offsets.filled(numpy.nan), which casts no vote"
+        )
+
+
 def _import(name: str, value: object) -> Array:
     kind = library(value)
     if kind in ("numpy", "cupy"):
+        refuse_masked(name, value)
         return value
     if kind == "torch":
         raise TypeError(
