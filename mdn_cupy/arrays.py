@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -62,7 +63,7 @@ def library(value: object) -> str | None:
 
 def dtype_name(array: Array) -> str:
     """Name an array's dtype as NumPy would, whichever library it comes from."""
-    return str(array.dtype).removeprefix("torch.")
+    return _name(array.dtype)
 
 
 def namespace(array: Array) -> ModuleType:
@@ -171,6 +172,11 @@ def _place(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "NumPy (CPU)"
     return f"CuPy (CUDA device {array.device.id})"
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _is_instance(value: object, module: str, name: str) -> bool:
