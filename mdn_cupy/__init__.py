@@ -26,17 +26,21 @@ from types import ModuleType
 from mdn_cupy.backends import backends
 from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
 from mdn_cupy.problem import Gradients
+from mdn_cupy.provenance import Footprint, Voters, footprint, voters
 from mdn_cupy.voting import additive, additive_vjp, noisy_or, noisy_or_vjp
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Fields",
+    "Footprint",
     "Gradients",
+    "Voters",
     "additive",
     "additive_vjp",
     "backends",
     "check_fields",
+    "footprint",
     "load_fields",
     "noisy_or",
     "noisy_or_vjp",
@@ -44,6 +48,7 @@ __all__ = [
     "samples",
     "save_fields",
     "torch",
+    "voters",
 ]
 
 _LAZY = ("reference", "samples", "torch")

@@ -115,9 +115,11 @@ def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, float]:
     fields = samples.load(name) if name in samples.names() else _load(name)
     part = fields.names[0] if arguments.part is None else arguments.part
     sigma = fields.sigma if arguments.sigma is None else arguments.sigma
-    within = fields.votes(None if part == "all" else part)
+    if part == "all" and part not in fields.names:
+        part = None
+    within = fields.votes(part)
     check_fields(within["confidence"], within["offsets"], sigma)
-    return fields, None if part == "all" else part, sigma
+    return fields, part, sigma
 
 
 def _load(name: str) -> Fields:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numbers
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "library",
     "namespace",
     "on_device",
+    "refuse_masked",
     "to_numpy",
 ]
 
@@ -61,7 +63,7 @@ def library(value: object) -> str | None:
 
 def dtype_name(array: Array) -> str:
     """Name an array's dtype as NumPy would, whichever library it comes from."""
-    return str(array.dtype).removeprefix("torch.")
+    return _name(array.dtype)
 
 
 def namespace(array: Array) -> ModuleType:
@@ -116,6 +118,7 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
     """Copy an array of any library to the CPU where it is not there yet; TypeError for no array."""
     if library(array) is None:
         raise TypeError(_no_array(name, array))
+    refuse_masked(name, array)
     if is_torch(array):
         tensor = array.detach().cpu().resolve_neg()
         return np.asarray((tensor.float() if dtype_name(array) == "bfloat16" else tensor).numpy())
@@ -124,9 +127,19 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
     return np.asarray(array.get() if library(array) == "cupy" else array)
 
 
+def refuse_masked(name: str, array: object) -> None:
+    """Raise TypeError for a masked array: what lies under its mask would vote unseen."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and masks are not looked at; fill it first, "
+            "e.g. confidence.filled(0) or offsets.filled(numpy.nan), which casts no vote"
+        )
+
+
 def _import(name: str, value: object) -> Array:
     kind = library(value)
     if kind in ("numpy", "cupy"):
+        refuse_masked(name, value)
         return value
     if kind == "torch":
         raise TypeError(
@@ -159,6 +172,11 @@ def _place(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "NumPy (CPU)"
     return f"CuPy (CUDA device {array.device.id})"
+
+
+@cache
+def _name(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _is_instance(value: object, module: str, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, is_number, to_numpy
+from mdn_cupy.arrays import Array, is_number, refuse_masked, to_numpy
 from mdn_cupy.files import replacing
 from mdn_cupy.problem import Rule, VoteOptions, compute_dtype, floating_dtype, vote_problem
 
@@ -48,7 +48,7 @@ class Fields:
     Raises
     ------
     TypeError
-        If a field is not of a floating dtype.
+        If a field is not of a floating dtype or is masked, or names is a string.
     ValueError
         If a shape does not fit the others or a scalar is out of range.
 
@@ -90,6 +90,8 @@ class Fields:
             _expect_shape("cross_offsets", cross_offsets, (*targets, parts, 2, height, width))
             cross_offsets = cross_offsets.astype(dtype, copy=False)
         _expect_image(self.image)
+        if isinstance(self.names, str):
+            raise TypeError(f"names must be a sequence of names, got the string {self.names!r}")
         names = tuple(str(name) for name in self.names)
         names = names or tuple(f"part {p}" for p in range(parts))
         if len(names) != parts:
@@ -232,9 +234,16 @@ def save_fields(path: str | os.PathLike[str], fields: Fields) -> None:
 
     Raises
     ------
+    TypeError
+        If it is no field set.
     OSError
         If the file cannot be written there.
     """
+    if not isinstance(fields, Fields):
+        raise TypeError(
+            f"fields must be a field set, mdn_cupy.Fields(confidence, offsets, ...), "
+            f"got {type(fields).__name__}"
+        )
     arrays: dict[str, Any] = {
         name: getattr(fields, name)
         for name in ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "sigma")
@@ -335,6 +344,7 @@ def _expect_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) ->
 def _expect_numpy(name: str, value: object) -> None:
     if value is not None and not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
+    refuse_masked(name, value)
 
 
 def _expect_image(image: npt.NDArray[Any] | None) -> None:

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -155,13 +156,14 @@ class VoteProblem:
         """The least value of a factor 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³."""
         return float(np.finfo(self.dtype).epsneg)
 
-    def check_map(self, name: str, shape: Sequence[int]) -> None:
-        """Raise a ValueError unless an argument has the shape of the vote map."""
-        if tuple(shape) != self.result_shape:
+    def check_map(self, name: str, array: Array) -> None:
+        """Raise unless an argument has the shape of the vote map and a floating dtype."""
+        if tuple(array.shape) != self.result_shape:
             raise ValueError(
                 f"{name} must have the shape of the vote map {self.result_shape}, "
-                f"got {tuple(shape)}"
+                f"got {tuple(array.shape)}"
             )
+        floating_dtype(name, array)
 
     def as_given(self, gradients: Gradients) -> Gradients:
         """Bring gradients of this problem's arrays to the shapes of the caller's."""
@@ -178,11 +180,14 @@ class VoteProblem:
         Entry [m, v] is the index, in the C order of `leading`, of the plane that the v-th voter of
         output map m reads.
         """
-        index = np.arange(math.prod(leading), dtype=np.int64).reshape(leading)
-        index = np.broadcast_to(index, self.batch)
-        if self.aggregate is not None:
-            index = np.moveaxis(index, self.aggregate, -1)
-        return np.ascontiguousarray(index.reshape(self.maps, self.voters))
+        return _planes(leading, self.batch, self.aggregate)
+
+
+@lru_cache(maxsize=64)
+def _planes(leading: Shape, batch: Shape, aggregate: int | None) -> npt.NDArray[np.int64]:
+    index = np.broadcast_to(np.arange(math.prod(leading), dtype=np.int64).reshape(leading), batch)
+    index = index[..., None] if aggregate is None else np.moveaxis(index, aggregate, -1)
+    return np.ascontiguousarray(index.reshape(math.prod(index.shape[:-1]), index.shape[-1]))
 
 
 def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:

@@ -87,8 +87,9 @@ def noisy_or(
         Axis of the broadcast confidence shape, not one of the last two, whose maps all vote into
         one output map (cross-part voting).
     deterministic : bool
-        On a GPU, accumulate in fixed point, so that the bits do not depend on the order of the
-        votes; False allows float atomics. The CPU is always deterministic.
+        On a GPU, accumulate in fixed point, so that a map's bits depend neither on the order of the
+        votes nor on the batch around it; False allows float atomics. The CPU is always
+        deterministic.
     return_log_complement : bool
         Also return L = log(1 − m), exact where m rounds to 0 or 1; −L is the evidence.
 
@@ -332,5 +333,5 @@ def _problem(
 def _map_like(problem: VoteProblem, name: str, value: Array) -> Array:
     """Adopt an array that must have the shape and the place of the vote map."""
     _, arrays = adopt(confidence=problem.confidence, **{name: value})
-    problem.check_map(name, arrays[name].shape)
+    problem.check_map(name, arrays[name])
     return arrays[name].astype(problem.dtype)

@@ -83,3 +83,16 @@ def test_the_callers_kind_of_array_comes_back(dtype):
 def test_libraries_are_told_apart():
     seen = [arrays.library(x) for x in (C, torch.ones(1), Exporter(C), [1.0], 1.0, None)]
     assert seen == ["numpy", "torch", "dlpack", None, None, None]
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+def test_masks_are_not_passed_over(name):
+    fields = {
+        "confidence": np.full((3, 4), 0.5),
+        "offsets": np.zeros((2, 3, 4)),
+        "sigma": np.full((3, 4), 1.0),
+    }
+    fields[name] = np.ma.masked_array(fields[name])
+    for function in (mdn.noisy_or, mdn.check_fields):
+        with pytest.raises(TypeError, match=f"{name} is a masked array"):
+            function(**fields)

@@ -1,5 +1,6 @@
 """The command line: what it writes and prints, and how it refuses."""
 
+import dataclasses
 import re
 import shlex
 
@@ -138,6 +139,15 @@ def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
     ):
         succeed(capsys, "vote", "pose", *argv, "-o", path)
         np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**votes, sigma=8.0))
+
+
+def test_a_part_that_is_called_all_is_one_part(capsys, tmp_path):
+    pose = mdn.samples.load("pose")
+    fields = dataclasses.replace(pose, names=(*pose.names[:-1], "all"))
+    mdn.save_fields(tmp_path / "a.mdn", fields)
+    path = tmp_path / "map.npy"
+    succeed(capsys, "vote", tmp_path / "a.mdn", "--part", "all", "-o", path)
+    np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**fields.votes("all"), sigma=8.0))
 
 
 def test_a_sample_goes_before_a_file_of_its_name_and_a_path_means_the_file(

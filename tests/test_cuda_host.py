@@ -124,7 +124,34 @@ def test_a_fault_leaves_the_executor_usable():
     assert run("meet", False, COUNT).tolist() == [1] * 64
 
 
-@pytest.mark.skipif(not build.has_sanitizers(), reason="needs g++'s sanitizers")
+@pytest.mark.parametrize(
+    ("there", "found"),
+    [
+        ({"g++", "clang++", "ziglang"}, ["/bin/g++"]),
+        ({"clang++", "ziglang"}, ["/bin/clang++"]),
+        ({"ziglang"}, [sys.executable, "-m", "ziglang", "c++"]),
+    ],
+)
+def test_without_a_system_compiler_that_of_ziglang_is_taken(monkeypatch, there, found):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(
+        build.shutil, "which", lambda name: f"/bin/{name}" if name in there else None
+    )
+    monkeypatch.setattr(build, "find_spec", lambda name: name if name in there else None)
+    assert list(build.compiler.__wrapped__()) == found
+
+
+def test_without_any_compiler_the_message_names_both_remedies(monkeypatch):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(build.shutil, "which", lambda _: None)
+    monkeypatch.setattr(build, "find_spec", lambda _: None)
+    with pytest.raises(RuntimeError, match=r"install g\+\+, or ziglang"):
+        build.compiler.__wrapped__()
+
+
+@pytest.mark.skipif(
+    not build.has_sanitizers(), reason="needs g++ and its sanitizers: apt install g++"
+)
 def test_the_sanitizer_sees_a_read_beyond_an_array():
     """And nothing in its right counterpart, or in the project's kernels (test_cuda_kernels)."""
     for faulty in (False, True):

@@ -22,11 +22,11 @@ by_rule = pytest.mark.parametrize("rule", list(Rule))
 by_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-@pytest.fixture(params=[1, 1 << 30], ids=["full patches", "lone sources"])
-def patches(request, monkeypatch):
-    """Sources in groups of 32, added up where they meet; or each on its own."""
-    monkeypatch.setattr("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", request.param)
-    return request.param
+@pytest.fixture(params=[1, 1 << 30], ids=["on few warps", "on many"])
+def spread(request, monkeypatch):
+    """A patch of 32 sources for a warp; or several warps for the rows that one votes for."""
+    monkeypatch.setattr("mdn_cupy.cuda.plan._ENOUGH_WARPS", request.param)
+    monkeypatch.setattr("mdn_cupy.cuda.plan._MAX_SLICES", 3)
 
 
 def random_problem(rule, dtype=np.float32, **options):
@@ -43,13 +43,23 @@ def meeting(confidence, rule, sigma=1.0, **options):
     return vote_problem(confidence, offsets, sigma, rule, VoteOptions(**options))
 
 
+def meeting_alone(confidence, rule):
+    """The same, every source on a plane of its own, so that no warp adds two of them up."""
+    planes = np.asarray(confidence).reshape(-1, 1, 1)
+    offsets = np.zeros((len(planes), 2, 1, 1), planes.dtype)
+    return vote_problem(planes, offsets, 1.0, rule, VoteOptions(aggregate=0))
+
+
+by_meeting = pytest.mark.parametrize("meet", [meeting, meeting_alone])
+
+
 def accumulate(problem, seed=1):
     return cuda.accumulate(problem, HostExecutor(seed))
 
 
 @by_rule
 @by_dtype
-def test_the_same_bits_for_every_order_of_threads_and_blocks(rule, dtype, patches, monkeypatch):
+def test_the_same_bits_for_every_order_of_threads_and_blocks(rule, dtype, spread, monkeypatch):
     monkeypatch.setattr("mdn_cupy.cuda.plan.MAX_BLOCKS", 5)
     problem = random_problem(rule, dtype, aggregate=0)
     results = [accumulate(problem, seed).tobytes() for seed in range(1, 7)]
@@ -64,26 +74,47 @@ def test_the_same_bits_for_every_order_of_threads_and_blocks(rule, dtype, patche
 
 
 @by_rule
+@by_dtype
+def test_a_map_has_the_same_bits_alone_and_within_a_batch(rule, dtype):
+    """Alone it is spread over more warps, 64 times as many."""
+    rng = np.random.default_rng(0)
+    confidence = rng.random((64, 9, 21)).astype(dtype)
+    offsets = rng.normal(0, 1, (64, 2, 9, 21)).astype(dtype)
+    cotangent = rng.normal(size=confidence.shape).astype(dtype)
+    bits, grids = [], []
+    for maps in (slice(64), slice(5, 6)):
+        executor = HostExecutor()
+        problem = vote_problem(confidence[maps], offsets[maps], 1.3, rule, VoteOptions())
+        total = cuda.accumulate(problem, executor)
+        gradients = cuda.gather(problem, cotangent[maps], (True, True, False), executor)
+        bits.append([x[5 % len(x)].tobytes() for x in (total, *gradients[:2])])
+        grids.append([launch.grid for launch in executor.launches if "accum" in launch.kernel])
+    assert bits[0] == bits[1]
+    assert grids == [[(144, 4, 1)], [(3, 32, 1)]]
+
+
+@by_rule
 def test_float_atomics_depend_on_the_order(rule):
     problem = random_problem(rule, aggregate=0, deterministic=False)
     assert len({accumulate(problem, seed).tobytes() for seed in range(1, 7)}) > 1
 
 
 @by_dtype
+@by_meeting
 @pytest.mark.parametrize("voters", [1, 2, 64, 65, 1024])
-def test_sums_reach_the_bound_and_do_not_overflow(voters, dtype, patches):
+def test_sums_reach_the_bound_and_do_not_overflow(voters, dtype, meet, spread):
     """The strongest votes that a peak stands for, all for one pixel: N·2^e·2^s is 2^60."""
     for strongest in (np.nextafter(dtype(1), dtype(0)), dtype(1)):
-        total = accumulate(meeting(np.full((1, voters), strongest), Rule.ADDITIVE))[0, 0]
+        total = accumulate(meet(np.full((1, voters), strongest), Rule.ADDITIVE))[0, 0]
         np.testing.assert_allclose(total, voters * strongest, rtol=4 * np.finfo(dtype).eps)
-    saturated = accumulate(meeting(np.ones((1, voters), dtype), Rule.NOISY_OR))[0, 0]
+    saturated = accumulate(meet(np.ones((1, voters), dtype), Rule.NOISY_OR))[0, 0]
     floor = np.log(np.finfo(dtype).epsneg)
     np.testing.assert_allclose(saturated, voters * floor, rtol=4 * np.finfo(dtype).eps)
 
 
 @by_dtype
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8, 1e30])
-def test_additive_votes_of_any_size_are_summed(size, dtype, patches):
+def test_additive_votes_of_any_size_are_summed(size, dtype, spread):
     confidence = (size * np.random.default_rng(0).normal(size=(9, 11))).astype(dtype)
     total = accumulate(meeting(confidence, Rule.ADDITIVE))[0, 0]
     want = confidence.astype(float).sum()
@@ -102,7 +133,7 @@ def test_a_source_that_casts_no_vote_does_not_set_the_unit(nowhere):
 @by_rule
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_not_numbers_stay_in_their_window(rule, value, deterministic, patches):
+def test_not_numbers_stay_in_their_window(rule, value, deterministic, spread):
     rng = np.random.default_rng(0)
     confidence = rng.random((9, 40)).astype(np.float32)
     offsets = np.zeros((2, 9, 40), np.float32)
@@ -129,99 +160,51 @@ def test_not_numbers_stay_in_their_window(rule, value, deterministic, patches):
         assert (got[window] == -np.inf).all()
 
 
+@by_meeting
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_sums_at_the_bound_do_not_hide_a_mark(sign, value, patches):
+def test_sums_at_the_bound_do_not_hide_a_mark(sign, value, meet, spread):
     confidence = np.full((1, 1024), sign * np.nextafter(np.float32(1), np.float32(0)))
     for position in (0, 500, 1023):
         voters = confidence.copy()
         voters[0, position] = value
         for seed in range(1, 4):
-            total = accumulate(meeting(voters, Rule.ADDITIVE), seed)[0, 0]
+            total = accumulate(meet(voters, Rule.ADDITIVE), seed)[0, 0]
             np.testing.assert_equal(total, np.float32(value))
 
 
-def test_nan_wins_over_infinity_in_any_order(patches):
+def test_nan_wins_over_infinity_in_any_order(spread):
     for first in ([np.nan, np.inf], [np.inf, np.nan], [np.inf, -np.inf]):
         confidence = np.float32([*first, *np.ones(30)])
         for seed in range(1, 5):
             assert np.isnan(accumulate(meeting(confidence, Rule.ADDITIVE), seed)[0, 0])
 
 
-NASTY = np.float32(
-    [0, 0.1, 1 / 3, 0.5, 1.5, 1e-7, 0.99999994, 2**-24, 2**-52, 2**-53, 2**-60, 1e-38, 1e-45]
-)
-
-
-@pytest.mark.parametrize(
-    ("stride", "origin"), [(1.0, 0.0), (1 / 3, 0.5), (16.0, -7.5), (0.1, 1.0), (0.7, -3.3)]
-)
-def test_float32_reaches_the_very_pixels_of_the_specification(stride, origin):
-    """In float64, |k − ((origin + stride·j) + o)| <= truncate·sigma decides, ties included."""
-    rng = np.random.default_rng(0)
-    maps, width = 1500, 300
-    column = rng.integers(0, width, maps) * rng.integers(0, 2, maps)
-    sigma = rng.choice(np.float32([0.25, 0.3, 0.5, 1, 0.7, 1 / 3, 2, 2.3]), maps)
-    truncate = rng.choice(np.float32([1, 2.5, 4]))
-    edge = truncate * sigma * rng.choice(np.float32([-1, 1, 0.5, 0]), maps)
-    nasty = rng.choice(np.concatenate([NASTY, -NASTY]), maps)
-    offset = (rng.integers(-20, 20, maps).astype(np.float32) + edge) * rng.integers(0, 2, maps)
-    offset = offset.astype(np.float32) + nasty
-    confidence = np.zeros((maps, 1, width), np.float32)
-    offsets = np.full((maps, 2, 1, width), -origin, np.float32)
-    confidence[np.arange(maps), 0, column] = 1
-    offsets[np.arange(maps), 0, 0, column] = offset
-    size = int(stride * width)
-    options = VoteOptions(float(truncate), stride, origin, output_shape=(1, size))
-    problem = vote_problem(confidence, offsets, sigma[:, None, None], Rule.ADDITIVE, options)
-    reached = accumulate(problem)[:, 0] > 0
-
-    p = (origin + stride * column.astype(float)) + offset.astype(float)
-    distance = np.abs(np.arange(size) - p[:, None])
-    reach = (float(truncate) * sigma.astype(float))[:, None]
-    np.testing.assert_array_equal(reached, distance <= reach)
-    assert (np.abs(distance - reach) < 1e-12).sum() > 20  # ties, and what float64 makes of them
-
-
-@pytest.mark.parametrize("confidence", [1.0, 0.9999, 0.5, 1e-3, 1e-9])
-def test_a_vote_keeps_its_digits_from_certainty_to_nothing(confidence):
-    """φ and its gradient to 1e-6 of themselves, where 1 − w·c in float32 has none left."""
-    c = np.full((300, 1, 1), confidence, np.float32)
-    offsets = np.zeros((300, 2, 1, 1), np.float32)
-    offsets[:, 0, 0, 0] = np.geomspace(1e-3, 4, 300)
-    problem = vote_problem(c, offsets, 1.0, Rule.NOISY_OR, VoteOptions())
-
-    certainty, exponent = float(c[0, 0, 0]), -(offsets[:, 0, 0, 0].astype(float) ** 2) / 2
-    w, left = np.exp(exponent), (1 - certainty) - certainty * np.expm1(exponent)
-    phi = np.where(left > 0.5, np.log1p(-w * certainty), np.log(left))
-    np.testing.assert_allclose(accumulate(problem)[:, 0, 0], phi, rtol=1e-6)
-    gradient = cuda.gather(problem, np.ones_like(c), executor=HostExecutor()).confidence
-    np.testing.assert_allclose(gradient[:, 0, 0], -w / left, rtol=1e-6)
+def atomics(problem):
+    """How many atomic operations it takes to accumulate a problem."""
+    executor = HostExecutor()
+    cuda.accumulate(problem, executor)
+    (kernel,) = (name for name in executor.atomics if name.startswith("accumulate"))
+    return executor.atomics[kernel]
 
 
 @by_rule
-def test_a_collapsed_patch_costs_one_window_of_atomics(rule, monkeypatch):
+def test_a_collapsed_patch_costs_one_window_of_atomics(rule, spread):
     problem = meeting(np.full((8, 16), np.float32(0.5)), rule, output_shape=(30, 30))
-    atomics = {}
-    for enough in (1, 1 << 30):
-        monkeypatch.setattr("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", enough)
-        executor = HostExecutor()
-        cuda.accumulate(problem, executor)
-        atomics[enough] = executor.atomics[f"accumulate<float, {int(rule)}, long long>"]
     window = 5 * 5  # the quarter of 9 x 9 that lies within the map
-    assert atomics == {1: 4 * window, 1 << 30: 8 * 16 * window}
+    assert atomics(problem) == 4 * window
 
 
 @by_rule
-def test_no_atomics_for_pixels_between_the_windows_of_a_patch(rule, monkeypatch):
-    monkeypatch.setattr("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", 1)
+@pytest.mark.parametrize("apart", [0, 60])
+def test_two_windows_cost_their_pixels_and_none_between_them(rule, apart, spread):
+    """Of 5 × 5 pixels: in a box of 8 × 12, or each on its own."""
     confidence = np.zeros((4, 8), np.float32)
     confidence[0, 0] = confidence[3, 7] = 0.5
-    offsets = np.full((2, 4, 8), 5, np.float32)  # two windows of 5 x 5 in a box of 8 x 12
-    options = VoteOptions(truncate=2.0, output_shape=(20, 20))
-    executor = HostExecutor()
-    cuda.accumulate(vote_problem(confidence, offsets, 1.0, rule, options), executor)
-    assert executor.atomics[f"accumulate<float, {int(rule)}, long long>"] == 2 * 5 * 5
+    offsets = np.full((2, 4, 8), 5, np.float32)
+    offsets[:, 3, 7] += apart
+    options = VoteOptions(truncate=2.0, output_shape=(80, 80))
+    assert atomics(vote_problem(confidence, offsets, 1.0, rule, options)) == 2 * 5 * 5
 
 
 @by_rule
@@ -241,7 +224,7 @@ def test_no_atomics_where_nothing_is_cast(rule, what):
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0, 9.0, 40.0])
-def test_windows_of_every_size_are_cut_into_pieces(sigma, patches):
+def test_windows_of_every_size_are_cut_into_pieces(sigma, spread):
     """Through the tile, across several tiles, and straight to the map; and back."""
     rng = np.random.default_rng(0)
     fields = (
@@ -266,6 +249,38 @@ def test_windows_of_every_size_are_cut_into_pieces(sigma, patches):
             assert np.linalg.norm(got - wanted) <= 1e-4 * np.linalg.norm(wanted) + 1e-6
 
 
+def test_planes_further_apart_than_32_bits_can_count(tmp_path):
+    """The second plane of every array lies 2^31 elements on; nothing is stored between."""
+    rng = np.random.default_rng(0)
+    apart = (1 << 31) + 7
+
+    def spread_out(number, values):
+        size = apart + values[0].size
+        memory = np.memmap(tmp_path / f"{number}", values.dtype, "w+", shape=size)
+        strides = (apart * values.itemsize, *values.strides[1:])
+        spread = np.lib.stride_tricks.as_strided(memory, values.shape, strides)
+        spread[...] = values
+        return spread
+
+    near = [rng.random((2, 5, 6), np.float32), rng.random((2, 2, 5, 6), np.float32)]
+    near.append(rng.uniform(0.5, 2, (2, 5, 6)).astype(np.float32))
+    results = []
+    for fields in (near, [spread_out(n, x) for n, x in enumerate(near)]):
+        problem = vote_problem(*fields, Rule.NOISY_OR, VoteOptions())
+        total = accumulate(problem)
+        gradients = cuda.gather(problem, total, executor=HostExecutor())
+        results.append([x.tobytes() for x in (total, *gradients)])
+    assert results[0] == results[1]
+
+
+def test_more_maps_and_pixels_than_a_grid_has_blocks(monkeypatch):
+    problem = random_problem(Rule.NOISY_OR)
+    want = accumulate(problem)
+    monkeypatch.setattr("mdn_cupy.cuda.plan._MAX_GRID_Y", 2)
+    monkeypatch.setattr("mdn_cupy.cuda.plan.MAX_BLOCKS", 1)
+    assert accumulate(problem).tobytes() == want.tobytes()
+
+
 def test_only_outputs_and_sums_are_allocated():
     rng = np.random.default_rng(0)
     confidence = np.asfortranarray(rng.random((2, 1, 5, 6), np.float32))
@@ -285,7 +300,7 @@ def test_only_outputs_and_sums_are_allocated():
     assert allocated == [((2, 3, 2, 5, 6), "float32")]
 
 
-@pytest.mark.skipif(not has_sanitizers(), reason="needs g++'s sanitizers")
+@pytest.mark.skipif(not has_sanitizers(), reason="needs g++ and its sanitizers: apt install g++")
 def test_no_error_on_adversarial_input_under_the_sanitizers():
     done = subprocess.run(
         [sys.executable, "-m", "cuda_host.adversarial"],

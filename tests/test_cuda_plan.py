@@ -13,6 +13,7 @@ from mdn_cupy.cuda.plan import Operand, VotePlan
 from mdn_cupy.problem import Rule, VoteOptions, vote_problem
 
 FAR = Operand(0x7F00_0000_1000, ())
+MAP = Operand(0x7F00_0000_1000, (1, 1))
 
 
 def problem(shape=(4, 5), offsets=None, sigma=1.0, rule=Rule.NOISY_OR, dtype=np.float32, **options):
@@ -125,9 +126,17 @@ def test_every_source_is_in_one_patch():
 
 
 def test_small_problems_are_spread_over_many_warps_and_large_ones_fill_them():
-    assert geometry(problem((16, 16)))["patches"] == 256
-    large = geometry(problem((64, 128, 128)))
-    assert large["patch_rows"] << int(large["patch_columns_log2"]) == 32
+    """In `accumulate` by slices of the pixels, its patches unchanged; in `gather` by patches."""
+    for shape, slices, patches in [((16, 16), 32, 256), ((128, 128), 4, 2048)]:
+        of = problem(shape)
+        (forward,), (backward,) = plan(of).accumulate(FAR), plan(of).gather(MAP, FAR, None, None)
+        assert forward.arguments[0]["patches"] == math.prod(shape) // 32
+        assert forward.grid[1:] == (slices, 1)
+        assert backward.arguments[0]["patches"] == patches
+        assert backward.grid[1:] == (1, 1)
+    (large,) = plan(problem((64, 128, 128))).accumulate(FAR)
+    assert large.grid == (8192, 1, 1)
+    assert large.arguments[0]["patch_rows"] << int(large.arguments[0]["patch_columns_log2"]) == 32
 
 
 def test_work_beyond_the_grid_is_looped_over():

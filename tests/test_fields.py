@@ -368,6 +368,19 @@ def test_fields_that_are_no_arrays_are_refused_by_name(name):
     arrays = {"confidence": C, "offsets": O, "cross_offsets": O[None]}
     with pytest.raises(TypeError, match=name):
         mdn.Fields(**{**arrays, name: arrays[name].tolist()})
+    with pytest.raises(TypeError, match=f"{name} is a masked array"):
+        mdn.Fields(**{**arrays, name: np.ma.masked_array(arrays[name])})
+
+
+def test_a_string_is_no_sequence_of_names():
+    with pytest.raises(TypeError, match="the string 'ab'"):
+        mdn.Fields(C, O, names="ab")
+
+
+def test_only_field_sets_are_saved(tmp_path):
+    with pytest.raises(TypeError, match=r"mdn_cupy\.Fields"):
+        mdn.save_fields(tmp_path / "a.mdn", {"confidence": C})
+    assert not list(tmp_path.iterdir())
 
 
 # check_fields

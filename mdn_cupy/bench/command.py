@@ -88,5 +88,7 @@ def _resources() -> tuple[str, dict[str, Any]]:
         rows = resources()
     except (ImportError, RuntimeError) as error:
         raise ValueError(f"--resources: {first_line(error)}") from error
-    described = [{**row._asdict(), "occupancy": row.occupancy} for row in rows]
+    described = [
+        {**row._asdict(), "occupancy": row.occupancy, "limited_by": row.limited_by} for row in rows
+    ]
     return resource_table(rows), {"resources": described}

@@ -85,7 +85,7 @@ def measure(plan: Plan, device: Device) -> Report:
     _check(device, _SMALL)
     limits = Limits(_pairs_per_second(plan, device), _bytes_per_second(plan, device))
     report = Report({"machine": device.name, "versions": versions()}, limits)
-    return run(list(_steps(plan, device, _others(device, report))), report)
+    return run(list(_steps(plan, device, _others(device, report), report.notes)), report)
 
 
 def _others(device: Device, report: Report) -> list[Peer]:
@@ -196,18 +196,21 @@ def _bytes_per_second(plan: Plan, device: Device) -> float:
     return 2 * plan.copied_bytes / timing.fastest
 
 
-def _steps(plan: Plan, device: Device, others: list[Peer]) -> Iterator[Step]:
+def _steps(plan: Plan, device: Device, others: list[Peer], notes: list[str]) -> Iterator[Step]:
     for field in plan.fields:
-        step = partial(_forward, plan, device, field, others)
+        step = partial(_forward, plan, device, field, others, notes)
         yield Step("forward", field[0].__name__, step)
     for field in plan.fields:
-        yield Step("backward", field[0].__name__, partial(_backward, plan, device, field))
+        step = partial(_backward, plan, device, field, notes)
+        yield Step("backward", field[0].__name__, step)
     for field in plan.fields:
-        step = partial(_training, plan, device, field, others)
+        step = partial(_training, plan, device, field, others, notes)
         yield Step("forward + backward", field[0].__name__, step)
 
 
-def _forward(plan: Plan, device: Device, field: Field, others: list[Peer]) -> Iterator[Speed]:
+def _forward(
+    plan: Plan, device: Device, field: Field, others: list[Peer], notes: list[str]
+) -> Iterator[Speed]:
     case = _case(field)
     for words, rule, deterministic in (
         ("noisy-or", Rule.NOISY_OR, True),
@@ -221,26 +224,29 @@ def _forward(plan: Plan, device: Device, field: Field, others: list[Peer]) -> It
             for peer in others
             if name in peer.rules and case.votes <= _MOST_PEER_VOTES
         }
-        timings = _compete(plan, device, contenders)
+        timings = _compete(plan, device, contenders, notes)
         pairs = rule is Rule.NOISY_OR
         yield Speed(f"{words}, {case.name}", timings, case.votes, pairs, case.nbytes)
 
 
-def _backward(plan: Plan, device: Device, field: Field) -> Iterator[Speed]:
+def _backward(plan: Plan, device: Device, field: Field, notes: list[str]) -> Iterator[Speed]:
     case = _case(field)
     contenders = {OURS.name: _Pass(device, case, Rule.NOISY_OR).backward}
-    timings = _compete(plan, device, contenders)
+    timings = _compete(plan, device, contenders, notes)
     yield Speed(f"noisy-or, {case.name}", timings, case.votes, moved_bytes=2 * case.nbytes)
 
 
-def _training(plan: Plan, device: Device, field: Field, others: list[Peer]) -> Iterator[Speed]:
+def _training(
+    plan: Plan, device: Device, field: Field, others: list[Peer], notes: list[str]
+) -> Iterator[Speed]:
     case = _case(field)
     contenders = {OURS.name: _Pass(device, case, Rule.NOISY_OR).both} | {
         peer.name: peer.training(case, "noisy_or", str(device.torch))
         for peer in others
         if "noisy_or" in peer.rules and case.votes <= _MOST_PEER_VOTES
     }
-    yield Speed(f"noisy-or, {case.name}", _compete(plan, device, contenders), case.votes)
+    timings = _compete(plan, device, contenders, notes)
+    yield Speed(f"noisy-or, {case.name}", timings, case.votes)
 
 
 def _case(field: Field) -> Case:
@@ -248,7 +254,18 @@ def _case(field: Field) -> Case:
     return kind(shape, sigma)
 
 
-def _compete(plan: Plan, device: Device, contenders: Mapping[str, Contender]) -> dict[str, Timing]:
-    for contender in contenders.values():
-        contender()  # compiled, and its memory allocated
-    return compete(contenders, plan.budget, device.seconds)
+def _compete(
+    plan: Plan, device: Device, contenders: Mapping[str, Contender], notes: list[str]
+) -> dict[str, Timing]:
+    """Time contenders by the device's clock, without those that its memory does not suffice for."""
+    able = {}
+    for name, contender in contenders.items():
+        try:
+            contender()  # compiled, and its memory allocated
+        except (MemoryError, RuntimeError) as error:
+            if name == OURS.name:
+                raise
+            notes.append(f"left out once: {name}: {first_line(error)}")
+        else:
+            able[name] = contender
+    return compete(able, plan.budget, device.seconds)

@@ -29,10 +29,8 @@ _MAX_MAP_STRIDE = 1 << 23  # from row to row: offsets within 64 rows are counted
 _MAX_PATCHES = (1 << 31) - MAX_BLOCKS * WARPS  # numbered in 32 bits, stepped by the grid
 _FARTHEST = float(1 << 49)  # positions of sources; kernels/window.cu counts on it
 
-# A patch is nearly square, so that the windows of its sources overlap most. Where there is little
-# work patches shrink, until there are enough warps to occupy a large device.
+# A patch is nearly square, so that the windows of its sources overlap most.
 _PATCH_COLUMNS, _PATCH_ROWS = 8, 4
-_ENOUGH_PATCHES = 2048
 
 _AXIS = np.dtype([(name, np.int64) for name in ("size", "confidence", "offsets", "sigma", "map")])
 _SCALARS = (
@@ -47,7 +45,12 @@ _GEOMETRY = np.dtype(
 
 
 def geometry(
-    problem: VoteProblem, confidence: Shape, offsets: Shape, sigma: Shape | None, maps: Shape
+    problem: VoteProblem,
+    confidence: Shape,
+    offsets: Shape,
+    sigma: Shape | None,
+    maps: Shape,
+    enough_patches: int = 1,
 ) -> npt.NDArray[Any]:
     """Describe a problem to the kernels.
 
@@ -59,6 +62,8 @@ def geometry(
         Strides of the problem's arrays, in elements; None for a sigma that is a number.
     maps : tuple of int
         Strides of the maps over (*maps_shape, Ho, Wo).
+    enough_patches : int
+        Patches shrink, down to one source, until there are so many.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def geometry(
         "offsets_column": offsets[-1],
         "stride": np.float64(problem.stride).view(np.int64),
         "origin": np.float64(problem.origin).view(np.int64),
-        **_patches(math.prod(problem.batch), height, width),
+        **_patches(math.prod(problem.batch), height, width, enough_patches),
     }
     axes = _merged(_leading_axes(problem, confidence, offsets, sigma, maps))
     result = np.zeros((), _GEOMETRY)
@@ -136,11 +141,11 @@ def _merged(axes: list[Shape]) -> list[Shape]:
     return merged
 
 
-def _patches(planes: int, height: int, width: int) -> dict[str, int]:
+def _patches(planes: int, height: int, width: int, enough: int) -> dict[str, int]:
     """Cut planes of sources into patches, one for a warp."""
     rows = min(_PATCH_ROWS, _power_of_two(height))
     columns = min(_PATCH_COLUMNS if rows == _PATCH_ROWS else LANES // rows, _power_of_two(width))
-    while planes * -(-height // rows) * -(-width // columns) < _ENOUGH_PATCHES:
+    while planes * -(-height // rows) * -(-width // columns) < enough:
         if rows * columns == 1:
             break
         rows, columns = (rows, columns // 2) if columns > rows else (rows // 2, columns)

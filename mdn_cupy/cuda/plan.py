@@ -21,8 +21,16 @@ from mdn_cupy.problem import Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "VotePlan"]
 
-_SUM_BITS = 60  # kernels/accumulate.cu: sums stay within 2^60, and every voter has its share of it
+_SUM_BITS = 60  # kernels/fixed_point.cu: sums stay within 2^60, every voter has its share of it
 _MAX_GRID_Y = 65535
+
+# Where there is little work it is spread over more warps, to occupy a large device: `gather` on
+# smaller patches, `accumulate` on slices of what a patch votes for. There patches stay as they are,
+# since a patch adds its votes up in floating point: so a map's bits depend on neither the size of
+# its batch nor the grid.
+_ENOUGH_WARPS = 2048
+_MAX_SLICES = 32
+
 _C_NAMES = {"float32": "float", "float64": "double"}
 
 Argument = np.generic | npt.NDArray[Any]
@@ -113,7 +121,7 @@ class VotePlan:
         """
         kernel = f"peak<{self._real}, {int(self.problem.rule)}>"
         return [
-            self._over_patches(kernel, self._map_numbers, _pointer(peaks)),
+            self._over_patches(kernel, self._geometry(self._map_numbers), _pointer(peaks)),
             self._accumulate("long long", sums, peaks),
             self._read_out(sums, peaks, result),
         ]
@@ -129,7 +137,8 @@ class VotePlan:
         moments = "true" if to_offsets or to_sigma else "false"
         kernel = f"gather<{self._real}, {int(self.problem.rule)}, {moments}>"
         pointers = (_pointer(x) for x in (cotangent, to_confidence, to_offsets, to_sigma))
-        return [self._over_patches(kernel, cotangent.strides, *pointers)]
+        described = self._geometry(cotangent.strides, _ENOUGH_WARPS)
+        return [self._over_patches(kernel, described, *pointers)]
 
     @property
     def sum_bits(self) -> int:
@@ -143,8 +152,10 @@ class VotePlan:
 
     def _accumulate(self, sum_type: str, sums: Operand, peaks: Operand | None) -> Launch:
         kernel = f"accumulate<{self._real}, {int(self.problem.rule)}, {sum_type}>"
-        bits = np.int32(self.sum_bits)
-        return self._over_patches(kernel, self._map_numbers, _pointer(sums), _pointer(peaks), bits)
+        described = self._geometry(self._map_numbers)
+        outputs = (_pointer(sums), _pointer(peaks), np.int32(self.sum_bits))
+        slices = min(-(-_ENOUGH_WARPS // int(described["patches"])), _MAX_SLICES)
+        return self._over_patches(kernel, described, *outputs, slices=slices)
 
     def _read_out(self, sums: Operand, peaks: Operand, result: Operand) -> Launch:
         maps, pixels = self.problem.maps, math.prod(self.problem.output_shape)
@@ -163,22 +174,30 @@ class VotePlan:
             ),
         )
 
-    def _over_patches(self, kernel: str, map_strides: Shape, *outputs: Argument) -> Launch:
-        """Launch a kernel that takes the geometry, the inputs and then its own arguments."""
-        problem, real = self.problem, self.problem.dtype.type
-        described = geometry(
-            problem,
+    def _geometry(self, map_strides: Shape, enough_patches: int = 1) -> npt.NDArray[Any]:
+        return geometry(
+            self.problem,
             self.confidence.strides,
             self.offsets.strides,
             None if self.sigma is None else self.sigma.strides,
             map_strides,
+            enough_patches,
         )
+
+    def _over_patches(
+        self, kernel: str, described: npt.NDArray[Any], *outputs: Argument, slices: int = 1
+    ) -> Launch:
+        """Launch a kernel that takes the geometry, the inputs and then its own arguments.
+
+        `slices` warps share the work of a patch.
+        """
+        problem, real = self.problem, self.problem.dtype.type
         width = real(problem.sigma if isinstance(problem.sigma, float) else 0)
         inputs = (_pointer(x) for x in (self.confidence, self.offsets, self.sigma))
         blocks = -(-int(described["patches"]) // WARPS)
         return Launch(
             kernel,
-            (min(blocks, MAX_BLOCKS), 1, 1),
+            (min(blocks, MAX_BLOCKS), slices, 1),
             (LANES * WARPS, 1, 1),
             (described, *inputs, width, real(problem.truncate), *outputs),
         )

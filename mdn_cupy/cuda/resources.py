@@ -62,15 +62,24 @@ class Resources(NamedTuple):
     @property
     def occupancy(self) -> float:
         """Warps that a multiprocessor can hold, as a share of its most."""
+        return min(self._blocks.values()) * WARPS / ARCHITECTURES[self.architecture].warps
+
+    @property
+    def limited_by(self) -> str:
+        """What a multiprocessor runs out of first; registers only if nothing else is as scarce."""
+        return min(self._blocks, key=self._blocks.__getitem__)
+
+    @property
+    def _blocks(self) -> dict[str, int]:
+        """How many blocks fit a multiprocessor, by each of its resources."""
         most = ARCHITECTURES[self.architecture]
         granted = -(-self.registers // _REGISTER_UNIT) * _REGISTER_UNIT
-        blocks = min(
-            most.blocks,
-            most.warps // WARPS,
-            most.registers // (granted * LANES * WARPS),
-            most.shared_bytes // (self.shared_bytes + _RESERVED_SHARED),
-        )
-        return blocks * WARPS / most.warps
+        return {
+            "warps": most.warps // WARPS,
+            "blocks": most.blocks,
+            "shared": most.shared_bytes // (self.shared_bytes + _RESERVED_SHARED),
+            "registers": most.registers // (granted * LANES * WARPS),
+        }
 
 
 def resources(
@@ -112,11 +121,12 @@ def resource_table(rows: Iterable[Resources]) -> str:
     """Format the resources as a table."""
     lines = [
         "architecture  kernel                            registers  stack  spills  shared  "
-        "float64  occupancy"
+        "float64  occupancy  limited by"
     ]
     lines += [
         f"{row.architecture:12}  {row.kernel:32}  {row.registers:9}  {row.stack_bytes:5}  "
-        f"{row.spill_bytes:6}  {row.shared_bytes:6}  {row.float64:7}  {row.occupancy:9.0%}"
+        f"{row.spill_bytes:6}  {row.shared_bytes:6}  {row.float64:7}  {row.occupancy:9.0%}  "
+        f"{row.limited_by}"
         for row in rows
     ]
     return "\n".join(lines)

@@ -43,12 +43,10 @@ def register_limit(kernel: str) -> int:
     """Return how many registers a thread of a kernel may use.
 
     The compiler takes more where it may and then fewer threads fit a multiprocessor; these are the
-    least that need no spilling. 64 admit 1024 threads; 48, for the kernel that gains most from more
-    threads, 1280; and `gather` in double is held to 896 by its shared memory anyway.
+    least that need no spilling. 64 admit 1024 threads, and 48, for the kernel that gains most from
+    more threads, 1280; in double, shared memory holds both to fewer anyway.
     """
-    if kernel.startswith("accumulate<float"):
-        return 48
-    return 72 if kernel.startswith("gather<double") else 64
+    return 48 if kernel.startswith("accumulate<float") else 64
 
 
 def options(kernel: str) -> tuple[str, ...]:

@@ -13,8 +13,13 @@
 // of 32, and a smooth offset field little more. A source on its own goes straight to the map.
 // Neither sends an atomic for a vote of 0, an empty window or a confidence of 0.
 //
-// Which sources a warp adds up, and in which order, follows from the data alone; fixed_point.cu says
-// why the map then comes out the same, to the bit, for any order of warps.
+// Small problems: a patch is then shared by gridDim.y warps, each on its slice of the rows of what
+// the patch votes for, so that there is work for the whole device.
+//
+// Which sources a warp adds up for a pixel, and in which order, follows from the fields alone: not
+// from the batch around them, and not from the grid, whose slices part pixels and never the votes
+// for one. fixed_point.cu says why the map then comes out the same, to the bit, for any order of
+// warps.
 
 constexpr int TILE_BYTES = 2048;  // per warp: a window of sigma 2 and its neighbours' in float
 constexpr int MARGIN = 8;         // pixels by which windows may differ and still be added up
@@ -47,6 +52,14 @@ __device__ inline Box box_around(const Box &own, bool member)
     return {row, column, end_row - row, end_column - column};
 }
 
+// Of this block's slice of the rows.
+__device__ inline Box slice_of(const Box &box)
+{
+    const int first = box.rows * (int)blockIdx.y / (int)gridDim.y;
+    const int end = box.rows * ((int)blockIdx.y + 1) / (int)gridDim.y;
+    return {box.row + first, box.column, end - first, box.columns};
+}
+
 template <typename T, int RULE>
 __device__ inline void tabulate(const Vote<T> &vote, const Box &part, int lane, Factor<T> *factors)
 {
@@ -65,14 +78,14 @@ __device__ inline void flush(T *tile, const Box &piece, Sum *map, int map_width,
 {
     Sum *corner = map + (long long)piece.row * map_width + piece.column;
     __syncwarp();
-    each_pixel(piece, map_width, 1, lane, [&](int row, int column, int offset) {
+    each_pixel(piece, lane, [&](int row, int column) {
         T &gathered = tile[row * piece.columns + column];
-        deposit(corner + offset, gathered, scale);
+        deposit(corner + row * map_width + column, gathered, scale);
         gathered = 0;
     });
 }
 
-// Casts a group of votes into their common box, piece by piece: through the tile, or straight.
+// Casts a group of votes into a box, piece by piece: through the tile, or straight.
 template <typename T, int RULE, bool TILED, typename Sum>
 __device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box, Sum *map,
                             int map_width, T scale, int lane)
@@ -94,14 +107,15 @@ __device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box,
                 if (TILED) {
                     T *tile = scratch.tile + (part.row - piece.row) * piece.columns + part.column
                               - piece.column;
-                    each_pixel(part, piece.columns, 1, lane, [&](int row, int column, int offset) {
-                        tile[offset] += evidence<T, RULE>(of_column[column], of_row[row]);
+                    each_pixel(part, lane, [&](int row, int column) {
+                        tile[row * piece.columns + column] +=
+                            evidence<T, RULE>(of_column[column], of_row[row]);
                     });
                 } else {
                     Sum *corner = map + (long long)part.row * map_width + part.column;
-                    each_pixel(part, map_width, 1, lane, [&](int row, int column, int offset) {
+                    each_pixel(part, lane, [&](int row, int column) {
                         const T phi = evidence<T, RULE>(of_column[column], of_row[row]);
-                        deposit(corner + offset, phi, scale);
+                        deposit(corner + row * map_width + column, phi, scale);
                     });
                 }
             }
@@ -141,11 +155,11 @@ __global__ void accumulate(Geometry geometry, const T *confidence, const T *offs
             const unsigned group = companions(window, own, waiting);
             waiting &= ~group;
             if (group & (group - 1)) {
-                cast<T, RULE, true>(scratch, group, box_around(own, group >> lane & 1), map,
-                                    (int)geometry.map_width, scale, lane);
+                const Box box = slice_of(box_around(own, group >> lane & 1));
+                cast<T, RULE, true>(scratch, group, box, map, (int)geometry.map_width, scale, lane);
             } else {
-                cast<T, RULE, false>(scratch, group, window, map, (int)geometry.map_width, scale,
-                                     lane);
+                cast<T, RULE, false>(scratch, group, slice_of(window), map,
+                                     (int)geometry.map_width, scale, lane);
             }
         }
     }

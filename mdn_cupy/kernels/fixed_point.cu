@@ -9,8 +9,8 @@
 //     |Σ| <= N·2^e·2^s <= 2^60    for    s = 60 − ceil(log2 N) − e
 //
 // With N = 128·128 the unit is 2^-46 of the strongest vote, and with a saturated float noisy-or
-// (|φ| <= 16.7) 2^-41. Rounding is to nearest, once per warp and pixel. Nothing waits for the peaks:
-// they stay on the device.
+// (|φ| <= 16.7) 2^-41. Rounding is to nearest, once per group of votes and pixel. Nothing waits for
+// the peaks: they stay on the device.
 //
 // Not numbers. Sums stay within 2^60 of 0, so a mark far above can tell what no sum can say: an
 // infinite vote (additive rules; the noisy-or floors its factor) raises the sum to 3·2^60, a NaN (or

@@ -54,9 +54,9 @@ __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vo
             __syncwarp();
             const T *corner = cotangent + part.row * geometry.map_row
                               + part.column * geometry.map_column;
-            each_pixel(part, (int)geometry.map_row, (int)geometry.map_column, lane,
-                       [&](int row, int column, int offset) {
+            each_pixel(part, lane, [&](int row, int column) {
                 const Moment<T> &of_column = factors[column], &of_row = factors[part.columns + row];
+                const int offset = row * (int)geometry.map_row + column * (int)geometry.map_column;
                 const T q = __ldg(corner + offset) * slope<T, RULE>(of_column, of_row)
                             * (of_column.weight * of_row.weight);
                 pull += q;

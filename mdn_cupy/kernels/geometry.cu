@@ -32,10 +32,10 @@ struct Geometry {
     long long patch_columns_log2, patch_rows;
 };
 
-// A patch is the work of a warp: up to 32 neighbouring sources of one plane, one per lane. Each
-// lane reads and prepares its own source; then the warp casts them together, one after another,
-// with the lanes on the pixels of the window. Neighbours tend to vote for the same place, which is
-// what lets the warp add their votes up before it goes to memory (accumulate.cu).
+// A patch is the work of a warp, or of several (accumulate.cu): up to 32 neighbouring sources of one
+// plane, one per lane. Each lane reads and prepares its own source; then the warp casts them
+// together, one after another, with the lanes on the pixels of the window. Neighbours tend to vote
+// for the same place, which lets the warp add their votes up before it goes to memory.
 struct Patch {
     long long plane;                            // in the C order of the batch
     long long confidence, offsets, sigma, map;  // where the plane begins in each array, in elements

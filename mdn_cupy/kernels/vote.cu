@@ -142,30 +142,24 @@ __device__ inline Factor<T> factor_of(const Vote<T> &vote, bool row, T distance,
 }
 
 // Walks the lanes of a warp over the pixels of a part in reading order, all of them busy. `visit`
-// takes a pixel's row and column within the part and its offset from the first, by the strides of
-// an array. The host keeps strides below 2^23, so offsets within a part fit 32 bits.
+// takes a pixel's row and column within the part; the host keeps strides of maps below 2^23, so that
+// offsets within a part fit 32 bits.
 template <typename Visit>
-__device__ inline void each_pixel(const Box &part, int row_stride, int column_stride, int lane,
-                                  Visit visit)
+__device__ inline void each_pixel(const Box &part, int lane, Visit visit)
 {
     const float inverse = __fdividef(1.0f, (float)part.columns);  // exact enough up to SPAN columns
     int row = (int)(((float)lane + 0.5f) * inverse);
     int column = lane - row * part.columns;
     const int down = (int)(((float)LANES + 0.5f) * inverse);
     const int across = LANES - down * part.columns;
-    int offset = row * row_stride + column * column_stride;
-    const int step = down * row_stride + across * column_stride;
-    const int next_row = row_stride - part.columns * column_stride;
     #pragma unroll 1
     while (row < part.rows) {
-        visit(row, column, offset);
+        visit(row, column);
         row += down;
         column += across;
-        offset += step;
         if (column >= part.columns) {
             column -= part.columns;
             ++row;
-            offset += next_row;
         }
     }
 }

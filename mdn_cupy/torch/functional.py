@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.operator import accumulate
 
-__all__ = ["additive", "complement", "noisy_or", "noisy_or_log_complement"]
+__all__ = ["additive", "complement", "logit", "noisy_or", "noisy_or_log_complement"]
 
 
 def noisy_or(confidence: Tensor, offsets: Tensor, sigma: Tensor | float, **options: Any) -> Tensor:
@@ -56,11 +57,45 @@ def complement(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L), exact in value and gradient at both ends.
 
     −expm1(L) keeps a tiny m; its derivative in torch, 1 + expm1(L), loses exp(L) where m is close
-    to 1, and 1 − exp(L) does not. Each is used where it is exact.
+    to 1. The derivative of 1 − exp(L) does not: the value is of the one, the gradient of the other.
     """
-    near_zero = log_complement > -0.5
-    return torch.where(
-        near_zero,
-        0 - torch.expm1(torch.where(near_zero, log_complement, 0)),
-        1 - torch.exp(torch.where(near_zero, -1, log_complement)),
-    )
+    rough = 1 - torch.exp(log_complement)
+    rest = -torch.expm1(log_complement.detach()) - rough.detach()
+    return rough + rest
+
+
+def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
+    """log m − log(1 − m) from L: exact where m rounds to 1, finite where it is 0.
+
+    Softmax or sigmoid of it may be trained by torch's own losses. A noisy-or with a leak is what
+    makes it finite: one more vote of this confidence falls on every pixel, so that a map without
+    votes is at log(leak), −9.2, and its gradient is bounded.
+
+    Parameters
+    ----------
+    log_complement : Tensor
+        L from `noisy_or_log_complement`.
+    leak : float
+        Confidence of that vote, greater than 0.
+
+    Returns
+    -------
+    Tensor
+        Logits of the shape of L.
+
+    Raises
+    ------
+    ValueError
+        If the leak is not between 0 and 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> mdn.torch.logit(torch.tensor([0.0, -5000.0]))  # of m = 0 and m = 1
+    tensor([  -9.2102, 5000.0000])
+    """
+    if not 0 < leak < 1:
+        raise ValueError(f"leak must be between 0 and 1, got {leak}")
+    evidence = -log_complement - math.log1p(-leak)
+    return evidence + torch.log(-torch.expm1(-evidence))

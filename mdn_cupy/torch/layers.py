@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,12 @@ from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.functional import complement
 from mdn_cupy.torch.operator import accumulate
 
-__all__ = ["MassDisplacement"]
+__all__ = ["MassDisplacement", "Sigma"]
+
+Sigma: TypeAlias = float | Sequence["Sigma"] | Tensor
+"""A number, or numbers that broadcast against the leading axes of the confidences."""
+
+_MOST_SIGMAS = 8  # that are spelled out
 
 
 class MassDisplacement(nn.Module):
@@ -22,8 +28,9 @@ class MassDisplacement(nn.Module):
     ----------
     rule : {'noisy_or', 'additive'}
         How the votes combine.
-    sigma : float or sequence of float
-        Width of the Gaussian in output pixels: one, or one per part (the third axis from the end).
+    sigma : float, or nested sequence of float
+        Width of the Gaussian in output pixels: one, or one per part (the third axis from the end),
+        or any numbers that broadcast against the leading axes of the confidences.
     learnable : bool
         Whether sigma is a parameter. It is kept positive: the parameter is log σ.
     normalized : bool
@@ -34,18 +41,20 @@ class MassDisplacement(nn.Module):
 
     Raises
     ------
+    TypeError
+        If sigma is not made of numbers, or an option has the wrong type.
     ValueError
-        If the rule is unknown or a sigma is not positive.
+        If the rule is unknown, a sigma is not positive, or an option is out of range.
 
     Examples
     --------
     >>> import torch
     >>> import mdn_cupy as mdn
-    >>> layer = mdn.torch.MassDisplacement(sigma=2.0, learnable=True)
+    >>> layer = mdn.torch.MassDisplacement(sigma=2.0, learnable=True, stride=4)
     >>> layer
-    MassDisplacement(rule=noisy_or, sigma=2, learnable)
+    MassDisplacement(rule=noisy_or, sigma=2, learnable, stride=4)
     >>> layer(torch.rand(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, 8)).shape
-    torch.Size([1, 3, 8, 8])
+    torch.Size([1, 3, 29, 29])
     """
 
     log_sigma: Tensor
@@ -53,7 +62,7 @@ class MassDisplacement(nn.Module):
     def __init__(
         self,
         rule: str = "noisy_or",
-        sigma: float | Sequence[float] = 2.0,
+        sigma: Sigma = 2.0,
         *,
         learnable: bool = False,
         normalized: bool = True,
@@ -62,37 +71,77 @@ class MassDisplacement(nn.Module):
         super().__init__()
         if rule not in ("noisy_or", "additive"):
             raise ValueError(f"rule must be 'noisy_or' or 'additive', got {rule!r}")
-        widths = torch.as_tensor(sigma, dtype=torch.get_default_dtype())
-        if not bool(((widths > 0) & widths.isfinite()).all()):
-            raise ValueError(f"sigma must be greater than 0, got {sigma}")
         self.rule = rule
         self.normalized = normalized
         self.options = VoteOptions(**options)
+        log_sigma = _widths(sigma).log()
         if learnable:
-            self.log_sigma = nn.Parameter(widths.log())
+            self.log_sigma = nn.Parameter(log_sigma)
         else:
-            self.register_buffer("log_sigma", widths.log())
+            self.register_buffer("log_sigma", log_sigma)
 
     @property
     def sigma(self) -> Tensor:
         """Width of the Gaussian, in output pixels; (P, 1, 1) where there is one per part."""
         sigma = self.log_sigma.exp()
-        return sigma[:, None, None] if sigma.ndim else sigma
+        return sigma[..., None, None] if sigma.ndim else sigma
 
     def forward(self, confidence: Tensor, offsets: Tensor) -> Tensor:
         """Vote: confidence [..., H, W] and offsets [..., 2, H, W] to maps [..., Ho, Wo]."""
-        if self.rule == "noisy_or":
-            return complement(self.accumulate(confidence, offsets))
-        return self.accumulate(confidence, offsets)
+        total = self.accumulate(confidence, offsets)
+        return complement(total) if self.rule == "noisy_or" else total
 
-    def accumulate(self, confidence: Tensor, offsets: Tensor) -> Tensor:
-        """Log-complement L of the noisy-or (for `noisy_or_bce`), or the additive map."""
+    def accumulate(
+        self,
+        confidence: Tensor,
+        offsets: Tensor,
+        *,
+        output_shape: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Log-complement L of the noisy-or (for `noisy_or_bce`), or the additive map.
+
+        `output_shape`, if given, takes the place of the module's.
+        """
         additive = Rule.NORMALIZED if self.normalized else Rule.ADDITIVE
         rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
-        return accumulate(confidence, offsets, self.sigma, rule, self.options)
+        options = self.options
+        if output_shape is not None:
+            options = replace(options, output_shape=output_shape)
+        return accumulate(confidence, offsets, self.sigma, rule, options)
 
     def extra_repr(self) -> str:
-        """Rule, sigma and whether it is learnable, for `repr`."""
-        sigma = ", ".join(f"{s:.3g}" for s in self.log_sigma.detach().exp().flatten())
-        learnable = ", learnable" if isinstance(self.log_sigma, nn.Parameter) else ""
-        return f"rule={self.rule}, sigma={sigma}{learnable}"
+        """Rule, sigma, whether it is learnable, and the options that were set, for `repr`."""
+        words = [f"rule={self.rule}", f"sigma={self._sigma_in_words()}"]
+        if isinstance(self.log_sigma, nn.Parameter):
+            words.append("learnable")
+        if self.rule == "additive" and not self.normalized:
+            words.append("normalized=False")
+        for option in fields(VoteOptions):
+            value = getattr(self.options, option.name)
+            if value != option.default:
+                shown = f"{value:g}" if isinstance(value, float) else value
+                words.append(f"{option.name}={shown}")
+        return ", ".join(words)
+
+    def _sigma_in_words(self) -> str:
+        widths = self.log_sigma.detach().exp()
+        if widths.numel() > _MOST_SIGMAS:
+            size = "×".join(map(str, widths.shape))
+            return f"{widths.min():.3g}…{widths.max():.3g} ({size})"
+        listed = ", ".join(f"{width:.3g}" for width in widths.flatten())
+        return f"({listed})" if widths.ndim else listed
+
+
+def _widths(sigma: Sigma) -> Tensor:
+    """Check sigmas, and make them a tensor of the default dtype."""
+    try:
+        widths = torch.as_tensor(sigma).detach().to(torch.get_default_dtype(), copy=True)
+        if not widths.numel() or isinstance(sigma, bool):
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"sigma must be a number, or numbers such as one per part, got {sigma!r}"
+        ) from None
+    if not bool(((widths > 0) & widths.isfinite()).all()):
+        raise ValueError(f"sigma must be greater than 0 and finite, got {sigma}")
+    return widths

@@ -41,8 +41,10 @@ def noisy_or_bce(
 
     Raises
     ------
+    TypeError
+        If an argument is not a tensor.
     ValueError
-        If `reduction` is another word.
+        If a shape does not broadcast against that of L, or `reduction` is another word.
 
     Examples
     --------
@@ -51,16 +53,29 @@ def noisy_or_bce(
     >>> mdn.torch.noisy_or_bce(torch.tensor([-5000.0]), torch.tensor([0.0]))
     tensor(5000.)
     """
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    _check("target", target, log_complement)
+    target = target.to(log_complement.dtype)
     loss = -(target * _log(complement(log_complement)) + (1 - target) * log_complement)
     if weight is not None:
+        _check("weight", weight, log_complement)
         loss = weight * loss
-    if reduction == "mean":
-        return loss.mean()
-    if reduction == "sum":
-        return loss.sum()
     if reduction == "none":
         return loss
-    raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _check(name: str, value: Tensor, log_complement: Tensor) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a torch tensor, got {type(value).__name__}")
+    wanted = log_complement.shape
+    sizes = zip(reversed(value.shape), reversed(wanted), strict=False)
+    if value.ndim > len(wanted) or any(n not in (1, size) for n, size in sizes):
+        raise ValueError(
+            f"{name} of shape {tuple(value.shape)} does not broadcast against the log-complement, "
+            f"{tuple(wanted)}"
+        )
 
 
 def _log(m: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ PROBLEMS = {
 
 def main():
     module_of = partial(kernels, options=SANITIZED)
-    switches = ((True, 1), (False, 4096))  # deterministic, patches that are enough
+    switches = ((True, 1), (False, 4096))  # deterministic, warps that are enough
     cases = itertools.product(PROBLEMS, (np.float32, np.float64), Rule, switches)
     for name, dtype, rule, (deterministic, enough) in cases:
         print(name, dtype.__name__, rule.name, deterministic, enough, flush=True)
@@ -89,7 +89,8 @@ def main():
         sigma = float(sigma) if np.ndim(sigma) == 0 else cast[2]
         problem = vote_problem(cast[0], cast[1], sigma, rule, options)
         with (
-            mock.patch("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", enough),
+            mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", enough),
+            mock.patch("mdn_cupy.cuda.plan._MAX_SLICES", 3),
             mock.patch("mdn_cupy.cuda.plan.MAX_BLOCKS", 2),
         ):
             executor = HostExecutor(module_of=module_of)

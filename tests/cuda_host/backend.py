@@ -17,16 +17,16 @@ class CudaHost(Backend):
 
     Parameters
     ----------
-    enough_patches : int
-        1 keeps patches large in small problems, so that sources are added up as in large ones.
+    enough_warps : int
+        1 keeps small problems on few warps, as large ones are.
     seed : int
         The order of threads and blocks.
     """
 
     float64_tolerance = 1e-9  # the fixed point's, design, section 5
 
-    def __init__(self, enough_patches: int = 1, seed: int = 1) -> None:
-        self._enough_patches = enough_patches
+    def __init__(self, enough_warps: int = 1, seed: int = 1) -> None:
+        self._enough_warps = enough_warps
         self._seed = seed
 
     def _through(self, function: Any, *arguments: Any, **options: Any) -> Any:
@@ -36,7 +36,7 @@ class CudaHost(Backend):
         )
         with (
             mock.patch("mdn_cupy.voting.module", return_value=module),
-            mock.patch("mdn_cupy.cuda.geometry._ENOUGH_PATCHES", self._enough_patches),
+            mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps),
         ):
             return function(*arguments, **options)
 

@@ -69,8 +69,11 @@ def library(unit: str, options: Sequence[str]) -> Path:
 
 
 def has_sanitizers() -> bool:
-    """Whether this compiler's sanitizers can be loaded into Python."""
-    return all(path.is_absolute() for path in _sanitizer_runtimes())
+    """Whether this is g++, whose sanitizers can be loaded into Python, and they are installed."""
+    said = subprocess.run([*compiler(), "--version"], capture_output=True, text=True).stdout
+    return "Free Software Foundation" in said and all(
+        path.is_absolute() for path in _sanitizer_runtimes()
+    )
 
 
 def sanitizer_environment() -> dict[str, str]:

@@ -1,0 +1,364 @@
+"""Who voted for a pixel, and what a source's vote adds where: the sums of the rules, taken apart.
+
+Both rules add up one evidence term a vote. `voters` lists the terms of one output pixel,
+`footprint` those of one source. They are computed in float64 on the CPU, for arrays of any library,
+and decide which pixels a vote reaches in the words of the specification; so the terms of a pixel
+add up to what the maps have there.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.arrays import Array, is_number, to_numpy
+from mdn_cupy.problem import Rule, VoteOptions, VoteProblem, vote_problem
+
+__all__ = ["Footprint", "Voters", "footprint", "voters"]
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Index = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Voters:
+    """The sources that voted for one output pixel, the strongest first.
+
+    Attributes
+    ----------
+    source : int64 array [n, axes]
+        Index of each source into the broadcast confidence shape (..., H, W): the row and the column
+        come last, and before them, where sources of several parts vote, the part.
+    confidence : float64 array [n]
+        c.
+    offsets : float64 array [n, 2]
+        (o_x, o_y), in output pixels.
+    landing : float64 array [n, 2]
+        Where the vote lands: p = (p_x, p_y), columns and rows of the output.
+    weight : float64 array [n]
+        w = exp(−‖x₀ − p‖² / 2σ²) at the pixel.
+    terms : float64 array [n]
+        What the vote adds to the pixel's evidence: −log(1 − w·c) for the noisy-or, w·c or
+        w·c / (2πσ²) for the additive rule.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> delta = mdn.samples.load("delta")
+    >>> who = mdn.voters((34, 30), **delta.votes("agreement"), sigma=2.0)
+    >>> len(who), float(who.share[0].round(4)), who.landing[0].tolist()
+    (81, 0.0123, [30.0, 34.0])
+    """
+
+    source: Int64
+    confidence: Float64
+    offsets: Float64
+    landing: Float64
+    weight: Float64
+    terms: Float64
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    @property
+    def evidence(self) -> float:
+        """The pixel's evidence, the sum of the terms: −L for the noisy-or, else the map's value."""
+        return float(self.terms.sum())
+
+    @property
+    def share(self) -> Float64:
+        """Each vote's share of the pixel's evidence, [n]; the shares add up to 1."""
+        return _shares(self.terms, np.asarray(self.evidence))
+
+
+@dataclass(frozen=True, eq=False)
+class Footprint:
+    """What one source's vote adds, and to which pixels.
+
+    Attributes
+    ----------
+    source : tuple of int
+        Index of the source into the broadcast confidence shape (..., H, W).
+    confidence : float
+        c.
+    offsets : (float, float)
+        (o_x, o_y), in output pixels.
+    landing : (float, float)
+        Where the vote lands: p = (p_x, p_y), columns and rows of the output.
+    window : tuple of int and slice
+        Index of the pixels that it reaches in the vote map (..., Ho, Wo); empty slices where it
+        reaches none.
+    weight : float64 array [rows, columns]
+        w at the pixels of the window.
+    terms : float64 array [rows, columns]
+        What the vote adds to their evidence; see `Voters`.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> vote = mdn.footprint((0, 1), np.ones((1, 3)), np.zeros((2, 1, 3)), sigma=0.25)
+    >>> vote.landing, vote.window, vote.weight.round(3).tolist()
+    ((1.0, 0.0), (slice(0, 1, None), slice(0, 3, None)), [[0.0, 1.0, 0.0]])
+    """
+
+    source: Index
+    confidence: float
+    offsets: tuple[float, float]
+    landing: tuple[float, float]
+    window: tuple[Any, ...]
+    weight: Float64
+    terms: Float64
+
+    def share(self, evidence: Array) -> Float64:
+        """Return the vote's share of the evidence of each pixel in its window.
+
+        Parameters
+        ----------
+        evidence : array [..., Ho, Wo]
+            Of the whole map: −L for the noisy-or, the map itself for the additive rule.
+
+        Returns
+        -------
+        float64 array [rows, columns]
+            0 where there is no evidence.
+        """
+        return _shares(self.terms, to_numpy(evidence, "evidence")[self.window])
+
+
+def voters(
+    pixel: Sequence[int],
+    confidence: Array,
+    offsets: Array,
+    sigma: Array | float,
+    *,
+    rule: str = "noisy_or",
+    normalized: bool = True,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+) -> Voters:
+    """List the sources that voted for an output pixel, the strongest first.
+
+    A source has voted if its confidence is not 0 and the pixel is in the window of its vote. A NaN
+    confidence, which makes the pixel NaN, comes before all others.
+
+    Parameters
+    ----------
+    pixel : sequence of int
+        Index into the vote map (..., Ho, Wo): (row, column) where it has no leading axes.
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate
+        As in `mdn_cupy.noisy_or`.
+    rule : {'noisy_or', 'additive'}
+        How the votes combine.
+    normalized : bool
+        For the additive rule, as in `mdn_cupy.additive`.
+
+    Returns
+    -------
+    Voters
+        In float64 NumPy arrays, whatever library the fields are of.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `mdn_cupy.noisy_or`, and if there is no such rule.
+    IndexError
+        If the vote map has no such pixel.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> pose = mdn.samples.load("pose")
+    >>> who = mdn.voters((95, 166), **pose.votes("nose"), sigma=8.0)
+    >>> len(who), who.source[0].tolist(), float(who.share[0].round(2))
+    (62, [6, 10], 0.24)
+    >>> s = mdn.additive(**pose.votes("nose"), sigma=8.0)
+    >>> who = mdn.voters((95, 166), **pose.votes("nose"), sigma=8.0, rule="additive")
+    >>> bool(abs(who.evidence - s[95, 166]) < 1e-5)
+    True
+    """
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate)
+    problem = _problem(confidence, offsets, sigma, _rule(rule, normalized), options)
+    *leading, row, column = _index("pixel", pixel, problem.result_shape, "the vote map")
+    found = list(_votes_for(problem, tuple(leading), row, column))
+    joined = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    source, c, o, p, s = joined if found else _nobody(len(problem.batch) + 2)
+    distance = np.array([column, row]) - p
+    weight = _weight(distance[:, 0], distance[:, 1], s)
+    terms = _terms(problem, weight, c, s)
+    order = np.argsort(-np.where(np.isnan(terms), np.inf, np.abs(terms)), kind="stable")
+    return Voters(source[order], c[order], o[order], p[order], weight[order], terms[order])
+
+
+def footprint(
+    source: Sequence[int],
+    confidence: Array,
+    offsets: Array,
+    sigma: Array | float,
+    *,
+    rule: str = "noisy_or",
+    normalized: bool = True,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+) -> Footprint:
+    """Say where one source's vote lands and what it adds to the pixels that it reaches.
+
+    Parameters
+    ----------
+    source : sequence of int
+        Index into the broadcast confidence shape (..., H, W): (row, column) where the fields have
+        no leading axes.
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate
+        As in `mdn_cupy.noisy_or`.
+    rule, normalized
+        As in `voters`.
+
+    Returns
+    -------
+    Footprint
+        In float64. The window of a source that casts no vote, since its position is not finite or
+        its sigma not positive, is empty.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `voters`.
+    IndexError
+        If the fields have no such source.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> pose = mdn.samples.load("pose")
+    >>> vote = mdn.footprint((6, 10), **pose.votes("nose"), sigma=8.0)
+    >>> [round(p, 1) for p in vote.landing]
+    [166.1, 95.1]
+    >>> m, logc = mdn.noisy_or(**pose.votes("nose"), sigma=8.0, return_log_complement=True)
+    >>> vote.share(-logc).shape == m[vote.window].shape == (64, 64)
+    True
+    """
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate)
+    problem = _problem(confidence, offsets, sigma, _rule(rule, normalized), options)
+    shape = (*problem.batch, *problem.source_shape)
+    where = _index("source", source, shape, "the broadcast confidence")
+    *leading, i, j = where
+    all_c, all_o, all_s = _broadcast(problem)
+    c, s = float(all_c[where]), float(all_s[where])
+    o_x, o_y = (float(o) for o in all_o[(*leading, slice(None), i, j)])
+    p = (problem.origin + problem.stride * j) + o_x, (problem.origin + problem.stride * i) + o_y
+    casts = bool(np.isfinite(p).all()) and s > 0
+    reach = problem.truncate * s if casts else -1.0
+    rows, dy = _reach(p[1], reach, problem.output_shape[0])
+    columns, dx = _reach(p[0], reach, problem.output_shape[1])
+    if problem.aggregate is not None:
+        del leading[problem.aggregate]
+    weight = _weight(dx[None, :], dy[:, None], np.asarray(s))
+    terms = _terms(problem, weight, np.asarray(c), np.asarray(s))
+    return Footprint(where, c, (o_x, o_y), p, (*leading, rows, columns), weight, terms)
+
+
+def _rule(name: str, normalized: bool) -> Rule:
+    if name not in ("noisy_or", "additive"):
+        raise ValueError(f"rule must be 'noisy_or' or 'additive', got {name!r}")
+    if name == "noisy_or":
+        return Rule.NOISY_OR
+    return Rule.NORMALIZED if normalized else Rule.ADDITIVE
+
+
+def _problem(
+    confidence: Array, offsets: Array, sigma: Array | float, rule: Rule, options: VoteOptions
+) -> VoteProblem:
+    c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
+    s = sigma if is_number(sigma) else to_numpy(sigma, "sigma")
+    return vote_problem(c, o, s, rule, options)
+
+
+def _index(name: str, index: Sequence[int], shape: Index, what: str) -> Index:
+    """Check an index into an array of some shape; it does not count from the end."""
+    try:
+        found = tuple(operator.index(n) for n in index)
+    except TypeError:
+        raise TypeError(f"{name} must be integers, an index into {what}, got {index!r}") from None
+    if len(found) != len(shape) or any(not 0 <= n < m for n, m in zip(found, shape, strict=True)):
+        raise IndexError(f"{name} {found} is no index into {what} of shape {shape}")
+    return found
+
+
+def _broadcast(problem: VoteProblem) -> tuple[Any, Any, Any]:
+    """Views of the fields over all leading axes: [*batch, H, W], offsets [*batch, 2, H, W]."""
+    shape = (*problem.batch, *problem.source_shape)
+    return (
+        np.broadcast_to(problem.confidence, shape),
+        np.broadcast_to(problem.offsets, (*problem.batch, 2, *problem.source_shape)),
+        np.broadcast_to(np.asarray(problem.sigma), shape),
+    )
+
+
+def _votes_for(
+    problem: VoteProblem, leading: Index, row: int, column: int
+) -> Iterator[tuple[Int64, Float64, Float64, Float64, Float64]]:
+    """Find the voters of one pixel, plane by plane: source, c, o, p and σ of each."""
+    confidence, offsets, sigma = _broadcast(problem)
+    height, width = problem.source_shape
+    x = problem.origin + problem.stride * np.arange(width, dtype=np.float64)
+    y = problem.origin + problem.stride * np.arange(height, dtype=np.float64)
+    axis = problem.aggregate
+    for v in range(problem.voters):
+        plane = leading if axis is None else (*leading[:axis], v, *leading[axis:])
+        # The scalar is spread only over those that are near along the rows: most are not.
+        shared = isinstance(problem.sigma, float)
+        reach = problem.truncate * (problem.sigma if shared else sigma[plane].astype(np.float64))
+        near = np.abs((x + offsets[plane][0]) - column) <= reach
+        i, j = np.divmod(np.flatnonzero(near), max(width, 1))
+        c, s = (np.asarray(field[plane][i, j], np.float64) for field in (confidence, sigma))
+        o = np.asarray(offsets[plane][:, i, j], np.float64)
+        p = np.stack([x[j] + o[0], y[i] + o[1]])
+        cast = (np.abs(p[1] - row) <= problem.truncate * s) & (c != 0) & (s > 0)
+        cast &= np.isfinite(p).all(axis=0)
+        source = np.stack([*(np.full(len(i), n) for n in plane), i, j], axis=-1)
+        yield source[cast], c[cast], o.T[cast], p.T[cast], s[cast]
+
+
+def _nobody(axes: int) -> tuple[Int64, Float64, Float64, Float64, Float64]:
+    none = np.zeros(0)
+    return np.zeros((0, axes), np.int64), none, np.zeros((0, 2)), np.zeros((0, 2)), none
+
+
+def _reach(p: float, reach: float, size: int) -> tuple[slice, Float64]:
+    """Pixels of one axis within reach of p, and their distances x0 − p."""
+    distance = np.arange(size, dtype=np.float64) - p
+    within = np.flatnonzero(np.abs(distance) <= reach)
+    found = slice(int(within[0]), int(within[-1]) + 1) if within.size else slice(0, 0)
+    return found, distance[found]
+
+
+def _weight(dx: Float64, dy: Float64, sigma: Float64) -> Float64:
+    weight: Float64 = np.exp(-((dx / sigma) ** 2 + (dy / sigma) ** 2) / 2)
+    return weight
+
+
+def _terms(problem: VoteProblem, weight: Float64, c: Float64, sigma: Float64) -> Float64:
+    """Evidence −log(1 − w·c) or (1/2πσ²)·w·c of votes."""
+    with np.errstate(invalid="ignore", over="ignore"):  # as the map has it: 0 · ∞ is NaN
+        votes = np.asarray(weight * c)
+        if problem.rule is Rule.NOISY_OR:
+            return np.asarray(-np.log1p(-np.minimum(votes, 1 - problem.saturation_floor)))
+        if problem.rule is Rule.NORMALIZED:
+            return votes / (2 * np.pi) / sigma / sigma
+        return votes
+
+
+def _shares(terms: Float64, evidence: npt.NDArray[Any]) -> Float64:
+    whole = np.broadcast_to(np.asarray(evidence, np.float64), terms.shape)
+    return np.divide(terms, whole, out=np.zeros(terms.shape), where=whole != 0)

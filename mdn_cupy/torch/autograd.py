@@ -1,0 +1,96 @@
+"""The operators' gradients, and torch.func's transforms of them."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+from torch.autograd import Function, forward_ad
+
+from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
+from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
+
+__all__ = ["evidence"]
+
+_NO_FORWARD_MODE = (
+    "forward-mode differentiation through mdn_cupy is not implemented; use reverse mode: "
+    "backward(), torch.autograd.grad, torch.func.vjp or torch.func.jacrev"
+)
+
+
+def evidence(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
+    """Σφ of all votes, differentiable; the arguments as `ACCUMULATE` takes them."""
+    result: Tensor
+    if torch.compiler.is_compiling():  # It knows the operator, and would look into a function.
+        if any(forward_ad.unpack_dual(x).tangent is not None for x in fields):
+            raise NotImplementedError(_NO_FORWARD_MODE)
+        result = ACCUMULATE(*fields, *scalars)
+    else:
+        result = _Accumulate.apply(*fields, *scalars)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Accumulate(Function):
+    """`ACCUMULATE` with its gradient; a function of its own, so that torch.func sees it too."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensor:
+        total: Tensor = ACCUMULATE(*arguments)
+        return total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:3])
+        ctx.scalars = inputs[3:]
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
+        wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
+        call = GATHER if torch.compiler.is_compiling() else _Gather.apply
+        gradients = call(cotangent, *ctx.saved_tensors, *ctx.scalars, wanted)
+        asked = (g if needed else None for g, needed in zip(gradients, wanted, strict=True))
+        return (*asked, *(None for _ in ctx.scalars))
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> NoReturn:
+        raise NotImplementedError(_NO_FORWARD_MODE)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return vmap_accumulate(_Accumulate.apply)(info, in_dims, *arguments)
+
+
+class _Gather(Function):
+    """`GATHER`, whose own gradient raises where a second derivative would need it."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Fields:
+        gradients: Fields = GATHER(*arguments)
+        return gradients
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Fields) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> NoReturn:
+        raise NotImplementedError(
+            "second derivatives through mdn_cupy are not implemented; call backward() or "
+            "torch.autograd.grad without create_graph, or detach the gradient"
+        )
+
+    jvp = _Accumulate.jvp
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        return vmap_gather(_Gather.apply)(info, in_dims, *arguments)
+
+
+for _operator, _function in ((ACCUMULATE, _Accumulate), (GATHER, _Gather)):
+    torch.library.register_autograd(
+        _operator.name(), _function.backward, setup_context=_function.setup_context
+    )
+if hasattr(torch.library, "register_vmap"):  # since torch 2.5; until then by the functions alone
+    torch.library.register_vmap(ACCUMULATE.name(), vmap_accumulate(ACCUMULATE))
+    torch.library.register_vmap(GATHER.name(), vmap_gather(GATHER))

@@ -1,0 +1,199 @@
+"""A keypoint head that votes: features in, logit maps out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mdn_cupy.torch.functional import logit
+from mdn_cupy.torch.layers import MassDisplacement, Sigma
+
+__all__ = ["MDNKeypointHead", "VoteFields"]
+
+_INITIAL_VOTES = 0.1  # expected at a pixel before training
+_INITIAL_TRUST = 0.3  # in what another part says
+
+
+class VoteFields(NamedTuple):
+    """What a keypoint head predicts, in output pixels.
+
+    Attributes
+    ----------
+    confidence : Tensor [N, P, H, W]
+        Confidences c of P parts.
+    offsets : Tensor [N, P, 2, H, W]
+        (o_x, o_y) of every part to itself.
+    cross_offsets : Tensor [N, P, P, 2, H, W] or None
+        [:, k, p] is part p's offset to part k, NaN for pairs that are no edge; its diagonal is
+        `offsets`. None for a head without edges.
+    """
+
+    confidence: Tensor
+    offsets: Tensor
+    cross_offsets: Tensor | None
+
+
+class MDNKeypointHead(nn.Module):
+    """Predict confidences and offsets from features, vote, and return logits of the vote maps.
+
+    Every cell of the features is a source: two 1 × 1 convolutions predict its confidence and its
+    offset for every part, and the votes land on a map `stride` times as fine, at sub-pixel
+    precision. With stride 4 it takes the place of torchvision's KeypointRCNNPredictor: features
+    (N, C, 14, 14) to logits (N, P, 56, 56).
+
+    With `edges`, parts vote for each other too: part p supports its neighbour k at x + o_kp(x) with
+    the confidence t_kp·c_p(x), where the trust t_kp in [0, 1] is learned, one for every direction
+    of every edge.
+
+    Before training the offsets are about 0, and all confidences so low that 0.1 votes are expected
+    at a pixel: Σ w·c, which is c·2πσ²/stride² times the parts that vote for one. A noisy-or
+    of hundreds of sources at a confidence of 0.5 is saturated, and its gradient is 0.
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels C of the features.
+    parts : int
+        Number P of parts.
+    stride : int
+        Output pixels per feature cell, along each axis. For a denser grid of sources, upsample the
+        features before the head.
+    sigma : float or nested sequence of float
+        Width of the Gaussian, in output pixels: one, one per voting part [P], or, with edges, one
+        per part voted for and voting part [P, P].
+    learnable : bool
+        Whether sigma is learned.
+    edges : iterable of (int, int)
+        Pairs of parts that vote for each other; none for within-part voting. All pairs are
+        ``itertools.combinations(range(parts), 2)``.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or an edge does not join two of the parts.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> head = mdn.torch.MDNKeypointHead(8, parts=3, stride=4, edges=[(0, 1), (1, 2)])
+    >>> features = torch.randn(2, 8, 14, 14)
+    >>> logits = head(features)
+    >>> logits.shape
+    torch.Size([2, 3, 56, 56])
+    >>> loss = torch.nn.functional.binary_cross_entropy_with_logits(
+    ...     logits, torch.zeros_like(logits)
+    ... )
+    >>> fields = head.fields(features)
+    >>> fields.cross_offsets.shape
+    torch.Size([2, 3, 3, 2, 14, 14])
+    >>> mdn.torch.find_peaks(-head.vote(fields)).positions.shape
+    torch.Size([2, 3, 2])
+    """
+
+    trust_logit: nn.Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        parts: int,
+        *,
+        stride: int = 4,
+        sigma: Sigma = 2.0,
+        learnable: bool = False,
+        edges: Iterable[tuple[int, int]] = (),
+    ) -> None:
+        super().__init__()
+        for name, value in (("in_channels", in_channels), ("parts", parts), ("stride", stride)):
+            if value < 1 or int(value) != value:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
+        self.parts = parts
+        self.stride = stride
+        self.pairs = _directed(edges, parts)
+        self.confidence = nn.Conv2d(in_channels, parts, 1)
+        self.offsets = nn.Conv2d(in_channels, 2 * (parts + len(self.pairs)), 1)
+        trust_logit = nn.Parameter(torch.empty(len(self.pairs))) if self.pairs else None
+        self.register_parameter("trust_logit", trust_logit)
+        self.displacement = MassDisplacement(
+            "noisy_or",
+            sigma,
+            learnable=learnable,
+            stride=stride,
+            origin=(stride - 1) / 2,  # a source is the centre of its cell
+            aggregate=-3 if self.pairs else None,
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start from offsets of about 0 and from few expected votes at every pixel."""
+        if self.trust_logit is not None:
+            nn.init.constant_(self.trust_logit, math.log(_INITIAL_TRUST / (1 - _INITIAL_TRUST)))
+        sigma = float(self.displacement.sigma.detach().max())
+        sources = max(1.0, 2 * math.pi * sigma**2 / self.stride**2)  # Σ w at a pixel
+        voters = float(self.trust.detach().sum(1).max())
+        confidence_bias = -math.log(sources * voters / _INITIAL_VOTES - 1)
+        for convolution, bias in ((self.confidence, confidence_bias), (self.offsets, 0.0)):
+            nn.init.normal_(convolution.weight, std=1e-3)
+            assert convolution.bias is not None
+            nn.init.constant_(convolution.bias, bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Vote: features [N, C, H, W] to logits [N, P, stride·H, stride·W]; see `logit`."""
+        return logit(self.log_complement(features))
+
+    def log_complement(self, features: Tensor) -> Tensor:
+        """L of the vote maps, for `noisy_or_bce`; −L is the evidence, for `find_peaks`."""
+        return self.vote(self.fields(features))
+
+    def fields(self, features: Tensor) -> VoteFields:
+        """Predict confidences and offsets from features [N, C, H, W]."""
+        confidence = torch.sigmoid(self.confidence(features))
+        every = self.stride * self.offsets(features).unflatten(1, (-1, 2))
+        offsets = every[:, : self.parts]
+        if not self.pairs:
+            return VoteFields(confidence, offsets, None)
+        own = [(k, k) for k in range(self.parts)]
+        to, by = torch.tensor([*own, *self.pairs], device=every.device).unbind(1)
+        size = (every.shape[0], self.parts, self.parts, *every.shape[-3:])
+        cross_offsets = every.new_full(size, torch.nan)
+        cross_offsets[:, to, by] = every
+        return VoteFields(confidence, offsets, cross_offsets)
+
+    def vote(self, fields: VoteFields) -> Tensor:
+        """Vote with fields that `fields` predicted: L [N, P, stride·H, stride·W]."""
+        confidence, offsets, cross_offsets = fields
+        size = [self.stride * n for n in confidence.shape[-2:]]
+        if cross_offsets is None:
+            return self.displacement.accumulate(confidence, offsets, output_shape=size)
+        trusted = confidence[:, None] * self.trust[..., None, None]
+        return self.displacement.accumulate(trusted, cross_offsets, output_shape=size)
+
+    @property
+    def trust(self) -> Tensor:
+        """How much part p's confidence counts in the vote for part k: [P, P], at most 1."""
+        weight = self.confidence.weight
+        trust = torch.eye(self.parts, dtype=weight.dtype, device=weight.device)
+        if self.trust_logit is not None:
+            to, by = torch.tensor(self.pairs, device=weight.device).unbind(1)
+            trust[to, by] = torch.sigmoid(self.trust_logit)
+        return trust
+
+    def extra_repr(self) -> str:
+        """Parts, stride and edges, for `repr`."""
+        edges = f", edges={len(self.pairs) // 2}" if self.pairs else ""
+        return f"parts={self.parts}, stride={self.stride}{edges}"
+
+
+def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, int]]:
+    """Both directions of every edge, as (voted for, voter)."""
+    pairs: dict[tuple[int, int], None] = {}  # ordered
+    for edge in edges:
+        a, b = edge
+        if a == b or not (0 <= a < parts and 0 <= b < parts):
+            raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {edge}")
+        pairs[a, b] = pairs[b, a] = None
+    return list(pairs)

@@ -1,0 +1,183 @@
+"""The operators that torch knows: mdn_cupy::accumulate, Σφ of all votes, and mdn_cupy::gather.
+
+On CPU tensors they run on the NumPy arrays that share their memory. On CUDA tensors, memory comes
+from torch's allocator and launches go to torch's current stream of the tensor's device, so that
+other devices, side streams, the backward thread and graph capture work as for torch's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdn_cupy.backends import module
+from mdn_cupy.problem import Gradients, Rule, Shape, VoteOptions, VoteProblem, vote_problem
+
+__all__ = ["ACCUMULATE", "GATHER", "Fields", "fake_problem", "scalars"]
+
+Fields = tuple[Tensor, Tensor, Tensor]
+"""Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
+
+_FIELDS = "Tensor confidence, Tensor offsets, Tensor sigma"
+_SCALARS = (
+    "int rule, float truncate, float stride, float origin, SymInt[]? output_shape, int? aggregate, "
+    "bool deterministic"
+)
+
+_RESULTS = "(Tensor, Tensor, Tensor)"
+
+
+def _define(name: str, schema: str) -> Any:
+    torch.library.define(f"mdn_cupy::{name}", schema, tags=torch.Tag.pt2_compliant_tag)
+    return getattr(torch.ops.mdn_cupy, name).default
+
+
+ACCUMULATE = _define("accumulate", f"({_FIELDS}, {_SCALARS}) -> Tensor")
+"""(confidence, offsets, sigma, *scalars) to Σφ."""
+
+GATHER = _define(
+    "gather", f"(Tensor cotangent, {_FIELDS}, {_SCALARS}, bool[] wanted) -> {_RESULTS}"
+)
+"""(cotangent, confidence, offsets, sigma, *scalars, wanted) to the gradients; empty if unwanted."""
+
+
+def scalars(rule: Rule, options: VoteOptions) -> tuple[Any, ...]:
+    """The operators' arguments that are no tensors."""
+    return (
+        int(rule),
+        options.truncate,
+        options.stride,
+        options.origin,
+        options.output_shape,
+        options.aggregate,
+        options.deterministic,
+    )
+
+
+@torch.library.impl("mdn_cupy::accumulate", "cpu")
+def _accumulate_cpu(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+    return torch.from_numpy(module("cpu").accumulate(_problem(confidence, offsets, sigma, *rest)))
+
+
+@torch.library.impl("mdn_cupy::accumulate", "cuda")
+def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+    problem = _problem(confidence, offsets, sigma, *rest)
+    total: Tensor = module("cuda").accumulate(problem, _TorchExecutor(confidence.device))
+    return total
+
+
+@torch.library.impl("mdn_cupy::gather", "cpu")
+def _gather_cpu(
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+) -> Fields:
+    problem = _problem(confidence, offsets, sigma, *rest[:-1])
+    found = module("cpu").gather(problem, _share(cotangent), tuple(rest[-1]))
+    tensors = Gradients(*(None if g is None else torch.from_numpy(g) for g in found))
+    return _as_given(problem, tensors, confidence)
+
+
+@torch.library.impl("mdn_cupy::gather", "cuda")
+def _gather_cuda(
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+) -> Fields:
+    problem = _problem(confidence, offsets, sigma, *rest[:-1])
+    executor = _TorchExecutor(confidence.device)
+    found = module("cuda").gather(problem, cotangent, tuple(rest[-1]), executor)
+    c, o, s = _as_given(problem, found, confidence)
+    return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
+
+
+def _as_given(problem: VoteProblem, gradients: Gradients, like: Tensor) -> Fields:
+    shaped = problem.as_given(gradients)
+    c, o, s = (like.new_empty(0) if g is None else g for g in shaped)
+    return c, o, s
+
+
+def _problem(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+) -> VoteProblem:
+    """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
+    width = float(sigma) if sigma.ndim == 0 and sigma.device.type == "cpu" else _share(sigma)
+    fields = _share(confidence), _share(offsets), width
+    return vote_problem(*fields, Rule(rule), VoteOptions(*rest))
+
+
+def _share(tensor: Tensor) -> Any:
+    """A CPU tensor as the array that shares its memory; any other as it is, its sign resolved."""
+    if tensor.device.type == "cpu":
+        return tensor.numpy(force=True)
+    return tensor.detach().resolve_neg()
+
+
+class _TorchExecutor:
+    """Torch's memory and current stream of a device; see `mdn_cupy.cuda.CupyExecutor`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+        return torch.empty(shape, dtype=getattr(torch, dtype.name), device=self._device)
+
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+        return torch.zeros(shape, dtype=getattr(torch, dtype.name), device=self._device)
+
+    def operand(self, tensor: Tensor) -> Any:
+        return module("cuda").Operand(tensor.data_ptr(), tensor.stride())
+
+    def total(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:
+        return tensor.sum(tuple(axes), keepdim=True)
+
+    def run(self, launch: Any) -> None:
+        with torch.cuda.device(self._device):
+            module("cuda").launch(launch, torch.cuda.current_stream(self._device))
+
+
+# Tracing: the same from shapes alone
+
+
+def fake_problem(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+) -> VoteProblem:
+    """The problem of an operator's arguments, checked, without a look at any memory."""
+    width = 1.0 if sigma.ndim == 0 else sigma
+    return vote_problem(confidence, offsets, width, Rule(rule), VoteOptions(*rest))
+
+
+def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+    sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(rest[4] or ()))
+    if any(isinstance(size, torch.SymInt) for size in sizes):
+        return confidence.new_empty(_symbolic_shape(confidence, offsets, sigma, *rest))
+    return confidence.new_empty(fake_problem(confidence, offsets, sigma, *rest).result_shape)
+
+
+def _symbolic_shape(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+) -> tuple[int, ...]:
+    """`VoteProblem.result_shape` of sizes that may yet change; the kernel will check them."""
+    _, _, stride, _, output_shape, aggregate, _ = rest
+    leading = (confidence.shape[:-2], offsets.shape[:-3], sigma.shape[:-2])
+    maps = list(torch.broadcast_shapes(*leading))
+    if aggregate is not None:
+        del maps[aggregate + 2 if aggregate < 0 else aggregate]
+    if output_shape is None:
+        step = int(stride) if stride == int(stride) else stride  # keeps the sizes whole
+        output_shape = [torch.sym_int(step * (n - 1)) + 1 for n in confidence.shape[-2:]]
+    return (*maps, *output_shape)
+
+
+def _fake_gather(
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+) -> Fields:
+    c, o, s = (
+        torch.empty_like(x, memory_format=torch.contiguous_format) if asked else x.new_empty(0)
+        for x, asked in zip((confidence, offsets, sigma), rest[-1], strict=True)
+    )
+    return c, o, s
+
+
+torch.library.register_fake(ACCUMULATE.name(), _fake_accumulate)
+torch.library.register_fake(GATHER.name(), _fake_gather)

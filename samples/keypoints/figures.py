@@ -1,0 +1,275 @@
+"""Articulated figures on photographs, with their joints: what the training sample trains on.
+
+A figure faces the viewer and has thirteen parts. Its limbs are capsules with the textures of a
+skin, a shirt and trousers, over a crop of a photograph; behind it lie limbs that belong to nobody;
+over it lie patches of other photographs, centred near a joint or a limb's middle. A part whose
+joint is under a patch is hidden: only the others tell where it is.
+
+Every picture is a function of its key alone, whatever was drawn before it.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from skimage import color, data
+
+__all__ = ["EDGES", "PARTS", "SIZE", "Batch", "draw", "draw_batch"]
+
+SIZE = 96
+"""Height and width of a picture, in pixels."""
+
+PARTS = (
+    "head",
+    "left shoulder",
+    "right shoulder",
+    "left elbow",
+    "right elbow",
+    "left wrist",
+    "right wrist",
+    "left hip",
+    "right hip",
+    "left knee",
+    "right knee",
+    "left ankle",
+    "right ankle",
+)
+
+_HEAD = 0
+_SHOULDERS, _ELBOWS, _WRISTS, _HIPS, _KNEES, _ANKLES = ((i, i + 1) for i in range(1, 13, 2))
+
+_BONES = ((_SHOULDERS, _ELBOWS), (_ELBOWS, _WRISTS), (_HIPS, _KNEES), (_KNEES, _ANKLES))
+_LIMBS = tuple((a[side], b[side]) for a, b in _BONES for side in (0, 1))
+EDGES = (
+    *_LIMBS,
+    *((_SHOULDERS[side], _HIPS[side]) for side in (0, 1)),
+    *((_HEAD, _SHOULDERS[side]) for side in (0, 1)),
+    _SHOULDERS,
+    _HIPS,
+)
+"""Pairs of parts that are joined: each can tell where the other is."""
+
+# Photographs that come with scikit-image, without any download. Those of the test pictures are
+# none of those of the training.
+_PHOTOGRAPHS = {
+    "train": ("astronaut", "camera", "chelsea", "coins", "gravel", "immunohistochemistry", "moon"),
+    "test": ("coffee", "hubble_deep_field", "brick", "rocket", "microaneurysms", "grass"),
+}
+
+# Lengths of a figure of scale 1, in pixels.
+_TORSO, _SHOULDER_WIDTH, _HIP_WIDTH, _NECK = 18.0, 13.0, 8.0, 8.5
+_UPPER_ARM, _FOREARM, _THIGH, _SHIN = 12.0, 11.0, 15.0, 14.0
+_HEAD_RADIUS, _TORSO_RADIUS, _ARM_RADIUS, _LEG_RADIUS = 4.5, 5.5, 2.2, 2.9
+_MARGIN = 5.0  # between a joint and the border
+
+
+class Batch(NamedTuple):
+    """Pictures and the truth about them."""
+
+    pictures: np.ndarray  # (N, SIZE, SIZE, 3) float32, in [0, 1]
+    joints: np.ndarray  # (N, P, 2) float32, x (columns) before y (rows), in pixels
+    hidden: np.ndarray  # (N, P) bool: whether the joint is under a patch
+
+
+class _Surface(NamedTuple):
+    """What a capsule is painted with: tint · (base + depth · texture)."""
+
+    texture: np.ndarray  # (SIZE, SIZE, 3) float32
+    tint: np.ndarray  # (3,) float32
+    base: float
+    depth: float
+
+
+def draw_batch(split: str, seed: int, indices: Sequence[int]) -> Batch:
+    """Draw pictures of one split ('train' or 'test').
+
+    Parameters
+    ----------
+    split : {'train', 'test'}
+        Which photographs to use. The same seed and index give other figures in another split.
+    seed : int
+        Of the data set.
+    indices : sequence of int
+        Which pictures of the endless data set.
+
+    Returns
+    -------
+    Batch
+
+    Examples
+    --------
+    >>> batch = draw_batch("test", 0, range(2))
+    >>> batch.pictures.shape, batch.joints.shape
+    ((2, 96, 96, 3), (2, 13, 2))
+    """
+    drawn = [draw(split, (seed, index)) for index in indices]
+    return Batch(*(np.stack(part) for part in zip(*drawn, strict=True)))
+
+
+def draw(split: str, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw one picture: (SIZE, SIZE, 3) colours, (P, 2) joints and (P,) whether hidden."""
+    rng = np.random.default_rng((*key, len(split)))
+    photographs = _photographs(split)
+    canvas = _crop(rng, photographs).copy()
+    joints, scale = _pose(rng)
+    skin, shirt, trousers, foreign = (_garment(rng, photographs) for _ in range(4))
+
+    for _ in range(rng.integers(1, 4)):
+        garment = (skin, shirt, trousers, foreign)[rng.integers(4)]
+        _stray_limb(rng, canvas, garment, scale)
+    _figure(rng, canvas, joints, scale, (skin, shirt, trousers))
+    patches = _patches(rng, joints, scale)
+    for patch in patches:
+        _paint(canvas, *_photograph(rng, photographs), *patch)
+    distances = _distances(joints, patches)
+    return canvas, joints.astype(np.float32), (distances < patches[:, 4]).any(axis=1)
+
+
+def _pose(rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Joints (P, 2) of a figure somewhere in the picture, and its scale."""
+    down = _direction(rng.uniform(-35, 35))
+    left = np.array([down[1], -down[0]])  # the figure's left is the viewer's right
+    outwards = np.array([1, -1])
+    joints = np.empty((len(PARTS), 2))
+    joints[_HEAD] = _turned(-down, rng.uniform(-20, 20)) * _NECK
+    joints[_SHOULDERS[0]], joints[_SHOULDERS[1]] = (s * left * _SHOULDER_WIDTH / 2 for s in (1, -1))
+    for side, sign in enumerate(outwards):
+        joints[_HIPS[side]] = down * _TORSO + sign * left * _HIP_WIDTH / 2
+        arm = _turned(down, -sign * rng.uniform(-15, 165))
+        forearm = _turned(arm, -sign * rng.uniform(-60, 130))
+        thigh = _turned(down, -sign * rng.uniform(-10, 60))
+        shin = _turned(thigh, sign * rng.uniform(-30, 80))
+        joints[_ELBOWS[side]] = joints[_SHOULDERS[side]] + _UPPER_ARM * arm
+        joints[_WRISTS[side]] = joints[_ELBOWS[side]] + _FOREARM * forearm
+        joints[_KNEES[side]] = joints[_HIPS[side]] + _THIGH * thigh
+        joints[_ANKLES[side]] = joints[_KNEES[side]] + _SHIN * shin
+
+    room = SIZE - 1 - 2 * _MARGIN
+    scale = min(rng.uniform(0.8, 1.25), room / np.ptp(joints, axis=0).max())
+    joints *= scale
+    corner = _MARGIN + rng.uniform(0, 1, 2) * (room - np.ptp(joints, axis=0))
+    return joints - joints.min(axis=0) + corner, scale
+
+
+def _figure(
+    rng: np.random.Generator,
+    canvas: np.ndarray,
+    joints: np.ndarray,
+    scale: float,
+    garments: tuple[_Surface, _Surface, _Surface],
+) -> None:
+    """Paint a figure: legs, trunk, head, and the arms before or behind the trunk."""
+    skin, shirt, trousers = garments
+    arms_behind = rng.random(2) < 0.3
+
+    def bone(a: int, b: int, surface: _Surface, radius: float) -> None:
+        _paint(canvas, *surface, *joints[a], *joints[b], radius * scale)
+
+    def arm(side: int) -> None:
+        bone(_SHOULDERS[side], _ELBOWS[side], shirt, _ARM_RADIUS)
+        bone(_ELBOWS[side], _WRISTS[side], skin, _ARM_RADIUS)
+
+    for side in (0, 1):
+        bone(_HIPS[side], _KNEES[side], trousers, _LEG_RADIUS)
+        bone(_KNEES[side], _ANKLES[side], trousers, _LEG_RADIUS)
+    for side in np.flatnonzero(arms_behind):
+        arm(side)
+    top, bottom = joints[list(_SHOULDERS)].mean(axis=0), joints[list(_HIPS)].mean(axis=0)
+    bone(*_HIPS, trousers, _LEG_RADIUS)
+    _paint(canvas, *shirt, *top, *(top + 0.85 * (bottom - top)), _TORSO_RADIUS * scale)
+    bone(*_SHOULDERS, shirt, _LEG_RADIUS)
+    _paint(canvas, *skin, *top, *joints[_HEAD], _ARM_RADIUS * scale)
+    bone(_HEAD, _HEAD, skin, _HEAD_RADIUS)
+    for side in np.flatnonzero(~arms_behind):
+        arm(side)
+
+
+def _stray_limb(
+    rng: np.random.Generator, canvas: np.ndarray, surface: _Surface, scale: float
+) -> None:
+    """Paint an arm or a leg that is nobody's."""
+    radius = scale * rng.choice([_ARM_RADIUS, _LEG_RADIUS])
+    a = rng.uniform(0, SIZE, 2)
+    direction = _direction(rng.uniform(-180, 180))
+    b = a + scale * rng.uniform(11, 15) * direction
+    c = b + scale * rng.uniform(11, 15) * _turned(direction, rng.uniform(-90, 90))
+    _paint(canvas, *surface, *a, *b, radius)
+    _paint(canvas, *surface, *b, *c, radius)
+
+
+def _patches(rng: np.random.Generator, joints: np.ndarray, scale: float) -> np.ndarray:
+    """Capsules (n, 5) that cover something of the figure: x0, y0, x1, y1 and radius."""
+    centres = np.concatenate([joints, joints[list(map(list, _LIMBS))].mean(axis=1)])
+    count = rng.integers(2, 5)
+    centres = rng.choice(centres, count, replace=False) + rng.normal(0, 1.5, (count, 2))
+    reach = np.stack([_direction(angle) for angle in rng.uniform(-180, 180, count)])
+    reach *= rng.uniform(0, 6 * scale, (count, 1))
+    radius = scale * rng.uniform(4.5, 8, (count, 1))
+    return np.concatenate([centres - reach, centres + reach, radius], axis=1)
+
+
+def _distances(points: np.ndarray, capsules: np.ndarray) -> np.ndarray:
+    """Distance of each point (P, 2) from the axis of each capsule (n, 5): (P, n)."""
+    start, axis = capsules[:, :2], capsules[:, 2:4] - capsules[:, :2]
+    away = points[:, None] - start
+    along = (away * axis).sum(axis=-1) / np.maximum((axis**2).sum(axis=-1), 1e-9)
+    return np.linalg.norm(away - along.clip(0, 1)[..., None] * axis, axis=-1)
+
+
+def _direction(degrees: float) -> np.ndarray:
+    """Unit vector (x, y) at an angle from straight down, positive towards the right."""
+    angle = np.deg2rad(degrees)
+    return np.array([np.sin(angle), np.cos(angle)])
+
+
+def _turned(vector: np.ndarray, degrees: float) -> np.ndarray:
+    sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+    return np.array([cosine * vector[0] - sine * vector[1], sine * vector[0] + cosine * vector[1]])
+
+
+def _garment(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> _Surface:
+    """A colour, with the light and shade of a photograph."""
+    tint = rng.uniform(0.1, 1, 3).astype(np.float32)
+    return _Surface(_crop(rng, photographs), tint, 0.5, 0.6)
+
+
+def _photograph(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> _Surface:
+    """A photograph as it is."""
+    return _Surface(_crop(rng, photographs), np.ones(3, np.float32), 0.0, 1.0)
+
+
+def _crop(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> np.ndarray:
+    """(SIZE, SIZE, 3) of a photograph, every pixel of it or every other."""
+    photograph = photographs[rng.integers(len(photographs))]
+    step = 2 if min(photograph.shape[:2]) >= 2 * SIZE and rng.random() < 0.5 else 1
+    row, column = (rng.integers(side - step * SIZE + 1) for side in photograph.shape[:2])
+    return photograph[row : row + step * SIZE : step, column : column + step * SIZE : step]
+
+
+@cache
+def _photographs(split: str) -> tuple[np.ndarray, ...]:
+    """The photographs of a split, (H, W, 3) float32 in [0, 1]."""
+    images = (getattr(data, name)() for name in _PHOTOGRAPHS[split])
+    colours = (image if image.ndim == 3 else color.gray2rgb(image) for image in images)
+    return tuple((image[..., :3] / np.float32(255)).astype(np.float32) for image in colours)
+
+
+@numba.njit(cache=True)
+def _paint(canvas, texture, tint, base, depth, x0, y0, x1, y1, radius):
+    """Paint a capsule (all points within `radius` of a segment), shaded towards its rim."""
+    height, width = canvas.shape[:2]
+    dx, dy = x1 - x0, y1 - y0
+    scale = 1 / max(dx * dx + dy * dy, 1e-9)
+    top, bottom = int(min(y0, y1) - radius - 1), int(max(y0, y1) + radius + 2)
+    first, last = int(min(x0, x1) - radius - 1), int(max(x0, x1) + radius + 2)
+    for row in range(max(top, 0), min(bottom + 1, height)):
+        for column in range(max(first, 0), min(last + 1, width)):
+            along = min(max(((column - x0) * dx + (row - y0) * dy) * scale, 0), 1)
+            distance = np.hypot(column - x0 - along * dx, row - y0 - along * dy)
+            cover = min(max(radius - distance + 0.5, 0), 1)
+            shade = 1 - 0.25 * min(distance / radius, 1) ** 2
+            for channel in range(3):
+                painted = shade * tint[channel] * (base + depth * texture[row, column, channel])
+                canvas[row, column, channel] += cover * (painted - canvas[row, column, channel])

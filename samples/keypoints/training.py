@@ -1,0 +1,154 @@
+"""One training: its steps, its checkpoints, and what it learned.
+
+Nothing random is left to chance: the weights start from the seed, and the pictures of a step are
+those of its number. A training that goes on from a checkpoint therefore ends as if it had never
+stopped.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from keypoints.figures import Batch, draw_batch
+from keypoints.networks import Network
+from mdn_cupy.files import replacing
+
+__all__ = ["BATCH", "Settings", "Training", "find_parts", "to_tensors"]
+
+BATCH = 16
+"""Pictures of one step."""
+
+WARMUP = 50  # steps
+LEARNING_RATE = 5e-3
+WEIGHT_DECAY = 1e-3
+LONGEST_GRADIENT = 50.0  # norm; ten times the usual one
+CHECKPOINT_STEPS = 100
+TEST_SEED = 0  # the test pictures are the same for every training
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the result of a training depends on, beside the code."""
+
+    way: str
+    seed: int
+    steps: int
+
+
+class Training:
+    """A network on its way, from its first step or from where its checkpoint left it.
+
+    Parameters
+    ----------
+    settings : Settings
+    checkpoint : Path
+        Where the state is kept. If it is there, the training goes on from it.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of other settings, or is none.
+    """
+
+    def __init__(self, settings: Settings, checkpoint: Path) -> None:
+        self.settings = settings
+        self.checkpoint = checkpoint
+        self.step = 0
+        self.seconds = 0.0  # spent on the steps so far
+        torch.manual_seed(settings.seed)
+        self.network = Network(settings.way).to(memory_format=torch.channels_last)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+        )
+        if checkpoint.exists():
+            self._load()
+
+    def run(self) -> Iterator[float]:
+        """Take the remaining steps; yield the loss of each, and keep a checkpoint now and then."""
+        self.network.train()
+        while self.step < self.settings.steps:
+            started = time.perf_counter()
+            loss = self._advance()
+            self.step += 1
+            self.seconds += time.perf_counter() - started
+            if self.step % CHECKPOINT_STEPS == 0 or self.step == self.settings.steps:
+                self._save()
+            yield loss
+
+    def _advance(self) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * self._schedule()
+        first = self.step * BATCH
+        batch = draw_batch("train", self.settings.seed, range(first, first + BATCH))
+        loss = self.network.loss(*to_tensors(batch))
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
+        self._optimizer.step()
+        return loss.item()
+
+    def _schedule(self) -> float:
+        """Share of the learning rate: a short rise, then half a cosine down to zero."""
+        rise = min((self.step + 1) / WARMUP, 1)
+        return rise * 0.5 * (1 + math.cos(math.pi * self.step / self.settings.steps))
+
+    def _save(self) -> None:
+        state = {
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "seconds": self.seconds,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        with replacing(self.checkpoint) as file:
+            torch.save(state, file)
+
+    def _load(self) -> None:
+        try:
+            state = torch.load(self.checkpoint, weights_only=True)
+            made_with = state["settings"]
+        except Exception as error:  # torch raises whatever its unpickler met
+            raise ValueError(
+                f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
+                " another folder"
+            ) from error
+        if made_with != asdict(self.settings):
+            raise ValueError(
+                f"{self.checkpoint} was made with {made_with}, not with {asdict(self.settings)};"
+                " delete it, or write to another folder"
+            )
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Pictures (N, 3, H, W) and joints (N, P, 2) of a batch, in its memory."""
+    return torch.from_numpy(batch.pictures).permute(0, 3, 1, 2), torch.from_numpy(batch.joints)
+
+
+def find_parts(network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Let a network find the parts of the first `count` test pictures.
+
+    Returns
+    -------
+    errors : (count, P) float32 array
+        Distance of every part from where it was found, in pixels.
+    hidden : (count, P) bool array
+        Whether it was hidden.
+    """
+    network.eval()
+    errors, hidden = [], []
+    for first in range(0, count, BATCH):
+        batch = draw_batch("test", TEST_SEED, range(first, min(first + BATCH, count)))
+        pictures, joints = to_tensors(batch)
+        with torch.inference_mode():
+            errors.append((network.locate(pictures) - joints).norm(dim=-1).numpy())
+        hidden.append(batch.hidden)
+    return np.concatenate(errors), np.concatenate(hidden)

@@ -1,0 +1,214 @@
+"""The keypoint head: the shapes it promises, where it starts, and that it trains."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+import torch_support  # noqa: F401 — one thread
+from torch.nn import functional as F
+
+import mdn_cupy as mdn
+from mdn_cupy.torch import MDNKeypointHead, find_peaks, logit
+
+EDGES = [(0, 1), (1, 2)]
+
+
+def features(n=2, channels=8, height=7, width=6, seed=0):
+    return torch.randn(n, channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def head(*arguments, seed=0, **options):
+    torch.manual_seed(seed)
+    return MDNKeypointHead(*arguments, **options)
+
+
+# The contract
+
+
+@pytest.mark.parametrize("n", [0, 1, 5])
+@pytest.mark.parametrize("edges", [[], [(0, 1), (3, 2)]], ids=["within", "cross"])
+def test_it_takes_the_place_of_the_predictor_of_a_keypoint_rcnn(n, edges):
+    """RoI features (N, 512, 14, 14) to logits (N, K, 56, 56), and a softmax over all pixels."""
+    predictor = head(512, 17, edges=edges)
+    logits = predictor(features(n, 512, 14, 14))
+    assert (logits.shape, logits.dtype) == ((n, 17, 56, 56), torch.float32)
+    if n:
+        loss = F.cross_entropy(logits.flatten(0, 1).flatten(1), torch.arange(n * 17))
+        loss.backward()
+        assert all(p.grad.isfinite().all() for p in predictor.parameters())
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5])
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_maps_are_stride_times_as_fine_as_the_features(stride, edges):
+    assert head(8, 3, stride=stride, edges=edges)(features()).shape == (
+        2,
+        3,
+        7 * stride,
+        6 * stride,
+    )
+
+
+def test_a_cell_is_at_the_centre_of_its_pixels():
+    network = head(8, 1, stride=4, sigma=1.0)
+    fields = network.fields(features(1))
+    confidence = torch.zeros_like(fields.confidence)
+    confidence[0, 0, 2, 3] = 0.5
+    L = network.vote(fields._replace(confidence=confidence, offsets=0 * fields.offsets))
+    assert (find_peaks(-L).positions[0, 0] - torch.tensor([13.5, 9.5])).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_the_head_is_its_fields_voted_and_read_out(edges):
+    network = head(8, 3, edges=edges, sigma=[1.0, 2.0, 3.0])
+    confidence, offsets, cross_offsets = network.fields(features())
+    options = {"stride": 4, "origin": 1.5, "output_shape": (28, 24)}
+    sigma = torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+    if edges:
+        trusted = confidence[:, None] * network.trust[..., None, None]
+        options["aggregate"] = -3
+        L = mdn.torch.noisy_or_log_complement(trusted, cross_offsets, sigma, **options)
+    else:
+        assert cross_offsets is None
+        L = mdn.torch.noisy_or_log_complement(confidence, offsets, sigma, **options)
+    torch.testing.assert_close(network.log_complement(features()), L)
+    torch.testing.assert_close(network(features()), logit(L))
+
+
+def test_parts_vote_along_edges_and_nowhere_else():
+    network = head(8, 4, edges=EDGES)
+    _, offsets, cross_offsets = network.fields(features())
+    joined = {(k, k) for k in range(4)} | set(EDGES) | {(b, a) for a, b in EDGES}
+    for k, p in itertools.product(range(4), repeat=2):
+        assert cross_offsets[:, k, p].isnan().all() == ((k, p) not in joined)
+        assert (network.trust[k, p] == 0) == ((k, p) not in joined)
+    torch.testing.assert_close(torch.stack([cross_offsets[:, k, k] for k in range(4)], 1), offsets)
+    torch.testing.assert_close(network.trust.diagonal(), torch.ones(4))
+
+
+def test_fields_are_those_of_an_mdn_file():
+    with torch.no_grad():
+        fields = head(8, 4, edges=EDGES).fields(features(1))
+    saved = mdn.Fields(*(x[0].numpy() for x in fields[:2]), cross_offsets=fields[2][0].numpy())
+    assert saved.votes(1, cross=True)["offsets"].shape == (4, 2, 7, 6)
+
+
+# Where it starts
+
+
+@pytest.mark.parametrize(("stride", "sigma"), [(1, 1.0), (1, 2.0), (4, 2.0), (4, 5.0), (8, 2.0)])
+@pytest.mark.parametrize("edges", [[], list(itertools.combinations(range(5), 2))], ids=len)
+def test_before_training_few_votes_are_expected_at_a_pixel(stride, sigma, edges):
+    network = head(8, 5, stride=stride, sigma=sigma, edges=edges)
+    x = features(1, 8, 24, 24)
+    inner = slice(10 * stride, 14 * stride)  # away from the edges
+    with torch.no_grad():
+        assert network.fields(x).offsets.abs().max() < 0.1 * stride
+        evidence = -network.log_complement(x)[..., inner, inner]
+        assert evidence.mean() < 0.12
+        if 2 * math.pi * sigma**2 > stride**2:  # the windows leave no gaps
+            assert evidence.mean() > 0.08
+            assert evidence.min() > 0.01
+        network.confidence.bias.zero_()  # confidences of a half
+        assert -network.log_complement(x)[..., inner, inner].mean() > 5 * evidence.mean()
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_every_parameter_gets_a_gradient(edges):
+    network = head(8, 3, edges=edges, learnable=True)
+    target = torch.zeros(2, 3, 28, 24)
+    target[..., 10, 9] = 1
+    mdn.torch.noisy_or_bce(network.log_complement(features()), target).backward()
+    for name, parameter in network.named_parameters():
+        if parameter.numel():
+            assert parameter.grad.abs().max() > 0, name
+            assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_it_learns_to_point_at_a_pixel_between_the_cells(edges):
+    network = head(8, 3, edges=edges)
+    x = features(3)
+    target = torch.tensor([[9.0, 14.0], [13.0, 7.0], [5.0, 22.0]])
+    index = (24 * target[:, 1] + target[:, 0]).long().expand(3, 3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
+    for _ in range(120):
+        optimizer.zero_grad()
+        F.cross_entropy(network(x).flatten(2).transpose(1, 2), index).backward()
+        optimizer.step()
+    found = find_peaks(-network.log_complement(x))
+    assert (found.positions - target).abs().max() < 1
+
+
+# Logits
+
+
+def test_logits_are_the_log_odds_of_a_leaky_map():
+    L = -torch.logspace(-6, 1.5, 40, dtype=torch.float64)
+    want = torch.log(torch.expm1(-L - math.log1p(-1e-4)))  # m/(1 − m), of a map with a leak
+    torch.testing.assert_close(logit(L), want, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(logit(L.float()).double(), want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_logits_and_their_gradients_are_finite_where_m_is_0_or_1(dtype):
+    L = torch.tensor([0.0, -1e-30, -1e-3, -16.6, -104.0, -5000.0], dtype=dtype, requires_grad=True)
+    logits = logit(L)
+    (gradient,) = torch.autograd.grad(logits.sum(), L)
+    assert (logits.diff() >= 0).all()
+    assert logits.isfinite().all()
+    exact = -1 / -torch.expm1(L.detach().double() + math.log1p(-1e-4))
+    torch.testing.assert_close(gradient.double(), exact, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("leak", [0.0, 1.0, -0.1, math.nan])
+def test_a_leak_that_is_no_probability_is_refused(leak):
+    with pytest.raises(ValueError, match="leak must be between 0 and 1"):
+        logit(torch.zeros(3), leak)
+
+
+# The module
+
+
+def test_a_saved_head_comes_back():
+    network, other = head(8, 3, edges=EDGES, learnable=True), head(8, 3, edges=EDGES, seed=1)
+    other.load_state_dict(network.state_dict())
+    torch.testing.assert_close(other(features()), network(features()))
+    torch.testing.assert_close(copy.deepcopy(network)(features()), network(features()))
+
+
+def test_a_head_says_what_it_is():
+    text = repr(head(8, 3, edges=EDGES))
+    assert "parts=3, stride=4, edges=2" in text
+    assert "MassDisplacement(rule=noisy_or, sigma=2, stride=4, origin=1.5, aggregate=-3)" in text
+
+
+@pytest.mark.parametrize("option", [{"parts": 0}, {"stride": 0}, {"stride": 1.5}])
+def test_numbers_out_of_range_are_refused(option):
+    with pytest.raises(ValueError, match=r"must be a whole number of at least 1, got"):
+        MDNKeypointHead(**{"in_channels": 8, "parts": 3, **option})
+
+
+@pytest.mark.parametrize("edge", [(0, 0), (0, 3), (-1, 1)])
+def test_an_edge_that_joins_no_two_parts_is_refused(edge):
+    with pytest.raises(ValueError, match="an edge must join two of the parts 0 … 2, got"):
+        MDNKeypointHead(8, 3, edges=[edge])
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_the_head_compiles_and_exports(edges):
+    network = head(8, 3, edges=edges)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(features()), network(features()))
+    program = torch.export.export(network, (features(),))
+    torch.testing.assert_close(program.module()(features()), network(features()))
+
+
+def test_under_autocast_logits_are_float32():
+    network = head(8, 3, edges=EDGES)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(features())
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, network(features()), rtol=0.05, atol=0.05)

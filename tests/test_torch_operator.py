@@ -1,0 +1,245 @@
+"""The operator on tensors: its gradients, and the kinds of tensors that it takes."""
+
+import numpy as np
+import pytest
+import torch
+from torch_support import RULES, assert_close, fields, gradients, weighted
+
+import mdn_cupy as mdn
+
+by_rule = pytest.mark.parametrize("rule", RULES)
+
+
+# Gradients
+
+
+@by_rule
+@pytest.mark.parametrize("sigma", ["scalar", "per part", "per source"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"aggregate": -3},
+        {"stride": 2.0, "origin": 0.5, "output_shape": (4, 6)},
+        {"stride": 0.5, "truncate": 9.0},
+    ],
+    ids=["plain", "aggregate", "stride", "fine"],
+)
+def test_gradcheck(rule, sigma, options):
+    options = {"truncate": 20.0, **options}  # finite differences must not cross a window's edge
+    assert torch.autograd.gradcheck(lambda *x: RULES[rule](*x, **options), fields(sigma))
+
+
+@by_rule
+def test_gradcheck_of_broadcast_fields(rule):
+    confidence, offsets, sigma = fields("per part")
+    offsets = torch.stack([offsets.detach()] * 2).requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda *x: RULES[rule](*x, truncate=20.0, aggregate=-3), (confidence[:1], offsets, sigma)
+    )
+
+
+@pytest.mark.parametrize("wanted", range(3))
+def test_only_the_gradients_that_are_asked_for_are_computed(monkeypatch, wanted):
+    from mdn_cupy import cpu
+
+    asked = []
+
+    def gather(problem, cotangent, wanted):
+        asked.append(wanted)
+        return original(problem, cotangent, wanted)
+
+    original = cpu.gather
+    monkeypatch.setattr(cpu, "gather", gather)
+    arguments = fields("per part", requires_grad=False)
+    arguments[wanted].requires_grad_()
+    mdn.torch.noisy_or(*arguments).sum().backward()
+    assert asked == [tuple(n == wanted for n in range(3))]
+    assert [x.grad is not None for x in arguments] == [n == wanted for n in range(3)]
+    want = gradients(mdn.torch.noisy_or, fields("per part"))[wanted]
+    assert_close(gradients_of(arguments, wanted), [want])
+
+
+def gradients_of(arguments, wanted):
+    return torch.autograd.grad(weighted(mdn.torch.noisy_or(*arguments)), arguments[wanted])
+
+
+def test_without_a_gradient_there_is_no_graph():
+    arguments = fields(requires_grad=False)
+    assert mdn.torch.noisy_or(*arguments).grad_fn is None
+    with torch.no_grad():
+        assert not mdn.torch.noisy_or(*fields()).requires_grad
+
+
+@by_rule
+def test_a_number_for_sigma_is_the_tensor_of_that_number(rule):
+    confidence, offsets, _ = fields()
+    number, tensor = (
+        gradients(lambda c, o, sigma=sigma: RULES[rule](c, o, sigma), (confidence, offsets))
+        for sigma in (1.25, torch.tensor(1.25, dtype=torch.float64))
+    )
+    assert_close(number, tensor, 0)
+
+
+@pytest.mark.parametrize("function", ["noisy_or", "additive"])
+def test_the_array_functions_keep_the_graph_of_tensors(function):
+    arguments = fields("per source")
+    got = gradients(getattr(mdn, function), arguments)
+    assert_close(got, gradients(getattr(mdn.torch, function), arguments))
+
+
+def test_the_log_complement_of_the_array_function_keeps_the_graph_too():
+    arguments = fields()
+    got = gradients(lambda *x: mdn.noisy_or(*x, return_log_complement=True)[1], arguments)
+    assert_close(got, gradients(mdn.torch.noisy_or_log_complement, arguments))
+
+
+@pytest.mark.parametrize("function", [mdn.noisy_or, mdn.torch.noisy_or])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_gradient_beside_saturated_votes_is_right(function, dtype):
+    confidence = torch.tensor([[1.0, 0.5, 0.25]], dtype=dtype, requires_grad=True)
+    offsets = torch.zeros(2, 1, 3, dtype=dtype)
+    offsets[0] = -torch.arange(3)
+    m = function(confidence, offsets, 0.5, output_shape=(1, 1))
+    (gradient,) = torch.autograd.grad(m.sum(), confidence)
+    torch.testing.assert_close(
+        gradient, torch.tensor([[0.375, 0, 0]], dtype=dtype), rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("function", ["noisy_or", "additive"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_vjp_functions_are_autograd(function, dtype):
+    arguments = fields("per part", dtype)
+    result = getattr(mdn, function)(*arguments)
+    g = torch.randn_like(result)
+    vjp = getattr(mdn, f"{function}_vjp")(g, *arguments)
+    assert not any(x.requires_grad for x in vjp)
+    want = torch.autograd.grad(result, arguments, g)
+    assert_close(vjp, want, 1e-4 if dtype == torch.float32 else 1e-12)
+
+
+# Kinds of tensors
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@by_rule
+def test_half_types_give_float32_and_gradients_of_their_own_type(rule, dtype):
+    arguments = [x.detach().to(dtype).requires_grad_() for x in fields("per part")]
+    result = RULES[rule](*arguments)
+    assert result.dtype == torch.float32
+    exact = [x.detach().double().requires_grad_() for x in arguments]
+    want = RULES[rule](*exact)
+    torch.testing.assert_close(result.double(), want, rtol=0, atol=1e-5)
+    got = torch.autograd.grad(result.sum(), arguments)
+    assert {x.dtype for x in got} == {dtype}
+    assert_close([x.double() for x in got], torch.autograd.grad(want.sum(), exact), 1e-2)
+
+
+def test_sigma_takes_the_dtype_of_the_fields():
+    confidence, offsets, sigma = fields("per part", torch.float32)
+    wide = sigma.detach().double().requires_grad_()
+    assert mdn.torch.noisy_or(confidence, offsets, wide).dtype == torch.float32
+    (gradient,) = torch.autograd.grad(mdn.torch.noisy_or(confidence, offsets, wide).sum(), wide)
+    assert gradient.dtype == torch.float64
+
+
+@by_rule
+def test_autocast_computes_in_float32(rule):
+    arguments = fields("per part", torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        result = RULES[rule](*arguments)
+    assert result.dtype == torch.float32
+    torch.testing.assert_close(result, RULES[rule](*arguments), rtol=0, atol=0)
+
+
+@by_rule
+def test_negated_views_are_read_with_their_sign(rule):
+    confidence, offsets, sigma = fields("per part", requires_grad=False)
+    negated = torch._neg_view(-offsets)
+    assert negated.is_neg()
+    want = RULES[rule](confidence, offsets, sigma)
+    torch.testing.assert_close(RULES[rule](confidence, negated, sigma), want, rtol=0, atol=0)
+    views = [torch._neg_view(-x) for x in (confidence, offsets, sigma)]
+    torch.testing.assert_close(RULES[rule](*views), want, rtol=0, atol=0)
+
+
+def test_a_negated_cotangent_is_read_with_its_sign():
+    arguments = fields(requires_grad=False)
+    g = torch.randn(2, 3, 4, dtype=torch.float64)
+    want = mdn.additive_vjp(g, *arguments)
+    assert_close(mdn.additive_vjp(torch._neg_view(-g), *arguments), want, 0)
+    assert_close(
+        mdn.noisy_or_vjp(torch._neg_view(-g), *arguments), mdn.noisy_or_vjp(g, *arguments), 0
+    )
+
+
+@by_rule
+def test_strided_and_expanded_tensors_are_their_contiguous_selves(rule):
+    confidence, offsets, sigma = fields("per source", requires_grad=False)
+    strided = (
+        confidence.mT.contiguous().mT,
+        torch.stack([offsets, offsets], dim=-1)[..., 0],
+        sigma[:1, :1, :1].expand(2, 3, 4),
+    )
+    contiguous = [x.contiguous() for x in strided]
+    assert not any(x.is_contiguous() for x in strided)
+    got = RULES[rule](*strided)
+    torch.testing.assert_close(got, RULES[rule](*contiguous), rtol=0, atol=0)
+    strided = [x.requires_grad_() for x in strided[:2]] + [strided[2]]
+    contiguous = [x.requires_grad_() for x in contiguous[:2]] + [contiguous[2]]
+    got, want = (torch.autograd.grad(RULES[rule](*x).sum(), x[:2]) for x in (strided, contiguous))
+    assert_close(got, want, 0)
+
+
+def test_an_expanded_argument_gets_the_sum_of_its_gradients():
+    confidence, offsets, _ = fields()
+    shared = torch.tensor(1.25, dtype=torch.float64, requires_grad=True)
+    (whole,) = torch.autograd.grad(
+        mdn.torch.noisy_or(confidence, offsets, shared.expand(2, 3, 4)).sum(), shared
+    )
+    (single,) = torch.autograd.grad(mdn.torch.noisy_or(confidence, offsets, shared).sum(), shared)
+    torch.testing.assert_close(whole, single)
+
+
+@pytest.mark.parametrize("elsewhere", [["confidence"], ["offsets"], ["sigma"]], ids="".join)
+def test_tensors_on_two_devices_are_refused(elsewhere):
+    tensors = dict(zip(("confidence", "offsets", "sigma"), fields("per part"), strict=True))
+    tensors.update({name: tensors[name].detach().to("meta") for name in elsewhere})
+    for function in (mdn.noisy_or, mdn.torch.noisy_or, mdn.torch.additive):
+        with pytest.raises(TypeError, match=r"(meta.*cpu|cpu.*meta)"):
+            function(**tensors)
+
+
+@pytest.mark.parametrize("array", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("function", ["noisy_or", "additive"])
+def test_a_cotangent_of_integers_is_refused(array, function):
+    fields = [array(x) for x in (np.ones((3, 4)), np.zeros((2, 3, 4)))]
+    cotangent = array(np.ones((3, 4), int))
+    vjp = getattr(mdn, f"{function}_vjp")
+    with pytest.raises(TypeError, match=r"cotangent must be of a floating dtype .* got int64"):
+        vjp(cotangent, *fields, 1.0)
+    if function == "noisy_or":
+        with pytest.raises(TypeError, match="log_complement must be of a floating dtype"):
+            vjp(array(np.ones((3, 4))), *fields, 1.0, log_complement=cotangent)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e5m2])
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+def test_tensors_of_other_dtypes_are_refused(name, dtype):
+    tensors = dict(
+        zip(("confidence", "offsets", "sigma"), fields(requires_grad=False), strict=True)
+    )
+    tensors[name] = tensors[name].to(dtype)
+    with pytest.raises(TypeError, match=f"{name} must be of a floating dtype"):
+        mdn.torch.noisy_or(**tensors)
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+def test_what_is_no_tensor_is_refused(name):
+    tensors = dict(
+        zip(("confidence", "offsets", "sigma"), fields(requires_grad=False), strict=True)
+    )
+    tensors[name] = tensors[name].numpy()
+    with pytest.raises(TypeError, match=rf"{name} must be a torch tensor .* torch.as_tensor"):
+        mdn.torch.noisy_or(**tensors)

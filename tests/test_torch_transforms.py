@@ -1,0 +1,342 @@
+"""The operator under torch's transforms: compile, export, vmap, func, autocast, checkpoint."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+from torch.autograd import forward_ad
+from torch.export import Dim
+from torch.utils.checkpoint import checkpoint
+from torch_support import assert_close, fields, gradients, weighted
+
+import mdn_cupy as mdn
+from mdn_cupy.problem import Rule
+
+# Tracing
+
+
+@pytest.mark.parametrize(
+    ("rule", "sigma", "output_shape"),
+    [
+        (Rule.NOISY_OR, "scalar", None),
+        (Rule.NOISY_OR, "per source", [5, 2]),
+        (Rule.ADDITIVE, "per part", None),
+        (Rule.NORMALIZED, "scalar", [5, 2]),
+    ],
+)
+def test_opcheck_of_the_operators(rule, sigma, output_shape):
+    aggregate = 0 if output_shape else None
+    options = (int(rule), 4.0, 1.5, 0.5, output_shape, aggregate, True)
+    arguments = fields(sigma, torch.float32)
+    torch.library.opcheck(torch.ops.mdn_cupy.accumulate.default, (*arguments, *options))
+    detached = [x.detach() for x in arguments]
+    cotangent = torch.ones_like(torch.ops.mdn_cupy.accumulate(*detached, *options))
+    for wanted in ([True, True, True], [False, True, False]):
+        torch.library.opcheck(
+            torch.ops.mdn_cupy.gather.default, (cotangent, *detached, *options, wanted)
+        )
+
+
+def test_compiled_votes_are_the_same():
+    def loss(confidence, offsets, sigma):
+        log_complement = mdn.torch.noisy_or_log_complement(confidence, offsets, sigma, stride=2.0)
+        s = mdn.torch.additive(confidence, offsets, sigma, stride=2.0)
+        return mdn.torch.noisy_or_bce(log_complement, torch.sigmoid(s))
+
+    for sigma, backend in (("scalar", "aot_eager"), ("per part", "inductor")):
+        torch.compiler.reset()
+        compiled = torch.compile(loss, fullgraph=True, backend=backend)
+        arguments = fields(sigma, torch.float32)
+        torch.testing.assert_close(compiled(*arguments), loss(*arguments))
+        got, want = (torch.autograd.grad(f(*arguments), arguments) for f in (compiled, loss))
+        assert_close(got, want, 1e-6)
+
+
+def test_shapes_are_known_without_values():
+    confidence, offsets, sigma = (x.detach().to("meta") for x in fields("per part"))
+    m = mdn.torch.noisy_or(confidence, offsets, sigma, stride=2.0, aggregate=-3)
+    assert (m.device.type, m.shape, m.dtype) == ("meta", (5, 7), torch.float64)
+
+
+def test_compiled_votes_do_not_recompile_for_another_sigma():
+    confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
+    layer = mdn.torch.MassDisplacement(sigma=[1.0, 2.0], learnable=True)
+    counter = CompileCounter()
+    compiled = torch.compile(layer, backend=counter, fullgraph=True)
+    for log_sigma in torch.linspace(-0.5, 1, 12):
+        with torch.no_grad():
+            layer.log_sigma.fill_(log_sigma)
+        torch.testing.assert_close(compiled(confidence, offsets), layer(confidence, offsets))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, float], ids=["tensor", "number"])
+def test_compiled_functions_do_not_recompile_for_every_sigma(kind):
+    confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(mdn.torch.noisy_or, backend=counter, fullgraph=True)
+    for sigma in (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0):
+        want = mdn.torch.noisy_or(confidence, offsets, sigma)
+        torch.testing.assert_close(compiled(confidence, offsets, kind(sigma)), want)
+    assert counter.frame_count <= 2  # a number is a constant once
+
+
+def test_compiled_votes_take_any_size_without_a_compilation_for_each():
+    torch.compiler.reset()
+    counter = CompileCounter()
+    layer = mdn.torch.MassDisplacement(stride=2.0)
+    compiled = torch.compile(layer, backend=counter, fullgraph=True)
+    for n in range(3, 14):
+        confidence, offsets = torch.rand(n, n + 1, n + 2), torch.randn(n, 2, n + 1, n + 2)
+        torch.testing.assert_close(compiled(confidence, offsets), layer(confidence, offsets))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("dynamic", [False, True], ids=["fixed sizes", "dynamic sizes"])
+@pytest.mark.parametrize("rule", ["noisy_or", "additive"])
+def test_an_exported_layer_votes_the_same(rule, dynamic):
+    layer = mdn.torch.MassDisplacement(rule, [1.0, 2.0], learnable=True, stride=1.5, aggregate=-3)
+    arguments = torch.rand(4, 2, 5, 6), torch.randn(4, 2, 2, 5, 6)
+    shapes = None
+    if dynamic:
+        batch, height, width = (Dim(name, min=2, max=64) for name in ("batch", "height", "width"))
+        shapes = ({0: batch, 2: height, 3: width}, {0: batch, 3: height, 4: width})
+    program = torch.export.export(layer, arguments, dynamic_shapes=shapes)
+    assert "mdn_cupy.accumulate" in str(program.graph)
+    sizes = [(4, 5, 6), (2, 3, 9), (7, 8, 4)] if dynamic else [(4, 5, 6)]
+    for n, height, width in sizes:
+        arguments = torch.rand(n, 2, height, width), torch.randn(n, 2, 2, height, width)
+        torch.testing.assert_close(program.module()(*arguments), layer(*arguments))
+
+
+def test_wrong_shapes_are_named_while_tracing():
+    confidence, offsets, sigma = (x.detach().to("meta") for x in fields())
+    with pytest.raises(ValueError, match=r"offsets must have the shape \(..., 2, 3, 4\)"):
+        mdn.torch.noisy_or(confidence, offsets[..., :2, :], sigma)
+
+
+# Function transforms
+
+MAPPED = [  # in_dims of confidence, offsets and sigma
+    (0, 0, None),
+    (0, None, None),
+    (None, 0, None),
+    (None, None, 0),
+    (None, 2, 0),
+    (1, None, 1),
+    (-1, -2, -1),
+    (3, 4, 3),
+]
+
+
+def stacked(x, dim, n=4):
+    """Different copies of a tensor along a new axis."""
+    return torch.stack([x.roll(k) * (1 + k / 8) for k in range(n)], dim)
+
+
+def mapped_fields(in_dims, sigma="per part"):
+    c, o, s = fields(sigma, requires_grad=False)
+    if sigma == "scalar" and in_dims[2]:
+        in_dims = (*in_dims[:2], 0)
+    stacks = [
+        x if dim is None else stacked(x, dim) for x, dim in zip((c / 2, o, s), in_dims, strict=True)
+    ]
+    return stacks, in_dims
+
+
+def one_by_one(function, arguments, in_dims, n=4):
+    """What vmap does, as a loop."""
+    results = [
+        function(
+            *(
+                x if dim is None else x.select(dim, k)
+                for x, dim in zip(arguments, in_dims, strict=True)
+            )
+        )
+        for k in range(n)
+    ]
+    if isinstance(results[0], tuple):
+        return tuple(torch.stack(each) for each in zip(*results, strict=True))
+    return torch.stack(results)
+
+
+@pytest.mark.parametrize("sigma", ["scalar", "per part"])
+@pytest.mark.parametrize("options", [{}, {"aggregate": -3}, {"aggregate": 0}], ids=str)
+@pytest.mark.parametrize("in_dims", MAPPED, ids=str)
+def test_mapped_votes_are_those_of_a_loop(in_dims, options, sigma):
+    arguments, in_dims = mapped_fields(in_dims, sigma)
+
+    def vote(*arguments):
+        return mdn.torch.noisy_or(*arguments, **options)
+
+    got = torch.func.vmap(vote, in_dims)(*arguments)
+    torch.testing.assert_close(got, one_by_one(vote, arguments, in_dims), rtol=0, atol=1e-14)
+    got = torch.func.vmap(vote, in_dims, out_dims=-1)(*arguments)
+    torch.testing.assert_close(got.movedim(-1, 0), one_by_one(vote, arguments, in_dims))
+
+
+@pytest.mark.parametrize("options", [{}, {"aggregate": 0}], ids=str)
+@pytest.mark.parametrize("in_dims", MAPPED, ids=str)
+def test_mapped_gradients_are_those_of_a_loop(in_dims, options):
+    arguments, in_dims = mapped_fields(in_dims)
+
+    def loss(*arguments):
+        return weighted(mdn.torch.noisy_or(*arguments, **options))
+
+    for wanted in ((0, 1, 2), (1,), (0, 2)):
+        gradient = torch.func.grad(loss, wanted)
+        got = torch.func.vmap(gradient, in_dims)(*arguments)
+        want = one_by_one(gradient, arguments, in_dims)
+        assert_close(got, want, 1e-13)
+
+
+def test_votes_mapped_twice_are_those_of_two_loops():
+    confidence, offsets, sigma = fields("per part", requires_grad=False)
+    offsets = stacked(stacked(offsets, 0, 2), 0, 3)
+    sigma = stacked(sigma, 1, 2)
+    inner = torch.func.vmap(mdn.torch.noisy_or, (None, 0, 1))
+    got = torch.func.vmap(inner, (None, 0, None))(confidence, offsets, sigma)
+    want = [
+        [mdn.torch.noisy_or(confidence, offsets[j, k], sigma[:, k]) for k in range(2)]
+        for j in range(3)
+    ]
+    torch.testing.assert_close(got, torch.stack([torch.stack(row) for row in want]))
+
+
+def test_the_operator_itself_maps_and_keeps_its_graph():
+    confidence, offsets, sigma = fields("per part")
+    options = (int(Rule.NOISY_OR), 4.0, 1.0, 0.0, None, None, True)
+
+    def vote(confidence, offsets):
+        return torch.ops.mdn_cupy.accumulate(confidence, offsets, sigma.detach(), *options)
+
+    stack = stacked(offsets.detach(), 0)
+    got = torch.func.vmap(vote, (None, 0))(confidence.detach(), stack)
+    torch.testing.assert_close(got, one_by_one(vote, (confidence.detach(), stack), (None, 0)))
+    result = torch.ops.mdn_cupy.accumulate(confidence, offsets, sigma, *options)
+    got = torch.autograd.grad(weighted(result), (confidence, offsets, sigma))
+    want = gradients(mdn.torch.noisy_or_log_complement, (confidence, offsets, sigma))
+    assert_close(got, want)
+
+
+def test_the_jacobian_by_torch_func_is_that_of_autograd():
+    arguments = fields("per part", requires_grad=False)
+    got = torch.func.jacrev(mdn.torch.noisy_or, (0, 1, 2))(*arguments)
+    want = torch.autograd.functional.jacobian(mdn.torch.noisy_or, tuple(arguments))
+    assert_close(got, want)
+
+
+def test_gradients_per_example_of_a_layer():
+    layer = mdn.torch.MassDisplacement(sigma=[1.0, 2.0], learnable=True).double()
+    confidence, offsets, _ = fields(requires_grad=False)
+    confidence = stacked(confidence * 0.5, 0, 3)
+
+    def loss(parameters, confidence):
+        return weighted(torch.func.functional_call(layer, parameters, (confidence, offsets)))
+
+    parameters = {name: p.detach() for name, p in layer.named_parameters()}
+    got = torch.func.vmap(torch.func.grad(loss), (None, 0))(parameters, confidence)["log_sigma"]
+    for each, c in zip(got, confidence, strict=True):
+        want = torch.autograd.grad(weighted(layer(c, offsets)), layer.log_sigma)
+        assert_close([each], want)
+
+
+# What is not there
+
+
+def jvp(vote, x):
+    return torch.func.jvp(vote, (x,), (torch.ones_like(x),))
+
+
+def dual(vote, x):
+    with forward_ad.dual_level():
+        return vote(forward_ad.make_dual(x, torch.ones_like(x)))
+
+
+def hessian(vote, x):
+    return torch.func.hessian(lambda x: vote(x).sum())(x)
+
+
+@pytest.mark.parametrize("transform", [jvp, dual, hessian, lambda f, x: torch.func.jacfwd(f)(x)])
+@pytest.mark.parametrize("wanted", range(3))
+def test_forward_mode_raises(transform, wanted):
+    arguments = fields("per part", requires_grad=False)
+
+    def vote(x):
+        return mdn.torch.noisy_or(*arguments[:wanted], x, *arguments[wanted + 1 :])
+
+    with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
+        transform(vote, arguments[wanted])
+
+
+def test_compiled_forward_mode_raises():
+    confidence, offsets, sigma = fields(requires_grad=False)
+
+    @torch.compile(backend="eager")
+    def derivative(x):
+        return torch.func.jvp(lambda x: mdn.torch.noisy_or(x, offsets, sigma), (x,), (x,))[1]
+
+    with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
+        derivative(confidence)
+
+
+@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+def test_second_derivatives_raise(function):
+    arguments = fields()
+    first = torch.autograd.grad(function(*arguments).sum(), arguments, create_graph=True)
+    assert_close(
+        [x.detach() for x in first], torch.autograd.grad(function(*arguments).sum(), arguments)
+    )
+    for each in first:
+        with pytest.raises(NotImplementedError, match=r"second derivatives .* not implemented"):
+            torch.autograd.grad(each.sum(), arguments, retain_graph=True)
+    c, o, s = (x.detach() for x in arguments)
+    slope = torch.func.grad(lambda c: function(c, o, s).sum())
+    with pytest.raises(NotImplementedError, match=r"second derivatives .* not implemented"):
+        torch.func.grad(lambda c: slope(c).sum())(c)
+
+
+# Autocast and checkpoints
+
+
+class Network(torch.nn.Module):
+    """A linear layer that autocast computes in half, and votes with what comes out."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = torch.nn.Linear(6, 6)
+        self.vote = mdn.torch.MassDisplacement(sigma=1.5, learnable=True)
+
+    def forward(self, confidence, offsets):
+        x = self.linear(confidence)
+        self.seen = x.dtype
+        return self.vote.accumulate(torch.sigmoid(x), offsets + x[..., None, :, :])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_votes_are_computed_in_float32(dtype):
+    network = Network()
+    confidence, offsets = torch.rand(2, 5, 6), torch.randn(2, 2, 5, 6)
+    with torch.autocast("cpu", dtype):
+        log_complement = network(confidence, offsets)
+        loss = mdn.torch.noisy_or_bce(log_complement, torch.rand(2, 5, 6))
+    assert network.seen == dtype
+    assert log_complement.dtype == loss.dtype == torch.float32
+    loss.backward()
+    assert network.vote.log_sigma.grad.dtype == torch.float32
+    exact = network(confidence, offsets)
+    assert network.seen == torch.float32
+    torch.testing.assert_close(log_complement, exact, rtol=0.1, atol=0.05)
+    assert all(p.grad.abs().max() > 0 for p in network.parameters())
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_a_checkpointed_layer_has_the_same_gradients(use_reentrant):
+    network = Network()
+    confidence, offsets = torch.rand(2, 5, 6, requires_grad=True), torch.randn(2, 2, 5, 6)
+    everything = [confidence, *network.parameters()]
+    want = torch.autograd.grad(weighted(network(confidence, offsets)), everything)
+    loss = weighted(checkpoint(network, confidence, offsets, use_reentrant=use_reentrant))
+    loss.backward()
+    assert_close([x.grad for x in everything], want, 0)
