@@ -68,9 +68,11 @@ def vote(tile: Any, sources: Any, geometry: Any, patches: Any, aim: Any) -> None
             aim_row(sources, geometry, (tile.m, v), i, (start, stop), window, aim)
             for n in range(stop - start):
                 c = float(confidence[n])
+                if c == 0.0:
+                    continue
                 left, reached = aim.left[n], aim.right[n] - aim.left[n]
                 upper, deep = aim.upper[n], aim.lower[n] - aim.upper[n]
-                if reached <= 0 or deep <= 0 or c == 0.0:
+                if reached <= 0 or deep <= 0:
                     continue
                 if not np.isfinite(c):
                     _vote_non_finite(tile, geometry, c, upper, upper + deep, left, left + reached)
