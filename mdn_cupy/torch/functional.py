@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
 
 from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.operator import accumulate
@@ -56,12 +57,28 @@ def additive(
 def complement(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L), exact in value and gradient at both ends.
 
-    −expm1(L) keeps a tiny m; its derivative in torch, 1 + expm1(L), loses exp(L) where m is close
-    to 1. The derivative of 1 − exp(L) does not: the value is of the one, the gradient of the other.
+    −expm1(L) keeps a tiny m, but its derivative in torch, 1 + expm1(L), loses exp(L) where m is
+    close to 1: here it is −exp(L) itself.
     """
-    rough = 1 - torch.exp(log_complement)
-    rest = -torch.expm1(log_complement.detach()) - rough.detach()
-    return rough + rest
+    m: Tensor = _Complement.apply(log_complement)  # type: ignore[no-untyped-call]
+    return m
+
+
+class _Complement(Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(log_complement: Tensor) -> Tensor:
+        return torch.expm1(log_complement).neg_()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        (log_complement,) = ctx.saved_tensors
+        return -cotangent * torch.exp(log_complement)
 
 
 def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
