@@ -27,10 +27,11 @@ from mdn_cupy.problem import VoteProblem
 __all__ = ["Share", "ranges", "shares"]
 
 _LARGEST_TILE = 1 << 17  # pixels, of 12 bytes
-_SMALLEST_TILE = 1 << 12
+_SMALLEST_TILE = 1 << 14
 _TASKS = 8  # wanted of a map at least, so that a few threads end together
 _SEEN_BY_ALL = 2  # tiles of a map for which finding out who votes where takes longer than voting
 _PLANNED_TOGETHER = 128  # patches
+_TOO_LONG = 4  # tasks' worth of work in a tile: its votes are then shared out
 
 _SHORTEST, _LONGEST = 2.5e5, 8e6  # ns, of a task on one thread
 _NS_A_SOURCE, _NS_A_VOTE = 32.0, 0.11
@@ -54,12 +55,14 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
         wanted = min(problem.maps / _TASKS, (problem.maps - m) / 4) * height * width
         tiles = list(_cut(height, width, int(min(max(wanted, at_least), _LARGEST_TILE))))
         if len(tiles) <= _SEEN_BY_ALL:
-            yield from (Share((m, *tile), pieces(every)) for tile in tiles)
+            alike = np.full(len(every), 1 / len(tiles))
+            yield from (Share((m, *tile), pieces(every, alike)) for tile in tiles)
             continue
-        top, left, bottom, right = _reach(problem, sources, geometry, m).T
-        for y, x, rows, columns in tiles:
-            meets = (top < y + rows) & (bottom > y) & (left < x + columns) & (right > x)
-            yield Share((m, y, x, rows, columns), pieces(every[meets]))
+        reach = _reach(problem, sources, geometry, m)
+        for tile in tiles:
+            share = _share_inside(reach, *tile)
+            meets = share > 0
+            yield Share((m, *tile), pieces(every[meets], share[meets]))
 
 
 def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
@@ -87,10 +90,27 @@ def _patches_per_task(problem: VoteProblem) -> int:
     return math.ceil(_patches(problem) * task / nanoseconds)
 
 
-def _pieces(patches: npt.NDArray[np.int64], length: int) -> list[npt.NDArray[np.int64]]:
-    """Share patches out where they are too many for a task: when the mass collapses onto a tile."""
-    count = math.ceil(len(patches) / length) if len(patches) > 2 * length else 1
-    return np.array_split(patches, count)
+def _pieces(
+    patches: npt.NDArray[np.int64], inside: npt.NDArray[np.float64], length: int
+) -> list[npt.NDArray[np.int64]]:
+    """Share patches out where they are too many for a task: when the mass collapses onto a tile.
+
+    `inside` is the share of each patch's votes that fall into the tile.
+    """
+    work = float(inside.sum())
+    count = math.ceil(work / length) if work > _TOO_LONG * length else 1
+    return np.array_split(patches, min(count, max(len(patches), 1)))
+
+
+def _share_inside(
+    reach: npt.NDArray[np.float64], y: int, x: int, rows: int, columns: int
+) -> npt.NDArray[np.float64]:
+    """The share of the pixels that each patch reaches that lie in a tile."""
+    top, left, bottom, right = reach.T
+    deep = np.minimum(bottom, y + rows - 1) - np.maximum(top, y) + 1
+    wide = np.minimum(right, x + columns - 1) - np.maximum(left, x) + 1
+    inside: npt.NDArray[np.float64] = np.maximum(deep, 0) * np.maximum(wide, 0)
+    return inside / np.maximum((bottom - top + 1) * (right - left + 1), 1)
 
 
 def _window(problem: VoteProblem) -> int:
@@ -118,12 +138,13 @@ def _equal(size: int, most: int) -> int:
 
 def _reach(
     problem: VoteProblem, sources: Sources, geometry: Geometry, m: int
-) -> npt.NDArray[np.int32]:
-    """Top, left, bottom and right of what each patch reaches of map m."""
-    reach = np.empty((_patches(problem), 4), np.int32)
-    find = partial(reach_of_patches, sources, geometry, m, problem.output_shape)
+) -> npt.NDArray[np.float64]:
+    """Top, left, bottom and right pixel of map m that each patch may reach."""
+    reach = np.empty((_patches(problem), 4))
+    find = partial(reach_of_patches, sources, geometry, m)
     run(
         partial(find, n, new_aim(), reach[n : n + _PLANNED_TOGETHER])
         for n in range(0, len(reach), _PLANNED_TOGETHER)
     )
-    return reach
+    reach += [-1, -1, 1, 1]  # p ± radius is rounded
+    return np.clip(reach, -1, 2 * problem.output_shape)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mdn_cupy.cpu import windows
 from mdn_cupy.cpu.compiled import inlined, jit
+from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.problem import Rule
 
 __all__ = [
@@ -104,8 +105,20 @@ def aim_row(
 
     `window` is the part of the map that counts: its top, left, rows and columns.
     """
-    start, count = columns[0], columns[1] - columns[0]
     top, left, rows, width = window
+    count = columns[1] - columns[0]
+    _land_row(sources, geometry, voter, i, columns, aim)
+    across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
+    windows.reach((aim.left, aim.right), aim.p_x, aim.radius, count, across)
+    windows.reach((aim.upper, aim.lower), aim.p_y, aim.radius, count, down)
+
+
+@inlined
+def _land_row(
+    sources: Any, geometry: Any, voter: tuple[int, int], i: int, columns: tuple[int, int], aim: Any
+) -> None:
+    """Fill in where the votes of a row land, and how far they reach."""
+    start, count = columns[0], columns[1] - columns[0]
     _, _, height, pitch = sources.offsets.shape
     offsets = sources.offsets.reshape(-1)
     at_x = (sources.offsets_plane[voter] * 2 * height + i) * pitch + start
@@ -114,9 +127,6 @@ def aim_row(
     windows.land(aim.p_x, offsets, (at_x, count), (geometry.origin, geometry.stride, float(start)))
     windows.land(aim.p_y, offsets, (at_y, count), (y, 0.0, 0.0))
     _spread(sources, geometry, voter, i, columns, aim)
-    across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
-    windows.reach((aim.left, aim.right), aim.p_x, aim.radius, count, across)
-    windows.reach((aim.upper, aim.lower), aim.p_y, aim.radius, count, down)
 
 
 @inlined
@@ -134,33 +144,26 @@ def _spread(
 
 
 @jit
-def reach_of_patches(
-    sources: Any, geometry: Any, m: int, size: tuple[int, int], first: int, aim: Any, reach: Any
-) -> None:
-    """Which pixels of map m, of some size, the patches from number `first` on reach.
+def reach_of_patches(sources: Any, geometry: Any, m: int, first: int, aim: Any, reach: Any) -> None:
+    """Which points of the plane of map m the patches from number `first` on reach.
 
-    reach[n] = top, left, bottom, right; no pixel where nobody votes.
+    reach[n] = top, left, bottom, right, with the bottom above the top where nobody votes.
     """
     height, width = sources.confidence.shape[1:]
-    window = (0, 0, size[0], size[1])
+    confidence = sources.confidence.reshape(-1)
+    low_x, high_x, low_y, high_y = np.empty((4, LANES))
     for n in range(reach.shape[0]):
         v, upper, lower, start, stop = patch(first + n, height, width)
-        top, left = np.int32(size[0]), np.int32(size[1])
-        bottom = right = np.int32(0)
+        low_x[:] = low_y[:] = np.inf
+        high_x[:] = high_y[:] = -np.inf
         for i in range(upper, lower):
-            confidence = sources.confidence[sources.confidence_plane[m, v], i, start:stop]
-            aim_row(sources, geometry, (m, v), i, (start, stop), window, aim)
-            for k in range(confidence.shape[0]):
-                votes = (
-                    (confidence[k] != 0.0)
-                    & (aim.upper[k] < aim.lower[k])
-                    & (aim.left[k] < aim.right[k])
-                )
-                top = min(top, aim.upper[k] if votes else top)
-                left = min(left, aim.left[k] if votes else left)
-                bottom = max(bottom, aim.lower[k] if votes else bottom)
-                right = max(right, aim.right[k] if votes else right)
-        reach[n, 0], reach[n, 1], reach[n, 2], reach[n, 3] = top, left, bottom, right
+            _land_row(sources, geometry, (m, v), i, (start, stop), aim)
+            at = (sources.confidence_plane[m, v] * height + i) * width + start
+            among = (at, stop - start)
+            windows.widen((low_x, high_x), aim.p_x, aim.radius, confidence, among)
+            windows.widen((low_y, high_y), aim.p_y, aim.radius, confidence, among)
+        reach[n, 0], reach[n, 1] = low_y.min(), low_x.min()
+        reach[n, 2], reach[n, 3] = high_y.max(), high_x.max()
 
 
 @jit

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from mdn_cupy.cpu.lanes import F64, I32, LANES, Lanes, Memory, lane_function, present, steps
+from mdn_cupy.cpu.lanes import (
+    F64,
+    I32,
+    I64,
+    LANES,
+    Lanes,
+    Memory,
+    lane_function,
+    present,
+    steps,
+)
 
-__all__ = ["land", "reach"]
+__all__ = ["land", "reach", "widen"]
 
 
 def _land(
@@ -63,4 +73,30 @@ def _reach(
             memory.store_integers(n, builder.fptosi(whole, ir.VectorType(I32, LANES)))
 
 
-land, reach = lane_function(_land), lane_function(_reach)
+def _widen(
+    builder: ir.IRBuilder,
+    ends: Sequence[Memory],
+    p: Memory,
+    radius: Memory,
+    confidence: Memory,
+    sources: Sequence[ir.Value],
+) -> None:
+    """Widen [lowest, highest] by p ± radius of the sources that vote, lane by lane.
+
+    `sources` are the index of the first confidence and how many there are.
+    """
+    at, count = sources
+    with steps(builder, count) as (n, _):
+        inside = present(builder, n, count, LANES)
+        c = confidence.load_where(builder.add(at, n), inside)
+        q, r = p.load(n), radius.load(n)
+        votes = builder.fcmp_unordered("!=", c.value, c.like(0.0))
+        for votes_where in (q > -math.inf, q < math.inf):
+            votes = builder.and_(votes, votes_where)
+        lowest, highest = (end.load(I64(0)) for end in ends)
+        low, high = q - r, q + r
+        ends[0].store(I64(0), low.where(builder.and_(votes, low < lowest), lowest))
+        ends[1].store(I64(0), high.where(builder.and_(votes, high > highest), highest))
+
+
+land, reach, widen = lane_function(_land), lane_function(_reach), lane_function(_widen)

@@ -69,7 +69,7 @@ class _Complement(Function):
 
     @staticmethod
     def forward(log_complement: Tensor) -> Tensor:
-        return torch.expm1(log_complement).neg_()
+        return 0 - torch.expm1(log_complement)  # and not −0 where nobody votes
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
