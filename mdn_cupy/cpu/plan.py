@@ -109,8 +109,9 @@ def _share_inside(
     top, left, bottom, right = reach.T
     deep = np.minimum(bottom, y + rows - 1) - np.maximum(top, y) + 1
     wide = np.minimum(right, x + columns - 1) - np.maximum(left, x) + 1
-    inside: npt.NDArray[np.float64] = np.maximum(deep, 0) * np.maximum(wide, 0)
-    return inside / np.maximum((bottom - top + 1) * (right - left + 1), 1)
+    inside = np.maximum(deep, 0) * np.maximum(wide, 0)
+    share: npt.NDArray[np.float64] = inside / np.maximum((bottom - top + 1) * (right - left + 1), 1)
+    return share
 
 
 def _window(problem: VoteProblem) -> int:
