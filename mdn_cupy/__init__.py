@@ -23,6 +23,7 @@ Examples
 from importlib import import_module
 from types import ModuleType
 
+from mdn_cupy.arrays import to_gpu, to_numpy
 from mdn_cupy.backends import backends
 from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
 from mdn_cupy.problem import Gradients
@@ -47,6 +48,8 @@ __all__ = [
     "reference",
     "samples",
     "save_fields",
+    "to_gpu",
+    "to_numpy",
     "torch",
     "voters",
 ]

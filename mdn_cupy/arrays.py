@@ -28,6 +28,7 @@ __all__ = [
     "namespace",
     "on_device",
     "refuse_masked",
+    "to_gpu",
     "to_numpy",
 ]
 
@@ -114,8 +115,75 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
     return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
 
 
+def to_gpu(array: Array, name: str = "the array") -> Array:
+    """Copy an array to the GPU, where the voting functions then compute.
+
+    Parameters
+    ----------
+    array : array
+        NumPy, or of any other DLPack exporter. What is on a GPU already is not copied.
+    name : str
+        What to call it in an error message.
+
+    Returns
+    -------
+    cupy.ndarray
+        On CuPy's current device, of the same shape and dtype.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, masked, or a torch tensor.
+    RuntimeError
+        If no GPU can be used here; the message says why.
+    MemoryError
+        If the GPU's memory is full.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> pose = mdn.samples.load("pose")
+    >>> fields = pose.confidence, pose.offsets
+    >>> if mdn.backends()["cuda"].works:
+    ...     fields = [mdn.to_gpu(field) for field in fields]
+    >>> m = mdn.noisy_or(*fields, sigma=2.0, **pose.geometry)
+    >>> mdn.to_numpy(m).shape
+    (17, 385, 385)
+    """
+    if is_torch(array):
+        raise TypeError(f"{name} is a torch tensor, which votes on the GPU after tensor.cuda()")
+    array = _import(name, array)
+    return module("cuda").from_numpy(array) if isinstance(array, np.ndarray) else array
+
+
 def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
-    """Copy an array of any library to the CPU where it is not there yet; TypeError for no array."""
+    """Copy an array of any library to the CPU where it is not there yet.
+
+    Parameters
+    ----------
+    array : array
+        NumPy, CuPy, torch or of any other DLPack exporter; a tensor leaves its graph behind.
+    name : str
+        What to call it in an error message.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the same shape and dtype, but float32 for bfloat16. It shares the memory of an array that
+        is on the CPU.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or masked.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> mdn.to_numpy(torch.ones(2, requires_grad=True))
+    array([1., 1.], dtype=float32)
+    """
     if library(array) is None:
         raise TypeError(_no_array(name, array))
     refuse_masked(name, array)

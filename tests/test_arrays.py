@@ -6,7 +6,8 @@ import torch
 from helpers import assert_gradients_close
 
 import mdn_cupy as mdn
-from mdn_cupy import arrays
+from mdn_cupy import arrays, cuda
+from mdn_cupy.backends import Status
 
 C = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
 O = np.random.default_rng(1).normal(size=(3, 2, 4, 5)).astype(np.float32)  # noqa: E741
@@ -96,3 +97,31 @@ def test_masks_are_not_passed_over(name):
     for function in (mdn.noisy_or, mdn.check_fields):
         with pytest.raises(TypeError, match=f"{name} is a masked array"):
             function(**fields)
+
+
+def test_everything_can_be_brought_to_the_cpu():
+    for given in (C, torch.tensor(C, requires_grad=True), Exporter(C)):
+        got = mdn.to_numpy(given)
+        assert type(got) is np.ndarray
+        np.testing.assert_array_equal(got, C)
+
+
+def test_without_a_gpu_nothing_is_copied_there(monkeypatch):
+    monkeypatch.setattr(cuda, "status", lambda: Status(False, "no NVIDIA driver is loaded"))
+    for array in (C, Exporter(C)):
+        with pytest.raises(RuntimeError, match=r"no GPU .* no NVIDIA driver .* vote on the CPU"):
+            mdn.to_gpu(array)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (torch.ones(3), r"torch tensor, .* tensor.cuda\(\)"),
+        (np.ma.masked_array(C), "masked array"),
+        ([1.0], "must be an array .*, got list"),
+    ],
+    ids=["torch", "masked", "list"],
+)
+def test_what_is_not_copied_to_a_gpu(given, message):
+    with pytest.raises(TypeError, match=message):
+        mdn.to_gpu(given)

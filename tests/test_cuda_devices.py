@@ -90,6 +90,24 @@ def test_nothing_waits_for_the_device_and_memory_comes_from_cupys_pool():
     ]
 
 
+def test_arrays_are_copied_to_the_current_device():
+    with Device(1):
+        c, o = mdn.to_gpu(CONFIDENCE), mdn.to_gpu(OFFSETS)
+        assert mdn.to_gpu(c) is c
+    assert (c.device.id, o.device.id) == (1, 1)
+    m = mdn.noisy_or(c, o, 1.5)
+    np.testing.assert_allclose(m.array, reference.noisy_or(CONFIDENCE, OFFSETS, 1.5), atol=1e-5)
+
+
+def test_an_array_that_finds_no_room(monkeypatch):
+    def fail(*_):
+        raise fake_cupy.OutOfMemoryError("8 TB")
+
+    monkeypatch.setattr(fake_cupy, "asarray", fail)
+    with pytest.raises(MemoryError, match=r"GPU's memory is full .8 TB"):
+        mdn.to_gpu(CONFIDENCE)
+
+
 def test_arrays_of_two_devices_are_refused():
     with pytest.raises(TypeError, match=r"confidence is on CuPy .CUDA device 0.*device 1"):
         mdn.noisy_or(on_device(0)[0], on_device(1)[1], 1.0)

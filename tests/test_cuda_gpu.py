@@ -7,6 +7,9 @@ from backends import Backend
 from helpers import RULES, assert_agrees, pull, vote
 from hypothesis import given
 from hypothesis import strategies as st
+from mdn_viewer import device
+from mdn_viewer.losses import Loss, pull_of
+from mdn_viewer.session import KINDS, VotingSession
 from strategies import Votes, votes
 
 import mdn_cupy as mdn
@@ -106,6 +109,36 @@ def test_a_side_stream_and_the_last_device():
             stream.synchronize()
     assert m.device.id == last
     np.testing.assert_allclose(m.get(), reference.noisy_or(*drawn.fields), atol=1e-5)
+
+
+def test_arrays_go_to_the_gpu_and_back():
+    import cupy
+
+    drawn = crowded(32, 3)
+    fields = [mdn.to_gpu(x) for x in drawn.fields[:2]]
+    assert {type(x) for x in fields} == {cupy.ndarray}
+    m = mdn.to_numpy(mdn.noisy_or(*fields, 2.0))
+    np.testing.assert_allclose(m, reference.noisy_or(*drawn.fields), atol=1e-5)
+
+
+@pytest.mark.parametrize(("part", "cross"), [("nose", False), ("all", False), ("nose", True)])
+def test_a_session_of_the_viewer(monkeypatch, part, cross):
+    monkeypatch.setattr(device, "_backends", mdn.backends)
+    session = VotingSession(mdn.samples.load("pose"), part, 8.0, cross=cross)
+    target = np.zeros(session.output_shape, np.float32)
+    target[95, 166] = 1
+    got, pull = session.vote(KINDS), pull_of(session, target, Loss.CROSS_ENTROPY)
+    assert session.place.on_gpu, session.place.detail
+    assert len(device._copies[session.fields]) == 2
+
+    monkeypatch.setattr(device, "place", lambda _: device.Place(False, "on the CPU", ""))
+    want = session.vote(KINDS)
+    for kind in KINDS:
+        scale = max(1, np.abs(want[kind].values).max())
+        np.testing.assert_allclose(got[kind].values, want[kind].values, atol=1e-5 * scale)
+    expected = pull_of(session, target, Loss.CROSS_ENTROPY)
+    for g, w in zip(pull[1:], expected[1:], strict=True):
+        assert np.linalg.norm(g - w) <= 1e-4 * np.linalg.norm(w)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this torch has no CUDA")

@@ -35,7 +35,7 @@ def test_what_is_public_has_an_example(name):
 
 def test_the_examples_of_the_readme_run():
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     names = {
         "logits": torch.zeros(3, 8, 9, requires_grad=True),
         "target": torch.zeros(3, 8, 9),
@@ -50,6 +50,7 @@ def test_the_examples_of_the_readme_run():
         elif "cupy" in block:
             assert names["m"].shape == (*names["g"].confidence.shape[:1], 385, 385)
     assert names["logits"].grad.abs().max() > 0
+    assert len(names["who"]) > 0 < names["vote"].weight.size
 
 
 def test_what_the_readme_points_to_is_there():

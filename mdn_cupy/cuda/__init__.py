@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status
@@ -28,6 +29,7 @@ __all__ = [
     "Operand",
     "accumulate",
     "from_dlpack",
+    "from_numpy",
     "gather",
     "launch",
     "nvrtc",
@@ -115,6 +117,19 @@ def from_dlpack(exporter: Any) -> Array:
     import cupy
 
     return cupy.from_dlpack(exporter)
+
+
+def from_numpy(array: npt.NDArray[Any]) -> Array:
+    """Return a copy of a NumPy array on the current device; RuntimeError where there is none."""
+    here = status()
+    if not here.works:
+        raise RuntimeError(
+            f"no GPU can be used here: {here.detail}; NumPy arrays vote on the CPU as they are"
+        )
+    import cupy
+
+    with _explained():
+        return cupy.asarray(array)
 
 
 def launch(what: Launch, stream: Any = None) -> None:

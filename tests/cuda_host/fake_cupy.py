@@ -91,6 +91,11 @@ def zeros(shape: Any, dtype: Any) -> ndarray:
     return ndarray(np.zeros(shape, dtype))
 
 
+def asarray(array: Any) -> ndarray:
+    records.append(Record("asarray", current()))
+    return ndarray(np.array(array))
+
+
 def from_dlpack(exporter: Any) -> ndarray:
     records.append(Record("from_dlpack", current()))
     return exporter.array
