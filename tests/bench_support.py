@@ -1,0 +1,21 @@
+"""What the tests of the benchmark share: little work, and how the command refuses."""
+
+import numpy as np
+
+from mdn_cupy.__main__ import main
+from mdn_cupy.bench.measure import Budget
+
+SMALL = ((2, 9, 12), 1.0)
+ONCE = Budget(seconds=0, least=1, most=1)
+
+
+def products_of(weight, confidence, times):
+    return np.prod(1 - confidence.astype(float)[:, None] * weight, axis=0) ** times
+
+
+def refused(capsys, *argv):
+    assert main(["bench", *map(str, argv)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
