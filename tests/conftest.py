@@ -1,7 +1,11 @@
+import sys
+
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("backends", "helpers", "cuda_host")
+import mdn_cupy as mdn
+
+pytest.register_assert_rewrite("backends", "bench_support", "helpers", "cuda_host")
 
 from backends import BACKENDS  # noqa: E402
 from cuda_host.backend import CudaHost  # noqa: E402
@@ -17,3 +21,37 @@ settings.load_profile("reproducible")
 @pytest.fixture(scope="session", params=BACKENDS)
 def backend(request):
     return BACKENDS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def viewer_on_the_cpu(monkeypatch):
+    """Whose bits the viewer's tests compare, wherever they run; those of the GPU undo it."""
+    if "mdn_viewer.device" in sys.modules:
+        device = sys.modules["mdn_viewer.device"]
+        backends = mdn.backends()
+        without = {**backends, "cuda": backends["cuda"]._replace(works=False)}
+        monkeypatch.setattr(device, "_backends", lambda: without)
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, monkeypatch):
+    """A napari viewer whose window nobody sees, for the dock widget without its panels.
+
+    Of the maps it shows those of both rules: napari takes long for every layer.
+    """
+    from mdn_viewer import widget
+    from viewer_support import remember_defaults
+
+    monkeypatch.setattr(widget, "PANELS", ())  # they have tests of their own, and take seconds
+    remember_defaults(shown={"noisy-or", "additive", "confidence"})
+    yield make_napari_viewer(show=False)
+    remember_defaults()
+
+
+@pytest.fixture
+def two(viewer):
+    """The dock widget of a viewer with the field set `viewer_support.two_parts`."""
+    from viewer_support import add_fields, dock, two_parts
+
+    add_fields(viewer, two_parts())
+    return dock(viewer)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from mdn_viewer import reader
 from mdn_viewer.layers import (
+    Reading,
     backdrop,
     fields_of,
     first_part,
@@ -16,7 +17,7 @@ from mdn_viewer.layers import (
     to_fields,
 )
 from mdn_viewer.session import ALL
-from napari.layers import Image
+from napari.layers import Image, Vectors
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -31,7 +32,10 @@ def layers_of(fields, **keywords):
 
 def back(layers):
     return to_fields(
-        layers["confidence"], layers["offsets"], layers.get("image"), *grid_of(layers["confidence"])
+        layers["confidence"],
+        layers["offsets"],
+        layers.get("image"),
+        Reading(*grid_of(layers["confidence"])),
     )
 
 
@@ -86,12 +90,63 @@ def test_a_field_set_without_sources():
 
 def test_plain_layers():
     fields = two_parts()
-    stack = to_fields(Image(fields.confidence), Image(fields.offsets), None, 4.0, 2.0)
+    stack = to_fields(Image(fields.confidence), Image(fields.offsets), None, Reading(4.0, 2.0))
     np.testing.assert_array_equal(stack.offsets, fields.offsets)
     assert stack.names == ("part 0", "part 1")
-    single = to_fields(Image(fields.confidence[0]), Image(fields.offsets[0]), None, 4.0, 2.0)
+    single = to_fields(
+        Image(fields.confidence[0]), Image(fields.offsets[0]), None, Reading(4.0, 2.0)
+    )
     np.testing.assert_array_equal(single.confidence, fields.confidence[:1])
     np.testing.assert_array_equal(single.offsets, fields.offsets[:1])
+
+
+def test_offsets_may_be_rows_first_and_in_units_of_the_grid():
+    fields = two_parts()
+    swapped = Image(fields.offsets[:, ::-1] / 4)
+    reading = Reading(4.0, 2.0, rows_first=True, coarse=True)
+    read = to_fields(Image(fields.confidence), swapped, None, reading)
+    np.testing.assert_allclose(read.offsets, fields.offsets)
+
+
+def arrows(fields, scale=1.0, origin=0.0):
+    """Vectors (row, column), which start at the sources of the first part."""
+    rows, columns = np.mgrid[:6, :8].reshape(2, -1)
+    starts = np.stack([rows, columns], -1) * scale + origin
+    steps = fields.offsets[0, ::-1].reshape(2, -1).T
+    return np.stack([starts, steps], axis=1)
+
+
+@pytest.mark.parametrize("place", [{}, {"scale": 4.0, "origin": 2.0}], ids=["grid", "output"])
+def test_offsets_may_be_vectors(place):
+    fields = two_parts()
+    confidence, reading = Image(fields.confidence[0]), Reading(4.0, 2.0)
+    vectors = arrows(fields, **place)
+    read = to_fields(confidence, Vectors(vectors), None, reading)
+    np.testing.assert_allclose(read.offsets, fields.offsets[:1])
+    fewer = to_fields(confidence, Vectors(vectors[1:]), None, reading)
+    assert np.isnan(fewer.offsets[0, :, 0, 0]).all()  # casts no vote
+    assert np.isfinite(fewer.offsets).sum() == fields.offsets[0].size - 2
+
+
+def test_vectors_may_tell_the_part():
+    fields = two_parts()
+    flat = arrows(fields)
+    of_part_1 = np.zeros((len(flat), 2, 3))
+    of_part_1[:, :, 1:], of_part_1[:, 0, 0] = flat, 1
+    read = to_fields(Image(fields.confidence), Vectors(of_part_1), None, Reading())
+    np.testing.assert_allclose(read.offsets[1], fields.offsets[0])
+    assert np.isnan(read.offsets[0]).all()
+
+
+def test_vectors_that_start_nowhere():
+    fields = two_parts()
+    with pytest.raises(ValueError, match="far: vectors must start at sources"):
+        to_fields(
+            Image(fields.confidence[0]),
+            Vectors(arrows(fields, origin=100), name="far"),
+            None,
+            Reading(),
+        )
 
 
 def test_layers_are_the_truth_where_their_data_were_replaced():
@@ -121,7 +176,7 @@ def test_layers_are_the_truth_where_their_data_were_replaced():
 )
 def test_layers_that_do_not_fit(confidence, offsets, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        to_fields(Image(confidence), Image(offsets), None, 1.0, 0.0)
+        to_fields(Image(confidence), Image(offsets), None, Reading())
 
 
 def test_a_grid_is_square():
@@ -156,7 +211,7 @@ def test_an_even_backdrop_is_black():
 
 def test_the_logic_knows_no_window():
     code = """
-import sys, mdn_viewer.session, mdn_viewer.layers, mdn_viewer.reader
+import sys, mdn_viewer.session, mdn_viewer.model, mdn_viewer.layers, mdn_viewer.reader
 assert not {"napari", "qtpy", "magicgui"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

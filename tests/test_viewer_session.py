@@ -4,10 +4,14 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
-from mdn_viewer.session import ALL, RULES, Peak, VotingSession
+from mdn_viewer.session import ALL, KINDS, RULES, VotingSession
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
+
+
+def place(vote_map):
+    return vote_map.peak.row, vote_map.peak.column
 
 
 def test_it_votes_as_the_library_does():
@@ -32,10 +36,71 @@ def test_all_parts_vote_into_one_map():
 
 def test_the_peak_is_where_the_votes_land():
     maps = VotingSession(two_parts(), "left", 2.0).vote()
-    assert maps["noisy-or"].peak[1:] == maps["additive"].peak[1:] == (10, 5)
+    assert place(maps["noisy-or"]) == place(maps["additive"]) == (10, 5)
     assert maps["noisy-or"].peak.value == pytest.approx(1 - 0.7**48)
     assert maps["additive"].peak.value == pytest.approx(48 * 0.3 / (2 * np.pi * 4))
-    assert str(Peak(0.020049, 94, 166)) == "0.02005 at row 94, col 166"
+    assert maps["additive"].total == pytest.approx(48 * 0.3, rel=1e-2)  # their mass
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_is_wanted_is_computed(kind):
+    session = VotingSession(two_parts(), "left", 2.0)
+    (alone,) = session.vote([kind]).values()
+    together = session.vote(KINDS)
+    assert tuple(together) == KINDS
+    np.testing.assert_array_equal(alone.values, together[kind].values)
+    assert (alone.peak, alone.total) == (together[kind].peak, together[kind].total)
+
+
+def test_the_difference_and_the_evidence():
+    fields = two_parts()
+    maps = VotingSession(fields, "left", 2.0).vote(KINDS)
+    m, log_complement = mdn.noisy_or(**fields.votes("left"), sigma=2.0, return_log_complement=True)
+    np.testing.assert_array_equal(maps["evidence"].values, 0 - log_complement)
+    difference = m - mdn.additive(**fields.votes("left"), sigma=2.0)
+    np.testing.assert_array_equal(maps["difference"].values, difference)
+    farthest = np.unravel_index(abs(difference).argmax(), difference.shape)
+    assert place(maps["difference"]) == farthest
+    assert place(maps["evidence"]) == place(maps["noisy-or"])
+
+
+def test_the_kernel_may_be_plain_and_reach_less_far():
+    fields = two_parts()
+    maps = VotingSession(fields, 0, 2.0, normalized=False, truncate=1.0).vote()
+    expected = mdn.additive(**fields.votes(0), sigma=2.0, normalized=False, truncate=1.0)
+    np.testing.assert_array_equal(maps["additive"].values, expected)
+    assert maps["additive"].peak.value == pytest.approx(48 * 0.3)
+
+
+@pytest.mark.parametrize("part", ["nose", "left wrist"])
+def test_all_parts_vote_for_one(part):
+    pose = mdn.samples.load("pose")
+    session = VotingSession(pose, part, 8.0, cross=True)
+    assert session.crossable
+    maps = session.vote()
+    index = pose.part(part)
+    arguments = pose.confidence[None], pose.cross_offsets[index][None], 8.0
+    expected = mdn.noisy_or(*arguments, aggregate=-3, **pose.geometry)[0]
+    np.testing.assert_allclose(maps["noisy-or"].values, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sample", "part", "message"),
+    [("pose", ALL, "choose which"), ("coins", 0, "carry no cross offsets")],
+)
+def test_not_everything_has_cross_votes(sample, part, message):
+    fields = mdn.samples.load(sample)
+    assert not VotingSession(fields, part, 8.0).crossable
+    with pytest.raises(ValueError, match=message):
+        VotingSession(fields, part, 8.0, cross=True)
+
+
+def test_only_some_parts_may_have_cross_votes():
+    cross = np.zeros((1, 2, 2, 6, 8), np.float32)
+    fields = two_parts(cross_offsets=cross)
+    assert VotingSession(fields, "left", 2.0).crossable
+    with pytest.raises(ValueError, match="no cross offsets for right"):
+        VotingSession(fields, "right", 2.0, cross=True)
 
 
 def test_evidence_tells_the_peak_where_the_map_saturates():
@@ -60,7 +125,7 @@ def test_nan_does_not_hide_the_peak():
     confidence[0, 0, 0], offsets[0, :, 0, 0] = np.nan, 20  # spoils row 22, column 22
     maps = VotingSession(two_parts(confidence=confidence, offsets=offsets), 0, 1.0).vote()
     assert np.isnan(maps["noisy-or"].values[22, 22])
-    assert maps["noisy-or"].peak[1:] == maps["additive"].peak[1:] == (10, 5)
+    assert place(maps["noisy-or"]) == place(maps["additive"]) == (10, 5)
 
 
 def test_a_session_does_not_change():
@@ -74,6 +139,19 @@ def test_a_session_does_not_change():
 def test_sigma_is_a_positive_number(sigma):
     with pytest.raises(ValueError, match="sigma must be greater than 0"):
         VotingSession(two_parts(), 0, sigma)
+
+
+@pytest.mark.parametrize("truncate", [0, -1, float("nan")])
+def test_votes_reach_somewhere(truncate):
+    with pytest.raises(ValueError, match="truncate must be greater than 0"):
+        VotingSession(two_parts(), 0, 2.0, truncate=truncate)
+
+
+@pytest.mark.parametrize("name", ["pose", "coins", "delta"])
+def test_the_size_of_the_maps_is_known_beforehand(name):
+    for image in (mdn.samples.load(name).image, None):
+        session = VotingSession(replace(mdn.samples.load(name), image=image), 0, 1.0)
+        assert session.vote()["additive"].values.shape == session.output_shape
 
 
 @pytest.mark.parametrize("part", ["middle", 2, -1, "1.5"])
@@ -113,7 +191,7 @@ def test_the_papers_point_on_a_networks_output():
     maps = VotingSession(fields, "nose", 8.0).vote()
     assert maps["noisy-or"].peak.value >= 0.99
     assert maps["additive"].peak.value == pytest.approx(0.02, abs=0.005)
-    _, row, column = maps["noisy-or"].peak
+    row, column = place(maps["noisy-or"])
     assert abs(row - 95) <= 3
     assert abs(column - 167) <= 3
 

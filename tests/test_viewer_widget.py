@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.controls import Figure
 from mdn_viewer.session import ALL
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (
     BLOCK,
     PLUGIN,
@@ -19,33 +22,30 @@ from viewer_support import (
 import mdn_cupy as mdn
 
 
-@pytest.fixture
-def viewer(make_napari_viewer):
-    return make_napari_viewer(show=False)
-
-
-@pytest.fixture
-def two(viewer):
-    """The widget of a viewer with the field set `two_parts`."""
-    add_fields(viewer, two_parts())
-    return dock(viewer)
-
-
 def test_it_welcomes_who_has_nothing_open(viewer):
     widget = dock(viewer)
-    assert "File > Open Sample" in widget.message.value
+    assert "File > Open Sample" in widget.controls.message.said
     assert not wrong(widget)
-    assert set(peaks(widget).values()) == {"–"}
+    assert set(peaks(widget).values()) == {"– at –"}
     assert names(viewer) == []
-    widget.sigma.value = 5
+    widget.controls.sigma.value = 5
     widget.wait()
     assert names(viewer) == []
 
 
 def test_every_control_explains_itself(two):
-    controls = [control for control in two if control.name != "peaks"]
-    assert len(controls) >= 11
+    controls = [c for part in (two.controls, two.inputs) for c in part if c.name != "peaks"]
+    assert len(controls) >= 13
     assert [control.label for control in controls if not control.tooltip] == []
+    plain = two.compare.findChildren((QCheckBox, QComboBox, QDoubleSpinBox, Figure))
+    assert len(plain) >= 20
+    assert [control for control in plain if not control.toolTip()] == []
+
+
+def test_every_control_is_reached_by_the_keyboard(two):
+    for kind in (QCheckBox, QComboBox, QDoubleSpinBox, QSlider):
+        for control in two.findChildren(kind):
+            assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
 
 
 def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
@@ -53,14 +53,13 @@ def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
     add_fields(viewer, two_parts(), part=1)
     widget.wait()
     assert_shows(viewer, two_parts(), "right", 2.0)
-    assert (widget.stride.value, widget.origin.value) == (4, 2)
-    assert not widget.stride.enabled
+    assert (widget.inputs.stride.value, widget.inputs.origin.value) == (4, 2)
     assert names(viewer) == [*BLOCK, "two image", "two confidence", "two offsets"]
     add_fields(viewer, two_parts(sigma=3.0), "other", part=ALL)
     widget.wait()
     assert_shows(viewer, two_parts(), ALL, 3.0)
     visible = [layer.name for layer in viewer.layers if layer.visible]
-    assert visible == [*BLOCK, "other image", "other confidence", "other offsets"]
+    assert visible == [*BLOCK, "other image", "other confidence"]
     assert names(viewer)[: len(visible)] == visible
 
 
@@ -69,37 +68,37 @@ def test_a_file_that_is_opened_is_shown_at_once(viewer, tmp_path):
     mdn.save_fields(tmp_path / "hand.mdn", two_parts())
     viewer.open(tmp_path / "hand.mdn", plugin=PLUGIN)
     widget.wait()
-    assert widget.confidence.current_choice == "hand confidence"
+    assert widget.inputs.confidence.current_choice == "hand confidence"
     assert_shows(viewer, two_parts(), "left", 2.0)
 
 
 def test_a_bad_file_loses_nothing(viewer, two, tmp_path):
     (tmp_path / "bad.mdn").write_text("no archive")
-    before, choice = names(viewer), two.confidence.value
+    before, choice = names(viewer), two.inputs.confidence.value
     with pytest.raises(ValueError, match=r"bad\.mdn: not a readable \.mdn file"):
         viewer.open(tmp_path / "bad.mdn", plugin=PLUGIN)
     two.wait()
     assert names(viewer) == before
-    assert two.confidence.value is choice
+    assert two.inputs.confidence.value is choice
     assert_shows(viewer, two_parts(), "left", 2.0)
 
 
 def test_a_part_is_chosen_here_or_with_naparis_own_slider(viewer, two):
-    two.part.value = 1
+    two.controls.part.value = 1
     two.wait()
-    assert peaks(two)["additive"].endswith("row 12, col 20")
+    assert peaks(two)["additive"].endswith("at 12, 20")
     assert viewer.dims.current_step[-3] == 1  # the confidence follows
     viewer.dims.set_current_step(1, 0)
     two.wait()
-    assert two.part.current_choice == "left"
-    assert peaks(two)["additive"].endswith("row 10, col 5")
+    assert two.controls.part.current_choice == "left"
+    assert peaks(two)["additive"].endswith("at 10, 5")
 
 
 def test_the_offsets_slider_chooses_no_part(viewer, two):
-    two.part.value = ALL
+    two.controls.part.value = ALL
     viewer.dims.set_current_step(0, 1)
     two.wait()
-    assert two.part.value == ALL
+    assert two.controls.part.value == ALL
     assert_shows(viewer, two_parts(), ALL, 2.0)
 
 
@@ -108,19 +107,19 @@ def test_the_additive_map_on_its_own_scale_or_on_that_of_the_noisy_or(viewer, tw
         return tuple(viewer.layers[rule].contrast_limits)
 
     for sigma in (1.5, 4.0):
-        two.sigma.value = sigma
+        two.controls.sigma.value = sigma
         two.wait()
         assert limits("additive") == pytest.approx((0, maps(viewer)["additive"].max()))
-    two.same_scale.value = True
+    two.compare.same_scale.setChecked(True)
     assert limits("additive") == limits("noisy-or") == (0, 1)
-    two.same_scale.value = False
+    two.compare.same_scale.setChecked(False)
     assert limits("additive") == pytest.approx((0, maps(viewer)["additive"].max()))
 
 
 def test_where_nothing_votes(viewer):
     add_fields(viewer, two_parts(confidence=np.zeros((2, 6, 8), np.float32)))
     widget = dock(viewer)
-    assert set(peaks(widget).values()) == {"no vote lands here"}
+    assert set(peaks(widget).values()) == {"no vote at –"}
     assert tuple(viewer.layers["additive"].contrast_limits) == (0, 1)
     assert not wrong(widget)
 
@@ -131,14 +130,13 @@ def test_plain_layers_vote(viewer):
         viewer.layers.clear()
         c = viewer.add_image(fields.confidence[index], name="c", scale=[4, 4], translate=[2, 2])
         o = viewer.add_image(fields.offsets[index], name="o")
-        widget.confidence.value, widget.offsets.value = c, o
-        assert (widget.stride.value, widget.origin.value) == (4, 2)  # of the layer
-        assert widget.stride.enabled
-        widget.sigma.value = 1.5
+        widget.inputs.confidence.value, widget.inputs.offsets.value = c, o
+        assert (widget.inputs.stride.value, widget.inputs.origin.value) == (4, 2)  # of the layer
+        widget.controls.sigma.value = 1.5
         widget.wait()
         assert not wrong(widget)
         assert_shows(viewer, fields, "left", 1.5)
-    widget.stride.value = 2
+    widget.inputs.stride.value = 2
     widget.wait()
     assert_shows(viewer, two_parts(image=None, stride=2.0), "left", 1.5)
 
@@ -148,32 +146,32 @@ def test_an_image_may_be_laid_under_plain_layers(viewer):
     for name in ("confidence", "offsets", "image"):
         viewer.add_image(getattr(fields, name), name=name)
     widget = dock(viewer)
-    widget.stride.value, widget.origin.value = 4, 2
+    widget.inputs.stride.value, widget.inputs.origin.value = 4, 2
     for name in ("confidence", "offsets"):
-        getattr(widget, name).value = viewer.layers[name]
-    widget.stride.value, widget.origin.value = 4, 2
+        getattr(widget.inputs, name).value = viewer.layers[name]
+    widget.inputs.stride.value, widget.inputs.origin.value = 4, 2
     widget.wait()
     assert names(viewer)[:2] == ["noisy-or", "additive"]
-    widget.image.value = viewer.layers["image"]
+    widget.inputs.image.value = viewer.layers["image"]
     widget.wait()
     assert names(viewer) == [*BLOCK, "image", "confidence", "offsets"]
-    assert_shows(viewer, fields, "left", widget.sigma.value)
+    assert_shows(viewer, fields, "left", widget.controls.sigma.value)
 
 
 def test_what_does_not_fit_is_refused_and_nothing_is_lost(viewer, two):
     viewer.add_image(np.zeros((3, 3), np.float32), name="small")
     viewer.add_image(np.zeros((6, 8), np.uint8), name="counts")
     everything = names(viewer)
-    two.offsets.value = viewer.layers["small"]
+    two.inputs.offsets.value = viewer.layers["small"]
     two.wait()
     assert "offsets must have the shape (2, 2, 6, 8)" in wrong(two)
-    assert set(peaks(two).values()) == {"–"}
-    two.sigma.value = 3
-    two.confidence.value = viewer.layers["counts"]
+    assert set(peaks(two).values()) == {"– at –"}
+    two.controls.sigma.value = 3
+    two.inputs.confidence.value = viewer.layers["counts"]
     two.wait()
     assert "confidence must be of a floating dtype" in wrong(two)
     assert names(viewer) == everything
-    two.confidence.value = viewer.layers["two confidence"]  # brings its offsets along
+    two.inputs.confidence.value = viewer.layers["two confidence"]  # brings its offsets along
     two.wait()
     assert not wrong(two)
     assert_shows(viewer, two_parts(), "left", 3.0)
@@ -185,4 +183,4 @@ def test_values_outside_the_domain_are_pointed_out(viewer):
     add_fields(viewer, two_parts(offsets=offsets))
     widget = dock(viewer)
     assert "offsets: 1 of 192 values not finite" in wrong(widget)
-    assert peaks(widget)["additive"].endswith("row 10, col 5")  # the others vote
+    assert peaks(widget)["additive"].endswith("at 10, 5")  # the others vote

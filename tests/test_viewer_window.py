@@ -1,14 +1,28 @@
 """The main job, in a real napari window on a real display, with a real mouse."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from mdn_viewer.controls import Figure
 from mdn_viewer.session import RULES, VotingSession
 from mdn_viewer.widget import MassDisplacement
 from napari._app_model import get_app_model
-from qtpy.QtWidgets import QSlider
-from viewer_support import PLUGIN, dock, drag, peaks
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QSlider
+from viewer_support import (
+    PLUGIN,
+    assert_shows,
+    dock,
+    drag,
+    mouse,
+    move_to,
+    names,
+    peaks,
+    press,
+)
 
 import mdn_cupy as mdn
 
@@ -23,16 +37,16 @@ def viewer(make_napari_viewer):
 def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
     viewer.open_sample(PLUGIN, "pose")
     widget = dock(viewer)
-    assert (widget.part.current_choice, widget.sigma.value) == ("nose", 8)
+    assert (widget.controls.part.current_choice, widget.controls.sigma.value) == ("nose", 8)
     data = {rule: viewer.layers[rule].data for rule in RULES}
     frames, said = [{rule: data[rule].copy() for rule in RULES}], [peaks(widget)]
-    slider = widget.sigma.native.findChild(QSlider)
+    slider = widget.controls.sigma.native.findChild(QSlider)
     for value in (slider.maximum() // 2, slider.maximum()):
         drag(qtbot, slider, value)
         widget.wait()
         frames.append({rule: data[rule].copy() for rule in RULES})  # they are written in place
         said.append(peaks(widget))
-    assert widget.sigma.value > 20
+    assert widget.controls.sigma.value > 20
     for rule in RULES:
         assert viewer.layers[rule].data is data[rule]
         for before, after in pairwise(frames):
@@ -40,14 +54,15 @@ def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
     assert len({frame["additive"] for frame in said}) == 3
     assert (np.diff([frame["noisy-or"].sum() for frame in frames]) > 0).all()
     assert (np.diff([frame["additive"].max() for frame in frames]) < 0).all()
-    last = VotingSession(mdn.samples.load("pose"), "nose", widget.sigma.value).vote()
-    assert said[-1] == {rule: str(last[rule].peak) for rule in RULES}
+    last = VotingSession(mdn.samples.load("pose"), "nose", widget.controls.sigma.value).vote()
+    figures = {rule: vars(last[rule].peak).values() for rule in RULES}
+    assert said[-1] == {rule: "{:#.4g} at {}, {}".format(*peak) for rule, peak in figures.items()}
 
 
 def test_others_hear_of_the_data_when_the_slider_rests(viewer, qtbot):
     viewer.open_sample(PLUGIN, "pose")
     widget = dock(viewer)
-    slider = widget.sigma.native.findChild(QSlider)
+    slider = widget.controls.sigma.native.findChild(QSlider)
     layer = viewer.layers["noisy-or"]
     qtbot.waitUntil(lambda: not widget.in_motion)
     heard = []
@@ -60,15 +75,15 @@ def test_others_hear_of_the_data_when_the_slider_rests(viewer, qtbot):
 def test_what_the_window_shows(viewer):
     viewer.open_sample(PLUGIN, "pose")
     widget = dock(viewer)
-    widget.sigma.value = 16
+    widget.controls.sigma.value = 16
     widget.wait()
-    grid = viewer.canvas.grid
-    cells = grid.iter_viewboxes(viewer.layers)
-    assert [[viewer.layers[i].name for i in cell] for _, cell in cells] == [
+    cells = viewer.canvas.grid.iter_viewboxes(viewer.layers)
+    shown = [[viewer.layers[i].name for i in cell][:2] for _, cell in cells]
+    assert shown == [
         ["image (noisy-or)", "noisy-or"],
         ["image (additive)", "additive"],
+        ["image (difference)", "difference"],
         ["pose image", "pose confidence"],
-        ["pose offsets"],
     ]
     picture = viewer.screenshot(flash=False)[..., :3].astype(int)
     rows, columns = (n // 2 for n in picture.shape[:2])
@@ -80,13 +95,73 @@ def test_what_the_window_shows(viewer):
         assert legs.std() > 10  # the image
         assert (np.ptp(legs, axis=-1) <= 8).mean() > 0.95  # in gray
     whole = viewer.window.screenshot(flash=False, canvas_only=False)
-    assert whole.shape[1] > picture.shape[1] + widget.native.width()
+    assert whole.shape[1] > picture.shape[1] + widget.width()
+    assert picture.shape[1] > 600  # the panel leaves the maps their room
+
+
+def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, tmp_path):
+    widget, pose = dock(viewer), mdn.samples.load("pose")
+    mdn.save_fields(tmp_path / "person.mdn", pose)
+    drop(viewer, tmp_path / "person.mdn")
+    widget.wait()
+    assert_shows(viewer, pose, "nose", pose.sigma)
+
+    press(qtbot, widget.compare.shown["evidence"])
+    press(qtbot, widget.compare.shown["difference"])
+    widget.wait()
+    assert {"evidence", "additive"} <= set(names(viewer))
+    assert "difference" not in names(viewer)
+    move_to(qtbot, viewer, "evidence", 95, 166)
+    status = viewer.window._qt_window.statusBar().findChild(Figure).text()
+    row, column = map(int, re.match(r"row (\d+), col (\d+)   noisy-or ", status).groups())
+    assert (row, column) == pytest.approx((95, 166), abs=2)
+    for kind, vote_map in widget.model.maps.items():
+        assert f"{kind} {vote_map.values[row, column]:#.4g}" in status
+
+    for key, part in (("Next", "left eye"), ("Next", "right eye"), ("Prior", "left eye")):
+        mouse("key", f"alt+{key}")
+        qtbot.waitUntil(lambda part=part: widget.controls.part.current_choice == part)
+    choose(qtbot, widget.controls.cross.native, "Down")
+    qtbot.waitUntil(lambda: widget.model.session.cross)
+    widget.wait()
+    eye = VotingSession(pose, "left eye", pose.sigma, cross=True)
+    expected = eye.vote()["noisy-or"].values
+    np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
+
+    widget.open_tab("Fields")
+    viewer.add_image(np.zeros((3, 3), np.float32), name="small")
+    choose(qtbot, widget.inputs.offsets.native, "End")
+    qtbot.waitUntil(lambda: widget.inputs.misfit.wrong)
+    assert "offsets must have the shape (17, 2, 25, 25)" in widget.inputs.misfit.said
+    choose(qtbot, widget.inputs.offsets.native, "Up")
+    widget.wait()
+    assert not widget.inputs.misfit.wrong
+    np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
+
+
+def drop(viewer, path):
+    """Drag a file onto the window and let go of it, as Qt tells it."""
+    window, data = viewer.window._qt_viewer, QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path))])
+    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0))
+    for event in (QDragEnterEvent(QPoint(9, 9), *how), QDropEvent(QPointF(9, 9), *how)):
+        QApplication.sendEvent(window, event)
+
+
+def choose(qtbot, box, key):
+    """Open a box with the mouse, go on in it by a key, and take what is there."""
+    press(qtbot, box)
+    qtbot.waitUntil(box.view().isVisible)
+    for each in (key, "Return"):
+        mouse("key", each)
+        qtbot.wait(50)
+    qtbot.waitUntil(lambda: not box.view().isVisible())
 
 
 def test_all_radii_vote_for_coins(viewer):
     viewer.open_sample(PLUGIN, "coins")
     widget = dock(viewer)
-    assert widget.part.current_choice == "all parts together"
+    assert widget.controls.part.current_choice == "all parts together"
     assert viewer.layers["noisy-or"].data.shape == (303, 384)
     coins = mdn.samples.load("coins")
     expected = mdn.noisy_or(

@@ -4,7 +4,10 @@ import threading
 import time
 
 import pytest
+from mdn_viewer import worker
+from mdn_viewer.jobs import Stopped
 from mdn_viewer.worker import LatestWins
+from napari.utils.progress import progress
 
 
 class Heard:
@@ -37,6 +40,7 @@ class Blocked:
         self.result, self.begun, self.end = result, threading.Event(), threading.Event()
 
     def __call__(self):
+        self.thread = threading.current_thread()
         self.begun.set()
         assert self.end.wait(30)
         return self.result
@@ -112,17 +116,79 @@ def test_errors_are_delivered_and_the_worker_goes_on(heard, work):
     assert heard.results == ["first", "again"]
 
 
+def test_what_is_cancelled_is_not_delivered_and_holds_up_nothing(heard):
+    running = Blocked("running")
+    heard.worker.submit(running, 1)
+    assert running.begun.wait(30)
+    heard.worker.cancel()
+    heard.worker.submit(lambda: "next", 1)
+    heard.worker.wait()  # though the first still runs
+    assert heard.results == ["next"]
+    running.end.set()
+    heard.worker.submit(lambda: "last", 1e9)
+    heard.worker.wait()
+    assert heard.results == ["next", "last"]
+
+
+def test_what_takes_long_is_announced_and_may_be_stopped(heard, qtbot, monkeypatch):
+    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    job = Blocked("never heard of")
+    heard.worker.submit(job, 1, "Counting votes")
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
+    (announced,) = progress._all_instances
+    assert announced.desc.startswith("Counting votes")
+    announced.cancel()  # as napari's button does
+    qtbot.waitUntil(lambda: bool(heard.errors))
+    assert [type(error) for error in heard.errors] == [Stopped]
+    assert not progress._all_instances
+    job.end.set()
+    heard.worker.submit(lambda: "next", 1)
+    heard.worker.wait()
+    assert heard.results == ["next"]
+
+
+def test_a_job_that_ends_while_it_is_being_announced(heard, qtbot, monkeypatch):
+    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    job = Blocked("done")
+
+    def draw(event):
+        """Handle events, as napari's dock does while it draws."""
+        job.end.set()
+        qtbot.waitUntil(lambda: heard.results == ["done"])
+
+    progress._all_instances.events.changed.connect(draw)
+    try:
+        heard.worker.submit(job, 1)
+        qtbot.waitUntil(lambda: heard.results == ["done"])
+    finally:
+        progress._all_instances.events.changed.disconnect(draw)
+    assert not progress._all_instances
+
+
+def test_what_is_cancelled_while_it_is_delivered_is_not_heard(heard, qtbot, monkeypatch):
+    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    job = Blocked("done")
+    heard.worker.submit(job, 1)
+    qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
+    progress._all_instances.events.changed.connect(heard.worker.cancel)  # its announcement closes
+    try:
+        job.end.set()
+        heard.worker.wait()
+    finally:
+        progress._all_instances.events.changed.disconnect(heard.worker.cancel)
+    assert heard.results == []
+
+
 def test_nothing_is_delivered_once_it_is_closed(heard, qtbot):
     running, waiting = Blocked("running"), Blocked("waiting")
     heard.worker.submit(running, 1)
     assert running.begun.wait(30)
     heard.worker.submit(waiting, 1)
-    thread = next(t for t in threading.enumerate() if t.name.startswith("mdn-viewer"))
     heard.worker.close()
     heard.worker.submit(lambda: "too late", 1)
     running.end.set()
-    thread.join(30)
-    assert not thread.is_alive()
+    running.thread.join(30)
+    assert not running.thread.is_alive()
     heard.worker.wait()
     qtbot.wait(1)  # whatever was queued for the window is handed over
     assert not waiting.begun.is_set()

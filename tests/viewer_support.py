@@ -1,23 +1,31 @@
 """What the tests of the viewer share: fields that are quickly voted on, windows, a real mouse."""
 
+import gc
 import os
 import subprocess
+from collections.abc import Collection
 from typing import Any
 
 # A widget that touches the viewer from another thread is an error.
 os.environ.setdefault("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "1")
+# napari's own defaults: nothing of the user's is read, nothing written.
+os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
+from mdn_viewer import settings
 from mdn_viewer.layers import layer_data
 from mdn_viewer.session import RULES, VotingSession
-from napari.settings import get_settings
+from napari.settings import get_plugin_settings, get_settings
 
 import mdn_cupy as mdn
 
-get_settings(path=None)  # napari's own defaults: nothing of the user's is read, nothing written
+get_settings(path=None)
+get_plugin_settings(path_dir=None)
+gc.freeze()  # napari collects garbage whenever layers go: what is imported is none
 
 PLUGIN, WIDGET = "mdn-cupy", "Mass displacement"
-BLOCK = ["image (noisy-or)", "noisy-or", "image (additive)", "additive"]  # the maps' layers
+SHOWN = ("noisy-or", "additive", "difference", "confidence")  # unless others are asked for
+BLOCK = [name for kind in RULES for name in (f"image ({kind})", kind)]  # layers of both maps
 
 
 def two_parts(**changes: Any) -> mdn.Fields:
@@ -48,6 +56,13 @@ def add_fields(viewer: Any, fields: mdn.Fields, name: str = "two", part: Any = 0
         viewer.add_image(data, **keywords)
 
 
+def remember_defaults(shown: Collection[str] = SHOWN) -> None:
+    """Have the settings as they are at first, but for the maps that are shown."""
+    settings.remember_shown(set(shown))
+    settings.remember("colormap", "inferno")
+    settings.remember("sigma", 2.0)
+
+
 def dock(viewer: Any) -> Any:
     """Open the dock widget through napari's own menu machinery, and wait for its maps."""
     widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
@@ -56,8 +71,9 @@ def dock(viewer: Any) -> Any:
 
 
 def peaks(widget: Any) -> dict[str, str]:
-    """What the panel says of the peaks."""
-    return {rule: label.value for rule, label in widget.peaks.items()}
+    """What the panel says of the peaks of both rules: value and place."""
+    figures = {rule: [label.text() for label in widget.compare.figures[rule]] for rule in RULES}
+    return {rule: f"{value} at {place}" for rule, (value, place, _) in figures.items()}
 
 
 def maps(viewer: Any) -> dict[str, np.ndarray]:
@@ -79,7 +95,51 @@ def assert_shows(viewer: Any, fields: mdn.Fields, part: Any, sigma: float) -> No
 
 def wrong(widget: Any) -> str:
     """What the panel says in red."""
-    return widget.message.value if "color" in widget.message.value else ""
+    message = widget.controls.message
+    return message.said if message.wrong else ""
+
+
+def cell_pixel(viewer: Any, cell: str, row: float, column: float) -> tuple[int, int]:
+    """The place on the screen (x, y) of a pixel of the output, in one cell of the grid."""
+    canvas = viewer.window._qt_viewer.canvas
+    index = viewer.layers.index(cell)
+    grid_row, grid_column = viewer.canvas.grid.position(index, viewer.layers)
+    shape = viewer.canvas.grid.actual_shape(viewer.layers)
+    view = canvas.grid_views[grid_row * shape[1] + grid_column]
+    x, y = view.scene.transform.map((column, row))[:2]
+    x, y = (view.transforms.get_transform("visual", "canvas").map((x, y)))[:2]
+    point = canvas.native.mapToGlobal(canvas.native.rect().topLeft())
+    return point.x() + round(x), point.y() + round(y)
+
+
+def click(qtbot: Any, viewer: Any, cell: str, row: float, column: float, *keys: str) -> None:
+    """Click on a pixel of the output in one cell, with the X server's own mouse.
+
+    `keys` are held down meanwhile, by their names for xdotool: "shift".
+    """
+    from qtpy.QtWidgets import QApplication
+
+    QApplication.setDoubleClickInterval(1)  # two clicks are two
+    move_to(qtbot, viewer, cell, row, column)
+    for key in keys:
+        mouse("keydown", key)
+    mouse("mousedown", 1)
+    qtbot.wait(50)
+    mouse("mouseup", 1)
+    for key in keys:
+        mouse("keyup", key)
+    qtbot.wait(50)
+
+
+def move_to(qtbot: Any, viewer: Any, cell: str, row: float, column: float) -> None:
+    """Move the mouse onto a pixel of the output in one cell."""
+    viewer.window._qt_window.activateWindow()
+    onto_the_screen(viewer.window._qt_viewer)
+    x, y = cell_pixel(viewer, cell, row, column)
+    mouse("mousemove", x - 3, y - 3)
+    qtbot.wait(20)
+    mouse("mousemove", x, y)
+    qtbot.wait(50)
 
 
 def drag(qtbot: Any, slider: Any, *values: float) -> None:
@@ -99,24 +159,41 @@ def drag(qtbot: Any, slider: Any, *values: float) -> None:
         point = slider.mapToGlobal(centre)
         return point.x(), point.y()
 
-    _onto_the_screen(slider)
+    onto_the_screen(slider)
     x, y = handle(slider.value())
-    _mouse("mousemove", x, y)
-    _mouse("mousedown", 1)
+    mouse("mousemove", x, y)
+    mouse("mousedown", 1)
     qtbot.waitUntil(slider.isSliderDown)
     for value in values:
         before, (to_x, _) = slider.value(), handle(value)
-        _mouse("mousemove", to_x, y)
+        mouse("mousemove", to_x, y)
         qtbot.waitUntil(lambda before=before: slider.value() != before)
-    _mouse("mouseup", 1)
+    mouse("mouseup", 1)
     qtbot.waitUntil(lambda: not slider.isSliderDown())
 
 
-def _onto_the_screen(widget: Any) -> None:
+def onto_the_screen(widget: Any) -> None:
     window, screen = widget.window(), widget.screen().geometry()
     beyond = widget.mapToGlobal(widget.rect().bottomRight()) - screen.bottomRight()
     window.move(window.pos().x() - max(0, beyond.x()), window.pos().y() - max(0, beyond.y()))
 
 
-def _mouse(*command: Any) -> None:
+def mouse(*command: Any) -> None:
     subprocess.run(["xdotool", *map(str, command)], check=True)
+
+
+def press(qtbot: Any, button: Any) -> None:
+    """Press a button, or whatever a widget has in its middle, with the X server's own mouse."""
+    button.window().activateWindow()
+    onto_the_screen(button.window())
+    qtbot.waitUntil(lambda: button.isVisible() and button.isEnabled())
+    middle = under_the_mouse = None
+    while middle is None or middle != under_the_mouse:  # until the layout has come to rest
+        under_the_mouse = button.mapToGlobal(button.rect().center())
+        mouse("mousemove", under_the_mouse.x(), under_the_mouse.y())
+        qtbot.wait(100)
+        middle = button.mapToGlobal(button.rect().center())
+    mouse("mousedown", 1)
+    qtbot.wait(30)
+    mouse("mouseup", 1)
+    qtbot.wait(30)

@@ -84,11 +84,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _layers(name: str, part: str | None, sigma: float | None) -> list[LayerData]:
-    fields = mdn.samples.load(name) if name in mdn.samples.names() else _load(name)
+    sample = name in mdn.samples.names()
+    fields = mdn.samples.load(name) if sample else _load(name)
     part_or_first = opening_part(name) if part is None else part
     session = VotingSession(fields, part_or_first, fields.sigma if sigma is None else sigma)
     fields = replace(fields, sigma=session.sigma)  # the one that the window begins with
-    return layer_data(fields, Path(name).stem, session.part)
+    origin = f"sample:{name}" if sample else str(Path(name).absolute())
+    return layer_data(fields, Path(name).stem, session.part, origin)
 
 
 def _load(path: str) -> mdn.Fields:
@@ -112,8 +114,11 @@ def _check_screenshot(path: Path | None) -> None:
 
 
 def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
+    import gc
+
     import napari  # only now: it takes seconds
 
+    gc.freeze()  # napari collects garbage whenever layers go: what is imported is none
     viewer = napari.Viewer(title=f"mdn-viewer: {name}")
     _resize(viewer)
     for data, keywords, _ in layers:
@@ -125,7 +130,7 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     widget.wait()
     try:
         if not widget.voted:
-            return _fail(1, f"{name}: {widget.said}")
+            return _fail(1, f"{name}: {widget.controls.message.said}")
         _write_screenshot(viewer, screenshot)
     except OSError as error:
         return _fail(1, str(error))

@@ -1,68 +1,84 @@
-"""The controls of the dock widget: what they are called and explain, not what they do."""
+"""The controls that are always there: whose votes, how wide, and a line for what is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from html import escape
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, Container, FloatSlider, FloatSpinBox, Label
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QDoubleSpinBox, QSizePolicy, QWidget
+from magicgui.widgets import ComboBox, Container, FloatSlider, Label
+from qtpy.QtCore import QSize, Qt, QTimer
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QWidget
 
-from mdn_viewer.session import RULES, VoteMap, VotingSession
+from mdn_viewer.session import VotingSession
 
-__all__ = ["Controls", "once"]
+__all__ = ["RED", "Controls", "Figure", "Message", "once"]
 
-_WIDTH = 340  # screen pixels: a peak can be read, a slider be dragged
+RED = "#e5534b"  # readable on napari's dark theme and on its light one
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
-_RED = "#e5534b"  # readable on napari's dark theme and on its light one
-_NO_PEAK = "–"
+_VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
 
 
-class Controls(Container[Any]):
-    """Three layers and their grid, a part and a sigma; the peaks, and a line for what is wrong.
+class Message(Label):
+    """A line of text, in red if it says what is wrong; it takes no room while it says nothing."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__(label="", tooltip=tooltip)
+        self.said, self.wrong = "", False
+        self.native.setWordWrap(True)
+        self.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+
+    def say(self, text: str, *, wrong: bool = False) -> None:
+        """Show a line of text."""
+        self.said, self.wrong = text, wrong and bool(text)
+        red = f'<span style="color: {RED}">{escape(text)}</span>'
+        self.value = red if self.wrong else text
+
+
+class Figure(QLineEdit):
+    """A text to read and to copy, which may change with every frame.
+
+    A label would have the whole window laid out anew whenever its text changes, and drawn twice.
 
     Parameters
     ----------
-    layers : callable
-        Returns the layers there are to choose from.
+    tooltip : str
+        What the text is.
     """
 
-    def __init__(self, layers: Callable[[Any], list[Any]]) -> None:
+    def __init__(self, tooltip: str) -> None:
         super().__init__()
+        self.setToolTip(tooltip)
+        self.setReadOnly(True)
+        self.setFrame(False)
+        self.setStyleSheet("background: transparent; padding: 0; border: 0")
+        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
-        def layer_box(label: str, tooltip: str) -> ComboBox:
-            return ComboBox(label=label, choices=layers, nullable=True, tooltip=tooltip)
+    def sizeHint(self) -> QSize:
+        """As narrow as the layout likes; as high as a line."""
+        return QSize(20, super().sizeHint().height())
 
-        self.confidence = layer_box(
-            "confidence", "Image layer (H, W) or (P, H, W): how sure each source is, from 0 to 1."
-        )
-        self.offsets = layer_box(
-            "offsets",
-            "Image layer (2, H, W) or (P, 2, H, W): how far each source's vote goes, to the right "
-            "and down, in pixels of the output.",
-        )
-        self.image = layer_box(
-            "image", "Image layer to show the maps over. Its pixels are the pixels of the output."
-        )
-        self.stride = FloatSpinBox(
-            label="stride (px)",
-            min=0.01,
-            max=1e9,
-            value=1,
-            tooltip="From one source to the next, in pixels of the output.",
-        )
-        self.origin = FloatSpinBox(
-            label="origin (px)",
-            min=-1e9,
-            max=1e9,
-            value=0,
-            tooltip="Where the first source is, along both axes, in pixels of the output.",
-        )
+    def minimumSizeHint(self) -> QSize:
+        """See `sizeHint`."""
+        return self.sizeHint()
+
+
+class Controls(Container[Any]):
+    """A part, who votes for it, and a sigma; and a line of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self.part = ComboBox(
-            label="part", tooltip="Whose votes to see. All parts together vote into one map."
+            label="part",
+            tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through. All parts together "
+            "vote into one map.",
+        )
+        self.cross = ComboBox(
+            label="voted by",
+            choices=_VOTERS,
+            tooltip="Let the part's own sources vote, or those of all parts by their cross "
+            "offsets, where the fields carry some.",
         )
         self.sigma = FloatSlider(
             label="sigma (px)",
@@ -71,61 +87,42 @@ class Controls(Container[Any]):
             value=2,
             tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it.",
         )
-        self.same_scale = CheckBox(
-            label="",
-            text="same scale for both",
-            tooltip="Show the additive map from 0 to 1 too, and not from 0 to its own peak.",
-        )
-        self.peaks = {
-            rule: Label(
-                label=f"{rule} peak",
-                value=_NO_PEAK,
-                tooltip=f"Highest value of the {rule} map, and the pixel of the output it is in.",
-            )
-            for rule in RULES
-        }
-        self.message = Label(label="", tooltip="What to do next, or what does not fit and why.")
-        self.message.native.setWordWrap(True)
-        for label in (*self.peaks.values(), self.message):  # in line with the other rows
-            label.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.message = Message("What to do next, or what does not fit and why.")
         # napari's own style keeps 90 pixels for a number, at the expense of the slider.
         self.sigma.native.findChild(QDoubleSpinBox).setStyleSheet(_NARROW)
-        self.native.setMinimumWidth(_WIDTH)
-        self._inputs = (self.confidence, self.offsets, self.image, self.stride, self.origin)
-        votes = (self.part, self.sigma, self.same_scale, *self.peaks.values(), self.message)
-        self.extend([*self._inputs, *votes])
+        self._parts: list[tuple[str, int | str]] = []
+        self.margins = (0, 0, 0, 0)
+        self.extend([self.part, self.cross, self.sigma, self.message])
 
-    @contextmanager
-    def silent(self) -> Iterator[None]:
-        """Set values without anybody acting on it."""
+    def follow(self, session: VotingSession) -> None:
+        """Set the choices and the values to those of a session, without anybody acting on it."""
         with ExitStack() as stack:
-            for control in (*self._inputs, self.part, self.sigma):
+            for control in (self.part, self.sigma, self.cross):
                 stack.enter_context(control.changed.blocked())
-            yield
-
-    def offer(self, session: VotingSession) -> None:
-        """Set the choice of parts and the range of sigma to those of a session."""
-        with self.silent():
-            self.part.choices = []  # or those that stay would come first
-            self.part.choices = session.parts
+            if self._parts != session.parts:
+                self._parts = session.parts
+                self.part.choices = []  # or those that stay would come first
+                self.part.choices = self._parts
             self.part.value = session.part
-            low, high = session.sigma_limits
+            self.cross.enabled = session.crossable
+            self.cross.value = session.cross
+            self._set_sigma(session)
+
+    def page(self, step: int) -> None:
+        """Choose the next part, or the one before."""
+        choices = list(self.part.choices)
+        if choices:
+            self.part.value = choices[(choices.index(self.part.value) + step) % len(choices)]
+
+    def _set_sigma(self, session: VotingSession) -> None:
+        low, high = session.sigma_limits
+        if (self.sigma.min, self.sigma.max) != (low, high):
             self.sigma.max = max(high, self.sigma.value)  # magicgui insists on the order
             self.sigma.min = min(low, self.sigma.value)
             self.sigma.value = session.sigma
             self.sigma.min, self.sigma.max = low, high
-
-    def show_peaks(self, maps: dict[str, VoteMap]) -> None:
-        """Write the peaks of the maps; none for rules that have no map."""
-        for rule, label in self.peaks.items():
-            peak = maps[rule].peak if rule in maps else _NO_PEAK
-            label.value = str(peak or "no vote lands here")
-
-    def say(self, text: str, *, wrong: bool = False) -> None:
-        """Show a line of text, in red if it says what is wrong."""
-        self.said = text
-        red = wrong and text
-        self.message.value = f'<span style="color: {_RED}">{escape(text)}</span>' if red else text
+        elif self.sigma.value != session.sigma:
+            self.sigma.value = session.sigma
 
 
 def once(action: Callable[[], None], parent: QWidget) -> QTimer:

@@ -11,14 +11,16 @@ import numpy.typing as npt
 import mdn_cupy as mdn
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Vectors
 
 __all__ = [
+    "Reading",
     "backdrop",
     "fields_of",
     "first_part",
     "grid_of",
     "layer_data",
+    "origin_of",
     "role_of",
     "to_fields",
     "values_of",
@@ -27,11 +29,14 @@ __all__ = [
 Array = npt.NDArray[Any]
 LayerData = tuple[Array, dict[str, Any], str]
 
-_FIELDS, _ROLE, _PART = "mdn_fields", "mdn_role", "mdn_part"  # the keys in a layer's metadata
+# The keys in a layer's metadata.
+_FIELDS, _ROLE, _PART, _ORIGIN = "mdn_fields", "mdn_role", "mdn_part", "mdn_origin"
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
-def layer_data(fields: mdn.Fields, name: str, part: int | str = 0) -> list[LayerData]:
+def layer_data(
+    fields: mdn.Fields, name: str, part: int | str = 0, origin: str = ""
+) -> list[LayerData]:
     """Turn a field set into layers that lie over each other and carry it in their metadata.
 
     Parameters
@@ -42,6 +47,8 @@ def layer_data(fields: mdn.Fields, name: str, part: int | str = 0) -> list[Layer
         What the layers' names begin with.
     part : int or str
         The part to look at first.
+    origin : str
+        Where the field set comes from: the path of a file, or "sample:" and a name.
 
     Returns
     -------
@@ -56,13 +63,13 @@ def layer_data(fields: mdn.Fields, name: str, part: int | str = 0) -> list[Layer
     """
     if fields.confidence.size == 0:
         raise ValueError(f"confidence has no sources: its shape is {fields.confidence.shape}")
-    stride, origin = fields.stride, fields.origin
+    stride, start = fields.stride, fields.origin
     layers: dict[str, tuple[Array, dict[str, Any]]] = {
         "confidence": (
             fields.confidence,
             {
                 "scale": (1, stride, stride),
-                "translate": (0, origin, origin),
+                "translate": (0, start, start),
                 "axis_labels": ("part", "row", "column"),
                 "colormap": "magma",
                 "contrast_limits": (0, 1),
@@ -73,7 +80,7 @@ def layer_data(fields: mdn.Fields, name: str, part: int | str = 0) -> list[Layer
             np.moveaxis(fields.offsets, 1, 0),
             {
                 "scale": (1, 1, stride, stride),
-                "translate": (0, 0, origin, origin),
+                "translate": (0, 0, start, start),
                 "axis_labels": ("x or y", "part", "row", "column"),
                 "colormap": "twilight",  # dark where an offset is 0
                 "contrast_limits": _symmetric_limits(fields.offsets),
@@ -88,7 +95,7 @@ def layer_data(fields: mdn.Fields, name: str, part: int | str = 0) -> list[Layer
             data,
             {
                 "name": f"{name} {role}",
-                "metadata": {_FIELDS: fields, _ROLE: role, _PART: part},
+                "metadata": {_FIELDS: fields, _ROLE: role, _PART: part, _ORIGIN: origin},
                 **keywords,
             },
             "image",
@@ -114,6 +121,11 @@ def first_part(layer: Image) -> int | str:
     return part
 
 
+def origin_of(layer: Image | None) -> str:
+    """Say where the field set that a layer carries comes from, if that is known."""
+    return "" if layer is None else str(layer.metadata.get(_ORIGIN, ""))
+
+
 def grid_of(confidence: Image) -> tuple[float, float]:
     """Read the stride and the origin of a coarse grid off its layer's scale and translation.
 
@@ -132,8 +144,28 @@ def grid_of(confidence: Image) -> tuple[float, float]:
     return float(scale[1]), float(translate[1])
 
 
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How offsets are to be read, and where the sources are.
+
+    Parameters
+    ----------
+    stride, origin : float
+        As in `mdn_cupy.Fields`.
+    rows_first : bool
+        Whether the first channel of the offsets goes down and the second to the right: (y, x).
+    coarse : bool
+        Whether offsets count sources and not pixels of the output.
+    """
+
+    stride: float = 1.0
+    origin: float = 0.0
+    rows_first: bool = False
+    coarse: bool = False
+
+
 def to_fields(
-    confidence: Image, offsets: Image, image: Image | None, stride: float, origin: float
+    confidence: Image, offsets: Image | Vectors, image: Image | None, reading: Reading
 ) -> mdn.Fields:
     """Make a field set of layers.
 
@@ -142,11 +174,12 @@ def to_fields(
     confidence : layer
         Of the shape (H, W) or (P, H, W).
     offsets : layer
-        Of the shape (2, H, W) or (P, 2, H, W); or one that `layer_data` made.
+        Of the shape (2, H, W) or (P, 2, H, W); or one that `layer_data` made; or vectors, which
+        start at their sources. A source without a vector casts no vote.
     image : layer, optional
         What the fields were computed from; its pixels are the output grid.
-    stride, origin : float
-        As in `mdn_cupy.Fields`.
+    reading : Reading
+        How the offsets are to be read.
 
     Returns
     -------
@@ -158,20 +191,58 @@ def to_fields(
     TypeError, ValueError
         If they do not fit each other; the message says why.
     """
-    c, o = values_of(confidence), values_of(offsets)
-    if role_of(offsets) == "offsets":
-        o = np.moveaxis(o, 0, 1)
+    c = values_of(confidence)
+    c = c[None] if c.ndim == 2 else c
     found: dict[str, Any] = {
-        "confidence": c[None] if c.ndim == 2 else c,
-        "offsets": o[None] if o.ndim == 3 and len(o) == 2 else o,
+        "confidence": c,
+        "offsets": _offsets_of(offsets, c.shape, reading),
         "image": None if image is None else values_of(image),
-        "stride": stride,
-        "origin": origin,
+        "stride": reading.stride,
+        "origin": reading.origin,
     }
     carried = fields_of(confidence)
     if carried is not None and carried.confidence.shape == c.shape:
         return dataclasses.replace(carried, **found)
     return mdn.Fields(**found)
+
+
+def _offsets_of(layer: Image | Vectors, shape: tuple[int, ...], reading: Reading) -> Array:
+    """Return the offsets [P, 2, H, W] of a layer, as (o_x, o_y) in pixels of the output."""
+    if hasattr(layer, "vector_style"):  # napari is not imported here: it takes seconds
+        o = _offsets_of_vectors(layer, shape, reading)
+    else:
+        o = values_of(layer)
+        if role_of(layer) == "offsets":
+            o = np.moveaxis(o, 0, 1)
+        o = o[None] if o.ndim == 3 and len(o) == 2 else o
+        if reading.rows_first and o.ndim == 4:
+            o = o[:, ::-1]
+    return o * o.dtype.type(reading.stride) if reading.coarse and o.dtype.kind == "f" else o
+
+
+def _offsets_of_vectors(layer: Vectors, shape: tuple[int, ...], reading: Reading) -> Array:
+    data, dims = np.asarray(layer.data), layer.ndim
+    starts, steps = data[:, 0], data[:, 1] * layer.length
+    if len(shape) != 3 or dims not in (2, 3):
+        raise ValueError(f"{layer.name}: vectors must have 2 or 3 dimensions, got {dims}")
+    index = np.zeros((len(data), 3), int)
+    index[:, 3 - dims :] = np.rint(starts)
+    if not _all_within(index, shape):  # then they may start at the sources' places in the output
+        places = (starts[:, -2:] - reading.origin) / reading.stride
+        index[:, 1:] = np.rint(places)
+    if not _all_within(index, shape):
+        raise ValueError(
+            f"{layer.name}: vectors must start at sources of the confidence, whose grid is "
+            f"{shape}, or at their places in the output; stride and origin say where those are"
+        )
+    o = np.full((shape[0], 2, *shape[1:]), np.nan, np.float32)
+    part, row, column = index.T
+    o[part, 0, row, column], o[part, 1, row, column] = steps[:, -1], steps[:, -2]
+    return o
+
+
+def _all_within(index: Array, shape: tuple[int, ...]) -> bool:
+    return bool(((index >= 0) & (index < shape)).all())
 
 
 def backdrop(image: Array) -> npt.NDArray[np.float32]:

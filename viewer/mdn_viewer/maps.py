@@ -1,153 +1,208 @@
-"""The vote maps as layers of a viewer: side by side in its grid, with what they are made of."""
+"""The vote maps as layers of a viewer, side by side in its grid, beside what they are made of."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from napari.experimental import link_layers
 from napari.layers import Image
+from napari.utils.colormaps import Colormap
 
 from mdn_viewer.layers import backdrop, values_of
-from mdn_viewer.session import RULES, VoteMap
+from mdn_viewer.session import VoteMap
+from mdn_viewer.stage import Stage, own
 
 if TYPE_CHECKING:
-    from napari import Viewer
+    from mdn_viewer.model import VotingModel
 
-__all__ = ["MapLayers", "is_map"]
+__all__ = ["CONFIDENCE", "DIVERGING", "Inputs", "MapLayers"]
 
-_KIND = "mdn_map"  # the key in a layer's metadata that says which of ours it is
-_MAP_LOOKS = {"colormap": "inferno", "blending": "additive", "contrast_limits": (0, 1)}
-_BACKDROP_LOOKS = {"colormap": "gray", "contrast_limits": (0, 2)}  # half as bright: votes stand out
+CONFIDENCE = "confidence"
+"""The name of the confidence's cell."""
+
+DIVERGING = Colormap([(0.25, 0.6, 1.0), (0, 0, 0), (1.0, 0.55, 0.1)], name="blue-black-orange")
+"""Of a map with two signs: dark at 0, so that with additive blending the image shows through."""
+
+_SEQUENTIAL = "inferno"
+_SLACK = 0.7  # how far below its colormap's end a peak may move while the slider does
+_LINKED = ("colormap", "gamma", "opacity")  # what all maps but the difference have in common
+
+
+class Inputs(NamedTuple):
+    """The layers that the votes are made of."""
+
+    confidence: Image | None
+    offsets: Image | None
+    image: Image | None
 
 
 class MapLayers:
-    """The layers in which a viewer shows vote maps: one for every rule, over the image in gray.
-
-    They are looked up each time they are written to. What happens to them does no harm: a deleted
-    one comes back with the next vote, a copy stays what it was, and a widget that is closed and
-    opened again finds them.
-
-    napari's grid fills its cells from the bottom of the list. So that is where they stand, and the
-    fields behind them; what is opened later comes on top and puts no cell out of step.
+    """Shows a model's maps on a stage: one cell for every kind, and one for the confidence.
 
     Parameters
     ----------
-    viewer : napari.Viewer
-        The viewer.
+    model : VotingModel
+        Whose maps.
+    stage : Stage
+        Where.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
-        self._wanted: dict[str, tuple[npt.NDArray[Any], dict[str, Any]]] = {}  # from the bottom up
-        self._inputs: list[Image] = []  # behind them
+    def __init__(self, model: VotingModel, stage: Stage) -> None:
+        self._model, self._stage = model, stage
+        self._layers: dict[str, Image] = {}
+        self._inputs = Inputs(None, None, None)
+        self._laid_out: tuple[Any, ...] = ()
+        self._image: npt.NDArray[Any] | None = None
+        self._backdrop: npt.NDArray[np.float32] | None = None  # in gray
+        self._same_scale = False
+        self._confidence_shown = True
+        self._colormap: Any = _SEQUENTIAL
+        model.maps_changed.connect(self._on_maps)
+        model.settled.connect(self._settle)
 
-    def lay_out(
-        self,
-        shape: tuple[int, ...],
-        confidence: Image | None,
-        offsets: Image | None,
-        image: Image | None,
-    ) -> None:
-        """Make room for maps over an image, and show beside them what they are made of.
+    @property
+    def colormap(self) -> str:
+        """Name of the colormap that the maps share."""
+        for kind, layer in self._layers.items():
+            if kind != "difference":
+                self._colormap = layer.colormap
+        return str(getattr(self._colormap, "name", self._colormap))
 
-        Parameters
-        ----------
-        shape : (int, int)
-            Size of the maps.
-        confidence, offsets : layer
-            What they are made of.
-        image : layer, optional
-            What they are shown over.
-        """
-        self._wanted.clear()
-        gray = None if image is None else backdrop(values_of(image))
-        for rule in RULES:
-            if gray is not None:
-                self._wanted[f"image ({rule})"] = gray, _BACKDROP_LOOKS
-            self._wanted[rule] = np.zeros(shape, np.float32), _MAP_LOOKS
-        self._restore()
-        inputs = [layer for layer in (image, confidence, offsets) if layer is not None]
-        if inputs != self._inputs:
-            self._arrange(inputs)
+    def set_colormap(self, name: str) -> None:
+        """Choose the colormap of all maps but the difference."""
+        self._colormap = name
+        for kind, layer in self._layers.items():
+            if kind != "difference":
+                layer.colormap = name
 
-    def show(self, maps: dict[str, VoteMap], *, same_scale: bool) -> None:
-        """Write the maps into their layers in place, which is what keeps up with a slider.
+    def set_inputs(self, inputs: Inputs) -> None:
+        """Say what the next maps are made of; it is shown as soon as they come."""
+        for layer in self._inputs:
+            if layer is not None and layer not in inputs:
+                _set_visible(layer, False)
+        self._inputs, self._laid_out = inputs, ()
 
-        Parameters
-        ----------
-        maps : dict of VoteMap
-            One for every rule.
-        same_scale : bool
-            Show the additive map from 0 to 1, as the noisy-or always is; else from 0 to its peak.
-        """
-        layers = self._layers()
-        if [*map(layers.get, self._wanted)] != self._viewer.layers[: len(self._wanted)]:
-            layers = self._restore()
-        for rule, (values, _) in maps.items():
-            _write(layers[rule], values)
-        peak = maps["additive"].peak
-        layers["additive"].contrast_limits = (0, 1 if same_scale or peak is None else peak.value)
+    def set_same_scale(self, same: bool) -> None:
+        """Show the additive map from 0 to 1 as the noisy-or, or from 0 to its own peak."""
+        self._same_scale = same
+        self._set_limits(self._model.maps)
 
-    def settle(self) -> None:
+    def show_confidence(self, shown: bool) -> None:
+        """Show the confidence in a cell of its own, or not."""
+        self._confidence_shown = shown
+        if self._model.maps:
+            self._lay_out(self._model.maps)
+
+    def clear(self) -> None:
+        """Remove the maps: what voted is gone."""
+        self._layers, self._laid_out = {}, ()
+        self._stage.clear()
+
+    def _on_maps(self, maps: dict[str, VoteMap]) -> None:
+        if not maps:
+            return  # others come, or `clear`
+        new = self._laid_out != self._plan(maps)
+        if new or not self._stage.in_order:
+            self._lay_out(maps)
+        # Else the list of layers is drawn anew for every map, and with it the window a second time.
+        with self._stage.viewer.layers.events.blocker():
+            for kind, vote_map in maps.items():
+                _write(self._layers[kind], vote_map.values)
+        self._set_limits(maps, exactly=new)
+
+    def _plan(self, maps: dict[str, VoteMap]) -> tuple[Any, ...]:
+        shapes = [vote_map.values.shape for vote_map in maps.values()]
+        return tuple(maps), shapes, self._confidence_shown, self._inputs
+
+    def _lay_out(self, maps: dict[str, VoteMap]) -> None:
+        """Make a cell for every map, and show what they are made of behind them."""
+        known = self._laid_out == self._plan(maps)  # something was deleted or moved
+        colormap, present = self.colormap, self._stage.viewer.layers
+        before = {kind: layer for kind, layer in self._layers.items() if layer in present}
+        self._layers = {
+            kind: before.get(kind) or _new(kind, vote_map.values, colormap)
+            for kind, vote_map in maps.items()
+        }
+        confidence, offsets, image = self._inputs
+        inputs = [layer for layer in self._inputs if layer is not None]
+        cells: dict[str, tuple[Any, Any]] = {k: (layer, None) for k, layer in self._layers.items()}
+        if confidence is not None and self._confidence_shown:
+            cells[CONFIDENCE] = confidence, image
+        with self._stage.at_once():
+            self._stage.set_cells(cells, self._gray(image))
+            for layer in () if known else inputs:
+                _set_visible(layer, self._confidence_shown and layer is not offsets)
+        link_layers([x for k, x in self._layers.items() if k != "difference"], _LINKED)
+        if known:
+            return
+        self._laid_out = self._plan(maps)
+        if confidence is not None:
+            confidence.name_overlay.visible = True
+        viewer, framed = self._stage.viewer, [*self._layers.values(), *inputs]
+        # napari can frame layers only if one of them has all the dimensions there are.
+        all_dimensions = max(layer.ndim for layer in framed) == viewer.dims.ndim
+        viewer.reset_view(layers=framed if all_dimensions else None)
+
+    def _gray(self, image: Image | None) -> npt.NDArray[np.float32] | None:
+        """Return the image in gray: the same array as long as it is the same image."""
+        data = None if image is None else values_of(image)
+        if data is not self._image:
+            self._image, self._backdrop = data, None if data is None else backdrop(data)
+        return self._backdrop
+
+    def _set_limits(self, maps: dict[str, VoteMap], *, exactly: bool = True) -> None:
+        """Show every map up to its peak; while it moves, about so."""
+        for kind, vote_map in maps.items():
+            layer = self._layers.get(kind)
+            if layer is None:
+                continue
+            low, high = _limits(kind, vote_map, same_scale=self._same_scale)
+            shown = float(layer.contrast_limits[1])
+            # New limits cost as much as a frame: the colorbar, the thumbnail, the layer's controls.
+            if high > shown or high < _SLACK * shown or (exactly and high != shown):
+                layer.contrast_limits = low, high
+
+    def _settle(self) -> None:
         """Let all who look at the layers know of their new data, once it has come to rest."""
-        for kind, layer in self._layers().items():
-            if kind in RULES:
+        self._set_limits(self._model.maps)
+        for layer in self._layers.values():
+            if layer in self._stage.viewer.layers:
                 layer.data = layer.data
 
-    def _arrange(self, inputs: list[Image]) -> None:
-        """Put the fields behind the maps, instead of those that were there."""
-        layers, grid = self._viewer.layers, self._viewer.canvas.grid
-        for layer in self._inputs:
-            layer.visible = False
-        for index, layer in enumerate(inputs, start=len(self._wanted)):
-            self._move(layer, index)
-            layer.visible = True
-            layer.name_overlay.visible = layer in inputs[-2:]  # not the image
-        self._inputs = inputs
-        grid.stride = len(self._wanted) // len(RULES)
-        grid.enabled = True
-        self._viewer.reset_view(layers=layers[: len(self._wanted) + len(inputs)])
 
-    def _layers(self) -> dict[str, Image]:
-        """Find those that are there, in their order; of copies, the lowest."""
-        found: dict[str, Image] = {}
-        for layer in filter(is_map, self._viewer.layers):
-            found.setdefault(layer.metadata[_KIND], layer)
-        return found
-
-    def _restore(self) -> dict[str, Image]:
-        """Make the layers that are missing, remove what is not wanted, put all in their places."""
-        present, layers = self._layers(), self._viewer.layers
-        for kind in present.keys() - self._wanted.keys():
-            layers.remove(present[kind])
-        for index, (kind, (data, looks)) in enumerate(self._wanted.items()):
-            if kind in present:
-                present[kind].data = data
-                self._move(present[kind], index)
-            else:
-                layers.insert(index, self._new(kind, data, looks))
-        return self._layers()
-
-    def _move(self, layer: Image, index: int) -> None:
-        layers = self._viewer.layers
-        if layers[index] is not layer:  # a move costs napari as much as a new layer
-            layers.move(layers.index(layer), index)
-
-    def _new(self, kind: str, data: npt.NDArray[Any], looks: dict[str, Any]) -> Image:
-        layer = Image(data, name=kind, metadata={_KIND: kind}, **looks)
-        if kind in RULES:
-            layer.name_overlay.visible = layer.colorbar.visible = True
-            layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
-        return layer
+def _set_visible(layer: Image, visible: bool) -> None:
+    """Show a layer or hide it; napari builds its grid anew even if it is so already."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
-def is_map(layer: Any) -> bool:
-    """Whether a layer is one of those that `MapLayers` makes."""
-    return _KIND in layer.metadata
+def _limits(kind: str, vote_map: VoteMap, *, same_scale: bool) -> tuple[float, float]:
+    peak = 0.0 if vote_map.peak is None else vote_map.peak.value
+    if kind == "difference":
+        return -abs(peak) or -1.0, abs(peak) or 1.0
+    if kind == "noisy-or" or (kind == "additive" and same_scale) or peak <= 0:
+        return 0.0, 1.0
+    return 0.0, peak
+
+
+def _new(kind: str, values: npt.NDArray[Any], colormap: Any) -> Image:
+    difference = kind == "difference"
+    layer = Image(
+        np.array(values),
+        name=kind,
+        colormap=DIVERGING if difference else colormap,
+        blending="additive",
+        contrast_limits=(0, 1),
+    )
+    layer.name_overlay.visible = layer.colorbar.visible = True
+    layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
+    return own(layer)
 
 
 def _write(layer: Image, values: npt.NDArray[Any]) -> None:
+    """Write a map in place, which is what keeps up with a slider."""
     data = layer.data
     if isinstance(data, np.ndarray) and data.shape == values.shape and data.dtype == values.dtype:
         data[...] = values

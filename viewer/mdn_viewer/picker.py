@@ -6,17 +6,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image
+from napari.layers import Image, Layer, Vectors
 
 import mdn_cupy as mdn
-from mdn_viewer.controls import Controls, once
+from mdn_viewer.controls import once
+from mdn_viewer.inputs import InputControls
 from mdn_viewer.layers import fields_of, grid_of, role_of, to_fields
-from mdn_viewer.maps import is_map
+from mdn_viewer.maps import Inputs
+from mdn_viewer.stage import is_staged
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["FieldPicker", "choices"]
+__all__ = ["FieldPicker", "images", "offset_layers"]
 
 
 class FieldPicker:
@@ -29,27 +31,35 @@ class FieldPicker:
     ----------
     viewer : napari.Viewer
         Whose layers to follow.
-    controls : Controls
+    controls : InputControls
         Where to choose.
+    on_loss : callable
+        Called when layers that vote are gone, before anybody has decided what else votes.
     on_change : callable
         Called when `fields` may have become different.
     """
 
-    def __init__(self, viewer: Viewer, controls: Controls, on_change: Callable[[], None]) -> None:
-        self._viewer, self._controls, self._on_change = viewer, controls, on_change
-        self._boxes = (controls.confidence, controls.offsets, controls.image)
-        self._watched: list[Image] = []
+    def __init__(
+        self,
+        viewer: Viewer,
+        controls: InputControls,
+        on_loss: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._viewer, self._controls = viewer, controls
+        self._on_loss, self._on_change = on_loss, on_change
+        self._watched: list[Layer] = []
+        self._closed = False
         self.soon = once(self._changed, controls.native)
         controls.confidence.changed.connect(self._pick)
-        for control in (controls.offsets, controls.image, controls.stride, controls.origin):
+        for control in (controls.offsets, controls.image, *controls.readings):
             control.changed.connect(self._changed)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
-    def layers(self) -> tuple[Image | None, Image | None, Image | None]:
-        """The layers that are chosen: confidence, offsets, image."""
-        confidence, offsets, image = (box.value for box in self._boxes)
-        return confidence, offsets, image
+    def layers(self) -> Inputs:
+        """The layers that are chosen."""
+        return Inputs(*(box.value for box in self._controls.layer_boxes))
 
     def fields(self) -> mdn.Fields | None:
         """Return the field set that is chosen, or None while there is too little of it.
@@ -62,27 +72,38 @@ class FieldPicker:
         confidence, offsets, image = self.layers
         if confidence is None or offsets is None:
             return None
-        grid = grid_of(confidence)
-        if fields_of(confidence) is None:
-            grid = self._controls.stride.value, self._controls.origin.value
-        return to_fields(confidence, offsets, image, *grid)
+        grid_of(confidence)  # of one stride
+        return to_fields(confidence, offsets, image, self._controls.reading)
 
     def refresh(self) -> None:
         """Offer the layers that there are now; what is chosen stays so, under whatever name."""
+        if self._closed:
+            return
         chosen = self.layers
         with self._controls.silent():
-            for box, layer in zip(self._boxes, chosen, strict=True):
+            for box, layer in zip(self._controls.layer_boxes, chosen, strict=True):
                 box.reset_choices()
                 box.value = layer if layer in box.choices else None
         if self.layers != chosen:
+            self._on_loss()
             self.soon.start(0)  # once, when all that goes has gone; never, if the window goes too
 
     def take_newest(self) -> None:
         """Choose the field set that was opened last."""
         self._take(self._member("offsets"))
 
+    def take(self, confidence: Image, offsets: Layer) -> None:
+        """Choose two layers."""
+        self.refresh()
+        with self._controls.silent():
+            self._controls.confidence.value = confidence
+            self._controls.offsets.value, self._controls.image.value = offsets, None
+        self._pick(confidence)
+
     def close(self) -> None:
-        """Follow the layers no longer."""
+        """Follow the layers no longer: what comes now may be another widget's."""
+        self._closed = True
+        self.soon.stop()
         self._watch([])
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
@@ -90,7 +111,7 @@ class FieldPicker:
         if role_of(event.value) == "offsets":  # the last layer of a field set
             self._take(event.value)
 
-    def _take(self, layer: Image | None) -> None:
+    def _take(self, layer: Layer | None) -> None:
         self.refresh()
         fields = fields_of(layer)
         self._pick(None if fields is None else self._member("confidence", fields))
@@ -98,26 +119,38 @@ class FieldPicker:
     def _pick(self, confidence: Image | None) -> None:
         """Choose a confidence layer, and whatever else it brings along."""
         controls, fields = self._controls, fields_of(confidence)
-        controls.stride.enabled = controls.origin.enabled = fields is None  # a set knows its own
         with controls.silent(), suppress(ValueError):  # of a grid that `fields` will refuse
             controls.confidence.value = confidence
             if fields is not None:
                 controls.offsets.value = self._member("offsets", fields)
                 controls.image.value = self._member("image", fields)
+                controls.order.value = controls.coarse.value = False
             if confidence is not None:
                 controls.stride.value, controls.origin.value = grid_of(confidence)
         self._changed()
 
     def _member(self, role: str, fields: mdn.Fields | None = None) -> Image | None:
         """Find the newest layer that plays a role, in one field set or in any."""
-        found = [x for x in choices(self._viewer) if role_of(x) == role]
+        found = [x for x in images(self._viewer) if role_of(x) == role]
         return next((x for x in reversed(found) if fields in (None, fields_of(x))), None)
 
     def _changed(self, *_: Any) -> None:
+        self.soon.stop()
+        self._put_in_place()
         self._watch([layer for layer in self.layers if layer is not None])
         self._on_change()
 
-    def _watch(self, layers: list[Image]) -> None:
+    def _put_in_place(self) -> None:
+        """Lay every source over its pixel, as the controls say where it is."""
+        confidence, offsets, _ = self.layers
+        stride, origin = self._controls.stride.value, self._controls.origin.value
+        belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
+        for layer in (confidence, belonging):
+            if layer is not None:
+                with suppress(ValueError):  # of a grid that `fields` will refuse
+                    _set_grid(layer, stride, origin)
+
+    def _watch(self, layers: list[Layer]) -> None:
         for layer in self._watched:
             layer.events.data.disconnect(self._changed)
         for layer in layers:
@@ -125,6 +158,18 @@ class FieldPicker:
         self._watched = layers
 
 
-def choices(viewer: Viewer) -> list[Image]:
-    """Return the image layers of a viewer that are not vote maps."""
-    return [x for x in viewer.layers if isinstance(x, Image) and not is_map(x)]
+def images(viewer: Viewer) -> list[Image]:
+    """Return the image layers of a viewer, but for what is on the stage."""
+    return [x for x in viewer.layers if isinstance(x, Image) and not is_staged(x)]
+
+
+def offset_layers(viewer: Viewer) -> list[Layer]:
+    """Return the layers of a viewer that may be offsets."""
+    kinds = (Image, Vectors)
+    return [x for x in viewer.layers if isinstance(x, kinds) and not is_staged(x)]
+
+
+def _set_grid(layer: Image, stride: float, origin: float) -> None:
+    if grid_of(layer) != (stride, origin):
+        layer.scale = (*layer.scale[:-2], stride, stride)
+        layer.translate = (*layer.translate[:-2], origin, origin)

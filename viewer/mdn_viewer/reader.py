@@ -40,11 +40,15 @@ def opening_part(sample: str) -> int | str:
 
 
 def _sample(name: str) -> list[LayerData]:
-    return layer_data(mdn.samples.load(name), name, opening_part(name))
+    return layer_data(mdn.samples.load(name), name, opening_part(name), f"sample:{name}")
 
 
 def _read(path: Paths) -> list[LayerData]:
-    return [layer for p in _each(path) for layer in layer_data(mdn.load_fields(p), Path(p).stem)]
+    return [
+        layer
+        for p in map(Path, _each(path))
+        for layer in layer_data(mdn.load_fields(p), p.stem, origin=str(p.absolute()))
+    ]
 
 
 def _each(path: Paths) -> Sequence[str]:

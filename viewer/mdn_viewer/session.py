@@ -3,49 +3,45 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
+from mdn_cupy.figure import Peak
+from mdn_viewer import device
 
-__all__ = ["ALL", "RULES", "Peak", "VoteMap", "VotingSession"]
+__all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes"]
 
 ALL = "all"
 """The part that stands for all parts voting into one map."""
 
 RULES = ("noisy-or", "additive")
-"""The vote maps of a session, in the order in which they are shown."""
+"""The voting rules."""
 
-_TRUNCATE = 4.0  # as in mdn_cupy.noisy_or
+KINDS = (*RULES, "difference", "evidence")
+"""The maps there are: of both rules, m − s, and −L, which does not saturate where m does."""
+
 _NARROWEST, _WIDEST = 0.3, 8.0  # pixels; at 0.3 a vote's neighbours get 1/250 of it
 
 FloatArray = npt.NDArray[np.floating]
 
 
-class Peak(NamedTuple):
-    """Where a vote map is highest, in pixels of the output grid."""
-
-    value: float
-    row: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.value:#.4g} at row {self.row}, col {self.column}"
-
-
 class VoteMap(NamedTuple):
-    """One rule's vote map, and its peak: None where no vote landed."""
+    """A map of the output, its peak (None where no vote landed) and the sum of its pixels."""
 
     values: FloatArray  # (Ho, Wo)
     peak: Peak | None
+    total: float
 
 
 @dataclass(frozen=True, eq=False)
 class VotingSession:
-    """A field set, the part of it that votes, and the width of the votes.
+    """A field set, the part of it that is voted for, and how its votes are counted.
 
     A session never changes: another sigma is another session (`dataclasses.replace`). So a thread
     may compute one while the window moves on to the next.
@@ -55,43 +51,109 @@ class VotingSession:
     fields : mdn_cupy.Fields
         The field set.
     part : int or str
-        Number or name of the part that votes, or `ALL`: all of them, into one map.
+        Number or name of the part that is voted for, or `ALL`: every part votes, by its own
+        offsets, into one map.
     sigma : float
         Width of the Gaussian, in output pixels.
+    normalized : bool
+        Whether the additive rule scales every vote by 1/(2πσ²).
+    truncate : float
+        A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
+    cross : bool
+        Let all parts vote for `part`, by the field set's cross offsets.
 
     Raises
     ------
     ValueError
-        If there is no such part, or sigma is not a positive number.
+        If there is no such part, no cross offsets for it, or a number is out of range.
 
     Examples
     --------
     >>> import mdn_cupy as mdn
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
     >>> print(session.vote()["noisy-or"].peak)
-    1.000 at row 95, col 166
+    1 at row 95, column 166
     """
 
     fields: mdn.Fields
     part: int | str
     sigma: float
+    normalized: bool = True
+    truncate: float = 4.0
+    cross: bool = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma must be greater than 0, got {self.sigma:g}")
+        for name in ("sigma", "truncate"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be greater than 0, got {value:g}")
         if self.part != ALL:
             object.__setattr__(self, "part", self.fields.part(self.part))
+        if self.cross:
+            self._check_cross()
 
-    def vote(self) -> dict[str, VoteMap]:
-        """Compute the vote map of every rule in `RULES`."""
-        votes = self.fields.votes(None if self.part == ALL else self.part)
-        m, log_complement = mdn.noisy_or(**votes, sigma=self.sigma, return_log_complement=True)
-        s = mdn.additive(**votes, sigma=self.sigma)
-        # m saturates at 1, the evidence -L does not: it still tells the peak.
-        return {
-            "noisy-or": VoteMap(m, _peak(m, -log_complement)),
-            "additive": VoteMap(s, _peak(s, s)),
-        }
+    @cached_property
+    def votes(self) -> dict[str, Any]:
+        """Arguments of `mdn_cupy.noisy_or` for these votes, sigma and truncate among them.
+
+        Those of `mdn_cupy.additive` are the same and `normalized`.
+        """
+        part = None if self.part == ALL else self.part
+        votes = self.fields.votes(part, cross=self.cross)
+        return {**votes, "sigma": self.sigma, "truncate": self.truncate}
+
+    def compute(self, function: Callable[..., Any], *maps: FloatArray, **options: Any) -> Any:
+        """Call a voting function with these votes, on the GPU where there is one.
+
+        Parameters
+        ----------
+        function : callable
+            `mdn_cupy.noisy_or`, `additive` or the vjp of one.
+        *maps : array [Ho, Wo]
+            What comes before the votes: a cotangent.
+        **options
+            More keywords of the function.
+
+        Returns
+        -------
+        array, or tuple of array
+            What the function returns, in NumPy arrays wherever it was computed.
+        """
+        return device.call(function, self.fields, self.votes, *maps, **options)
+
+    @property
+    def place(self) -> device.Place:
+        """Where `compute` computes, as far as is known."""
+        return device.place(self.fields)
+
+    def vote(self, kinds: Collection[str] = RULES) -> dict[str, VoteMap]:
+        """Compute maps, and only what they need.
+
+        Parameters
+        ----------
+        kinds : collection of str
+            Which of `KINDS`.
+
+        Returns
+        -------
+        dict of VoteMap
+            In the order of `KINDS`.
+        """
+        maps: dict[str, VoteMap] = {}
+        if {"noisy-or", "difference", "evidence"} & set(kinds):
+            m, log_complement = self.compute(mdn.noisy_or, return_log_complement=True)
+            # m saturates at 1, the evidence −L does not: it still tells the peak.
+            at = _strongest(log_complement, np.argmin)
+            maps["noisy-or"] = _map(m, at)
+            if "evidence" in kinds:
+                maps["evidence"] = _map(0 - log_complement, at)
+        if {"additive", "difference"} & set(kinds):
+            s = self.compute(mdn.additive, normalized=self.normalized)
+            maps["additive"] = _map(s, _strongest(s, np.argmax))
+        if "difference" in kinds:
+            difference = maps["noisy-or"].values - s
+            maps["difference"] = _map(difference, _strongest(abs(difference), np.argmax))
+        return {kind: maps[kind] for kind in KINDS if kind in kinds}
 
     @property
     def parts(self) -> list[tuple[str, int | str]]:
@@ -102,32 +164,69 @@ class VotingSession:
         return [*zip(labels, range(len(names)), strict=True), *(together if len(names) > 1 else [])]
 
     @property
+    def crossable(self) -> bool:
+        """Whether other parts may vote for this one too."""
+        offsets = self.fields.cross_offsets
+        return offsets is not None and self.part != ALL and int(self.part) < len(offsets)
+
+    @property
     def sigma_limits(self) -> tuple[float, float]:
         """The widths worth looking at: from votes a pixel wide to votes that all run together."""
         widest = max(_WIDEST, 3 * self.fields.sigma, 1.5 * self.fields.stride)
         return min(_NARROWEST, self.sigma), max(widest, self.sigma)
 
     @property
+    def output_shape(self) -> tuple[int, int]:
+        """Size (Ho, Wo) of the maps."""
+        if self.fields.image is not None:
+            rows, columns = self.fields.image.shape[:2]
+            return int(rows), int(columns)
+        stride, (height, width) = self.fields.stride, self.fields.confidence.shape[-2:]
+        return math.floor(stride * (height - 1)) + 1, math.floor(stride * (width - 1)) + 1
+
+    @property
     def work(self) -> float:
         """About how many pixels `vote` touches: what its time grows with."""
         parts, height, width = self.fields.confidence.shape
-        image = self.fields.image
-        rows, columns = (
-            image.shape[:2]
-            if image is not None
-            else (
-                self.fields.stride * height,
-                self.fields.stride * width,
-            )
-        )
-        votes = height * width * (parts if self.part == ALL else 1)
-        window = (2 * _TRUNCATE * min(self.sigma, rows + columns) + 1) ** 2
+        rows, columns = self.output_shape
+        votes = height * width * (parts if self.part == ALL or self.cross else 1)
+        window = (2 * self.truncate * min(self.sigma, rows + columns) + 1) ** 2
         return float(rows * columns + votes * min(window, rows * columns))
 
+    def _check_cross(self) -> None:
+        if self.fields.cross_offsets is None:
+            raise ValueError("these fields carry no cross offsets: parts vote for themselves only")
+        if self.part == ALL:
+            raise ValueError("cross-part voting is for one part: choose which")
+        if not self.crossable:
+            name = self.fields.names[int(self.part)]
+            raise ValueError(f"these fields carry no cross offsets for {name}")
 
-def _peak(values: FloatArray, evidence: FloatArray) -> Peak | None:
-    voted = evidence > 0  # False where a NaN confidence reached
-    if not voted.any():
+
+def same_votes(one: VotingSession, other: VotingSession) -> bool:
+    """Whether two sessions look at the votes for the same part, be it with another sigma."""
+    return (one.part, one.cross) == (other.part, other.cross)
+
+
+class _Place(NamedTuple):
+    row: int
+    column: int
+
+
+def _strongest(values: FloatArray, search: Any) -> _Place | None:
+    """Find the pixel with the most evidence; None where there is none."""
+    if values.size == 0:
         return None
-    row, column = np.unravel_index(int(np.argmax(np.where(voted, evidence, 0))), values.shape)
-    return Peak(float(values[row, column]), int(row), int(column))
+    index = int(search(values))
+    if np.isnan(values.flat[index]):  # which argmax finds first, and where a NaN confidence reached
+        values = np.nan_to_num(values, nan=0.0)
+        index = int(search(values))
+    if values.flat[index] == 0:
+        return None
+    row, column = divmod(index, values.shape[1])
+    return _Place(row, column)
+
+
+def _map(values: FloatArray, at: _Place | None) -> VoteMap:
+    peak = None if at is None else Peak(float(values[at.row, at.column]), at.row, at.column)
+    return VoteMap(values, peak, float(np.sum(values, dtype=np.float64)))

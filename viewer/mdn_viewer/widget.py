@@ -1,33 +1,51 @@
-"""The dock widget: whose votes are seen, how wide they are, and what comes of them."""
+"""The dock widget: what votes, how, and what comes of it, each in a tab of its own."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari.layers import Image
-from qtpy.QtCore import QCoreApplication
+from qtpy.QtCore import QCoreApplication, QEvent, QSize
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 import mdn_cupy as mdn
+from mdn_viewer.clicks import Clicks
+from mdn_viewer.compare import ComparePanel
 from mdn_viewer.controls import Controls, once
-from mdn_viewer.layers import first_part
+from mdn_viewer.inputs import InputControls
+from mdn_viewer.layers import fields_of, first_part, origin_of
 from mdn_viewer.maps import MapLayers
-from mdn_viewer.picker import FieldPicker, choices
-from mdn_viewer.session import ALL, VoteMap, VotingSession
+from mdn_viewer.model import VotingModel
+from mdn_viewer.panels.gradient import GradientPanel
+from mdn_viewer.panels.save import SavePanel
+from mdn_viewer.panels.sweep import SweepPanel
+from mdn_viewer.panels.voters import VotersPanel
+from mdn_viewer.picker import FieldPicker, images, offset_layers
+from mdn_viewer.readout import Readout
+from mdn_viewer.session import ALL, VotingSession
+from mdn_viewer.settings import recall, remember
+from mdn_viewer.stage import Stage
 from mdn_viewer.worker import LatestWins
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Image
 
-__all__ = ["MassDisplacement"]
+__all__ = ["PANELS", "MassDisplacement"]
 
-_WELCOME = "Open a field set (File > Open Sample, or a .mdn file), or choose layers above."
+PANELS: tuple[type[Any], ...] = (VotersPanel, SweepPanel, GradientPanel, SavePanel)
+"""The panels, each made of the model and the stage, in the order of their tabs."""
+
+_WELCOME = "Open a field set (File > Open Sample, or a .mdn file), or choose layers in Fields."
 _REST_MS = 200  # after so long without a new frame the slider rests
+_WIDTH = 380  # screen pixels: a peak can be read, a slider be dragged
 
-Result = tuple[VotingSession, dict[str, VoteMap]]
+Panel = TypeVar("Panel")
 
 
-class MassDisplacement(Controls):
+class MassDisplacement(QWidget):
     """Choose fields, drag sigma, and watch the noisy-or and the additive vote map.
 
     Parameters
@@ -37,16 +55,23 @@ class MassDisplacement(Controls):
     """
 
     def __init__(self, napari_viewer: Viewer) -> None:
-        super().__init__(lambda _: choices(napari_viewer))
+        super().__init__()
         self._viewer = napari_viewer
-        self._maps = MapLayers(napari_viewer)
-        self._worker = LatestWins(self._show, self._refuse)
-        self._session: VotingSession | None = None  # what is to be seen; None: nothing that fits
-        self._shown: Result | None = None
+        self.model, self.stage = VotingModel(LatestWins), Stage(napari_viewer)
+        self.maps = MapLayers(self.model, self.stage)
+        self.controls = Controls()
+        self.inputs = InputControls(
+            lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
+        )
+        self.compare = ComparePanel(self.model, self.maps)
+        self.panels = [panel(self.model, self.stage) for panel in PANELS]
+        self._clicks = Clicks(self.model, self.stage)
+        self._readout = Readout(self.model, napari_viewer, self)
         self._voters: Image | None = None  # the confidence layer of the last session
         self._step = -1  # of napari's slider for the parts
-        self._rest = once(self._maps.settle, self.native)
-        self._picker = FieldPicker(napari_viewer, self, self._begin)
+        self._rest = once(self.model.settle, self)
+        self._picker = FieldPicker(napari_viewer, self.inputs, self.model.cancel, self._begin)
+        self._lay_out()
         self._connect()
         self._picker.take_newest()
 
@@ -58,101 +83,172 @@ class MassDisplacement(Controls):
     @property
     def voted(self) -> bool:
         """Whether there are maps for what is chosen."""
-        return self._shown is not None
+        return bool(self.model.maps)
 
     def wait(self) -> None:
         """Wait until the maps are those that the controls ask for."""
+        QCoreApplication.processEvents()
+        self.model.wait()
         while self._picker.soon.isActive():
             QCoreApplication.processEvents()
-        self._worker.wait()
+            self.model.wait()
+
+    def panel(self, kind: type[Panel]) -> Panel:
+        """Return the panel of a class."""
+        return next(panel for panel in self.panels if isinstance(panel, kind))
+
+    def open_tab(self, title: str) -> None:
+        """Bring a tab to the front."""
+        titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
+        self.tabs.setCurrentIndex(titles.index(title))
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
         self._picker.refresh()
 
+    def event(self, event: Any) -> bool:
+        """End when napari has taken the widget out of its dock for good."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._end()
+        return bool(super().event(event))
+
+    def sizeHint(self) -> QSize:
+        """As wide as a slider and a table of peaks need; wider tables scroll."""
+        return QSize(_WIDTH, super().sizeHint().height())
+
+    def _lay_out(self) -> None:
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        for title, page in [
+            (self.inputs.title, self.inputs.native),
+            *((panel.title, panel) for panel in (self.compare, *self.panels)),
+        ]:
+            self.tabs.addTab(_scrollable(page), title)
+        self.open_tab(self.compare.title)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 4, 4, 4)
+        layout.addWidget(self.controls.native)
+        layout.addWidget(self.tabs, 1)
+        self.setMinimumWidth(_WIDTH)
+        for keys, step in (("Alt+PgDown", 1), ("Alt+PgUp", -1)):
+            QShortcut(QKeySequence(keys), self, lambda step=step: self.controls.page(step))
+
     def _connect(self) -> None:
-        self.part.changed.connect(self._on_part)
-        self.sigma.changed.connect(self._vote)
-        self.same_scale.changed.connect(self._draw)
+        controls, model = self.controls, self.model
+        controls.part.changed.connect(self._on_part)
+        controls.cross.changed.connect(lambda cross: model.change(cross=cross))
+        controls.sigma.changed.connect(lambda sigma: model.change(sigma=sigma))
+        model.session_changed.connect(self._follow)
+        model.maps_changed.connect(lambda maps: self._rest.start(_REST_MS) if maps else None)
+        model.settled.connect(self._on_rest)
+        model.said.connect(controls.message.say)
+        model.refused.connect(lambda text: controls.message.say(text, wrong=True))
         self._viewer.dims.events.current_step.connect(self._on_step)
-        self.native.destroyed.connect(self._retire)
-        self.native_parent_changed.connect(self._on_parent)
+        self._end = _Ending(
+            model.close,
+            self._picker.close,
+            self._clicks.close,
+            self._readout.close,
+            partial(self._viewer.dims.events.current_step.disconnect, self._on_step),
+        )
+        self.destroyed.connect(self._end)
+
+    def _open(self, confidence: Any, offsets: Any, *names: str) -> None:
+        """Make layers of two arrays, and let them vote."""
+        layers = [
+            self._viewer.add_image(array, name=name, visible=False)
+            for array, name in zip((confidence, offsets), names, strict=True)
+        ]
+        self._picker.take(*layers)
 
     def _begin(self) -> None:
         """Begin a session on what is chosen, or say what is missing or does not fit."""
-        self._session = self._shown = None
-        self.show_peaks({})
+        self.inputs.misfit.say("")
+        self.controls.message.say("")
         try:
             fields = self._picker.fields()
-            if fields is None:
-                self.say(_WELCOME)
-                return
-            self._session = self._session_on(fields)
+            session = None if fields is None else self._session_on(fields)
         except (TypeError, ValueError) as error:
-            self._refuse(error)
+            self.model.show(None)
+            self.inputs.misfit.say(str(error), wrong=True)
+            self.model.refuse(error)
             return
-        self.offer(self._session)
-        self.say(_complaint(fields), wrong=True)
-        self._on_part(self._session.part)
+        self.maps.set_inputs(self._picker.layers)
+        self.model.show(session, origin_of(self._picker.layers.confidence))
+        if session is None:
+            self.maps.clear()
+            self.model.say(_WELCOME)
+            return
+        complaint = _complaint(session.fields)
+        self.inputs.misfit.say(complaint, wrong=True)
+        if complaint:
+            self.model.refuse(complaint)
 
     def _session_on(self, fields: mdn.Fields) -> VotingSession:
-        """Where the same layer votes as before, stay with its part and sigma."""
-        again, self._voters = self._voters, self.confidence.value
-        session = VotingSession(fields, first_part(self.confidence.value), fields.sigma)
-        if again is self._voters and self.part.value in dict(session.parts).values():
-            return replace(session, part=self.part.value, sigma=self.sigma.value)
-        return session
+        """Where the same layer votes as before, stay with its part, its sigma and the rest."""
+        confidence = self._picker.layers.confidence
+        again, self._voters = self._voters, confidence
+        normalized, truncate = self.compare.normalized.isChecked(), self.compare.truncate.value()
+        part, sigma, cross = first_part(confidence), fields.sigma, False
+        controls = self.controls
+        if fields_of(confidence) is None:  # plain layers know of no width
+            sigma = recall("sigma")
+        if again is self._voters and controls.part.value in (*range(len(fields.names)), ALL):
+            part, sigma = controls.part.value, controls.sigma.value
+            cross = controls.cross.value and fields.cross_offsets is not None
+        return VotingSession(fields, part, sigma, normalized, truncate, cross)
+
+    def _follow(self, session: VotingSession | None) -> None:
+        if session is not None:
+            self.controls.follow(session)
+            self._show_part(session.part)
 
     def _on_part(self, part: int | str) -> None:
+        cross = self.controls.cross.value and part != ALL
+        self.model.change(part=part, cross=cross)
+
+    def _show_part(self, part: int | str) -> None:
         dims = self._viewer.dims
-        if part != ALL and dims.ndim > 2:
+        if part != ALL and dims.ndim > 2 and dims.current_step[-3] != part:
             dims.set_current_step(dims.ndim - 3, part)
-        self._vote()
 
     def _on_step(self, *_: Any) -> None:
         """Follow napari's slider for the parts, by which one pages through the confidence."""
         steps = self._viewer.dims.current_step
         step = steps[-3] if len(steps) > 2 else -1
-        if step != self._step and step in self.part.choices:
-            self.part.value = step
+        if step != self._step and step in self.controls.part.choices:
+            self.controls.part.value = step
         self._step = step
 
-    def _vote(self, *_: Any) -> None:
-        if self._session is not None:
-            session = replace(self._session, part=self.part.value, sigma=self.sigma.value)
-            self._session = session
-            self._worker.submit(lambda: (session, session.vote()), session.work)
+    def _on_rest(self) -> None:
+        if self.model.session is not None:
+            remember("sigma", self.model.session.sigma)
 
-    def _show(self, result: Result) -> None:
-        session, maps = result
-        asked = None if self._picker.soon.isActive() else self._session
-        if asked is None or session.fields is not asked.fields or session.part != asked.part:
-            return  # the layers have gone, or something else has been chosen and is under way
-        if self._shown is None:
-            self._maps.lay_out(maps["noisy-or"].values.shape, *self._picker.layers)
-        self._shown = result
-        self._draw()
 
-    def _draw(self, *_: Any) -> None:
-        if self._shown is not None:
-            maps = self._shown[1]
-            self._maps.show(maps, same_scale=self.same_scale.value)
-            self.show_peaks(maps)
-            self._rest.start(_REST_MS)
+class _Ending:
+    """What ends with the widget, at once or when Qt deletes it; no QObject, or it would go first.
 
-    def _refuse(self, error: BaseException) -> None:
-        self._session = None
-        self.show_peaks({})
-        self.say(str(error), wrong=True)
+    Parameters
+    ----------
+    actions : callables
+        What to do.
+    """
 
-    def _on_parent(self, parent: Any) -> None:
-        if parent is None:  # napari has taken the widget out of its dock for good
-            self._retire()
+    def __init__(self, *actions: Callable[[], Any]) -> None:
+        self._actions = list(actions)
 
-    def _retire(self, *_: Any) -> None:
-        self._worker.close()
-        self._picker.close()
-        self._viewer.dims.events.current_step.disconnect(self._on_step)
+    def __call__(self, *_: Any) -> None:
+        """Do it, once."""
+        while self._actions:
+            self._actions.pop()()
+
+
+def _scrollable(page: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setWidget(page)
+    return area
 
 
 def _complaint(fields: mdn.Fields) -> str:

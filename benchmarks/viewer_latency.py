@@ -1,0 +1,282 @@
+"""Measure how the viewer follows its slider: drag it with the X server's own mouse.
+
+Prints a table in Markdown.
+
+A latency is the time from a mouse movement, as the X server stamps it, to the end of the first
+frame that shows the votes for it or for a later one. An update is a frame with new votes. A freeze
+is the longest time for which the window heeded nothing.
+
+Needs xdotool. Where there is no display it starts Xvfb, which draws by llvmpipe, on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mdn_cupy as mdn
+
+MOVES_PER_SECOND = 60  # as a mouse has them
+WINDOW, SCREEN = (1400, 850), "1600x1000x24"
+GOAL = "p90 at most 150 ms, 8 updates/s or more, no freeze beyond 200 ms"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A field set, a part of it, and how far its slider is dragged."""
+
+    name: str
+    fields: mdn.Fields
+    part: int | str
+    widest: float = float("inf")  # in pixels; by default to the slider's end
+
+
+@dataclass
+class Trace:
+    """What happened when during a drag: seconds of the X server's clock, and sessions by number."""
+
+    moves: list[tuple[float, int]] = field(default_factory=list)  # and the session it asked for
+    frames: list[tuple[float, int]] = field(default_factory=list)  # and the session it showed
+    beats: list[float] = field(default_factory=list)
+
+    def latencies(self) -> np.ndarray:
+        """From every move to the frame that answers it, in ms."""
+        times = np.array([t for t, _ in self.frames])
+        shown = np.maximum.accumulate([n for _, n in self.frames])
+        answers = (times[(shown >= n) & (times > t)] for t, n in self.moves)
+        pairs = zip(self.moves, answers, strict=True)
+        return np.array([1e3 * (times[0] - t) for (t, _), times in pairs if len(times)])
+
+    def updates_per_second(self) -> float:
+        """Frames with new votes, while the mouse moved."""
+        begin, end = self.moves[0][0], self.moves[-1][0]
+        shown = {n for t, n in self.frames if begin <= t <= end}
+        return len(shown) / (end - begin)
+
+    def freeze(self) -> float:
+        """The longest time between two heartbeats, in ms."""
+        return 1e3 * float(np.diff(self.beats).max())
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    known = cases()
+    unknown = set(arguments.cases) - known.keys()
+    if unknown:
+        parser().error(f"no case {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [known[name] for name in arguments.cases or known]
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["NAPARI_CONFIG"] = str(Path(folder, "settings.yaml"))  # napari's own defaults
+        server = None if os.environ.get("DISPLAY") else start_display()
+        try:
+            return measure(chosen, arguments.seconds)
+        finally:
+            if server is not None:
+                server.terminate()
+                server.wait()
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "cases", nargs="*", metavar="CASE", help=f"of {', '.join(cases())}; by default all of them"
+    )
+    made.add_argument("--seconds", type=float, default=8, help="how long to drag (%(default)g)")
+    return made
+
+
+def cases() -> dict[str, Case]:
+    pose, coins = mdn.samples.load("pose"), mdn.samples.load("coins")
+    return {
+        "pose": Case("pose, one part", pose, "nose"),
+        "pose-all": Case("pose, 17 parts in one map", pose, "all"),
+        "coins": Case("coins, all radii in one map", coins, "all"),
+        "coins-one": Case("coins, one radius", coins, 3),
+        "dense": Case("dense 1024 × 1024, σ ≤ 1.5", dense(1024), 0, 1.5),
+    }
+
+
+def dense(size: int) -> mdn.Fields:
+    """A field in which every pixel votes, for somewhere near."""
+    rng = np.random.default_rng(0)
+    return mdn.Fields(
+        rng.random((1, size, size), np.float32),
+        rng.normal(0, 3, (1, 2, size, size)).astype(np.float32),
+        image=rng.integers(0, 255, (size, size)).astype(np.uint8),
+        sigma=1.0,
+    )
+
+
+def start_display() -> subprocess.Popen[bytes]:
+    """Start an X server that nobody sees, and use it."""
+    read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(command, pass_fds=[write], **quiet)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
+    return server
+
+
+def measure(chosen: list[Case], seconds: float) -> int:
+    import napari
+    from vispy.gloo import gl
+
+    print("| field | moves | latency p50 | p90 | max | updates/s | longest freeze |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    renderer = ""
+    for case in chosen:
+        viewer = napari.Viewer()
+        viewer.window.resize(*WINDOW)
+        trace = drag(viewer, case, seconds)
+        renderer = renderer or str(gl.glGetParameter(gl.GL_RENDERER))
+        viewer.close()
+        print(row(case.name, trace), flush=True)
+    print(f"\nGoal: {GOAL}. {platform.processor() or platform.machine()}, {os.cpu_count()} cores;")
+    print(f"drawn by {renderer}; load average at the end {os.getloadavg()[0]:.1f}.")
+    return 0
+
+
+def row(name: str, trace: Trace) -> str:
+    latencies = trace.latencies()
+    p50, p90, longest = np.percentile(latencies, [50, 90, 100])
+    cells = [
+        name,
+        str(len(trace.moves)),
+        *(f"{ms:.0f} ms" for ms in (p50, p90, longest)),
+        f"{trace.updates_per_second():.1f}",
+        f"{trace.freeze():.0f} ms",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def drag(viewer: Any, case: Case, seconds: float) -> Trace:
+    """Open a field set and drag its slider to and fro."""
+    from mdn_viewer.layers import layer_data
+
+    for data, looks, _ in layer_data(case.fields, "fields", case.part):
+        viewer.add_image(data, **looks)
+    widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
+    run_for(1.0)
+    widget.wait()
+    trace, script = Trace(), mouse_script(widget.controls.sigma, case.widest, seconds)
+    watch = Watch(viewer, widget, trace)
+    process = subprocess.Popen(["xdotool", *script])
+    while process.poll() is None:
+        run_for(0.1)
+    widget.wait()
+    run_for(0.5)
+    watch.stop()
+    return trace
+
+
+def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
+    """What xdotool is to do: press on the slider's handle, and move to and fro."""
+    from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
+
+    slider = sigma.native.findChild(QSlider)
+
+    def place(value: float) -> tuple[int, int]:
+        option = QStyleOptionSlider()
+        slider.initStyleOption(option)
+        option.sliderPosition = option.sliderValue = round(value)
+        handle = QStyle.SubControl.SC_SliderHandle
+        control = QStyle.ComplexControl.CC_Slider
+        centre = slider.style().subControlRect(control, option, handle, slider).center()
+        point = slider.mapToGlobal(centre)
+        return point.x(), point.y()
+
+    share = min(1.0, (widest - sigma.min) / (sigma.max - sigma.min))
+    left, y = place(slider.minimum())
+    right, _ = place(slider.minimum() + share * (slider.maximum() - slider.minimum()))
+    start, _ = place(slider.value())
+    steps = round(seconds * MOVES_PER_SECOND)
+    phase = np.linspace(0, 2 * np.pi * max(1, seconds / 4), steps)
+    xs = np.rint(left + (right - left) * (1 - np.cos(phase)) / 2).astype(int)
+    script = ["mousemove", str(start), str(y), "sleep", "0.3", "mousedown", "1", "sleep", "0.3"]
+    for x in xs:
+        script += ["mousemove", str(x), str(y), "sleep", f"{1 / MOVES_PER_SECOND:.4f}"]
+    return [*script, "sleep", "0.3", "mouseup", "1"]
+
+
+def run_for(seconds: float) -> None:
+    """Let the window run."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop = QEventLoop()
+    QTimer.singleShot(round(1000 * seconds), loop.quit)
+    loop.exec()
+
+
+class Watch:
+    """Notes the mouse's movements, the sessions they ask for, and the frames that show them."""
+
+    def __init__(self, viewer: Any, widget: Any, trace: Trace) -> None:
+        from qtpy.QtCore import QEvent, QObject, QTimer
+        from qtpy.QtWidgets import QSlider
+
+        self._trace, self._model = trace, widget.model
+        self._asked: list[Any] = [widget.model.session]
+        self._shown = 0
+        self._timer = QTimer()
+        self._timer.timeout.connect(lambda: trace.beats.append(now()))
+        self._timer.start(5)
+        slider = widget.controls.sigma.native.findChild(QSlider)
+        slider.valueChanged.connect(lambda _: None)
+
+        class Filter(QObject):
+            stamp = 0.0
+
+            def eventFilter(self, watched: Any, event: Any) -> bool:
+                if event.type() == QEvent.Type.MouseMove:
+                    self.stamp = event.timestamp() / 1e3
+                return False
+
+        self._filter = Filter()
+        slider.installEventFilter(self._filter)
+        widget.model.session_changed.connect(self._on_session)
+        widget.model.maps_changed.connect(self._on_maps)
+        self._canvas = viewer.window._qt_viewer.canvas.native
+        self._canvas.frameSwapped.connect(self._on_frame)
+
+    def stop(self) -> None:
+        self._timer.stop()
+        self._canvas.frameSwapped.disconnect(self._on_frame)
+        self._model.session_changed.disconnect(self._on_session)
+        self._model.maps_changed.disconnect(self._on_maps)
+
+    def _on_session(self, session: Any) -> None:
+        self._asked.append(session)
+        if self._filter.stamp:
+            self._trace.moves.append((self._filter.stamp, len(self._asked) - 1))
+
+    def _on_maps(self, maps: Any) -> None:
+        if maps:
+            self._shown = next(
+                n for n, s in reversed([*enumerate(self._asked)]) if s is self._model.voted
+            )
+
+    def _on_frame(self) -> None:
+        self._trace.frames.append((now(), self._shown))
+
+
+def now() -> float:
+    """The X server's clock: seconds since the machine started."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

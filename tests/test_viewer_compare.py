@@ -1,0 +1,223 @@
+"""Opening anything, comparing the maps and cross-part votes, in the dock widget."""
+
+import numpy as np
+import pytest
+from mdn_viewer import settings
+from mdn_viewer.model import VotingModel
+from mdn_viewer.session import KINDS, RULES, VotingSession
+from viewer_support import BLOCK, add_fields, click, dock, names, two_parts
+
+import mdn_cupy as mdn
+
+
+def assert_map(viewer, kind, session):
+    expected = session.vote([kind])[kind].values
+    np.testing.assert_allclose(viewer.layers[kind].data, expected, atol=1e-6)
+
+
+def test_vectors_rows_first_and_coarse_units(viewer):
+    fields = two_parts(image=None)
+    widget = dock(viewer)
+    confidence = viewer.add_image(fields.confidence[0], name="c", scale=(4, 4), translate=(2, 2))
+    swapped = viewer.add_image(fields.offsets[0, ::-1] / 4, name="o")
+    inputs = widget.inputs
+    inputs.confidence.value, inputs.offsets.value = confidence, swapped
+    inputs.order.value = inputs.coarse.value = True
+    widget.controls.sigma.value = 2
+    widget.wait()
+    assert_map(viewer, "noisy-or", VotingSession(fields, 0, 2.0))
+    rows, columns = np.mgrid[:6, :8].reshape(2, -1)
+    starts = np.stack([rows, columns], -1)
+    steps = fields.offsets[0, ::-1].reshape(2, -1).T
+    inputs.offsets.value = viewer.add_vectors(np.stack([starts, steps], 1), name="v")
+    inputs.order.value = inputs.coarse.value = False
+    widget.wait()
+    assert_map(viewer, "noisy-or", VotingSession(fields, 0, 2.0))
+
+
+def test_two_files_are_opened(viewer, two, tmp_path):
+    fields, paths = two_parts(image=None), [tmp_path / "c.npy", tmp_path / "o.npy"]
+    for path, array in zip(paths, (fields.confidence, fields.offsets), strict=True):
+        np.save(path, array)
+    before, inputs = names(viewer), two.inputs
+    inputs.confidence_file.value = paths[0]
+    inputs.offsets_file.value = tmp_path / "nowhere.npy"
+    inputs.open_files.native.click()
+    assert inputs.unreadable.wrong
+    assert "nowhere.npy: no such file" in inputs.unreadable.said
+    assert names(viewer) == before
+    inputs.offsets_file.value = paths[1]
+    inputs.open_files.native.click()
+    inputs.stride.value, inputs.origin.value = 4, 2
+    two.controls.sigma.value = 2
+    two.wait()
+    assert not inputs.unreadable.wrong
+    assert set(before) - set(BLOCK) < set(names(viewer))  # nothing that was open is lost
+    assert_map(viewer, "additive", VotingSession(fields, 0, 2.0))
+    assert viewer.layers["c"].scale[-1] == 4  # every source lies over its pixel
+
+
+@pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04"])
+def test_files_that_are_no_arrays(two, tmp_path, content):
+    path = tmp_path / "bad.npy"
+    path.write_bytes(content)
+    two.inputs.confidence_file.value = two.inputs.offsets_file.value = path
+    two.inputs.open_files.native.click()
+    assert "bad.npy: not a readable .npy file" in two.inputs.unreadable.said
+
+
+def test_what_does_not_fit_is_said_beside_the_control(viewer, two):
+    viewer.add_image(np.zeros((3, 3), np.float32), name="small")
+    two.inputs.offsets.value = viewer.layers["small"]
+    two.wait()
+    assert two.inputs.misfit.wrong
+    assert "offsets must have the shape" in two.inputs.misfit.said
+
+
+def test_maps_on_request(viewer, two):
+    assert names(viewer)[: len(BLOCK)] == BLOCK
+    shown = two.compare.shown
+    shown["evidence"].setChecked(True)
+    shown["difference"].setChecked(True)
+    shown["additive"].setChecked(False)
+    shown["confidence"].setChecked(False)
+    two.wait()
+    session = VotingSession(two_parts(), "left", 2.0)
+    for kind in ("noisy-or", "difference", "evidence"):
+        assert_map(viewer, kind, session)
+    assert "additive" not in names(viewer)
+    assert not viewer.layers["two confidence"].visible
+    figures = {k: [label.text() for label in f] for k, f in two.compare.figures.items()}
+    peak = session.vote(KINDS)["evidence"]
+    assert figures["additive"] == ["–"] * 3
+    assert figures["evidence"][:2] == [f"{peak.peak.value:#.4g}", "10, 5"]
+    assert figures["evidence"][2] == f"{peak.total:.4g}"
+
+
+def test_the_kernel(viewer, two):
+    two.compare.normalized.setChecked(False)
+    two.compare.truncate.setValue(1.5)
+    two.wait()
+    session = VotingSession(two_parts(), "left", 2.0, normalized=False, truncate=1.5)
+    for kind in RULES:
+        assert_map(viewer, kind, session)
+
+
+def test_colormaps_are_linked_and_remembered(viewer, two):
+    two.compare.shown["difference"].setChecked(True)
+    two.wait()
+    viewer.layers["noisy-or"].colormap = "viridis"
+    assert viewer.layers["additive"].colormap.name == "viridis"
+    assert viewer.layers["difference"].colormap.name != "viridis"
+    two.compare.colormap.setCurrentText("magma")
+    assert viewer.layers["additive"].colormap.name == "magma"
+    assert settings.recall("colormap") == "magma"
+
+
+def test_settings_are_remembered(viewer, two, qtbot):
+    two.compare.shown["evidence"].setChecked(True)
+    two.compare.colormap.setCurrentText("viridis")
+    two.controls.sigma.value = 5
+    two.wait()
+    two.model.settle()
+    viewer.window.remove_dock_widget(two)
+    viewer.layers.clear()
+    fields = two_parts(image=None, sigma=2.0)
+    c = viewer.add_image(fields.confidence, name="c")
+    o = viewer.add_image(fields.offsets, name="o")
+    again = dock(viewer)
+    again.inputs.confidence.value, again.inputs.offsets.value = c, o
+    qtbot.waitUntil(lambda: "evidence" in names(viewer))
+    assert again.controls.sigma.value == pytest.approx(5)
+    assert again.compare.shown["evidence"].isChecked()
+    assert viewer.layers["evidence"].colormap.name == "viridis"
+
+
+def test_parts_are_paged_through_by_the_keyboard(viewer, two, qtbot):
+    two.controls.page(1)
+    assert two.controls.part.current_choice == "right"
+    two.controls.page(-1)
+    assert two.controls.part.current_choice == "left"
+
+
+def test_cross_part_votes(viewer):
+    pose = mdn.samples.load("pose")
+    add_fields(viewer, pose, "pose", "left wrist")
+    widget = dock(viewer)
+    assert widget.controls.cross.enabled
+    widget.controls.cross.value = True
+    widget.wait()
+    part = pose.part("left wrist")
+    assert_map(viewer, "noisy-or", VotingSession(pose, part, pose.sigma, cross=True))
+    widget.controls.part.value = "all"  # has no cross votes
+    widget.wait()
+    assert not widget.controls.cross.enabled
+    assert_map(viewer, "noisy-or", VotingSession(pose, "all", pose.sigma))
+
+
+def test_fields_without_cross_offsets(two):
+    assert not two.controls.cross.enabled
+
+
+class Ear:
+    """Hears what a model says."""
+
+    def __init__(self, model):
+        self.heard = []
+        for name in ("session_changed", "maps_changed", "refused", "pixel_asked", "source_asked"):
+            getattr(model, name).connect(lambda value, name=name: self.heard.append((name, value)))
+
+
+def test_a_model_without_a_window():
+    model, fields = VotingModel(), two_parts()
+    ear = Ear(model)
+    model.change(sigma=3.0)
+    model.ask_pixel((1, 1))
+    assert ear.heard == []  # there is nothing to look at
+    model.show(VotingSession(fields, "left", 2.0), "sample:two")
+    assert [name for name, _ in ear.heard] == ["session_changed", "maps_changed"]
+    model.change(sigma=-1.0)
+    assert ear.heard[-1] == ("refused", "sigma must be greater than 0, got -1")
+    assert model.session.sigma == 2
+    model.ask_pixel((10, 5), "additive")
+    assert (model.pixel, model.asked_rule) == ((10, 5), "additive")
+    model.ask_pixel((24, 5))
+    model.ask_source((2, 0, 0))  # beyond the last part
+    assert (model.pixel, model.source) == ((10, 5), None)
+    model.show(None)
+    assert model.maps == {}
+    assert model.pixel is None
+
+
+def test_other_values_of_the_same_fields():
+    model, fields = VotingModel(), two_parts()
+    model.show(VotingSession(fields, "right", 2.0))
+    halved = two_parts(confidence=fields.confidence / 2)
+    model.set_fields(halved)
+    expected = VotingSession(halved, "right", 2.0).vote()
+    np.testing.assert_array_equal(model.maps["additive"].values, expected["additive"].values)
+    assert model.loaded is fields
+    model.reset_fields()
+    assert model.session.fields is fields
+    with pytest.raises(ValueError, match="must stay on their grid"):
+        model.set_fields(two_parts(stride=2.0))
+
+
+def test_clicks_ask(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 850)
+    add_fields(viewer, mdn.samples.load("pose"), "pose")
+    widget = dock(viewer)
+    qtbot.wait(300)
+    ear = Ear(widget.model)
+    click(qtbot, viewer, "additive", 95, 166)
+    assert ear.heard[-1][0] == "pixel_asked"
+    row, column = widget.model.pixel
+    assert (row, column) == pytest.approx((95, 166), abs=2)  # a pixel of the screen is wider
+    assert widget.model.asked_rule == "additive"
+    text = widget._readout.text
+    assert text.startswith(f"row {row}, col {column}   noisy-or ")
+    for kind, vote_map in widget.model.maps.items():
+        assert f"{kind} {vote_map.values[row, column]:#.4g}" in text
+    click(qtbot, viewer, "pose confidence", 95, 166, "shift")
+    assert ear.heard[-1] == ("source_asked", (0, 6, 10))

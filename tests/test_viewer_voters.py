@@ -1,0 +1,437 @@
+"""Who voted for a pixel, and where a vote lands: the answers, the table, the arrows, the files."""
+
+import csv
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from mdn_viewer.model import VotingModel
+from mdn_viewer.overlays import MOST_ARROWS, VoteOverlays, arrows, colours
+from mdn_viewer.panels.voters import VotersPanel
+from mdn_viewer.provenance import landing_of, provenance_of
+from mdn_viewer.session import ALL, RULES, VotingSession
+from mdn_viewer.stage import Stage, own
+from napari.components import ViewerModel
+from napari.layers import Image
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QFileDialog, QPushButton
+from viewer_support import PLUGIN, click, dock, two_parts
+
+import mdn_cupy as mdn
+
+
+@pytest.fixture
+def nose():
+    return VotingSession(mdn.samples.load("pose"), "nose", 8.0)
+
+
+@pytest.fixture
+def both():
+    return VotingSession(two_parts(), ALL, 2.0)
+
+
+@pytest.fixture
+def shoulder():
+    """Cross-part votes: where a network's other parts support the left shoulder."""
+    return VotingSession(mdn.samples.load("pose"), "left shoulder", 8.0, cross=True)
+
+
+def peak_of(session, rule="noisy-or"):
+    peak = session.vote()[rule].peak
+    return peak.row, peak.column
+
+
+# What is answered, without a window.
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("session", ["nose", "both", "shoulder"])
+def test_the_voters_add_up_to_the_map(request, session, rule):
+    session = request.getfixturevalue(session)
+    pixel = peak_of(session, rule)
+    asked = provenance_of(session, pixel, rule)
+    assert asked.value == pytest.approx(session.vote()[rule].values[pixel], rel=1e-5)
+    assert asked.columns["share"].sum() == pytest.approx(1)
+    assert asked.columns["evidence"].sum() == pytest.approx(asked.voters.evidence)
+    assert sum(share for _, _, share in asked.support) == pytest.approx(1)
+    assert sum(count for _, count, _ in asked.support) == len(asked.voters)
+
+
+def test_a_sessions_kernel_decides_what_a_vote_adds(both):
+    plain = VotingSession(both.fields, ALL, 2.0, normalized=False, truncate=1.0)
+    pixel = peak_of(plain, "additive")
+    asked = provenance_of(plain, pixel, "additive")
+    assert asked.value == pytest.approx(plain.vote()["additive"].values[pixel], rel=1e-5)
+    assert asked.value > provenance_of(both, pixel, "additive").value
+
+
+def test_what_is_said_of_a_pixel():
+    left = VotingSession(two_parts(), "left", 2.0)
+    said = str(provenance_of(left, (10, 5), "noisy-or"))
+    assert said == "row 10, column 5, noisy-or: m = 1, evidence −L = 17.12, from 48 sources"
+    assert str(provenance_of(left, (10, 5), "additive")).endswith("s = 0.573, from 48 sources")
+    nobody = str(provenance_of(left, (23, 31), "noisy-or"))
+    assert nobody == "row 23, column 31, noisy-or: m = 0, evidence −L = 0, from 0 sources"
+
+
+def test_parts_are_named_where_several_vote(both, shoulder):
+    assert (
+        "part" not in provenance_of(VotingSession(both.fields, 1, 2.0), (12, 20), RULES[0]).columns
+    )
+    asked = provenance_of(both, (11, 12), "noisy-or")
+    assert set(asked.columns["part"]) == {"left", "right"}
+    support = provenance_of(shoulder, peak_of(shoulder), "noisy-or").support
+    assert {"left shoulder", "nose"} <= {name for name, _, _ in support}
+    assert all(before[2] >= after[2] for before, after in pairwise(support))
+
+
+def test_arrows_go_from_the_sources_to_where_their_votes_land(both):
+    asked = provenance_of(both, (10, 5), "noisy-or")
+    drawn = arrows(asked)
+    np.testing.assert_allclose(drawn[:, 0], 2 + 4 * asked.voters.source[:, -2:])
+    np.testing.assert_allclose(drawn.sum(axis=1), asked.voters.landing[:, ::-1], atol=1e-5)
+    brightness = colours(asked).sum(axis=1)
+    assert (np.diff(brightness) <= 1e-12).all()
+
+
+def test_no_more_arrows_than_can_be_told_apart():
+    rng = np.random.default_rng(0)
+    many = mdn.Fields(rng.random((1, 40, 40)), rng.normal(0, 1, (1, 2, 40, 40)), sigma=20.0)
+    asked = provenance_of(VotingSession(many, 0, 20.0), (20, 20), "noisy-or")
+    assert len(asked.voters) > MOST_ARROWS == len(arrows(asked)) == len(colours(asked))
+
+
+def test_a_nan_that_spoils_a_pixel_is_drawn_brightest():
+    fields = two_parts()
+    fields.confidence[0, 3, 3] = np.nan
+    asked = provenance_of(VotingSession(fields, 0, 2.0), (10, 5), "noisy-or")
+    assert asked.voters.source[0].tolist() == [3, 3]
+    assert colours(asked)[0].sum() == colours(asked).sum(axis=1).max()
+
+
+@pytest.mark.parametrize("session", ["nose", "both", "shoulder"])
+def test_where_a_vote_lands_and_what_it_adds(request, session):
+    session = request.getfixturevalue(session)
+    first = provenance_of(session, peak_of(session), "noisy-or")
+    part, (row, column) = int(first.parts[0]), first.voters.source[0, -2:].tolist()
+    landing = landing_of(session, (part, row, column))
+    assert landing.footprint.landing == pytest.approx(first.voters.landing[0])
+    assert landing.pixel == tuple(np.rint(landing.footprint.landing[::-1]))
+    for rule in RULES:
+        asked = provenance_of(session, landing.pixel, rule)
+        own_term, whole = landing.added[rule]
+        assert whole == asked.voters.evidence
+        assert own_term in asked.voters.terms
+    assert f"source row {row}, column {column}" in str(landing)
+
+
+def test_a_part_that_does_not_vote_lands_nowhere(nose):
+    assert landing_of(nose, (1, 6, 10)) is None
+
+
+def test_what_is_said_of_a_source():
+    fields = two_parts()
+    left = VotingSession(fields, "left", 2.0)
+    said = str(landing_of(left, (0, 2, 3)))
+    assert said.startswith(
+        "left, source row 2, column 3, c = 0.3: lands at row 10.0, column 5.0, reaches 17 × 14 "
+        "pixels; to the evidence there it adds: noisy-or 0.3567 of 17.12 (2.1%), additive "
+    )
+    fields.offsets[0, :, 0, 0] = np.nan, -1000
+    assert "its offset is not finite" in str(landing_of(left, (0, 0, 0)))
+    fields.offsets[0, :, 0, 0] = -1000
+    assert "off the map" in str(landing_of(left, (0, 0, 0)))
+
+
+def test_the_table_as_a_file(both, tmp_path):
+    asked = provenance_of(both, (11, 12), "noisy-or")
+    asked.save(tmp_path / "voters.csv")
+    with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [*rows[0]] == [*asked.columns, "p_x", "p_y"]
+    assert len(rows) == len(asked.voters)
+    assert [float(row["evidence"]) for row in rows] == asked.voters.terms.tolist()
+    assert {row["part"] for row in rows} == {"left", "right"}
+    with pytest.raises(OSError, match="nowhere"):
+        asked.save(tmp_path / "nowhere" / "voters.csv")
+
+
+# What is drawn, in a viewer without a window.
+
+
+@pytest.fixture
+def stage():
+    viewer = ViewerModel()
+    stage = Stage(viewer)
+    picture = own(Image(np.zeros((24, 32), np.float32), name="noisy-or"))
+    stage.set_cells({"noisy-or": (picture, None)}, None)
+    return stage
+
+
+def drawn(stage):
+    """How many arrows and points there are, and the shape of the footprint."""
+    kinds = {
+        name: np.asarray(stage.overlays(name)[0].data) if stage.overlays(name) else None
+        for name in ("votes", "voters", "footprint")
+    }
+    arrows, points, footprint = kinds.values()
+    return (
+        0 if arrows is None else len(arrows),
+        0 if points is None else len(points),
+        None if footprint is None else footprint.shape,
+    )
+
+
+def test_answers_are_drawn_and_taken_off(stage, both):
+    overlays = VoteOverlays(stage)
+    overlays.show(None, None)
+    assert drawn(stage) == (0, 0, (1, 1))
+    asked = provenance_of(both, (10, 5), "noisy-or")
+    voters = len(asked.voters)
+    overlays.show(asked, None)
+    assert drawn(stage) == (voters, voters + 1, (1, 1))
+    landing = landing_of(both, (0, 2, 3))
+    overlays.show(asked, landing)
+    assert drawn(stage) == (voters, voters + 3, (17, 14))
+    np.testing.assert_array_equal(stage.overlays("footprint")[0].translate, (2, 0))
+    layers = list(stage.viewer.layers)
+    overlays.show(provenance_of(both, (12, 20), "noisy-or"), None)
+    assert list(stage.viewer.layers) == layers
+    overlays.show(None, None)
+    assert drawn(stage) == (0, 0, (1, 1))
+
+
+def test_points_lie_on_top_whatever_was_asked_first(stage, both):
+    overlays = VoteOverlays(stage)
+    landing = landing_of(both, (0, 2, 3))
+    overlays.show(None, landing)
+    overlays.show(provenance_of(both, (10, 5), "noisy-or"), landing)
+    kinds = [layer.name.split(" (")[0] for layer in stage.viewer.layers]
+    assert kinds == ["noisy-or", "footprint", "votes", "voters"]
+
+
+def test_a_deleted_overlay_comes_back(stage, both):
+    overlays = VoteOverlays(stage)
+    asked = provenance_of(both, (10, 5), "noisy-or")
+    overlays.show(asked, None)
+    stage.viewer.layers.remove(stage.overlays("votes")[0])
+    overlays.show(None, None)
+    again = provenance_of(both, (11, 12), "noisy-or")
+    overlays.show(again, None)
+    assert drawn(stage) == (len(again.voters), len(again.voters) + 1, (1, 1))
+
+
+def test_a_cell_that_comes_later_shows_the_same(stage, both):
+    overlays = VoteOverlays(stage)
+    asked = provenance_of(both, (10, 5), "noisy-or")
+    overlays.show(asked, landing_of(both, (0, 2, 3)))
+    stage.add_cell("later", Image(np.zeros((24, 32), np.float32)))
+    for name in ("votes", "voters", "footprint"):
+        first, second = stage.overlays(name)
+        np.testing.assert_array_equal(first.data, second.data)
+
+
+# The panel on a model, without a display of maps.
+
+
+@pytest.fixture
+def model():
+    return VotingModel()
+
+
+@pytest.fixture
+def panel(qtbot, model, stage, both):
+    panel = VotersPanel(model, stage)
+    qtbot.addWidget(panel)
+    model.show(both)
+    return panel
+
+
+def cells(panel):
+    """The texts of the table, row by row."""
+    table = panel.table.model()
+    return [
+        [table.data(table.index(i, j)) for j in range(table.columnCount())]
+        for i in range(table.rowCount())
+    ]
+
+
+def test_it_says_how_to_ask(panel):
+    assert "Click on a map" in panel.headline.text()
+    assert "Shift-click" in panel.where.text()
+    assert cells(panel) == []
+
+
+def test_a_headers_click_sorts(panel, model, qtbot):
+    model.ask_pixel((11, 12))
+    strongest_first = cells(panel)
+    header = panel.table.horizontalHeader()
+    titles = [panel.table.model().headerData(n, Qt.Orientation.Horizontal) for n in range(9)]
+    assert titles == ["part", "row", "col", "c", "o_x", "o_y", "w", "share", "evidence"]
+    assert float(strongest_first[0][-1]) >= float(strongest_first[-1][-1])
+    panel.resize(800, 600)
+    panel.show()
+    row = titles.index("row")
+    at = QPoint(header.sectionViewportPosition(row) + 5, header.height() // 2)
+    for order in (sorted, lambda values: sorted(values, reverse=True)):
+        qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=at)
+        found = [int(line[row]) for line in cells(panel)]
+        assert found == order(found)
+    model.ask_pixel((10, 5))  # stays sorted so
+    found = [int(line[row]) for line in cells(panel)]
+    assert found == sorted(found, reverse=True)
+
+
+def test_a_row_of_the_table_is_a_source(panel, model, qtbot):
+    model.ask_pixel((11, 12))
+    panel.table.selectRow(3)
+    asked = panel.asked
+    expected = (int(asked.parts[3]), *asked.voters.source[3, -2:].tolist())
+    assert model.source == expected == panel.landing.source
+    assert panel.where.text() == str(panel.landing)
+    assert panel.asked is asked
+    panel.show()
+    qtbot.keyClick(panel.table, Qt.Key.Key_Down)
+    assert panel.table.currentIndex().row() == 4
+    assert model.source[1:] == tuple(asked.voters.source[4, -2:])
+
+
+def test_the_answers_follow_sigma_at_rest_and_the_part_and_end_with_the_fields(panel, model, both):
+    model.ask_pixel((11, 12))
+    model.ask_source((0, 2, 3))
+    before = panel.asked.value
+    model.change(sigma=4.0)
+    assert panel.asked.value == before
+    model.settle()
+    assert panel.asked.value == pytest.approx(model.maps["noisy-or"].values[11, 12], rel=1e-5)
+    model.change(part=1)
+    model.settle()
+    assert panel.asked.session.part == 1
+    assert panel.landing is None  # of the other part
+    model.show(None)
+    assert panel.asked is None
+    assert "Click on a map" in panel.headline.text()
+    model.show(both)
+    assert panel.asked is None
+
+
+def test_clear_asks_no_more(panel, model, qtbot):
+    model.ask_pixel((11, 12))
+    model.ask_source((0, 2, 3))
+    (button,) = (b for b in panel.findChildren(QPushButton) if b.text() == "Clear")
+    panel.show()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert (panel.asked, panel.landing) == (None, None)
+    assert not button.isEnabled()
+
+
+def test_a_file_that_cannot_be_written_is_said(panel, model, tmp_path):
+    said = []
+    model.refused.connect(said.append)
+    model.ask_pixel((11, 12))
+    panel.export(str(tmp_path / "nowhere" / "voters.csv"))
+    assert "nowhere" in said[0]
+
+
+def test_everything_explains_itself(panel, model):
+    model.ask_pixel((11, 12))
+    table = panel.table.model()
+    tips = [
+        table.headerData(n, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
+        for n in range(table.columnCount())
+    ]
+    assert all(tips)
+    assert all(b.toolTip() for b in panel.findChildren(QPushButton))
+    assert panel.table.toolTip()
+    assert panel.headline.toolTip()
+    assert panel.where.toolTip()
+
+
+# In a real window, with a real mouse.
+
+
+@pytest.fixture
+def widget(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1400, 850)
+    viewer.open_sample(PLUGIN, "pose")
+    return dock(viewer)
+
+
+def overlay(widget, name):
+    """The data of an overlay, the same in every cell."""
+    layers = widget.stage.overlays(name)
+    assert len(layers) == len(widget.stage.pictures)
+    for layer in layers[1:]:
+        np.testing.assert_array_equal(layer.data, layers[0].data)
+    return np.asarray(layers[0].data)
+
+
+def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path, monkeypatch):
+    viewer, model, panel = widget.stage.viewer, widget.model, widget.panel(VotersPanel)
+    widget.open_tab("Voters")
+    click(qtbot, viewer, "noisy-or", 95, 166)
+    qtbot.waitUntil(lambda: panel.asked is not None)
+    row, column = panel.asked.pixel
+    assert np.hypot(row - 95, column - 166) < 2  # a pixel of the screen is more than one of these
+    log_complement = mdn.noisy_or(**model.session.votes, return_log_complement=True)[1]
+    shares = [float(line[-1]) for line in cells(panel)]
+    assert sum(shares) == pytest.approx(-log_complement[row, column], rel=1e-3)
+    assert panel.headline.text() == str(panel.asked)
+    voters = len(panel.asked.voters)
+    assert len(overlay(widget, "votes")) == voters > 20
+    assert len(overlay(widget, "voters")) == voters + 1
+    landing = overlay(widget, "votes").sum(axis=1)
+    assert (np.abs(landing - (row, column)) <= 4 * model.session.sigma).all()
+
+    monkeypatch.setattr(
+        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "voters.csv"), "*.csv")
+    )
+    button = next(b for b in panel.findChildren(QPushButton) if "CSV" in b.text())
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == voters
+
+    click(qtbot, viewer, "additive", 95, 166)
+    qtbot.waitUntil(lambda: panel.asked.rule == "additive")
+    s = model.maps["additive"].values[panel.asked.pixel]
+    assert sum(float(line[-1]) for line in cells(panel)) == pytest.approx(s, rel=1e-3)
+
+
+def test_a_shift_click_on_the_confidence_tells_where_that_vote_lands(widget, qtbot):
+    viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
+    widget.open_tab("Voters")
+    click(qtbot, viewer, "pose confidence", 16 * 6, 16 * 10, "shift")
+    qtbot.waitUntil(lambda: panel.landing is not None)
+    assert panel.landing.source == (0, 6, 10)
+    assert panel.asked is None
+    vote = mdn.footprint((6, 10), **widget.model.session.votes)
+    np.testing.assert_allclose(
+        overlay(widget, "footprint"), vote.weight * vote.confidence, rtol=1e-6
+    )
+    x, y = vote.landing
+    np.testing.assert_allclose(overlay(widget, "voters"), [[y, x], [96, 160]])
+    assert "nose, source row 6, column 10" in panel.where.text()
+    before = viewer.screenshot(flash=False)
+    widget.model.ask_source(None)
+    assert overlay(widget, "footprint").shape == (1, 1)
+    after = viewer.screenshot(flash=False)
+    less_red = after[..., 0].astype(int) - before[..., 0] > 20
+    assert less_red.sum() > 300  # where the maps are bright, the footprint was green
+
+
+def test_the_voters_stay_with_sigma_and_go_with_the_fields(widget, qtbot):
+    viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
+    click(qtbot, viewer, "noisy-or", 95, 166)
+    qtbot.waitUntil(lambda: panel.asked is not None)
+    widget.controls.sigma.value = 3.0
+    widget.wait()
+    qtbot.waitUntil(lambda: panel.asked.session.sigma == 3.0)
+    panel.wait()
+    viewer.layers.remove("votes (additive)")
+    viewer.layers.remove("voters (noisy-or)")
+    click(qtbot, viewer, "noisy-or", 95, 160)
+    qtbot.waitUntil(lambda: panel.asked.pixel[1] < 164)
+    viewer.layers.clear()
+    widget.wait()
+    qtbot.waitUntil(lambda: panel.asked is None)

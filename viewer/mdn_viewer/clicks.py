@@ -1,0 +1,68 @@
+"""Clicks on the maps: who voted for this pixel, and where does this source's vote land?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mdn_viewer.maps import CONFIDENCE
+
+if TYPE_CHECKING:
+    from mdn_viewer.model import VotingModel
+    from mdn_viewer.stage import Stage
+
+__all__ = ["Clicks"]
+
+_RULE = {"noisy-or": "noisy-or", "evidence": "noisy-or", "additive": "additive"}
+
+
+class Clicks:
+    """Tells a model which pixel, or with Shift on the confidence which source, is clicked on.
+
+    A mouse that moves while its button is down pans, and asks nothing. Where the layer that is
+    selected has a tool at work (to add points, say), the click is the tool's.
+
+    Parameters
+    ----------
+    model : VotingModel
+        Whom to tell.
+    stage : Stage
+        Where the maps are.
+    """
+
+    def __init__(self, model: VotingModel, stage: Stage) -> None:
+        self._model, self._stage = model, stage
+        stage.viewer.mouse_drag_callbacks.append(self._on_press)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        callbacks = self._stage.viewer.mouse_drag_callbacks
+        if self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+
+    def _on_press(self, viewer: Any, event: Any) -> Iterator[None]:
+        if event.button != 1 or not _pans(viewer):
+            return
+        cell, position = self._stage.cell_at(event.viewbox), np.array(event.position)
+        shifted = "Shift" in event.modifiers
+        yield
+        if event.type == "mouse_move" or cell is None:
+            return
+        if shifted and cell == CONFIDENCE:
+            self._model.ask_source(self._source_at(position))
+        elif not event.modifiers:
+            row, column = np.rint(position[-2:]).astype(int)
+            self._model.ask_pixel((int(row), int(column)), _RULE.get(cell))
+
+    def _source_at(self, position: Any) -> tuple[int, int, int]:
+        layer = self._stage.pictures[CONFIDENCE]
+        index = np.rint(layer.world_to_data(position[-layer.ndim :])).astype(int)
+        part, row, column = (0, *index)[-3:]
+        return int(part), int(row), int(column)
+
+
+def _pans(viewer: Any) -> bool:
+    active = viewer.layers.selection.active
+    return active is None or str(getattr(active, "mode", "pan_zoom")) == "pan_zoom"

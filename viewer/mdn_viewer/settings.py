@@ -1,0 +1,40 @@
+"""What the widget remembers from one day to the next, in napari's settings of this plugin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.settings import get_plugin_settings
+
+from mdn_viewer.maps import CONFIDENCE
+from mdn_viewer.session import KINDS
+
+__all__ = ["recall", "recall_shown", "remember", "remember_shown"]
+
+_SHOWN = {name: f"show_{name.replace('-', '_')}" for name in (*KINDS, CONFIDENCE)}
+
+
+def recall(name: str) -> Any:
+    """Return a setting; `napari.yaml` declares them, and File > Preferences shows them."""
+    return getattr(_maps(), name)
+
+
+def remember(name: str, value: Any) -> None:
+    """Keep a setting; napari writes it to a file beside its own settings."""
+    if recall(name) != value:
+        setattr(_maps(), name, value)
+
+
+def recall_shown() -> set[str]:
+    """Return which of `KINDS` and the confidence are to be shown."""
+    return {name for name, key in _SHOWN.items() if recall(key)}
+
+
+def remember_shown(shown: set[str]) -> None:
+    """Keep which of `KINDS` and the confidence are shown."""
+    for name, key in _SHOWN.items():
+        remember(key, name in shown)
+
+
+def _maps() -> Any:
+    return get_plugin_settings("mdn-cupy").maps

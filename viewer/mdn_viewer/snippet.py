@@ -1,0 +1,111 @@
+"""A few lines of Python that compute the maps that are shown, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+import mdn_cupy as mdn
+from mdn_viewer.session import ALL, RULES, VotingSession
+
+__all__ = ["loading", "snippet"]
+
+_SAMPLE = "sample:"
+_UNSAVED = "fields.mdn"  # what the file is called that has yet to be saved
+_VOTE = ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "names")
+
+
+def snippet(
+    session: VotingSession, kinds: Collection[str] = RULES, found: str | None = None
+) -> str:
+    """Write a program that computes maps of a session with the library.
+
+    Parameters
+    ----------
+    session : VotingSession
+        What votes.
+    kinds : collection of str
+        Which maps, of `mdn_viewer.session.KINDS`.
+    found : str, optional
+        The expression that loads the fields, which `loading` returns.
+
+    Returns
+    -------
+    str
+        Python that runs as it is, or says what to save first: fields that are in no file yet.
+
+    Examples
+    --------
+    >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
+    >>> print(snippet(session, ["additive"], loading(session.fields, "sample:pose")))
+    import mdn_cupy as mdn
+    <BLANKLINE>
+    fields = mdn.samples.load('pose')
+    votes = fields.votes('nose')
+    s = mdn.additive(**votes, sigma=8.0, truncate=4.0, normalized=True)
+    <BLANKLINE>
+    print(s.max())
+    """
+    options = f"sigma={session.sigma!r}, truncate={session.truncate!r}"
+    lines = ["import mdn_cupy as mdn", ""]
+    if found is None:
+        found = f"mdn.load_fields({_UNSAVED!r})"
+        lines.append(f"# These fields are in no file yet: save them as {_UNSAVED} first.")
+    lines += [f"fields = {found}", f"votes = fields.votes({_votes(session)})"]
+    shown = []
+    if {"noisy-or", "difference", "evidence"} & set(kinds):
+        lines.append(
+            f"m, log_complement = mdn.noisy_or(**votes, {options}, return_log_complement=True)"
+        )
+        shown += ["m"] if "noisy-or" in kinds else []
+    if {"additive", "difference"} & set(kinds):
+        lines.append(f"s = mdn.additive(**votes, {options}, normalized={session.normalized!r})")
+        shown += ["s"] if "additive" in kinds else []
+    if "difference" in kinds:
+        lines.append("difference = m - s")
+        shown.append("difference")
+    if "evidence" in kinds:
+        lines.append("evidence = 0 - log_complement")
+        shown.append("evidence")
+    return "\n".join([*lines, "", f"print({', '.join(f'{name}.max()' for name in shown)})"])
+
+
+def loading(fields: mdn.Fields, origin: str) -> str | None:
+    """Write an expression that loads these very fields, or None if they are not there.
+
+    Parameters
+    ----------
+    fields : mdn_cupy.Fields
+        The fields.
+    origin : str
+        Where they are said to come from: "sample:" and a name, or the path of a `.mdn` file. Not
+        taken at its word: the file is read, and what the votes depend on compared.
+    """
+    sample = origin.startswith(_SAMPLE)
+    name = origin.removeprefix(_SAMPLE)
+    if not name:
+        return None
+    try:
+        there = mdn.samples.load(name) if sample else mdn.load_fields(name)
+    except (OSError, ValueError):
+        return None
+    if not all(_equal(getattr(fields, n), getattr(there, n)) for n in _VOTE):
+        return None
+    return f"mdn.samples.load({name!r})" if sample else f"mdn.load_fields({name!r})"
+
+
+def _votes(session: VotingSession) -> str:
+    """The arguments of `Fields.votes`: the part by its name if no other part has the same."""
+    if session.part == ALL:
+        return ""
+    names, part = session.fields.names, int(session.part)
+    name = names[part]
+    known = repr(name) if names.index(name) == part else repr(part)
+    return f"{known}, cross=True" if session.cross else known
+
+
+def _equal(one: object, other: object) -> bool:
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return one is other or bool(one == other)
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")

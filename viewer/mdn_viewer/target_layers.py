@@ -1,0 +1,113 @@
+"""Layers as targets: which there are to choose from, and what each wants of a session's map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Image, Points
+
+from mdn_viewer.layers import backdrop, grid_of, role_of, values_of
+from mdn_viewer.session import ALL, VotingSession
+from mdn_viewer.stage import is_staged
+from mdn_viewer.target import target_of_image, target_of_points
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+__all__ = ["CELL", "Target", "new_points", "target_of", "targets"]
+
+CELL = "target"
+"""The name of the cell in which points are added."""
+
+FloatArray = npt.NDArray[np.floating]
+Target = Callable[[VotingSession], FloatArray]
+
+
+def targets(viewer: Viewer, own: Points | None) -> list[Any]:
+    """Return the layers that may be a target: points and images, but for what is on the stage.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers.
+    own : Points, optional
+        The layer of `new_points`, which is on the stage.
+    """
+    return [
+        layer
+        for layer in viewer.layers
+        if layer is own
+        or (
+            isinstance(layer, Points | Image)
+            and not is_staged(layer)
+            and role_of(layer) != "offsets"
+        )
+    ]
+
+
+def target_of(layer: Any, width: float) -> Target:
+    """Read off a layer what it wants of a map; any thread may ask for that.
+
+    Parameters
+    ----------
+    layer : Points or Image
+        Points, in whatever axes, on the pixels of the output; of several parts, those of the part
+        that is voted for. Or an image: in color, it counts in gray; of several parts, that of the
+        part; with a scale of its own it lies where it is seen, else it is stretched over the map.
+    width : float
+        By how much points are blurred, in pixels of the output.
+
+    Returns
+    -------
+    callable
+        Takes a session and returns the target (Ho, Wo) for its map, or raises ValueError.
+    """
+    if isinstance(layer, Points):
+        world = [layer.data_to_world(point) for point in layer.data]
+        return partial(_points_for, np.array(world), width)
+    values = values_of(layer)
+    if layer.rgb or (role_of(layer) == "image" and values.ndim == 3):
+        values = backdrop(values)
+    own_grid = not (np.allclose(layer.scale[-2:], 1) and np.allclose(layer.translate[-2:], 0))
+    return partial(_image_for, values, grid_of(layer) if own_grid else None, layer.name)
+
+
+def new_points(width: float) -> Points:
+    """Make a layer to add points of a target to, circles as wide as they are blurred."""
+    layer = Points(
+        ndim=2,
+        name=CELL,
+        size=2 * width,
+        face_color="#00000000",
+        border_color="#5cff8f",
+        border_width=0.15,
+        symbol="disc",
+        blending="translucent_no_depth",
+    )
+    layer.name_overlay.visible = True
+    return layer
+
+
+def _points_for(world: FloatArray, width: float, session: VotingSession) -> FloatArray:
+    if not len(world):
+        raise ValueError("the target has no points yet: click on a map to add one")
+    if world.shape[1] > 2 and session.part != ALL:
+        world = world[np.rint(world[:, -3]) == session.part]
+    return target_of_points(world[:, -2:], width, session.output_shape)
+
+
+def _image_for(
+    values: npt.NDArray[Any], grid: tuple[float, float] | None, name: str, session: VotingSession
+) -> FloatArray:
+    if values.ndim == 3 and session.part != ALL and len(values) == len(session.fields.names):
+        values = values[int(session.part)]
+    if values.ndim != 2:
+        raise ValueError(
+            f"{name} has the shape {values.shape}: a target is one image (H, W), or (P, H, W) with "
+            "one for each part, of which one part is voted for"
+        )
+    return target_of_image(values, session.output_shape, grid)
