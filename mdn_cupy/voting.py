@@ -88,8 +88,8 @@ def noisy_or(
         one output map (cross-part voting).
     deterministic : bool
         On a GPU, accumulate in fixed point, so that a map's bits depend neither on the order of the
-        votes nor on the batch around it; False allows float atomics. The CPU is always
-        deterministic.
+        votes nor on the batch around it; its unit is then 2⁻⁴⁶ or so of the map's strongest vote.
+        False allows float atomics. The CPU is always deterministic.
     return_log_complement : bool
         Also return L = log(1 − m), exact where m rounds to 0 or 1; −L is the evidence.
 

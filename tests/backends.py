@@ -82,4 +82,32 @@ class TorchCpu(Backend):
         return self._out(mdn.Gradients(*gradients))
 
 
+class Cupy(Backend):
+    """CuPy arrays in, CuPy arrays out."""
+
+    float64_tolerance = 1e-9
+
+    def array(self, x):
+        import cupy
+
+        return cupy.asarray(x)
+
+    def to_numpy(self, x):
+        import cupy
+
+        assert isinstance(x, cupy.ndarray)
+        return x.get()
+
+
+class TorchCuda(Cupy):
+    """Tensors on the GPU."""
+
+    def array(self, x):
+        return torch.from_numpy(np.ascontiguousarray(x)).cuda()
+
+    def to_numpy(self, x):
+        assert x.is_cuda
+        return x.cpu().numpy()
+
+
 BACKENDS: dict[str, Backend] = {"cpu": Backend(), "torch-cpu": TorchCpu()}

@@ -7,10 +7,17 @@ import mdn_cupy as mdn
 
 pytest.register_assert_rewrite("backends", "bench_support", "helpers", "cuda_host")
 
-from backends import BACKENDS  # noqa: E402
+import torch  # noqa: E402
+from backends import BACKENDS, Cupy, TorchCuda  # noqa: E402
 from cuda_host.backend import CudaHost  # noqa: E402
 
 BACKENDS["cuda-host"] = CudaHost()
+ON_A_GPU = {}
+if mdn.backends()["cuda"].works:
+    ON_A_GPU["cuda"] = Cupy()
+    if torch.cuda.is_available():
+        ON_A_GPU["torch-cuda"] = TorchCuda()
+BACKENDS.update(ON_A_GPU)
 
 settings.register_profile(
     "reproducible", derandomize=True, deadline=None, database=None, max_examples=60
@@ -18,7 +25,11 @@ settings.register_profile(
 settings.load_profile("reproducible")
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
+def _marked(name):
+    return pytest.param(name, marks=pytest.mark.gpu) if name in ON_A_GPU else name
+
+
+@pytest.fixture(scope="session", params=map(_marked, BACKENDS))
 def backend(request):
     return BACKENDS[request.param]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from backends import Backend
+from backends import Cupy, TorchCuda
 from helpers import RULES, assert_agrees, pull, vote
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,36 +21,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not WORKS, reason=WHY_NOT)]
 by_rule = pytest.mark.parametrize("rule", RULES)
 
 
-class Cupy(Backend):
-    """CuPy arrays in, CuPy arrays out."""
-
-    float64_tolerance = 1e-9
-
-    def array(self, x):
-        import cupy
-
-        return cupy.asarray(x)
-
-    def to_numpy(self, x):
-        import cupy
-
-        assert isinstance(x, cupy.ndarray)
-        return x.get()
-
-
-class TorchCuda(Cupy):
-    """Tensors on the GPU."""
-
-    def array(self, x):
-        return torch.from_numpy(np.ascontiguousarray(x)).cuda()
-
-    def to_numpy(self, x):
-        assert x.is_cuda
-        return x.cpu().numpy()
-
-
-BACKENDS = [Cupy()] + ([TorchCuda()] if torch.cuda.is_available() else [])
-by_backend = pytest.mark.parametrize("backend", BACKENDS, ids=lambda b: type(b).__name__)
+GPU_BACKENDS = [Cupy()] + ([TorchCuda()] if torch.cuda.is_available() else [])
+by_backend = pytest.mark.parametrize("backend", GPU_BACKENDS, ids=lambda b: type(b).__name__)
 
 
 def crowded(size=128, maps=17):
@@ -109,6 +81,31 @@ def test_a_side_stream_and_the_last_device():
             stream.synchronize()
     assert m.device.id == last
     np.testing.assert_allclose(m.get(), reference.noisy_or(*drawn.fields), atol=1e-5)
+
+
+def test_an_unknown_exporter_comes_back_as_cupy():
+    import cupy
+
+    class Exporter:
+        def __init__(self, array):
+            self.__dlpack__, self.__dlpack_device__ = array.__dlpack__, array.__dlpack_device__
+
+    drawn = crowded(32, 3)
+    m = mdn.noisy_or(*(Exporter(cupy.asarray(x)) for x in drawn.fields[:2]), 2.0)
+    assert isinstance(m, cupy.ndarray)
+    np.testing.assert_allclose(m.get(), reference.noisy_or(*drawn.fields), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this torch has no CUDA")
+def test_tensors_of_the_last_device_while_the_first_is_current():
+    drawn = crowded(32, 3)
+    last = torch.device("cuda", torch.cuda.device_count() - 1)
+    with torch.cuda.device(0):
+        c, o = (torch.from_numpy(x).to(last).requires_grad_() for x in drawn.fields[:2])
+        m = mdn.noisy_or(c, o, 2.0)
+        m.sum().backward()
+    assert m.device == c.grad.device == o.grad.device == last
+    np.testing.assert_allclose(m.detach().cpu(), reference.noisy_or(*drawn.fields), atol=1e-5)
 
 
 def test_arrays_go_to_the_gpu_and_back():

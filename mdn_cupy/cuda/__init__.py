@@ -139,13 +139,11 @@ def launch(what: Launch, stream: Any = None) -> None:
     ----------
     what : Launch
         What to run.
-    stream : object with the stream's handle in `ptr`, or torch.cuda.Stream, optional
+    stream : object with the stream's handle in `ptr`, optional
         Where to queue it; CuPy's current stream by default.
     """
     import cupy
 
-    if stream is not None and not hasattr(stream, "ptr"):
-        stream = cupy.cuda.Stream.from_external(stream)
     with _explained():
         function = _function(cupy.cuda.runtime.getDevice(), what.kernel)
         function(what.grid, what.block, what.arguments, stream=stream)

@@ -2,7 +2,7 @@
 //
 // Cost of a vote (one source, one pixel): two loads from shared memory, one multiply, one
 // multiply-add and one logarithm (noisy-or), and its share of an atomic. Exponentials: R + C for a
-// window of R·C pixels.
+// window of R·C pixels while its group fits the tile (σ up to 2); beyond, C again for every piece.
 //
 // Contention. In an MDN the collapse is the normal case: whole regions vote for a few pixels.
 // One atomic per vote would then queue at a handful of addresses, which the L2 cache serves one at

@@ -8,6 +8,7 @@ other devices, side streams, the backward thread and graph capture work as for t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,8 @@ class _TorchExecutor:
 
     def run(self, launch: Any) -> None:
         with torch.cuda.device(self._device):
-            module("cuda").launch(launch, torch.cuda.current_stream(self._device))
+            stream = torch.cuda.current_stream(self._device).cuda_stream
+            module("cuda").launch(launch, SimpleNamespace(ptr=stream))
 
 
 # Tracing: the same from shapes alone

@@ -138,17 +138,8 @@ class CUDADriverError(RuntimeError):
     """CuPy's."""
 
 
-class Stream:
-    """Takes a stream of another library."""
-
-    @staticmethod
-    def from_external(stream: Any) -> Any:
-        return SimpleNamespace(ptr=stream.__cuda_stream__()[1])
-
-
 cuda = SimpleNamespace(
     Device=Device,
-    Stream=Stream,
     driver=SimpleNamespace(CUDADriverError=CUDADriverError),
     memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
     runtime=SimpleNamespace(

@@ -125,7 +125,7 @@ def _device(device: torch.device) -> Iterator[None]:
 def _current_stream(device: torch.device) -> Any:
     assert device == torch.device("imagined", 0), "the stream of another device"
     handle = _state.stream
-    return SimpleNamespace(__cuda_stream__=lambda: (0, handle))
+    return SimpleNamespace(cuda_stream=handle)
 
 
 class _Module:
