@@ -58,7 +58,7 @@ def load_persons(path):
         for image in images.values():
             _ = image["file_name"]
         annotations, category = dataset["annotations"], _person_category(dataset)
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: not a COCO keypoint file, which has 'images' (each with 'id' and 'file_name')"
             " and 'annotations'"
@@ -173,11 +173,13 @@ def _read_person(annotation, images):
         raise ValueError(f"no image has the id {annotation['image_id']}")
     keypoints = np.array(annotation.get("keypoints", [0] * (3 * len(SPREAD))), float)
     if keypoints.shape != (3 * len(SPREAD),) or not np.isfinite(keypoints).all():
-        raise ValueError(f"keypoints must be 3 × {len(SPREAD)} numbers, got {keypoints.size}")
+        raise ValueError(f"keypoints must be 3 × {len(SPREAD)} finite numbers")
     box = np.array(annotation["bbox"], float)
     if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
         raise ValueError(f"bbox must be left, top, width and height, got {annotation['bbox']}")
     area = float(annotation.get("area") or box[2] * box[3])
+    if not (np.isfinite(area) and area >= 0):
+        raise ValueError(f"area must be a number of pixels, got {annotation['area']}")
     image = images[annotation["image_id"]]
     return Person(image, tuple(box.tolist()), keypoints.reshape(-1, 3), area)
 

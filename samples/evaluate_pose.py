@@ -224,6 +224,8 @@ def _check(arguments):
         raise ValueError(f"--sigma must be greater than 0, got {arguments.sigma:g}")
     if not 0 <= arguments.neighbours <= 1:
         raise ValueError(f"--neighbours must be from 0 to 1, got {arguments.neighbours:g}")
+    if len(set(arguments.ways)) < len(arguments.ways):
+        raise ValueError(f"--ways names one twice: {', '.join(arguments.ways)}")
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f"--limit must be 1 or more, got {arguments.limit}")
     pictures = arguments.pictures

@@ -22,6 +22,7 @@ A run that was stopped goes on when the same command is given again, and ends wi
 import argparse
 import itertools
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -96,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--threads",
         type=int,
-        default=torch.get_num_threads(),
+        default=1,
         metavar="N",
-        help="of torch; with another number, sums round differently (default: %(default)s)",
+        help="of torch: 1, since more wait for each other where the machine is busy; with another"
+        " number, sums round differently (default: %(default)s)",
     )
     add("--quick", action="store_true", help="one seed, few steps: a minute, to see it work")
     return parser
@@ -115,12 +117,15 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     for name in ("steps", "pictures", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} must be at least 1, got {getattr(options, name)}")
+    cores = os.cpu_count() or 1
+    if options.threads > cores:
+        parser.error(f"--threads must be at most {cores}, the cores, got {options.threads}")
     for name in ("ways", "seeds"):
         values = getattr(options, name)
         if len(set(values)) < len(values):
             parser.error(f"--{name} names one twice: {_listed(values)}")
-    if min(options.seeds) < 0:
-        parser.error(f"--seeds must not be negative, got {min(options.seeds)}")
+    if min(options.seeds) < 0 or max(options.seeds) >= 1 << 63:
+        parser.error(f"--seeds must be from 0 to 2⁶³ − 1, got {_listed(options.seeds)}")
     if options.out.exists() and not options.out.is_dir():
         parser.error(f"--out {options.out} is a file; name a folder")
 

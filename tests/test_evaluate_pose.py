@@ -259,7 +259,12 @@ def broken(change):
         ({"images": [], "annotations": []}, "no persons with keypoints"),
         (broken(lambda d, a: a.update(keypoints=[0] * 51)), "no persons with keypoints"),
         (broken(lambda d, a: a.update(iscrowd=1)), "no persons with keypoints"),
-        (broken(lambda d, a: a.update(keypoints=[1, 2, 3])), "keypoints must be 3 × 17 numbers"),
+        (broken(lambda d, a: a.update(area=-5)), "area must be a number of pixels"),
+        (broken(lambda d, a: d.update(categories=[1])), "not a COCO keypoint file"),
+        (
+            broken(lambda d, a: a.update(keypoints=[1, 2, 3])),
+            "keypoints must be 3 × 17 finite numbers",
+        ),
         (broken(lambda d, a: a.update(bbox=[1, 2])), "bbox must be"),
         (broken(lambda d, a: a.pop("bbox")), "no 'bbox'"),
         (broken(lambda d, a: a.update(image_id=9)), "no image has the id 9"),
@@ -295,6 +300,12 @@ def test_bad_arguments_end_in_one_line(evaluate, more, said, tmp_path, capsys, m
     assert said in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_way_named_twice_is_refused(evaluate, tmp_path, capsys):
+    argv = [*arguments_for(tmp_path), "--ways", "argmax", "argmax"]
+    assert evaluate.main(argv) == 2
+    assert "--ways names one twice: argmax, argmax" in capsys.readouterr().err
 
 
 def test_truncated_json_is_refused_in_one_line(evaluate, tmp_path, capsys):

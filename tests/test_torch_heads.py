@@ -212,3 +212,22 @@ def test_under_autocast_logits_are_float32():
         logits = network(features())
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, network(features()), rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["in_channels", "parts", "stride"])
+@pytest.mark.parametrize("value", [0, -1, 2.0, float("nan"), "8", None])
+def test_what_counts_nothing_is_refused_by_name(name, value):
+    arguments = {"in_channels": 8, "parts": 3, "stride": 2, name: value}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+        mdn.torch.MDNKeypointHead(**arguments)
+
+
+@pytest.mark.parametrize("edges", [[0, 1], [(0, 1, 2)], "01", [(0.0, 1.0)], [(0, 3)], [(1, 1)]])
+def test_what_is_no_edge_is_refused(edges):
+    with pytest.raises(ValueError, match="an edge must join two of the parts 0 … 2"):
+        mdn.torch.MDNKeypointHead(8, 3, edges=edges)
+
+
+def test_features_without_a_batch_are_refused():
+    with pytest.raises(ValueError, match=r"features must have the shape \(N, C, H, W\)"):
+        mdn.torch.MDNKeypointHead(8, 3)(torch.zeros(8, 4, 4))

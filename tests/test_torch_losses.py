@@ -116,3 +116,13 @@ def test_the_loss_of_saturated_votes_trains():
     (gradient,) = torch.autograd.grad(loss, confidence)
     assert (gradient > 0).all()
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_loss_of_halves_is_computed_in_float32(dtype):
+    log_complement = torch.tensor([0.0, -0.5, -5000.0], dtype=dtype)
+    target = torch.tensor([1.0, 0.25, 0.0], dtype=dtype)
+    got = mdn.torch.noisy_or_bce(log_complement, target, reduction="none")
+    want = mdn.torch.noisy_or_bce(log_complement.float(), target.float(), reduction="none")
+    assert got.isfinite().all()
+    torch.testing.assert_close(got, want)

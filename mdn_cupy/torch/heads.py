@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -97,6 +98,8 @@ class MDNKeypointHead(nn.Module):
 
     trust_logit: nn.Parameter | None
 
+    _places: Tensor
+
     def __init__(
         self,
         in_channels: int,
@@ -108,12 +111,14 @@ class MDNKeypointHead(nn.Module):
         edges: Iterable[tuple[int, int]] = (),
     ) -> None:
         super().__init__()
-        for name, value in (("in_channels", in_channels), ("parts", parts), ("stride", stride)):
-            if value < 1 or int(value) != value:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value}")
-        self.parts = parts
-        self.stride = stride
+        in_channels = _count("in_channels", in_channels)
+        self.parts = parts = _count("parts", parts)
+        self.stride = stride = _count("stride", stride)
         self.pairs = _directed(edges, parts)
+        # Where in [voted for, voter] the offsets go: first every part's own, then the pairs'. Held
+        # here, since an index that travelled to a GPU would have to be waited for.
+        places = torch.tensor([*((k, k) for k in range(parts)), *self.pairs]).T
+        self.register_buffer("_places", places, persistent=False)
         self.confidence = nn.Conv2d(in_channels, parts, 1)
         self.offsets = nn.Conv2d(in_channels, 2 * (parts + len(self.pairs)), 1)
         trust_logit = nn.Parameter(torch.empty(len(self.pairs))) if self.pairs else None
@@ -151,13 +156,15 @@ class MDNKeypointHead(nn.Module):
 
     def fields(self, features: Tensor) -> VoteFields:
         """Predict confidences and offsets from features [N, C, H, W]."""
+        if features.ndim != 4:
+            shape = tuple(features.shape)
+            raise ValueError(f"features must have the shape (N, C, H, W), got {shape}")
         confidence = torch.sigmoid(self.confidence(features))
         every = self.stride * self.offsets(features).unflatten(1, (-1, 2))
         offsets = every[:, : self.parts]
         if not self.pairs:
             return VoteFields(confidence, offsets, None)
-        own = [(k, k) for k in range(self.parts)]
-        to, by = torch.tensor([*own, *self.pairs], device=every.device).unbind(1)
+        to, by = self._places
         size = (every.shape[0], self.parts, self.parts, *every.shape[-3:])
         cross_offsets = every.new_full(size, torch.nan)
         cross_offsets[:, to, by] = every
@@ -178,7 +185,7 @@ class MDNKeypointHead(nn.Module):
         weight = self.confidence.weight
         trust = torch.eye(self.parts, dtype=weight.dtype, device=weight.device)
         if self.trust_logit is not None:
-            to, by = torch.tensor(self.pairs, device=weight.device).unbind(1)
+            to, by = self._places[:, self.parts :]
             trust[to, by] = torch.sigmoid(self.trust_logit)
         return trust
 
@@ -192,8 +199,21 @@ def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, i
     """Both directions of every edge, as (voted for, voter)."""
     pairs: dict[tuple[int, int], None] = {}  # ordered
     for edge in edges:
-        a, b = edge
+        try:
+            a, b = map(operator.index, edge)
+        except (TypeError, ValueError):
+            a = b = -1
         if a == b or not (0 <= a < parts and 0 <= b < parts):
-            raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {edge}")
+            raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {edge!r}")
         pairs[a, b] = pairs[b, a] = None
     return list(pairs)
+
+
+def _count(name: str, value: int) -> int:
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return count

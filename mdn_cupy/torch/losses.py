@@ -56,7 +56,8 @@ def noisy_or_bce(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     _check("target", target, log_complement)
-    target = target.to(log_complement.dtype)
+    dtype = torch.promote_types(log_complement.dtype, torch.float32)
+    log_complement, target = log_complement.to(dtype), target.to(dtype)
     loss = -(target * _log(complement(log_complement)) + (1 - target) * log_complement)
     if weight is not None:
         _check("weight", weight, log_complement)

@@ -113,6 +113,10 @@ class Training:
         try:
             state = torch.load(self.checkpoint, weights_only=True)
             made_with = state["settings"]
+            if made_with == asdict(self.settings):
+                self.network.load_state_dict(state["network"])
+                self._optimizer.load_state_dict(state["optimizer"])
+                self.step, self.seconds = state["step"], state["seconds"]
         except Exception as error:  # torch raises whatever its unpickler met
             raise ValueError(
                 f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
@@ -123,9 +127,6 @@ class Training:
                 f"{self.checkpoint} was made with {made_with}, not with {asdict(self.settings)};"
                 " delete it, or write to another folder"
             )
-        self.network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        self.step, self.seconds = state["step"], state["seconds"]
 
 
 def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:

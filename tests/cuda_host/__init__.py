@@ -6,8 +6,8 @@
 
 What differs from a GPU: threads run one at a time, so a race shows only as a dependence on their
 order, and not at all across a ballot or a shuffle, where all lanes meet here but a GPU orders no
-memory (so __syncwarp stands beside them); denormal floats are not flushed to zero; exp2f, expm1f and
-__fdividef are those of the host's library, where a GPU's are off by an ulp or two more.
+memory (so __syncwarp stands beside them); denormal floats are not flushed to zero; exp2f, expm1f
+and __fdividef are those of the host's library, where a GPU's are off by an ulp or two more.
 """
 
 import ctypes
