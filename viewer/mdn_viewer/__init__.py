@@ -1,10 +1,16 @@
-"""The napari plugin of mdn-cupy: see a network's votes move.
+"""The napari plugin of mdn-cupy: see a network's votes move, ask them questions, train them.
 
-What is computed and what is shown are apart, and what knows Qt is thin::
+Arrows go one way; only the last two rows know Qt::
 
-    .mdn file ──> reader ──> layers ──┐
-                                      ├──> widget ──> worker: session.vote() ──> maps
-    layers that are open already ─────┘
+    logic      session (fields and parameters -> maps), device, sweep, provenance,
+               target -> losses -> descent, snippet, export, tables
+    state      model (the one thing that changes), descending (steps down a loss), jobs
+    layers     layers and reader (field sets as layers), stage (the cells of the grid), maps,
+               overlays, pull_layers, target_layers, clicks, readout
+    controls   controls, inputs, compare, picker, worker, settings, plot, panels/ (a tab each)
+    window     widget (puts all of it together), __main__ (mdn-viewer), display
 
-`session`, `layers` and `reader` know no window; tests drive them without one.
+A change of a control is a new `VotingSession`; the model has a worker vote for it, and tells all who
+listen what came of it: the layers, the panels, the status bar. Tests drive logic and state without
+a window.
 """

@@ -1,4 +1,4 @@
-"""A few lines of Python that compute the maps that are shown, to the bit."""
+"""A few lines of Python that compute the maps that are shown: on the CPU, to the bit."""
 
 from __future__ import annotations
 
