@@ -6,11 +6,11 @@ Arrows go one way; only the last two rows know Qt::
                target -> losses -> descent, snippet, export, tables
     state      model (the one thing that changes), descending (steps down a loss), jobs
     layers     layers and reader (field sets as layers), stage (the cells of the grid), maps,
-               overlays, pull_layers, target_layers, clicks, readout
-    controls   controls, inputs, compare, picker, worker, settings, plot, panels/ (a tab each)
+               overlays, pull_layers, target_layers, clicks
+    controls   controls, inputs, compare, picker, readout, worker, settings, plot, panels/
     window     widget (puts all of it together), __main__ (mdn-viewer), display
 
-A change of a control is a new `VotingSession`; the model has a worker vote for it, and tells all who
-listen what came of it: the layers, the panels, the status bar. Tests drive logic and state without
-a window.
+A change of a control is a new `VotingSession`; the model has a worker vote for it, and tells all
+who listen what came of it: the layers, the panels, the status bar. Tests drive logic and state
+without a window.
 """
