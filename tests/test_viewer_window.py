@@ -121,6 +121,7 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     for key, part in (("Next", "left eye"), ("Next", "right eye"), ("Prior", "left eye")):
         mouse("key", f"alt+{key}")
         qtbot.waitUntil(lambda part=part: widget.controls.part.current_choice == part)
+        widget.wait()
     choose(qtbot, widget.controls.cross.native, "Down")
     qtbot.waitUntil(lambda: widget.model.session.cross)
     widget.wait()
@@ -150,6 +151,9 @@ def drop(viewer, path):
 
 def choose(qtbot, box, key):
     """Open a box with the mouse, go on in it by a key, and take what is there."""
+    # A button let go of later than this after the list has opened closes it: Qt takes it for a
+    # choice by dragging, and the window may be slow to hear of it.
+    QApplication.setDoubleClickInterval(10_000)
     press(qtbot, box)
     qtbot.waitUntil(box.view().isVisible)
     for each in (key, "Return"):
