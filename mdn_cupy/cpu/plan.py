@@ -60,9 +60,8 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
             continue
         reach = _reach(problem, sources, geometry, m)
         for tile in tiles:
-            share = _share_inside(reach, *tile)
-            meets = share > 0
-            yield Share((m, *tile), pieces(every[meets], share[meets]))
+            meets = _meets(reach, *tile)
+            yield Share((m, *tile), pieces(every[meets], _share_inside(reach[meets], *tile)))
 
 
 def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
@@ -102,15 +101,23 @@ def _pieces(
     return np.array_split(patches, min(count, max(len(patches), 1)))
 
 
+def _meets(
+    reach: npt.NDArray[np.float64], y: int, x: int, rows: int, columns: int
+) -> npt.NDArray[np.int64]:
+    """Which patches reach a tile."""
+    top, left, bottom, right = reach.T
+    found = (top < y + rows) & (bottom >= y) & (left < x + columns) & (right >= x)
+    return np.flatnonzero(found)
+
+
 def _share_inside(
     reach: npt.NDArray[np.float64], y: int, x: int, rows: int, columns: int
 ) -> npt.NDArray[np.float64]:
-    """The share of the pixels that each patch reaches that lie in a tile."""
+    """The share of the pixels that each patch reaches that lie in a tile, which it meets."""
     top, left, bottom, right = reach.T
     deep = np.minimum(bottom, y + rows - 1) - np.maximum(top, y) + 1
     wide = np.minimum(right, x + columns - 1) - np.maximum(left, x) + 1
-    inside = np.maximum(deep, 0) * np.maximum(wide, 0)
-    share: npt.NDArray[np.float64] = inside / np.maximum((bottom - top + 1) * (right - left + 1), 1)
+    share: npt.NDArray[np.float64] = deep * wide / ((bottom - top + 1) * (right - left + 1))
     return share
 
 
