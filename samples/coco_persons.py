@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,39 +50,14 @@ def load_persons(path):
         If the file cannot be read.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             dataset = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from error
     try:
-        images = {image["id"]: image for image in dataset["images"]}
-        for image in images.values():
-            _ = image["file_name"]
-        annotations, category = dataset["annotations"], _person_category(dataset)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path}: not a COCO keypoint file, which has 'images' (each with 'id' and 'file_name')"
-            " and 'annotations'"
-        ) from error
+        return _read_persons(dataset)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    persons, ignored = [], {}
-    for number, annotation in enumerate(annotations):
-        try:
-            if category is not None and annotation.get("category_id", category) != category:
-                continue
-            person = _read_person(annotation, images)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else error
-            raise ValueError(f"{path}: annotation number {number + 1}: {reason}") from error
-        if annotation.get("iscrowd", 0) or not (person.keypoints[:, 2] > 0).any():
-            ignored.setdefault(person.image["id"], []).append(annotation | {"area": person.area})
-        else:
-            persons.append(person)
-    if not persons:
-        raise ValueError(f"{path}: no persons with keypoints among {len(annotations)} annotations")
-    order = {identity: place for place, identity in enumerate(images)}
-    return sorted(persons, key=lambda person: order[person.image["id"]]), ignored
 
 
 def oks(person, points):
@@ -110,14 +86,16 @@ def average_precision(persons, ignored, found):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
+    # Images and annotations get numbers of our own: pycocotools takes 0 for no match.
     images = dict.fromkeys(person.image["id"] for person in persons)
+    numbers = {image: number for number, image in enumerate(images, start=1)}
     truth = [_truth(person) for person in persons]
     truth += [_ignored_truth(one) for image in images for one in ignored.get(image, [])]
-    for number, one in enumerate(truth, start=1):  # pycocotools takes the number 0 for no match
-        one["id"] = number
+    for number, one in enumerate(truth, start=1):
+        one |= {"id": number, "image_id": numbers[one["image_id"]]}
     detections = [
         {
-            "image_id": person.image["id"],
+            "image_id": numbers[person.image["id"]],
             "category_id": 1,
             "keypoints": np.column_stack([points, scores]).ravel().tolist(),
             "score": float(np.mean(scores)),
@@ -128,7 +106,7 @@ def average_precision(persons, ignored, found):
         coco = COCO()
         coco.dataset = {
             "info": {},
-            "images": [{"id": image} for image in images],
+            "images": [{"id": number} for number in numbers.values()],
             "annotations": truth,
             "categories": [{"id": 1, "name": "person"}],
         }
@@ -167,33 +145,133 @@ def _ignored_truth(annotation):
     }
 
 
+def _read_persons(dataset):
+    """What `load_persons` returns, of the file's content."""
+    images = _read_images(_entries(dataset, "images"))
+    annotations, category = _entries(dataset, "annotations"), _person_category(dataset)
+    persons, ignored = [], {}
+    for number, annotation in enumerate(annotations, start=1):
+        if category is not None and annotation.get("category_id", category) != category:
+            continue
+        try:
+            person = _read_person(annotation, images)
+        except ValueError as error:
+            raise ValueError(f"annotation number {number}: {error}") from error
+        if annotation.get("iscrowd") or not (person.keypoints[:, 2] > 0).any():
+            ignored.setdefault(person.image["id"], []).append(annotation | {"area": person.area})
+        else:
+            persons.append(person)
+    if not persons:
+        raise ValueError(f"no persons with keypoints among {len(annotations)} annotations")
+    order = {identity: place for place, identity in enumerate(images)}
+    return sorted(persons, key=lambda person: order[person.image["id"]]), ignored
+
+
+def _entries(dataset, name):
+    """One of the file's lists of objects."""
+    entries = dataset.get(name) if isinstance(dataset, dict) else None
+    is_list = isinstance(entries, list)
+    strange = [one for one in entries if not isinstance(one, dict)] if is_list else [entries]
+    if strange:
+        raise ValueError(
+            f"not a COCO keypoint file, which has a list of objects as {name!r},"
+            f" not {_short(strange[0])}"
+        )
+    return entries
+
+
+def _read_images(entries):
+    """The images, checked, by their ids."""
+    if not entries:
+        raise ValueError("'images' is empty")
+    images = {}
+    for number, image in enumerate(entries, start=1):
+        try:
+            _check_image(image, images)
+        except ValueError as error:
+            raise ValueError(f"image number {number}: {error}") from error
+        images[image["id"]] = image
+    return images
+
+
+def _check_image(image, images):
+    """Raise ValueError that says what is wrong with an image's entry."""
+    if _identity(image, "id") in images:
+        raise ValueError(f"the id {_short(image['id'])} is another image's too")
+    if not isinstance(_get(image, "file_name"), str) or not image["file_name"]:
+        raise ValueError(f"file_name must be a text, got {_short(image['file_name'])}")
+    for side in ("width", "height"):
+        if side in image and not (_is_number(image[side]) and image[side] > 0):
+            raise ValueError(f"{side} must be a number of pixels, got {_short(image[side])}")
+
+
 def _read_person(annotation, images):
     """One annotation, checked; the area, where it has none, is that of its box."""
-    if annotation["image_id"] not in images:
-        raise ValueError(f"no image has the id {annotation['image_id']}")
-    keypoints = np.array(annotation.get("keypoints", [0] * (3 * len(SPREAD))), float)
-    if keypoints.shape != (3 * len(SPREAD),) or not np.isfinite(keypoints).all():
+    identity = _identity(annotation, "image_id")
+    if identity not in images:
+        raise ValueError(f"no image has the id {_short(identity)}")
+    keypoints = _numbers(annotation.get("keypoints", [0] * (3 * len(SPREAD))), 3 * len(SPREAD))
+    if keypoints is None:
         raise ValueError(f"keypoints must be 3 × {len(SPREAD)} finite numbers")
-    box = np.array(annotation["bbox"], float)
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] < 0).any():
-        raise ValueError(f"bbox must be left, top, width and height, got {annotation['bbox']}")
-    area = float(annotation.get("area") or box[2] * box[3])
-    if not (np.isfinite(area) and area >= 0):
-        raise ValueError(f"area must be a number of pixels, got {annotation['area']}")
-    image = images[annotation["image_id"]]
-    return Person(image, tuple(box.tolist()), keypoints.reshape(-1, 3), area)
+    box = _numbers(_get(annotation, "bbox"), 4)
+    if box is None or (box[2:] < 0).any():
+        raise ValueError(
+            f"bbox must be left, top, width and height, got {_short(annotation['bbox'])}"
+        )
+    area = annotation.get("area") or float(box[2] * box[3])
+    if not _is_number(area) or area < 0:
+        raise ValueError(f"area must be a number of pixels, got {_short(area)}")
+    if annotation.get("iscrowd") not in (None, 0, 1):
+        raise ValueError(f"iscrowd must be 0 or 1, got {_short(annotation['iscrowd'])}")
+    return Person(images[identity], tuple(box.tolist()), keypoints.reshape(-1, 3), float(area))
 
 
 def _person_category(dataset):
     """Id of the category whose keypoints are COCO's 17; None where the file names no categories."""
-    categories = dataset.get("categories") or []
-    if not categories:
+    if not dataset.get("categories"):
         return None
+    categories = _entries(dataset, "categories")
     for category in categories:
-        names = [name.replace("_", " ") for name in category.get("keypoints", [])]
-        if names == list(posenet.PART_NAMES):
-            return category["id"]
+        names = category.get("keypoints")
+        if isinstance(names, list) and [str(name).replace("_", " ") for name in names] == list(
+            posenet.PART_NAMES
+        ):
+            return _identity(category, "id", "the person's category: ")
     for category in categories:
         if category.get("name") == "person" and not category.get("keypoints"):
-            return category["id"]
+            return _identity(category, "id", "the person's category: ")
     raise ValueError("no category has COCO's 17 keypoints, from 'nose' to 'right_ankle'")
+
+
+def _get(entry, key, of=""):
+    if key not in entry:
+        raise ValueError(f"{of}no {key!r}")
+    return entry[key]
+
+
+def _identity(entry, key, of=""):
+    identity = _get(entry, key, of)
+    if not _is_identity(identity):
+        raise ValueError(f"{of}{key} must be a whole number, got {_short(identity)}")
+    return identity
+
+
+def _is_identity(value):
+    return isinstance(value, (int, str))
+
+
+def _is_number(value):
+    """Whether it is one that float64 can hold."""
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
+
+
+def _numbers(value, count):
+    """A list of so many finite numbers as an array; None if it is something else."""
+    fits = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+    return np.array(value, float) if fits else None
+
+
+def _short(value):
+    """How a value of any size is shown in a message."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -232,6 +232,8 @@ def _check(arguments):
     if pictures and pictures.suffix.lower() not in (".png", ".pdf"):
         raise ValueError(f"{pictures}: name a .png or .pdf file")
     for path in filter(None, (arguments.json, pictures)):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path}: is a folder; name a file")
         if not path.resolve().parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {path.resolve().parent}")
     try:

@@ -6,13 +6,15 @@
   across    the same, and parts vote for their neighbours too (cross-part voting)
 
 The pictures are drawn on the way: articulated figures over photographs that come with scikit-image,
-with stray limbs behind them and patches over some of their joints. The test pictures have other
-photographs. Backbone, pictures, steps and schedule are the same for all ways.
+with stray limbs behind them and patches over some of their joints. The validation pictures, by
+which the settings were chosen, and the test pictures, which are of no influence, have photographs
+of their own. Backbone, pictures, steps and schedule are the same for all ways.
 
 Into the folder --out go
   table.md       share of the parts found within 2, 4 and 8 pixels, and the mean error,
-                 over the seeds
-  results.json   the same for every single training, with its duration
+                 over the seeds, in the test pictures
+  results.json   the same for every single training, in the validation pictures too, and the
+                 seconds that its steps took
   maps.png       what each way's map says about a hidden part (of the first seed)
   *.pt           the state of every training
 
@@ -23,13 +25,14 @@ import argparse
 import itertools
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
 from keypoints.networks import WAYS, Network
 from keypoints.results import Measures, draw_figure, make_table, measure
-from keypoints.training import BATCH, Settings, Training, find_parts
+from keypoints.settings import Settings
+from keypoints.training import BATCH, Training, find_parts
 from tqdm import tqdm
 
 from mdn_cupy.files import replacing
@@ -37,6 +40,8 @@ from mdn_cupy.files import replacing
 STEPS, QUICK_STEPS = 1200, 60
 PICTURES, QUICK_PICTURES = 1000, 100
 SEEDS, QUICK_SEEDS = (0, 1, 2), (0,)
+
+LOOK_STEPS, LOOK_PICTURES = 200, 64  # how often to look at how many validation pictures on the way
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures",
         type=int,
         metavar="N",
-        help=f"to test on (default: {PICTURES}; quick: {QUICK_PICTURES})",
+        help=f"to validate, and as many to test on (default: {PICTURES}; quick: {QUICK_PICTURES})",
     )
     add(
         "--threads",
@@ -132,20 +137,24 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def _run(options: argparse.Namespace) -> None:
     """Train what is not trained yet; write what came out."""
-    runs: dict[str, list[Measures]] = {way: [] for way in options.ways}
+    runs: dict[str, dict[str, list[Measures]]] = {
+        split: {way: [] for way in options.ways} for split in ("validation", "test")
+    }
     first: dict[str, Network] = {}
     seconds: dict[str, float] = {}
     for seed, way in itertools.product(options.seeds, options.ways):
-        training = _train(Settings(way, seed, options.steps), options.out)
-        runs[way].append(measure(*find_parts(training.network, options.pictures)))
+        name = f"{way}-{seed}"
+        training = train(Settings(way, seed, options.steps), options.out / f"{name}.pt")
+        for split, found in runs.items():
+            found[way].append(measure(*find_parts(training.network, split, options.pictures)))
         first.setdefault(way, training.network)
-        seconds[f"{way}-{seed}"] = round(training.seconds, 1)
-    table = make_table(runs)
+        seconds[name] = round(training.seconds, 1)
+    table = make_table(runs["test"]) + _durations(seconds.values(), options.threads)
     report = {
         "steps": options.steps,
         "pictures": options.pictures,
         "seeds": options.seeds,
-        "runs": runs,
+        **runs,
         "seconds": seconds,
         "threads": options.threads,
         "torch": torch.__version__,
@@ -156,18 +165,32 @@ def _run(options: argparse.Namespace) -> None:
     print(table, end="")
 
 
-def _train(settings: Settings, folder: Path) -> Training:
-    """Bring one training to its end, with a bar that shows the mean loss of late."""
-    training = Training(settings, folder / f"{settings.way}-{settings.seed}.pt")
-    with tqdm(
-        desc=f"{settings.way}, seed {settings.seed}", total=settings.steps, initial=training.step
-    ) as bar:
-        late = None
+def train(settings: Settings, checkpoint: Path, title: str | None = None) -> Training:
+    """Bring one training to its end.
+
+    A bar shows the mean loss of late and, now and then, how far from the parts of some validation
+    pictures the network finds them.
+    """
+    training = Training(settings, checkpoint)
+    title = title or f"{settings.way}, seed {settings.seed}"
+    with tqdm(desc=title, total=settings.steps, initial=training.step) as bar:
+        late, seen = None, {}
         for loss in training.run():
             late = loss if late is None else 0.98 * late + 0.02 * loss
-            bar.set_postfix(loss=f"{late:.2f}", refresh=False)
+            if training.step % LOOK_STEPS == 0:
+                errors, _ = find_parts(training.network, "validation", LOOK_PICTURES)
+                seen = {"validation": f"{errors.mean():.2f} px"}
+            bar.set_postfix(loss=f"{late:.2f}", **seen, refresh=False)
             bar.update()
     return training
+
+
+def _durations(seconds: Collection[float], threads: int) -> str:
+    shortest, longest, total = (f(seconds) / 60 for f in (min, max, sum))
+    return (
+        f"\nOne training took {shortest:.1f} to {longest:.1f} minutes, all {len(seconds)} of them"
+        f" {total:.0f}, on {threads} {'thread' if threads == 1 else 'threads'}.\n"
+    )
 
 
 def _write(path: Path, text: str) -> None:

@@ -256,15 +256,54 @@ def broken(change):
     [
         ({}, "not a COCO keypoint file"),
         ([], "not a COCO keypoint file"),
-        ({"images": [], "annotations": []}, "no persons with keypoints"),
+        ({"images": [{"id": 1, "file_name": "a"}], "annotations": []}, "no persons with keypoints"),
+        ({"images": [], "annotations": []}, "'images' is empty"),
+        (broken(lambda d, a: d.update(images={})), "list of objects as 'images', not {}"),
+        (broken(lambda d, a: d.update(images=["a.jpg"])), "as 'images', not 'a.jpg'"),
+        (broken(lambda d, a: d["images"][0].pop("id")), "image number 1: no 'id'"),
+        (broken(lambda d, a: d["images"][0].update(id=[1])), "id must be a whole number, got [1]"),
+        (broken(lambda d, a: d["images"].append({"id": 2})), "image number 2: no 'file_name'"),
+        (
+            broken(lambda d, a: d["images"][0].update(file_name=5)),
+            "file_name must be a text, got 5",
+        ),
+        (
+            broken(lambda d, a: d["images"][0].update(width="512")),
+            "image number 1: width must be a number of pixels, got '512'",
+        ),
+        (broken(lambda d, a: d["images"][0].update(height=None)), "height must be a number of"),
+        (
+            broken(lambda d, a: d["images"].append(d["images"][0])),
+            "the id 1 is another image's too",
+        ),
+        (broken(lambda d, a: d.pop("annotations")), "as 'annotations', not None"),
+        (broken(lambda d, a: d.update(annotations={})), "as 'annotations', not {}"),
+        (broken(lambda d, a: d.update(annotations=["a", "b"])), "as 'annotations', not 'a'"),
         (broken(lambda d, a: a.update(keypoints=[0] * 51)), "no persons with keypoints"),
         (broken(lambda d, a: a.update(iscrowd=1)), "no persons with keypoints"),
         (broken(lambda d, a: a.update(area=-5)), "area must be a number of pixels"),
         (broken(lambda d, a: d.update(categories=[1])), "not a COCO keypoint file"),
-        (
-            broken(lambda d, a: a.update(keypoints=[1, 2, 3])),
-            "keypoints must be 3 × 17 finite numbers",
+        *(
+            (broken(lambda d, a, k=k: a.update(keypoints=k)), "number 1: keypoints must be 3 × 17")
+            for k in (
+                [1, 2, 3],
+                [float("nan")] * 51,
+                ["1"] * 51,
+                [[1, 2, 3]] * 17,
+                [10**400] * 51,
+                5,
+            )
         ),
+        (broken(lambda d, a: a.update(bbox=["1", 2, 3, 4])), "bbox must be"),
+        (broken(lambda d, a: a.update(bbox=None)), "bbox must be"),
+        (broken(lambda d, a: a.update(area="5")), "area must be a number of pixels, got '5'"),
+        (broken(lambda d, a: a.update(iscrowd="0")), "iscrowd must be 0 or 1, got '0'"),
+        (broken(lambda d, a: a.pop("image_id")), "annotation number 1: no 'image_id'"),
+        (broken(lambda d, a: a.update(image_id={})), "image_id must be a whole number, got {}"),
+        (broken(lambda d, a: a.update(image_id="1")), "no image has the id '1'"),
+        (broken(lambda d, a: d["categories"][0].pop("id")), "the person's category: no 'id'"),
+        (broken(lambda d, a: d["categories"][0].update(keypoints=5)), "no category"),
+        (broken(lambda d, a: d["categories"][0].update(keypoints=[], name="cat")), "no category"),
         (broken(lambda d, a: a.update(bbox=[1, 2])), "bbox must be"),
         (broken(lambda d, a: a.pop("bbox")), "no 'bbox'"),
         (broken(lambda d, a: a.update(image_id=9)), "no image has the id 9"),
@@ -291,6 +330,7 @@ def test_a_bad_annotation_file_is_refused_in_one_line(evaluate, dataset, said, t
         ({"limit": 0}, "--limit must be 1 or more"),
         ({"pictures": "page.jpg"}, "name a .png or .pdf file"),
         ({"json": "nowhere/a.json"}, "there is no folder"),
+        ({"json": "/"}, "is a folder; name a file"),
     ],
 )
 def test_bad_arguments_end_in_one_line(evaluate, more, said, tmp_path, capsys, monkeypatch):
@@ -308,10 +348,28 @@ def test_a_way_named_twice_is_refused(evaluate, tmp_path, capsys):
     assert "--ways names one twice: argmax, argmax" in capsys.readouterr().err
 
 
-def test_truncated_json_is_refused_in_one_line(evaluate, tmp_path, capsys):
-    (tmp_path / "half.json").write_text('{"images": [')
+@pytest.mark.parametrize("content", [b'{"images": [', b"", b"\xff\xd8\xff", b"[" * 100_000])
+def test_what_is_no_whole_json_is_refused_in_one_line(evaluate, content, tmp_path, capsys):
+    (tmp_path / "half.json").write_bytes(content)
     assert evaluate.main(arguments_for(tmp_path, annotations=tmp_path / "half.json")) == 2
-    assert "not a JSON file" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "half.json: not a JSON file" in error
+    assert error.count("\n") == 1
+
+
+def test_a_category_without_keypoints_and_a_byte_order_mark_are_no_harm(coco, astronaut, tmp_path):
+    astronaut["categories"] = [{"id": 1, "name": "person"}]
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps(astronaut), encoding="utf-8-sig")
+    persons, _ = coco.load_persons(path)
+    assert len(persons) == 1
+
+
+def test_images_may_be_told_apart_by_text(coco, astronaut, tmp_path):
+    astronaut["images"][0]["id"] = astronaut["annotations"][0]["image_id"] = "astronaut"
+    persons, ignored = coco.load_persons(write(tmp_path / "text.json", astronaut))
+    found = [(persons[0].keypoints[:, :2], np.ones(17))]
+    assert coco.average_precision(persons, ignored, found)["AP"] == pytest.approx(1)
 
 
 @pytest.mark.parametrize("content", ["{}", "no JSON", "[]"])
@@ -336,11 +394,24 @@ def test_what_posenet_answers_becomes_votes_on_its_input(scripts, evaluate):
     assert fields.cross_offsets.shape == (17, 17, 2, 25, 25)
 
 
-def test_images_that_are_missing_are_left_out_and_counted(evaluate, coco, tmp_path, astronaut):
-    astronaut["images"].insert(0, {"id": 2, "file_name": "gone.jpg"})
-    astronaut["annotations"].append({**astronaut["annotations"][0], "id": 2, "image_id": 2})
-    persons, _ = coco.load_persons(write(tmp_path / "two.json", astronaut))
+def test_what_cannot_be_used_is_left_out_and_counted(evaluate, coco, tmp_path, astronaut):
+    names = ["gone.jpg", "half.jpg", "small.png", "grey.png", "clear.png"]
+    astronaut["images"] = [
+        *({"id": 2 + i, "file_name": name, "width": 512} for i, name in enumerate(names)),
+        *astronaut["images"],
+    ]
+    astronaut["annotations"] += [
+        {**astronaut["annotations"][0], "id": 2 + i, "image_id": 2 + i} for i in range(len(names))
+    ]
+    persons, _ = coco.load_persons(write(tmp_path / "all.json", astronaut))
     shutil.copy(PHOTOGRAPHS / "astronaut.png", tmp_path)
+    with Image.open(PHOTOGRAPHS / "astronaut.png") as photograph:
+        photograph.convert("L").save(tmp_path / "grey.png")
+        photograph.convert("RGBA").save(tmp_path / "clear.png")
+        photograph.resize((8, 8)).save(tmp_path / "small.png")
+        photograph.convert("RGB").save(tmp_path / "half.jpg")
+    whole = (tmp_path / "half.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
     pose, seen = mdn.samples.load("pose"), []
 
     def recorded(cutout):  # the sample's fields, in place of the weights, which CI has not
@@ -353,9 +424,11 @@ def test_images_that_are_missing_are_left_out_and_counted(evaluate, coco, tmp_pa
         findings = evaluate.find(recorded, persons, arguments)
         with pytest.raises(ValueError, match=r"no person could be looked at: .*gone.jpg"):
             evaluate.find(recorded, persons[:1], arguments)
-    assert seen == [(385, 385, 3)]
-    assert [person.image["id"] for person in findings.persons] == [1]
-    assert len(findings.left_out) == 1
+    assert seen == [(385, 385, 3)] * 3
+    assert [person.image["id"] for person in findings.persons] == [5, 6, 1]
+    for name, said in zip(names, findings.left_out, strict=False):
+        assert name in said
+    assert len(findings.left_out) == 3
 
 
 def test_help_teaches_with_examples(evaluate, capsys):

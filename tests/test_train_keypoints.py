@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import json
+import re
 import sys
 
 import numpy as np
@@ -12,6 +13,11 @@ from helpers import ROOT
 from PIL import Image
 
 WAYS = ["heatmap", "offsets", "within", "across"]
+TRIALS = (
+    ("heatmap", {}),
+    ("within", {"start": 2.0}),
+    ("within", {"features": 32, "learning_rate": 0.002}),
+)
 SMALL = ["--seeds", "0", "--steps", "5", "--pictures", "20", "--threads", "1"]
 
 
@@ -44,7 +50,8 @@ def finished(script, tmp_path_factory):
 
 
 def results(folder):
-    return json.loads((folder / "results.json").read_text())["runs"]
+    report = json.loads((folder / "results.json").read_text())
+    return {split: report[split] for split in ("validation", "test")}
 
 
 # What is written
@@ -52,20 +59,24 @@ def results(folder):
 
 def test_every_way_is_measured_on_all_visible_and_hidden_parts(finished):
     runs = results(finished)
-    assert list(runs) == WAYS
-    for (measures,) in runs.values():
+    assert [list(found) for found in runs.values()] == [WAYS, WAYS]
+    for (measures,) in (*runs["validation"].values(), *runs["test"].values()):
         for group in ("all", "visible", "hidden"):
             found = [measures[group][f"pck{limit}"] for limit in (2, 4, 8)]
             assert 0 <= found[0] <= found[1] <= found[2] <= 1
             assert 0 < measures[group]["error"] < 96 * 2**0.5
 
 
-def test_the_table_has_a_row_for_every_way_and_group(finished):
-    lines = (finished / "table.md").read_text().splitlines()
+def test_the_table_has_a_row_for_every_way_and_group_of_the_test_pictures(finished):
+    *lines, empty, duration = (finished / "table.md").read_text().splitlines()
     assert len(lines) == 2 + 3 * len(WAYS)
     assert {line.count("|") for line in lines} == {7}
     runs = results(finished)
-    assert f"{runs['across'][0]['hidden']['error']:.2f}" in lines[-1]
+    assert f"{runs['test']['across'][0]['hidden']['error']:.2f}" in lines[-1]
+    assert runs["test"] != runs["validation"]
+    assert not empty
+    assert duration.startswith("One training took 0.")
+    assert duration.endswith("on 1 thread.")
 
 
 def test_the_figure_has_a_column_for_the_picture_and_one_for_every_way(finished):
@@ -90,6 +101,7 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
 ):
     training = importlib.import_module("keypoints.training")
     monkeypatch.setattr(training, "CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr(script, "LOOK_STEPS", 1)  # nor as if it had not been looked at
     advance = training.Training._advance
 
     def stop(self):
@@ -103,8 +115,11 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
         with pytest.raises(SystemExit) as stopped:
             script.main(arguments)
     assert stopped.value.code == 130
-    assert "the same command goes on" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the same command goes on" in said
+    assert re.search(r"across, seed 0.*validation=\d+\.\d\d px", said)
     assert not (tmp_path / "results.json").exists()
+    before = torch.load(tmp_path / "across-0.pt", weights_only=True)
 
     steps = []
     with monkeypatch.context() as patch:
@@ -113,8 +128,11 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
         )
         script.main(arguments)
     assert steps == [2, 3, 4]
-    runs = results(finished)
-    assert results(tmp_path) == {way: runs[way] for way in ("heatmap", "across")}
+    for split, runs in results(finished).items():
+        assert results(tmp_path)[split] == {way: runs[way] for way in ("heatmap", "across")}
+    after = torch.load(tmp_path / "across-0.pt", weights_only=True)
+    assert after["seconds"] > before["seconds"] > 0
+    assert (after["losses"][:2], len(after["losses"])) == (before["losses"], 5)
 
 
 def test_a_checkpoint_of_another_training_is_refused(script, finished, capsys):
@@ -164,8 +182,30 @@ def test_a_picture_depends_on_its_key_alone(figures):
     together, alone = figures.draw_batch("train", 3, range(4)), figures.draw_batch("train", 3, [2])
     for a, b in zip(together, alone, strict=True):
         np.testing.assert_array_equal(a[2], b[0])
-    others = [figures.draw_batch("test", 3, [2]), figures.draw_batch("train", 4, [2])]
-    assert all((other.joints != alone.joints).any() for other in others)
+    others = [("validation", 3), ("test", 3), ("train", 4)]
+    for other in [figures.draw_batch(*of, [2]) for of in others]:
+        assert (other.joints != alone.joints).any()
+
+
+def test_no_photograph_is_in_two_splits(figures):
+    splits = figures._SPLITS.values()
+    names = [name for split in splits for name in split.photographs]
+    assert len(set(names)) == len(names)
+    assert len({split.number for split in splits}) == 3
+
+
+@pytest.mark.parametrize(
+    ("split", "head", "colour"),
+    [
+        ("train", (35.04, 21.41), (0.435, 0.44, 0.423)),
+        ("validation", (40.55, 26.78), (0.112, 0.12, 0.135)),
+        ("test", (55.54, 23.45), (0.805, 0.32, 0.249)),
+    ],
+)
+def test_the_pictures_stay_those_that_the_documented_figures_are_of(figures, split, head, colour):
+    batch = figures.draw_batch(split, 0, [0])
+    np.testing.assert_allclose(batch.joints[0, 0], head, atol=0.01)
+    np.testing.assert_allclose(batch.pictures.mean(axis=(0, 1, 2)), colour, atol=1e-3)
 
 
 def test_joints_are_inside_the_picture_and_some_are_hidden(figures):
@@ -203,3 +243,34 @@ def test_the_examples_are_true(samples, module):
     tested = doctest.testmod(importlib.import_module(f"keypoints.{module}"))
     assert tested.attempted > 0
     assert tested.failed == 0
+
+
+# One setting changed at a time
+
+
+def test_the_trials_are_judged_one_a_row(samples, tmp_path, monkeypatch, capsys):
+    ablate = importlib.import_module("ablate_keypoints")
+    monkeypatch.setattr(ablate, "PICTURES", 20)
+    monkeypatch.setattr(ablate, "TRIALS", TRIALS)
+    for _ in range(2):  # the second time nothing is left to train
+        assert ablate.main(["--out", str(tmp_path), "--steps", "2"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(" | ")[:2] for line in lines[2:]] == [
+            ["| heatmap", "nothing"],
+            ["| within", "start 2"],
+            ["| within", "features 32, learning_rate 0.002"],
+        ]
+        losses = [float(line.split(" | ")[2]) for line in lines[2:]]
+        assert losses[1] > 3 * losses[0]  # saturated
+        assert (tmp_path / "table.md").read_text().splitlines() == lines
+    with pytest.raises(SystemExit) as refused:
+        ablate.main(["--out", str(tmp_path), "--steps", "3"])
+    assert refused.value.code == 1
+    assert "was made with" in capsys.readouterr().err
+
+
+def test_every_trial_changes_what_it_says(samples):
+    ablate = importlib.import_module("ablate_keypoints")
+    settings = importlib.import_module("keypoints.settings").Settings
+    made = [settings(way, 0, 1, **changes) for way, changes in ablate.TRIALS]
+    assert len(set(made)) == len(made)

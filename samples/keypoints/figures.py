@@ -51,11 +51,20 @@ EDGES = (
 )
 """Pairs of parts that are joined: each can tell where the other is."""
 
-# Photographs that come with scikit-image, without any download. Those of the test pictures are
-# none of those of the training.
-_PHOTOGRAPHS = {
-    "train": ("astronaut", "camera", "chelsea", "coins", "gravel", "immunohistochemistry", "moon"),
-    "test": ("coffee", "hubble_deep_field", "brick", "rocket", "microaneurysms", "grass"),
+
+class _Split(NamedTuple):
+    number: int  # so that the same key gives other figures in another split
+    photographs: tuple[str, ...]  # in scikit-image's wheel, without any download; no two share one
+
+
+_SPLITS = {
+    "train": _Split(
+        5, ("astronaut", "camera", "chelsea", "coins", "gravel", "immunohistochemistry", "moon")
+    ),
+    "validation": _Split(
+        4, ("coffee", "hubble_deep_field", "brick", "rocket", "microaneurysms", "grass")
+    ),
+    "test": _Split(6, ("cell", "clock", "page", "retina", "stereo_motorcycle", "text")),
 }
 
 # Lengths of a figure of scale 1, in pixels.
@@ -83,11 +92,11 @@ class _Surface(NamedTuple):
 
 
 def draw_batch(split: str, seed: int, indices: Sequence[int]) -> Batch:
-    """Draw pictures of one split ('train' or 'test').
+    """Draw pictures of one split.
 
     Parameters
     ----------
-    split : {'train', 'test'}
+    split : {'train', 'validation', 'test'}
         Which photographs to use. The same seed and index give other figures in another split.
     seed : int
         Of the data set.
@@ -110,7 +119,7 @@ def draw_batch(split: str, seed: int, indices: Sequence[int]) -> Batch:
 
 def draw(split: str, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw one picture: (SIZE, SIZE, 3) colours, (P, 2) joints and (P,) whether hidden."""
-    rng = np.random.default_rng((*key, len(split)))
+    rng = np.random.default_rng((*key, _SPLITS[split].number))
     photographs = _photographs(split)
     canvas = _crop(rng, photographs).copy()
     joints, scale = _pose(rng)
@@ -251,7 +260,8 @@ def _crop(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> np.n
 @cache
 def _photographs(split: str) -> tuple[np.ndarray, ...]:
     """The photographs of a split, (H, W, 3) float32 in [0, 1]."""
-    images = (getattr(data, name)() for name in _PHOTOGRAPHS[split])
+    loaded = (getattr(data, name)() for name in _SPLITS[split].photographs)
+    images = (it[0] if isinstance(it, tuple) else it for it in loaded)  # of two eyes, the left
     colours = (image if image.ndim == 3 else color.gray2rgb(image) for image in images)
     return tuple((image[..., :3] / np.float32(255)).astype(np.float32) for image in colours)
 

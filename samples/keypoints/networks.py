@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import mdn_cupy as mdn
 from keypoints.figures import EDGES, PARTS, SIZE
+from keypoints.settings import Settings
 
 __all__ = ["TITLES", "WAYS", "Backbone", "Network"]
 
@@ -20,30 +21,20 @@ CELL = 4
 """Pixels between two cells of the features, and of all maps."""
 
 TARGET_SIGMA = 4.0  # pixels; of the Gaussian around a part that every map shall show
-
-# Per pixel of error, beside the cross-entropy. At 0.3 the features served the confidences alone,
-# and offsets stayed near zero (docs/training.md).
-OFFSET_WEIGHT = 1.0
 OFFSET_REACH = 10.0  # pixels; cells this near to a part learn their offsets by example too
-
-# Expected value of every map before training: little more than the targets' mean. A noisy-or of
-# cells that start at 0.5 each is saturated everywhere, and its gradient all but zero.
-START = 0.01
 
 VOTE_SIGMA = 0.8  # cells; where the learned width starts
 HOUGH_SIGMA = 1.0  # cells; about where it ends
 
 
 class Backbone(nn.Module):
-    """Pictures (N, 3, 96, 96) to features (N, 64, 24, 24); a feature sees 55 × 55 pixels."""
+    """Pictures (N, 3, 96, 96) to features (N, C, 24, 24); a feature sees 55 × 55 pixels."""
 
-    channels = 64
-
-    def __init__(self) -> None:
+    def __init__(self, features: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(_layer(3, 24, stride=2), _layer(24, 32, stride=2), _layer(32, 32))
         self.coarse = nn.Sequential(_layer(32, 64, stride=2), _layer(64, 64))
-        self.fine = nn.Sequential(_layer(96, 32), _layer(32, 64))
+        self.fine = nn.Sequential(_layer(96, 32), _layer(32, features))
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Compute the features of pictures with values in [0, 1]."""
@@ -63,10 +54,10 @@ def _layer(before: int, after: int, stride: int = 1) -> nn.Module:
 class Heatmaps(nn.Module):
     """Each cell tells how probable it is that a part is there."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.logits = nn.Conv2d(channels, len(PARTS), 1)
-        nn.init.constant_(self.logits.bias, _logit(START))
+        self.logits = nn.Conv2d(settings.features, len(PARTS), 1)
+        nn.init.constant_(self.logits.bias, _logit(settings.start))
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy per part between the maps and a Gaussian around the part."""
@@ -83,18 +74,19 @@ class HoughVotes(nn.Module):
     Its confidences are trained as a heatmap is; the voting itself comes after the training.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.head = mdn.torch.MDNKeypointHead(channels, len(PARTS), stride=1)
-        nn.init.constant_(self.head.confidence.bias, _logit(START))
+        self.offset_weight = settings.offset_weight
+        self.head = mdn.torch.MDNKeypointHead(settings.features, len(PARTS), stride=1)
+        nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
         self.votes = mdn.torch.MassDisplacement("additive", HOUGH_SIGMA, normalized=False)
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy of the heatmap, and the error of the offsets of cells near a part."""
-        offsets = self.head.fields(features).offsets
-        return _heatmap_loss(self.head.confidence(features), joints) + OFFSET_WEIGHT * _offset_loss(
-            offsets, joints, [(part, part) for part in range(len(PARTS))]
+        error = _offset_loss(
+            self.head.fields(features).offsets, joints, [(part, part) for part in range(len(PARTS))]
         )
+        return _heatmap_loss(self.head.confidence(features), joints) + self.offset_weight * error
 
     def evidence(self, features: Tensor) -> Tensor:
         """Sums of votes (N, P, h, w)."""
@@ -109,32 +101,32 @@ class MassDisplacements(nn.Module):
     ----------
     edges : sequence of (int, int)
         Parts that vote for each other; none for within-part voting.
-    channels : int
-        Of the features.
+    settings : Settings
+        Of the training.
     """
 
-    def __init__(self, edges: Sequence[tuple[int, int]], channels: int) -> None:
+    def __init__(self, edges: Sequence[tuple[int, int]], settings: Settings) -> None:
         super().__init__()
+        self.offset_weight = settings.offset_weight
         self.head = mdn.torch.MDNKeypointHead(
-            channels, len(PARTS), stride=1, sigma=VOTE_SIGMA, learnable=True, edges=edges
+            settings.features, len(PARTS), stride=1, sigma=VOTE_SIGMA, learnable=True, edges=edges
         )
         voters = float(self.head.trust.detach().sum(dim=1).mean())
-        nn.init.constant_(
-            self.head.confidence.bias, _logit(START / (2 * torch.pi * VOTE_SIGMA**2 * voters))
-        )
+        start = settings.start / (2 * torch.pi * VOTE_SIGMA**2 * voters)
+        nn.init.constant_(self.head.confidence.bias, _logit(start))
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy of the vote maps, and the error of the offsets of cells near a part."""
         fields = self.head.fields(features)
         target = _gaussians(joints)
         loss = mdn.torch.noisy_or_bce(self.head.vote(fields), target, reduction="sum")
-        loss = loss / target[..., 0, 0].numel() + OFFSET_WEIGHT * _offset_loss(
+        loss = loss / target[..., 0, 0].numel() + self.offset_weight * _offset_loss(
             fields.offsets, joints, [(part, part) for part in range(len(PARTS))]
         )
         if self.head.pairs:
             to, by = zip(*self.head.pairs, strict=True)
             offsets = fields.cross_offsets[:, list(to), list(by)]
-            loss = loss + OFFSET_WEIGHT * _offset_loss(offsets, joints, self.head.pairs)
+            loss = loss + self.offset_weight * _offset_loss(offsets, joints, self.head.pairs)
         return loss
 
     def evidence(self, features: Tensor) -> Tensor:
@@ -148,7 +140,7 @@ WAYS = {
     "within": partial(MassDisplacements, ()),
     "across": partial(MassDisplacements, EDGES),
 }
-"""What makes the head of each way, given the number of channels of its features."""
+"""What makes the head of each way, given the settings of the training."""
 
 TITLES = {
     "heatmap": "heatmap",
@@ -161,10 +153,11 @@ TITLES = {
 class Network(nn.Module):
     """The backbone with the head of one way."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
-        self.backbone = Backbone()  # first, so that a seed gives all ways the same backbone
-        self.head = WAYS[way](self.backbone.channels)
+        # The backbone is made first, so that a seed gives all ways the same one.
+        self.backbone = Backbone(settings.features)
+        self.head = WAYS[settings.way](settings)
 
     def loss(self, pictures: Tensor, joints: Tensor) -> Tensor:
         """Loss of a batch: pictures (N, 3, H, W), joints (N, P, 2) in pixels."""

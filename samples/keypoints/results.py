@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from keypoints.figures import EDGES, PARTS, SIZE, Batch, draw_batch
 from keypoints.networks import TITLES, Network
-from keypoints.training import TEST_SEED, to_tensors
+from keypoints.training import PICTURES_SEED, to_tensors
 from mdn_cupy.files import replacing
 
 __all__ = ["THRESHOLDS", "Measures", "draw_figure", "make_table", "measure"]
@@ -77,7 +77,7 @@ def draw_figure(path: Path, networks: Mapping[str, Network]) -> None:
 
     Elbows and knees are shown, whose neighbours are in sight; not the pictures that flatter.
     """
-    batch = draw_batch("test", TEST_SEED, range(200))
+    batch = draw_batch("test", PICTURES_SEED, range(200))
     examples = _examples(batch)
     shape = len(examples), 1 + len(networks)
     figure = Figure(figsize=(2.1 * shape[1], 2.25 * shape[0] + 0.2), layout="constrained")

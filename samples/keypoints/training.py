@@ -8,7 +8,7 @@ stopped.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +17,21 @@ from torch import Tensor
 
 from keypoints.figures import Batch, draw_batch
 from keypoints.networks import Network
+from keypoints.settings import Settings
 from mdn_cupy.files import replacing
 
-__all__ = ["BATCH", "Settings", "Training", "find_parts", "to_tensors"]
+__all__ = ["BATCH", "PICTURES_SEED", "Training", "find_parts", "to_tensors"]
 
 BATCH = 16
 """Pictures of one step."""
 
 WARMUP = 50  # steps
-LEARNING_RATE = 5e-3
 WEIGHT_DECAY = 1e-3
 LONGEST_GRADIENT = 50.0  # norm; ten times the usual one
 CHECKPOINT_STEPS = 100
-TEST_SEED = 0  # the test pictures are the same for every training
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What the result of a training depends on, beside the code."""
-
-    way: str
-    seed: int
-    steps: int
+PICTURES_SEED = 0
+"""Of the validation and the test pictures, which are the same for every training."""
 
 
 class Training:
@@ -60,30 +53,34 @@ class Training:
         self.settings = settings
         self.checkpoint = checkpoint
         self.step = 0
-        self.seconds = 0.0  # spent on the steps so far
+        self.seconds = 0.0  # spent on the steps so far, and on nothing else
+        self.losses: list[float] = []
         torch.manual_seed(settings.seed)
-        self.network = Network(settings.way).to(memory_format=torch.channels_last)
+        self.network = Network(settings).to(memory_format=torch.channels_last)
         self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY
         )
         if checkpoint.exists():
             self._load()
 
     def run(self) -> Iterator[float]:
-        """Take the remaining steps; yield the loss of each, and keep a checkpoint now and then."""
-        self.network.train()
+        """Take the remaining steps; yield the loss of each, and keep a checkpoint now and then.
+
+        Between two steps the network may be put to use.
+        """
         while self.step < self.settings.steps:
             started = time.perf_counter()
-            loss = self._advance()
+            self.losses.append(self._advance())
             self.step += 1
             self.seconds += time.perf_counter() - started
             if self.step % CHECKPOINT_STEPS == 0 or self.step == self.settings.steps:
                 self._save()
-            yield loss
+            yield self.losses[-1]
 
     def _advance(self) -> float:
         for group in self._optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * self._schedule()
+            group["lr"] = self.settings.learning_rate * self._schedule()
+        self.network.train()
         first = self.step * BATCH
         batch = draw_batch("train", self.settings.seed, range(first, first + BATCH))
         loss = self.network.loss(*to_tensors(batch))
@@ -103,6 +100,7 @@ class Training:
             "settings": asdict(self.settings),
             "step": self.step,
             "seconds": self.seconds,
+            "losses": self.losses,
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
@@ -117,6 +115,7 @@ class Training:
                 self.network.load_state_dict(state["network"])
                 self._optimizer.load_state_dict(state["optimizer"])
                 self.step, self.seconds = state["step"], state["seconds"]
+                self.losses = state["losses"]
         except Exception as error:  # torch raises whatever its unpickler met
             raise ValueError(
                 f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
@@ -134,8 +133,16 @@ def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(batch.pictures).permute(0, 3, 1, 2), torch.from_numpy(batch.joints)
 
 
-def find_parts(network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Let a network find the parts of the first `count` test pictures.
+def find_parts(network: Network, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Let a network find the parts of the first pictures of a split.
+
+    Parameters
+    ----------
+    network : Network
+    split : {'validation', 'test'}
+        Settings are chosen by the first, and their results reported by the second.
+    count : int
+        Of pictures.
 
     Returns
     -------
@@ -147,7 +154,7 @@ def find_parts(network: Network, count: int) -> tuple[np.ndarray, np.ndarray]:
     network.eval()
     errors, hidden = [], []
     for first in range(0, count, BATCH):
-        batch = draw_batch("test", TEST_SEED, range(first, min(first + BATCH, count)))
+        batch = draw_batch(split, PICTURES_SEED, range(first, min(first + BATCH, count)))
         pictures, joints = to_tensors(batch)
         with torch.inference_mode():
             errors.append((network.locate(pictures) - joints).norm(dim=-1).numpy())

@@ -1,0 +1,26 @@
+"""What a training is made with."""
+
+from dataclasses import dataclass
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the result of a training depends on, beside the code and the number of threads."""
+
+    way: str  # of `networks.WAYS`
+    seed: int
+    steps: int
+
+    # What `ablate_keypoints.py` changes, one at a time, to show what it is for.
+
+    # Expected value of every map before training: little more than the targets' mean. A noisy-or
+    # of cells that start at 0.5 each is saturated, and its gradient all but zero.
+    start: float = 0.01
+
+    # Per pixel of the offsets' error, beside the cross-entropy.
+    offset_weight: float = 1.0
+
+    features: int = 64  # of a cell, from which all that it says is computed
+    learning_rate: float = 5e-3  # at its highest
