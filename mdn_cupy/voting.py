@@ -120,16 +120,24 @@ def noisy_or(
     """
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
-        from mdn_cupy import torch
+        from mdn_cupy.torch.functional import complement
+        from mdn_cupy.torch.operator import accumulate
 
-        log_complement = torch.accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
-        m = torch.complement(log_complement)
+        log_complement = accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
+        m = complement(log_complement)
     else:
         problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
         log_complement = backend.accumulate(problem)
-        with on_device(log_complement):
-            m = 0 - namespace(log_complement).expm1(log_complement)  # 0 where L is, and not −0
+        m = _complement(log_complement, keep=return_log_complement)
     return (m, log_complement) if return_log_complement else m
+
+
+def _complement(log_complement: Array, keep: bool) -> Array:
+    """m = −expm1(L), in the memory of L where that need not be kept: new memory takes longer."""
+    xp = namespace(log_complement)
+    with on_device(log_complement):
+        m = xp.expm1(log_complement, out=None if keep else log_complement)
+        return xp.subtract(0, m, out=m)  # 0 where L is, and not −0
 
 
 def additive(
@@ -182,9 +190,9 @@ def additive(
     rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
-        from mdn_cupy import torch
+        from mdn_cupy.torch.operator import accumulate
 
-        return torch.accumulate(confidence, offsets, sigma, rule, options)
+        return accumulate(confidence, offsets, sigma, rule, options)
     problem, backend = _problem(confidence, offsets, sigma, rule, options)
     return backend.accumulate(problem)
 
@@ -243,9 +251,9 @@ def noisy_or_vjp(
     """
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence):
-        from mdn_cupy import torch
+        from mdn_cupy.torch import operator
 
-        return torch.noisy_or_vjp(
+        return operator.noisy_or_vjp(
             cotangent, confidence, offsets, sigma, options, log_complement=log_complement
         )
     problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
@@ -312,9 +320,9 @@ deterministic
     rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence):
-        from mdn_cupy import torch
+        from mdn_cupy.torch import operator
 
-        return torch.additive_vjp(cotangent, confidence, offsets, sigma, rule, options)
+        return operator.additive_vjp(cotangent, confidence, offsets, sigma, rule, options)
     problem, backend = _problem(confidence, offsets, sigma, rule, options)
     gradients: Gradients = backend.gather(problem, _map_like(problem, "cotangent", cotangent))
     return problem.as_given(gradients)

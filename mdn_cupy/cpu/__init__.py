@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
-from mdn_cupy.cpu.forward import Tile, new_tile
+from mdn_cupy.cpu.forward import Tile, Workspace
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
 from mdn_cupy.cpu.sources import Geometry, Sources, new_aim
@@ -56,8 +56,8 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
     if _any_votes(problem):
         sources, geometry = _sources(problem), _geometry(problem)
         vote = partial(_vote, sources, geometry)
-        planned = list(shares(problem, sources, geometry))
-        run(partial(_fill, vote, s, evidence) for s in planned if len(s.pieces) == 1)
+        planned, workspace = list(shares(problem, sources, geometry)), Workspace()
+        run(partial(_fill, vote, s, workspace, evidence) for s in planned if len(s.pieces) == 1)
         for share in planned:
             if len(share.pieces) > 1:
                 _fill_together(vote, share, evidence)
@@ -118,23 +118,30 @@ def _any_votes(problem: VoteProblem) -> bool:
 
 
 def _vote(
-    sources: Sources, geometry: Geometry, share: Share, patches: npt.NDArray[np.int64]
+    sources: Sources,
+    geometry: Geometry,
+    share: Share,
+    patches: npt.NDArray[np.int64],
+    workspace: Workspace,
 ) -> Tile:
-    tile = new_tile(geometry.rule, *share.place)
-    forward.vote(tile, sources, geometry, patches, new_aim())
+    tile = workspace.new_tile(geometry.rule, *share.place)
+    forward.vote(tile, sources, geometry, patches, workspace.aim)
     return tile
 
 
-def _fill(vote: Callable[..., Tile], share: Share, evidence: npt.NDArray[Any]) -> None:
+def _fill(
+    vote: Callable[..., Tile], share: Share, workspace: Workspace, evidence: npt.NDArray[Any]
+) -> None:
     """Vote into a tile, and write what came of it."""
-    forward.read_out(vote(share, share.pieces[0]), evidence)
+    forward.read_out(vote(share, share.pieces[0], workspace), evidence)
 
 
 def _fill_together(vote: Callable[..., Tile], share: Share, evidence: npt.NDArray[Any]) -> None:
     """The same in several tasks, a few at a time; their tiles are combined in order."""
-    total = vote(share, share.pieces[0][:0])
+    total = vote(share, share.pieces[0][:0], Workspace())
     for n in range(0, len(share.pieces), _PARTIALS):
-        for tile in run(partial(vote, share, piece) for piece in share.pieces[n : n + _PARTIALS]):
+        pieces = share.pieces[n : n + _PARTIALS]
+        for tile in run(partial(vote, share, piece, Workspace()) for piece in pieces):
             forward.merge(total, tile)
     forward.read_out(total, evidence)
 

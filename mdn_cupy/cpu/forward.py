@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy.typing as npt
 from mdn_cupy.cpu import gaussian, votes
 from mdn_cupy.cpu.compiled import jit
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import NOISY_OR, aim_row, amplitude, exponent_scale, patch
+from mdn_cupy.cpu.sources import NOISY_OR, aim_row, amplitude, exponent_scale, new_aim, patch
 
-__all__ = ["Tile", "merge", "new_tile", "read_out", "vote"]
+__all__ = ["Tile", "Workspace", "merge", "read_out", "vote"]
 
 BLOCK_ROWS, BLOCK_COLUMNS = 32, 64  # pixels of a tile that share one bound
 _FOLD_BELOW = 1e-280  # products that may be smaller hand their exponents over first
@@ -33,21 +34,38 @@ class Tile(NamedTuple):
     bound: npt.NDArray[np.float64]  # of each block: no product in it is smaller; 1 with no votes
 
 
-def new_tile(rule: int, m: int, top: int, left: int, rows: int, columns: int) -> Tile:
-    """A tile with no votes."""
-    # Odd in lanes: by a power of two, all rows of a window would compete for one set of the cache.
-    pitch = (math.ceil((columns + LANES - 1) / LANES) | 1) * LANES
-    size, noisy_or = (rows, pitch), rule == NOISY_OR
-    return Tile(
-        noisy_or,
-        m,
-        top,
-        left,
-        columns,
-        np.ones(size) if noisy_or else np.zeros(size),
-        np.zeros(size if noisy_or else (0, 0), np.int32),
-        np.ones((math.ceil(rows / BLOCK_ROWS), math.ceil(pitch / BLOCK_COLUMNS))),
-    )
+class Workspace(threading.local):
+    """Memory in which a thread votes, tile after tile; new memory would cost as much as some votes.
+
+    The tiles of a thread share it: each is read out before the next is made.
+    """
+
+    def __init__(self) -> None:
+        self.aim = new_aim()
+        self._total = np.empty(0)
+        self._exponent = np.empty(0, np.int32)
+
+    def new_tile(self, rule: int, m: int, top: int, left: int, rows: int, columns: int) -> Tile:
+        """A tile with no votes."""
+        # Odd in lanes: by a power of two, all rows of a window would compete for one cache set.
+        pitch = (math.ceil((columns + LANES - 1) / LANES) | 1) * LANES
+        size, noisy_or = rows * pitch, rule == NOISY_OR
+        if size > self._total.size:
+            self._total = np.empty(size)
+            self._exponent = np.empty(size if noisy_or else 0, np.int32)
+        total, exponent = self._total[:size], self._exponent[:size]
+        total.fill(1.0 if noisy_or else 0.0)
+        exponent.fill(0)
+        return Tile(
+            noisy_or,
+            m,
+            top,
+            left,
+            columns,
+            total.reshape(rows, pitch),
+            exponent.reshape(rows, -1),
+            np.ones((math.ceil(rows / BLOCK_ROWS), math.ceil(pitch / BLOCK_COLUMNS))),
+        )
 
 
 @jit

@@ -27,7 +27,7 @@ from mdn_cupy.problem import VoteProblem
 __all__ = ["Share", "ranges", "shares"]
 
 _LARGEST_TILE = 1 << 17  # pixels, of 12 bytes
-_SMALLEST_TILE = 1 << 14
+_SMALLEST_TILE = 1 << 13
 _TASKS = 8  # wanted of a map at least, so that a few threads end together
 _SEEN_BY_ALL = 2  # tiles of a map for which finding out who votes where takes longer than voting
 _PLANNED_TOGETHER = 128  # patches
@@ -55,13 +55,13 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
         wanted = min(problem.maps / _TASKS, (problem.maps - m) / 4) * height * width
         tiles = list(_cut(height, width, int(min(max(wanted, at_least), _LARGEST_TILE))))
         if len(tiles) <= _SEEN_BY_ALL:
-            alike = np.full(len(every), 1 / len(tiles))
-            yield from (Share((m, *tile), pieces(every, alike)) for tile in tiles)
+            yield from (Share((m, *tile), pieces(every, len(every) / len(tiles))) for tile in tiles)
             continue
         reach = _reach(problem, sources, geometry, m)
         for tile in tiles:
             meets = _meets(reach, *tile)
-            yield Share((m, *tile), pieces(every[meets], _share_inside(reach[meets], *tile)))
+            work = float(_share_inside(reach[meets], *tile).sum())
+            yield Share((m, *tile), pieces(every[meets], work))
 
 
 def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
@@ -90,15 +90,15 @@ def _patches_per_task(problem: VoteProblem) -> int:
 
 
 def _pieces(
-    patches: npt.NDArray[np.int64], inside: npt.NDArray[np.float64], length: int
+    patches: npt.NDArray[np.int64], work: float, length: int
 ) -> list[npt.NDArray[np.int64]]:
     """Share patches out where they are too many for a task: when the mass collapses onto a tile.
 
-    `inside` is the share of each patch's votes that fall into the tile.
+    `work` counts the patches, each by the share of its votes that falls into the tile.
     """
-    work = float(inside.sum())
-    count = math.ceil(work / length) if work > _TOO_LONG * length else 1
-    return np.array_split(patches, min(count, max(len(patches), 1)))
+    if work <= _TOO_LONG * length:
+        return [patches]
+    return np.array_split(patches, min(math.ceil(work / length), len(patches)))
 
 
 def _meets(
