@@ -41,7 +41,8 @@ _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 
 def is_number(value: object) -> bool:
     """True for a Python or NumPy real scalar, which has no device and no dtype to promote."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    # float by its name first: asking the abstract class takes longer than all other checks.
+    return isinstance(value, (float, numbers.Real)) and not isinstance(value, bool)
 
 
 def is_torch(value: object) -> bool:

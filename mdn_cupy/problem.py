@@ -39,6 +39,7 @@ _COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
 }
+_NAMES = {dtype: dtype.name for dtype in _COMPUTED_IN.values()}  # NumPy spells a name out each time
 
 
 class Rule(IntEnum):
@@ -319,6 +320,8 @@ def _sigma_leading(shape: Shape, source_shape: tuple[int, int]) -> Shape:
 
 
 def _broadcast(leading: dict[str, Shape]) -> Shape:
+    if len(set(leading.values())) == 1:
+        return leading["confidence"]
     try:
         return np.broadcast_shapes(*leading.values())
     except ValueError:
@@ -335,7 +338,7 @@ def _align(array: Array, leading: int, trailing: int) -> Array:
 
 
 def _cast(array: Array, dtype: np.dtype[np.floating]) -> Array:
-    if dtype_name(array) == dtype.name:
+    if dtype_name(array) == _NAMES[dtype]:
         return array
     if hasattr(array, "astype"):
         with np.errstate(over="ignore"):
@@ -398,6 +401,7 @@ def _finite(name: str, value: object) -> float:
     return number
 
 
+@lru_cache(maxsize=64)
 def _representable(name: str, number: float, dtype: np.dtype[np.floating]) -> float:
     """Round a positive number to the dtype, unless that makes it 0 or infinite."""
     with np.errstate(over="ignore"):

@@ -19,7 +19,7 @@ def test_the_examples_of_the_guide_run():
     exec(torchvision, names)
     model = torch.nn.Module()
     model.roi_heads = torch.nn.Module()
-    predictor = names["voting"](model).roi_heads.keypoint_predictor
+    predictor = names["voting"](model, edges=[(0, 1)]).roi_heads.keypoint_predictor
     assert predictor(torch.zeros(1, 512, 14, 14)).shape == (1, 17, 56, 56)
 
 

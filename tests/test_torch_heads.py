@@ -179,6 +179,41 @@ def test_a_saved_head_comes_back():
     torch.testing.assert_close(copy.deepcopy(network)(features()), network(features()))
 
 
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_a_head_made_without_memory_knows_its_shapes(edges):
+    """As large networks are made, before they are spread over devices."""
+    with torch.device("meta"):
+        under = MDNKeypointHead(8, 3, edges=edges, sigma=[1.0, 2.0, 3.0])
+    network = MDNKeypointHead(8, 3, edges=edges, sigma=[1.0, 2.0, 3.0], device="meta")
+    for each in (network, under):
+        assert {x.device.type for x in (*each.parameters(), *each.buffers())} == {"meta"}
+        assert each(features().to("meta")).shape == (2, 3, 28, 24)
+        assert "sigma=(1, 2, 3)" in repr(each)
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_a_head_made_without_memory_comes_to_life(edges, learnable):
+    made = {"in_channels": 8, "parts": 3, "edges": edges, "sigma": 1.5, "learnable": learnable}
+    want = head(**made)
+    loaded = torch.nn.utils.skip_init(MDNKeypointHead, **made)
+    loaded.load_state_dict(want.state_dict())
+    assert torch.equal(loaded(features()), want(features()))
+    begun = MDNKeypointHead(**made, device="meta").to_empty(device="cpu")
+    begun.reset_parameters()
+    for (name, got), parameter in zip(
+        begun.state_dict().items(), want.state_dict().values(), strict=True
+    ):
+        if not name.endswith("weight"):  # those are random
+            assert torch.equal(got, parameter), name
+
+
+def test_a_head_is_of_the_dtype_that_was_asked_for():
+    network = head(8, 3, edges=EDGES, dtype=torch.float64)
+    assert {x.dtype for x in network.parameters()} == {torch.float64}
+    assert network(features().double()).dtype == torch.float64
+
+
 def test_a_head_says_what_it_is():
     text = repr(head(8, 3, edges=EDGES))
     assert "parts=3, stride=4, edges=2" in text

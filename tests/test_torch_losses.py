@@ -126,3 +126,27 @@ def test_the_loss_of_halves_is_computed_in_float32(dtype):
     want = mdn.torch.noisy_or_bce(log_complement.float(), target.float(), reduction="none")
     assert got.isfinite().all()
     torch.testing.assert_close(got, want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
+def test_the_gradient_of_halves_is_finite_and_falls_as_m_grows(dtype, target):
+    log_complement = torch.tensor([0.0, -6e-8, -1e-3, -0.5, -5.0, -5000.0], dtype=dtype)
+    log_complement.requires_grad_()
+    loss = mdn.torch.noisy_or_bce(log_complement, torch.tensor(target), reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, log_complement)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    exact = log_complement.detach().float()
+    m = -torch.expm1(exact)
+    want = target * torch.exp(exact) / m - (1 - target)
+    torch.testing.assert_close(gradient[2:].float(), want[2:], rtol=0.05, atol=1e-3)
+    if target:
+        assert (gradient[:2] > 10 * gradient[2]).all()
+
+
+@pytest.mark.parametrize("log_complement", [-0.5, torch.tensor([0, -1])], ids=["number", "int64"])
+def test_a_log_complement_that_is_no_floating_tensor_is_refused(log_complement):
+    kind = "(float|torch.int64)"
+    with pytest.raises(TypeError, match=f"log_complement must be a torch tensor .*, got {kind}"):
+        mdn.torch.noisy_or_bce(log_complement, torch.zeros(2))

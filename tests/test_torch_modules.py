@@ -146,6 +146,30 @@ def test_an_option_out_of_range_is_refused_when_the_module_is_made(option, compl
         mdn.torch.MassDisplacement(**option)
 
 
+@pytest.mark.parametrize("learnable", [False, True])
+def test_a_module_made_without_memory_comes_to_life(learnable):
+    layer = mdn.torch.MassDisplacement(sigma=[0.5, 2.0], learnable=learnable, device="meta")
+    assert layer.log_sigma.is_meta
+    assert "sigma=(0.5, 2)" in repr(layer)
+    layer.to_empty(device="cpu").reset_parameters()
+    torch.testing.assert_close(layer.sigma.flatten(), torch.tensor([0.5, 2.0]))
+    assert isinstance(layer.log_sigma, torch.nn.Parameter) == learnable
+
+
+def test_a_reset_module_forgets_what_it_learned():
+    layer = mdn.torch.MassDisplacement(sigma=2.0, learnable=True, dtype=torch.float64)
+    with torch.no_grad():
+        layer.log_sigma += 1
+    layer.reset_parameters()
+    assert layer.log_sigma.dtype == torch.float64
+    torch.testing.assert_close(layer.sigma.item(), 2.0)
+
+
+def test_an_option_of_another_name_is_refused_by_python():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'truncated'"):
+        mdn.torch.MassDisplacement(truncated=3.0)
+
+
 def test_a_module_of_an_unknown_rule_is_refused():
     with pytest.raises(ValueError, match="'noisy_or' or 'additive', got 'max'"):
         mdn.torch.MassDisplacement("max")

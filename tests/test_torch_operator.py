@@ -1,5 +1,7 @@
 """The operator on tensors: its gradients, and the kinds of tensors that it takes."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -81,6 +83,13 @@ def test_a_number_for_sigma_is_the_tensor_of_that_number(rule):
     assert_close(number, tensor, 0)
 
 
+def test_a_number_for_sigma_goes_to_no_default_device():
+    confidence, offsets, _ = fields()
+    with torch.device("meta"):
+        got = mdn.torch.noisy_or(confidence, offsets, 1.25)
+    torch.testing.assert_close(got, mdn.torch.noisy_or(confidence, offsets, 1.25))
+
+
 @pytest.mark.parametrize("function", ["noisy_or", "additive"])
 def test_the_array_functions_keep_the_graph_of_tensors(function):
     arguments = fields("per source")
@@ -117,6 +126,30 @@ def test_the_vjp_functions_are_autograd(function, dtype):
     assert not any(x.requires_grad for x in vjp)
     want = torch.autograd.grad(result, arguments, g)
     assert_close(vjp, want, 1e-4 if dtype == torch.float32 else 1e-12)
+
+
+# Arguments
+
+
+OPTIONS = ("truncate", "stride", "origin", "output_shape", "aggregate", "deterministic")
+
+
+@pytest.mark.parametrize("name", ["noisy_or", "noisy_or_log_complement", "additive"])
+def test_the_functions_have_the_options_of_the_array_functions(name):
+    parameters = inspect.signature(getattr(mdn.torch, name)).parameters
+    array_function = mdn.additive if name == "additive" else mdn.noisy_or
+    like = inspect.signature(array_function).parameters
+    assert set(like) - set(parameters) <= {"return_log_complement"}
+    for option, parameter in parameters.items():
+        assert (parameter.kind, parameter.default) == (like[option].kind, like[option].default)
+    layer = inspect.signature(mdn.torch.MassDisplacement).parameters
+    assert all(layer[option].default == parameters[option].default for option in OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["noisy_or", "noisy_or_log_complement", "additive"])
+def test_an_option_of_another_name_is_refused_by_python(name):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'truncated'"):
+        getattr(mdn.torch, name)(*fields(), truncated=3.0)
 
 
 # Kinds of tensors

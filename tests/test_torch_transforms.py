@@ -226,6 +226,17 @@ def test_the_jacobian_by_torch_func_is_that_of_autograd():
     assert_close(got, want)
 
 
+def test_batched_cotangents_are_pulled_back_as_one_by_one():
+    arguments = fields("per part")
+    result = mdn.torch.noisy_or(*arguments)
+    cotangents = torch.randn(3, *result.shape, dtype=result.dtype)
+    got = torch.autograd.grad(
+        result, arguments, cotangents, is_grads_batched=True, retain_graph=True
+    )
+    want = [torch.autograd.grad(result, arguments, g, retain_graph=True) for g in cotangents]
+    assert_close(got, [torch.stack(each) for each in zip(*want, strict=True)])
+
+
 def test_gradients_per_example_of_a_layer():
     layer = mdn.torch.MassDisplacement(sigma=[1.0, 2.0], learnable=True).double()
     confidence, offsets, _ = fields(requires_grad=False)
@@ -294,6 +305,17 @@ def test_second_derivatives_raise(function):
     slope = torch.func.grad(lambda c: function(c, o, s).sum())
     with pytest.raises(NotImplementedError, match=r"second derivatives .* not implemented"):
         torch.func.grad(lambda c: slope(c).sum())(c)
+
+
+@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+def test_the_tangent_of_a_cotangent_raises(function):
+    """A backward pass that is not recorded, but differentiated in forward mode."""
+    arguments = fields()
+    result = function(*arguments)
+    with forward_ad.dual_level():
+        cotangent = forward_ad.make_dual(torch.ones_like(result), torch.ones_like(result))
+        with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
+            torch.autograd.grad(result, arguments, cotangent)
 
 
 # Autocast and checkpoints

@@ -16,22 +16,18 @@ from mdn_cupy.torch.functional import (
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
 from mdn_cupy.torch.layers import MassDisplacement
 from mdn_cupy.torch.losses import noisy_or_bce
-from mdn_cupy.torch.operator import accumulate, additive_vjp, noisy_or_vjp
 
 __all__ = [
     "MDNKeypointHead",
     "MassDisplacement",
     "Peaks",
     "VoteFields",
-    "accumulate",
     "additive",
-    "additive_vjp",
     "complement",
     "find_peaks",
     "logit",
     "noisy_or",
     "noisy_or_bce",
     "noisy_or_log_complement",
-    "noisy_or_vjp",
     "soft_argmax",
 ]

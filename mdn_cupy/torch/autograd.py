@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import torch
@@ -11,7 +13,7 @@ from torch.autograd import Function, forward_ad
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
 
-__all__ = ["evidence"]
+__all__ = ["Complement", "evidence"]
 
 _NO_FORWARD_MODE = (
     "forward-mode differentiation through mdn_cupy is not implemented; use reverse mode: "
@@ -31,10 +33,24 @@ def evidence(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
     return result
 
 
+def _signed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Attach the signature of a forward, which `Function.apply` works out anew on every call."""
+    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+    return forward
+
+
+def _is_differentiated(cotangent: Tensor) -> bool:
+    """Whether a backward pass is recorded, or has a tangent; torch.compile sees to its own."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch.is_grad_enabled() or forward_ad.unpack_dual(cotangent).tangent is not None
+
+
 class _Accumulate(Function):
     """`ACCUMULATE` with its gradient; a function of its own, so that torch.func sees it too."""
 
     @staticmethod
+    @_signed
     def forward(*arguments: Any) -> Tensor:
         total: Tensor = ACCUMULATE(*arguments)
         return total
@@ -47,8 +63,8 @@ class _Accumulate(Function):
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
-        call = GATHER if torch.compiler.is_compiling() else _Gather.apply
-        gradients = call(cotangent, *ctx.saved_tensors, *ctx.scalars, wanted)
+        gather = _Gather.apply if _is_differentiated(cotangent) else GATHER
+        gradients = gather(cotangent, *ctx.saved_tensors, *ctx.scalars, wanted)
         asked = (g if needed else None for g, needed in zip(gradients, wanted, strict=True))
         return (*asked, *(None for _ in ctx.scalars))
 
@@ -85,6 +101,32 @@ class _Gather(Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
         return vmap_gather(_Gather.apply)(info, in_dims, *arguments)
+
+
+class Complement(Function):
+    """m = −expm1(L), which keeps a tiny m.
+
+    Its derivative in torch, 1 + expm1(L), loses exp(L) where m is close to 1: here it is −exp(L).
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @_signed
+    def forward(log_complement: Tensor) -> Tensor:
+        """Compute m."""
+        return 0 - torch.expm1(log_complement)  # and not −0 where nobody votes
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        """Keep L."""
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
+        """Pull a cotangent of m back to L."""
+        (log_complement,) = ctx.saved_tensors
+        return -cotangent * torch.exp(log_complement)
 
 
 for _operator, _function in ((ACCUMULATE, _Accumulate), (GATHER, _Gather)):

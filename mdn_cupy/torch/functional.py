@@ -3,20 +3,56 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from mdn_cupy.problem import Rule, VoteOptions
+from mdn_cupy.torch.autograd import Complement
 from mdn_cupy.torch.operator import accumulate
 
 __all__ = ["additive", "complement", "logit", "noisy_or", "noisy_or_log_complement"]
 
 
-def noisy_or(confidence: Tensor, offsets: Tensor, sigma: Tensor | float, **options: Any) -> Tensor:
-    """Noisy-or vote map m, differentiable; arguments as in `mdn_cupy.noisy_or`.
+def noisy_or(
+    confidence: Tensor,
+    offsets: Tensor,
+    sigma: Tensor | float,
+    *,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+    deterministic: bool = True,
+) -> Tensor:
+    """Combine displaced votes by the noisy-or rule; differentiable.
+
+    Parameters
+    ----------
+    confidence : Tensor [..., H, W]
+        Confidences c in [0, 1]. Half types are computed in float32.
+    offsets : Tensor [..., 2, H, W]
+        Offsets (o_x, o_y), in output pixels.
+    sigma : float or Tensor
+        Width σ of the Gaussian, in output pixels; a tensor broadcasts against `confidence`.
+    truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `mdn_cupy.noisy_or`.
+
+    Returns
+    -------
+    Tensor [..., Ho, Wo]
+        The vote map m; float64 if a field is, else float32.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type or dtype, or is on another device than the others.
+    ValueError
+        If a shape or a scalar does not fit.
+    NotImplementedError
+        If a second derivative, or one in forward mode, is asked for.
 
     Examples
     --------
@@ -28,17 +64,51 @@ def noisy_or(confidence: Tensor, offsets: Tensor, sigma: Tensor | float, **optio
     >>> c.grad.shape
     torch.Size([1, 4, 4])
     """
-    return complement(noisy_or_log_complement(confidence, offsets, sigma, **options))
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+    return complement(accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options))
 
 
 def noisy_or_log_complement(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor | float, **options: Any
+    confidence: Tensor,
+    offsets: Tensor,
+    sigma: Tensor | float,
+    *,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+    deterministic: bool = True,
 ) -> Tensor:
-    """L = log(1 − m), differentiable; arguments as in `mdn_cupy.noisy_or`.
+    """L = log(1 − m) of the noisy-or, exact where m rounds to 0 or 1; differentiable.
 
-    It is exact where m rounds to 0 or 1; −L is the evidence, and `noisy_or_bce` takes it.
+    −L is the evidence, and `noisy_or_bce` and `logit` take L.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `noisy_or`.
+
+    Returns
+    -------
+    Tensor [..., Ho, Wo]
+        The log-complement; float64 if a field is, else float32.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As in `noisy_or`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> saturated = torch.ones(1, 1), torch.zeros(2, 1, 1)  # one vote, of confidence 1
+    >>> mdn.torch.noisy_or_log_complement(*saturated, 1.0)  # log 2⁻²⁴
+    tensor([[-16.6355]])
     """
-    return accumulate(confidence, offsets, sigma, Rule.NOISY_OR, VoteOptions(**options))
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+    return accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
 
 
 def additive(
@@ -47,38 +117,69 @@ def additive(
     sigma: Tensor | float,
     *,
     normalized: bool = True,
-    **options: Any,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+    deterministic: bool = True,
 ) -> Tensor:
-    """Additive vote map s, differentiable; arguments as in `mdn_cupy.additive`."""
+    """Combine displaced votes by summation; differentiable.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `noisy_or`.
+    normalized : bool
+        Scale every vote by its own 1/(2πσ²), so that its mass is c.
+
+    Returns
+    -------
+    Tensor [..., Ho, Wo]
+        The vote map s; float64 if a field is, else float32.
+
+    Raises
+    ------
+    TypeError, ValueError, NotImplementedError
+        As in `noisy_or`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> agreeing = torch.full((1, 2), 0.75), torch.tensor([[[0.0, -1.0]], [[0.0, 0.0]]])
+    >>> mdn.torch.additive(*agreeing, 0.2, normalized=False)  # both vote for the first pixel
+    tensor([[1.5000, 0.0000]])
+    """
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
-    return accumulate(confidence, offsets, sigma, rule, VoteOptions(**options))
+    return accumulate(confidence, offsets, sigma, rule, options)
 
 
 def complement(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L), exact in value and gradient at both ends.
 
-    −expm1(L) keeps a tiny m, but its derivative in torch, 1 + expm1(L), loses exp(L) where m is
-    close to 1: here it is −exp(L) itself.
+    Parameters
+    ----------
+    log_complement : Tensor
+        L from `noisy_or_log_complement`.
+
+    Returns
+    -------
+    Tensor
+        The map m, of the shape of L.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mdn_cupy as mdn
+    >>> L = torch.tensor([-1e-20, -20.0], requires_grad=True)
+    >>> mdn.torch.complement(L).sum().backward()
+    >>> L.grad  # −exp(L)
+    tensor([-1.0000e+00, -2.0612e-09])
     """
-    m: Tensor = _Complement.apply(log_complement)  # type: ignore[no-untyped-call]
+    m: Tensor = Complement.apply(log_complement)  # type: ignore[no-untyped-call]
     return m
-
-
-class _Complement(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(log_complement: Tensor) -> Tensor:
-        return 0 - torch.expm1(log_complement)  # and not −0 where nobody votes
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> Tensor:
-        (log_complement,) = ctx.saved_tensors
-        return -cotangent * torch.exp(log_complement)
 
 
 def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:

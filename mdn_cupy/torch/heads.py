@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,9 @@ class MDNKeypointHead(nn.Module):
     edges : iterable of (int, int)
         Pairs of parts that vote for each other; none for within-part voting. All pairs are
         ``itertools.combinations(range(parts), 2)``.
+    device, dtype
+        Of the parameters, as for torch's own modules. A head made on "meta" gets its values from
+        `to_empty` and `reset_parameters`, or from a state_dict.
 
     Raises
     ------
@@ -109,20 +113,21 @@ class MDNKeypointHead(nn.Module):
         sigma: Sigma = 2.0,
         learnable: bool = False,
         edges: Iterable[tuple[int, int]] = (),
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         in_channels = _count("in_channels", in_channels)
         self.parts = parts = _count("parts", parts)
         self.stride = stride = _count("stride", stride)
         self.pairs = _directed(edges, parts)
-        # Where in [voted for, voter] the offsets go: first every part's own, then the pairs'. Held
-        # here, since an index that travelled to a GPU would have to be waited for.
-        places = torch.tensor([*((k, k) for k in range(parts)), *self.pairs]).T
-        self.register_buffer("_places", places, persistent=False)
-        self.confidence = nn.Conv2d(in_channels, parts, 1)
-        self.offsets = nn.Conv2d(in_channels, 2 * (parts + len(self.pairs)), 1)
-        trust_logit = nn.Parameter(torch.empty(len(self.pairs))) if self.pairs else None
-        self.register_parameter("trust_logit", trust_logit)
+        channels = parts + len(self.pairs)
+        self.confidence = nn.Conv2d(in_channels, parts, 1, device=device, dtype=dtype)
+        self.offsets = nn.Conv2d(in_channels, 2 * channels, 1, device=device, dtype=dtype)
+        # Held here, since an index that travelled to a GPU would have to be waited for.
+        self.register_buffer("_places", self._find_places(), persistent=False)
+        trust_logit = torch.empty(len(self.pairs), device=device, dtype=dtype)
+        self.trust_logit = nn.Parameter(trust_logit) if self.pairs else None
         self.displacement = MassDisplacement(
             "noisy_or",
             sigma,
@@ -130,16 +135,20 @@ class MDNKeypointHead(nn.Module):
             stride=stride,
             origin=(stride - 1) / 2,  # a source is the centre of its cell
             aggregate=-3 if self.pairs else None,
+            device=device,
+            dtype=dtype,
         )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Start from offsets of about 0 and from few expected votes at every pixel."""
+        self.displacement.reset_parameters()
         if self.trust_logit is not None:
             nn.init.constant_(self.trust_logit, math.log(_INITIAL_TRUST / (1 - _INITIAL_TRUST)))
-        sigma = float(self.displacement.sigma.detach().max())
+        sigma = float(self.displacement.initial_sigma.max())
         sources = max(1.0, 2 * math.pi * sigma**2 / self.stride**2)  # Σ w at a pixel
-        voters = float(self.trust.detach().sum(1).max())
+        neighbours = max(Counter(k for k, _ in self.pairs).values(), default=0)
+        voters = 1 + _INITIAL_TRUST * neighbours
         confidence_bias = -math.log(sources * voters / _INITIAL_VOTES - 1)
         for convolution, bias in ((self.confidence, confidence_bias), (self.offsets, 0.0)):
             nn.init.normal_(convolution.weight, std=1e-3)
@@ -193,6 +202,17 @@ class MDNKeypointHead(nn.Module):
         """Parts, stride and edges, for `repr`."""
         edges = f", edges={len(self.pairs) // 2}" if self.pairs else ""
         return f"parts={self.parts}, stride={self.stride}{edges}"
+
+    def _find_places(self) -> Tensor:
+        """Where in [voted for, voter] the offsets go: first every part's own, then the pairs'."""
+        places = [*((k, k) for k in range(self.parts)), *self.pairs]
+        return torch.tensor(places, device="cpu").T.to(self.offsets.weight.device)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> MDNKeypointHead:
+        """Move or cast, as torch does; but for this, `to_empty` would leave the places unset."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._places = self._find_places()
+        return self
 
 
 def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, int]]:

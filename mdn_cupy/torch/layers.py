@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +35,15 @@ class MassDisplacement(nn.Module):
         Whether sigma is a parameter. It is kept positive: the parameter is log σ.
     normalized : bool
         For the additive rule: scale every vote by 1/(2πσ²).
-    **options
-        truncate, stride, origin, output_shape, aggregate and deterministic, as in
-        `mdn_cupy.noisy_or`.
+    truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `mdn_cupy.noisy_or`.
+    device, dtype
+        Of sigma, as for torch's own modules; on "meta" it has no value until `reset_parameters`.
+
+    Attributes
+    ----------
+    initial_sigma : Tensor
+        What sigma was made with, on the CPU.
 
     Raises
     ------
@@ -66,19 +72,33 @@ class MassDisplacement(nn.Module):
         *,
         learnable: bool = False,
         normalized: bool = True,
-        **options: Any,
+        truncate: float = 4.0,
+        stride: float = 1.0,
+        origin: float = 0.0,
+        output_shape: Sequence[int] | None = None,
+        aggregate: int | None = None,
+        deterministic: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if rule not in ("noisy_or", "additive"):
             raise ValueError(f"rule must be 'noisy_or' or 'additive', got {rule!r}")
         self.rule = rule
         self.normalized = normalized
-        self.options = VoteOptions(**options)
-        log_sigma = _widths(sigma).log()
+        self.options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+        self.initial_sigma = _widths(sigma, dtype or torch.get_default_dtype())
+        log_sigma = torch.empty(self.initial_sigma.shape, device=device, dtype=dtype)
         if learnable:
             self.log_sigma = nn.Parameter(log_sigma)
         else:
             self.register_buffer("log_sigma", log_sigma)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set sigma to `initial_sigma`."""
+        with torch.no_grad():
+            self.log_sigma.copy_(self.initial_sigma.log())
 
     @property
     def sigma(self) -> Tensor:
@@ -124,7 +144,7 @@ class MassDisplacement(nn.Module):
         return ", ".join(words)
 
     def _sigma_in_words(self) -> str:
-        widths = self.log_sigma.detach().exp()
+        widths = self.initial_sigma if self.log_sigma.is_meta else self.log_sigma.detach().exp()
         if widths.numel() > _MOST_SIGMAS:
             size = "×".join(map(str, widths.shape))
             return f"{widths.min():.3g}…{widths.max():.3g} ({size})"
@@ -132,10 +152,10 @@ class MassDisplacement(nn.Module):
         return f"({listed})" if widths.ndim else listed
 
 
-def _widths(sigma: Sigma) -> Tensor:
-    """Check sigmas, and make them a tensor of the default dtype."""
+def _widths(sigma: Sigma, dtype: torch.dtype) -> Tensor:
+    """Check sigmas, and make them a tensor, on the CPU whatever device is the default."""
     try:
-        widths = torch.as_tensor(sigma).detach().to(torch.get_default_dtype(), copy=True)
+        widths = torch.as_tensor(sigma, device="cpu").detach().to(dtype, copy=True)
         if not widths.numel() or isinstance(sigma, bool):
             raise TypeError
     except (TypeError, ValueError, RuntimeError):

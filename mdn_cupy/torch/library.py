@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.backends import module
-from mdn_cupy.problem import Gradients, Rule, Shape, VoteOptions, VoteProblem, vote_problem
+from mdn_cupy.problem import Rule, Shape, VoteOptions, VoteProblem, vote_problem
 
 __all__ = ["ACCUMULATE", "GATHER", "Fields", "fake_problem", "scalars"]
 
@@ -76,9 +76,9 @@ def _gather_cpu(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
-    found = module("cpu").gather(problem, _share(cotangent), tuple(rest[-1]))
-    tensors = Gradients(*(None if g is None else torch.from_numpy(g) for g in found))
-    return _as_given(problem, tensors, confidence)
+    found = problem.as_given(module("cpu").gather(problem, _share(cotangent), tuple(rest[-1])))
+    c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
+    return c, o, s
 
 
 @torch.library.impl("mdn_cupy::gather", "cuda")
@@ -87,29 +87,23 @@ def _gather_cuda(
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
     executor = _TorchExecutor(confidence.device)
-    found = module("cuda").gather(problem, cotangent, tuple(rest[-1]), executor)
-    c, o, s = _as_given(problem, found, confidence)
+    found = problem.as_given(module("cuda").gather(problem, cotangent, tuple(rest[-1]), executor))
+    c, o, s = (confidence.new_empty(0) if g is None else g for g in found)
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
-
-
-def _as_given(problem: VoteProblem, gradients: Gradients, like: Tensor) -> Fields:
-    shaped = problem.as_given(gradients)
-    c, o, s = (like.new_empty(0) if g is None else g for g in shaped)
-    return c, o, s
 
 
 def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
 ) -> VoteProblem:
     """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
-    width = float(sigma) if sigma.ndim == 0 and sigma.device.type == "cpu" else _share(sigma)
+    width = float(sigma) if sigma.ndim == 0 and sigma.is_cpu else _share(sigma)
     fields = _share(confidence), _share(offsets), width
     return vote_problem(*fields, Rule(rule), VoteOptions(*rest))
 
 
 def _share(tensor: Tensor) -> Any:
     """A CPU tensor as the array that shares its memory; any other as it is, its sign resolved."""
-    if tensor.device.type == "cpu":
+    if tensor.is_cpu:
         return tensor.numpy(force=True)
     return tensor.detach().resolve_neg()
 

@@ -21,7 +21,8 @@ def noisy_or_bce(
     """Binary cross-entropy of a noisy-or map against a target, from its log-complement.
 
     −t·log(m) − (1 − t)·L, finite where m is exactly 0 or 1: the logarithm of m stops at that of the
-    smallest normal number, and its slope 1/m is taken as 1/(m + 10⁻¹²).
+    smallest normal number, and its slope 1/m is taken as 1/(m + 10⁻¹²). Half types are computed in
+    float32, with a slope that is half of what their gradient can hold: 1/(m + 3·10⁻⁵) for float16.
 
     Parameters
     ----------
@@ -42,7 +43,7 @@ def noisy_or_bce(
     Raises
     ------
     TypeError
-        If an argument is not a tensor.
+        If an argument is not a tensor, or L is not floating.
     ValueError
         If a shape does not broadcast against that of L, or `reduction` is another word.
 
@@ -55,10 +56,15 @@ def noisy_or_bce(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    if not isinstance(log_complement, Tensor) or not log_complement.is_floating_point():
+        kind = getattr(log_complement, "dtype", type(log_complement).__name__)
+        raise TypeError(f"log_complement must be a torch tensor of a floating dtype, got {kind}")
     _check("target", target, log_complement)
+    steepest = min(_STEEPEST, torch.finfo(log_complement.dtype).max / 2)
     dtype = torch.promote_types(log_complement.dtype, torch.float32)
     log_complement, target = log_complement.to(dtype), target.to(dtype)
-    loss = -(target * _log(complement(log_complement)) + (1 - target) * log_complement)
+    log_m = _log(complement(log_complement), steepest)
+    loss = -(target * log_m + (1 - target) * log_complement)
     if weight is not None:
         _check("weight", weight, log_complement)
         loss = weight * loss
@@ -79,8 +85,8 @@ def _check(name: str, value: Tensor, log_complement: Tensor) -> None:
         )
 
 
-def _log(m: Tensor) -> Tensor:
-    """log(m) with a bounded slope."""
-    sloped = torch.log(m + 1 / _STEEPEST)
+def _log(m: Tensor, steepest: float) -> Tensor:
+    """log(m) with a slope of at most so much."""
+    sloped = torch.log(m + 1 / steepest)
     exact = torch.log(m.detach().clamp_min(torch.finfo(m.dtype).tiny))
     return sloped + (exact - sloped.detach())

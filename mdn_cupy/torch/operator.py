@@ -92,7 +92,7 @@ def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fi
     if isinstance(sigma, Tensor):
         sigma = sigma.to(dtype)
     else:  # On the CPU: a number that travelled to the GPU would have to be waited for.
-        sigma = torch.tensor(float(sigma), dtype=dtype)
+        sigma = torch.tensor(float(sigma), dtype=dtype, device="cpu")
     return confidence.to(dtype), offsets.to(dtype), sigma
 
 
