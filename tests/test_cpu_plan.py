@@ -89,7 +89,7 @@ def test_a_cached_kernel_depends_on_all_files_of_the_package():
     assert {"lanes.py", "sources.py", "forward.py", "backward.py"} <= names
     code = (
         "from mdn_cupy.cpu import compiled, forward;"
-        "print(forward.vote._cache._cache_file._source_stamp == compiled._SOURCES)"
+        "print(forward.fill._cache._cache_file._source_stamp == compiled._SOURCES)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

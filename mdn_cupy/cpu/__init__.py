@@ -6,18 +6,18 @@ order of a pixel's votes does not depend on the threads, so the bits are the sam
 them. A tile with very many voters (when the mass collapses, one has them all) is given to several
 tasks, whose products are then combined in order. Backward, a task owns patches and gathers.
 
-The Gaussian is separable: a vote computes its weights per row and per column of its window. The
-noisy-or multiplies factors 1 − w·c in float64 and sets the binary exponent aside before a product
-could underflow; one logarithm per pixel is taken at the end.
+The Gaussian is separable: a vote has weights for the rows and the columns of its window, computed
+for a group of sources at once. The noisy-or multiplies factors 1 − w·c in float64 and sets the
+binary exponent aside before a product could underflow; one logarithm per pixel is taken at the end.
 
 `plan` says who does what, and `pool` runs it on threads. `sources`, `forward` and `backward` are
-the kernels, in Numba; `gaussian`, `votes` and `moments` their inner loops, in vectors of `lanes`.
+the kernels, in Numba; `windows`, `groups`, `gaussian`, `votes` and `moments` their inner loops, in
+vectors of `lanes`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,15 +27,16 @@ import numpy.typing as npt
 
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
-from mdn_cupy.cpu.forward import Tile, Workspace
+from mdn_cupy.cpu.forward import Tile, new_queue, new_scratch, new_tile
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
-from mdn_cupy.cpu.sources import Geometry, Sources, new_aim
+from mdn_cupy.cpu.sources import Geometry, Sources
 from mdn_cupy.problem import Gradients, VoteProblem
 
 __all__ = ["accumulate", "gather", "status"]
 
 _PARTIALS = 8  # tiles of one place held at a time
+_FARTHEST = 37.0  # sigmas: weights beyond, below 10⁻²⁹⁶, change nothing and might leave the range
 
 
 def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
@@ -55,12 +56,11 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
     evidence = np.zeros((problem.maps, *problem.output_shape), problem.dtype)
     if _any_votes(problem):
         sources, geometry = _sources(problem), _geometry(problem)
-        vote = partial(_vote, sources, geometry)
-        planned, workspace = list(shares(problem, sources, geometry)), Workspace()
-        run(partial(_fill, vote, s, workspace, evidence) for s in planned if len(s.pieces) == 1)
+        planned = list(shares(problem, sources, geometry))
+        _fill([s for s in planned if len(s.pieces) == 1], sources, geometry, evidence)
         for share in planned:
             if len(share.pieces) > 1:
-                _fill_together(vote, share, evidence)
+                _fill_together(share, sources, geometry, evidence)
     return evidence.reshape(problem.result_shape)
 
 
@@ -97,7 +97,8 @@ def gather(
     )
     pull = partial(backward.gather, sources, geometry, cotangent, outputs, wanted)
     if _any_votes(problem):
-        run(partial(pull, patches, new_aim()) for patches in ranges(problem))
+        scratch = partial(backward.new_scratch, *problem.output_shape)
+        run(partial(pull, scratch(), patches) for patches in ranges(problem))
     confidence, offsets, sigma = outputs
     return Gradients(
         confidence.reshape(problem.confidence.shape) if wanted[0] else None,
@@ -117,33 +118,39 @@ def _any_votes(problem: VoteProblem) -> bool:
     return all(sizes)
 
 
-def _vote(
-    sources: Sources,
-    geometry: Geometry,
-    share: Share,
-    patches: npt.NDArray[np.int64],
-    workspace: Workspace,
-) -> Tile:
-    tile = workspace.new_tile(geometry.rule, *share.place)
-    forward.vote(tile, sources, geometry, patches, workspace.aim)
-    return tile
-
-
 def _fill(
-    vote: Callable[..., Tile], share: Share, workspace: Workspace, evidence: npt.NDArray[Any]
+    shares: list[Share], sources: Sources, geometry: Geometry, evidence: npt.NDArray[Any]
 ) -> None:
-    """Vote into a tile, and write what came of it."""
-    forward.read_out(vote(share, share.pieces[0], workspace), evidence)
+    """Vote into tiles, which the threads take from one queue."""
+    if not shares:
+        return
+    places = [share.place for share in shares]
+    queue = new_queue([(share.place, share.pieces[0]) for share in shares])
+
+    def work() -> None:
+        tile, scratch = new_tile(geometry.rule, places), new_scratch(places)
+        while forward.fill(queue, sources, geometry, tile, scratch, evidence):
+            pass
+
+    run([work] * min(thread_count(), len(shares)))
 
 
-def _fill_together(vote: Callable[..., Tile], share: Share, evidence: npt.NDArray[Any]) -> None:
-    """The same in several tasks, a few at a time; their tiles are combined in order."""
-    total = vote(share, share.pieces[0][:0], Workspace())
+def _fill_together(
+    share: Share, sources: Sources, geometry: Geometry, evidence: npt.NDArray[Any]
+) -> None:
+    """The same with one tile, in several tasks; what came of each is combined in order."""
+
+    def vote(patches: npt.NDArray[np.int64]) -> Tile:
+        tile, queue = new_tile(geometry.rule, [share.place]), new_queue([(share.place, patches)])
+        own = new_scratch([share.place])
+        forward.fill(queue, sources, geometry, tile, own, evidence[:0])
+        return tile
+
+    scratch, total = new_scratch([share.place]), vote(share.pieces[0][:0])
     for n in range(0, len(share.pieces), _PARTIALS):
-        pieces = share.pieces[n : n + _PARTIALS]
-        for tile in run(partial(vote, share, piece, Workspace()) for piece in pieces):
-            forward.merge(total, tile)
-    forward.read_out(total, evidence)
+        for tile in run([partial(vote, piece) for piece in share.pieces[n : n + _PARTIALS]]):
+            forward.merge(total, tile, scratch)
+    forward.read_out(total, scratch, evidence)
 
 
 def _sources(problem: VoteProblem) -> Sources:
@@ -170,7 +177,7 @@ def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
 def _geometry(problem: VoteProblem) -> Geometry:
     return Geometry(
         int(problem.rule),
-        problem.truncate,
+        min(problem.truncate, _FARTHEST),
         problem.stride,
         problem.origin,
         problem.saturation_floor,

@@ -53,7 +53,7 @@ class Float:
     integer: ir.IntType
     mantissa_bits: int
     bias: int
-    degree: int  # of the Taylor polynomial of 2^r, |r| ≤ 1/2, to the type's precision
+    degree: int  # of the polynomial of 2^r, |r| ≤ 1/2, to the type's precision
 
     @property
     def rounder(self) -> float:
@@ -61,8 +61,8 @@ class Float:
         return 1.5 * 2.0**self.mantissa_bits
 
 
-SINGLE = Float(F32, I32, mantissa_bits=23, bias=127, degree=7)
-DOUBLE = Float(F64, I64, mantissa_bits=52, bias=1023, degree=13)
+SINGLE = Float(F32, I32, mantissa_bits=23, bias=127, degree=6)
+DOUBLE = Float(F64, I64, mantissa_bits=52, bias=1023, degree=11)
 
 
 @dataclass(frozen=True)
@@ -254,8 +254,9 @@ def _declared(argument: Any) -> Any:
 
 def present(builder: ir.IRBuilder, first: ir.Value, end: ir.Value, count: int) -> ir.Value:
     """Mask of the lanes whose index, from `first` on, lies before `end`."""
-    index = ir.Constant(ir.VectorType(I64, count), list(range(count)))
-    return builder.icmp_signed("<", index, splat(builder, builder.sub(end, first), count))
+    index = ir.Constant(ir.VectorType(I32, count), list(range(count)))
+    left = builder.trunc(builder.sub(end, first), I32)
+    return builder.icmp_signed("<", index, splat(builder, left, count))
 
 
 def number(builder: ir.IRBuilder, value: ir.Value, kind: Float) -> ir.Value:

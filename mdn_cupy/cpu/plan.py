@@ -13,6 +13,8 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy.cpu.forward import Place
+from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import (
     PATCH_COLUMNS,
@@ -41,7 +43,7 @@ _NS_A_SOURCE, _NS_A_VOTE = 32.0, 0.11
 class Share:
     """A tile of a map, and the patches of sources that may vote into it."""
 
-    place: tuple[int, int, int, int, int]  # which map; top, left, rows and columns in it
+    place: Place
     pieces: list[npt.NDArray[np.int64]]  # patches, in order; several where one task is too long
 
 
@@ -123,7 +125,8 @@ def _share_inside(
 
 def _window(problem: VoteProblem) -> int:
     """Pixels that a vote of the mean sigma reaches."""
-    sigma = float(np.mean(problem.sigma, dtype=np.float64))
+    given = problem.sigma
+    sigma = given if isinstance(given, float) else float(np.mean(given, dtype=np.float64))
     side = 2 * problem.truncate * sigma + 1 if math.isfinite(sigma) else 1.0
     height, width = problem.output_shape
     return math.ceil(min(max(side, 1.0), height) * min(max(side, 1.0), width))
@@ -151,7 +154,7 @@ def _reach(
     reach = np.empty((_patches(problem), 4))
     find = partial(reach_of_patches, sources, geometry, m)
     run(
-        partial(find, n, new_aim(), reach[n : n + _PLANNED_TOGETHER])
+        partial(find, n, new_aim(), np.empty((4, LANES)), reach[n : n + _PLANNED_TOGETHER])
         for n in range(0, len(reach), _PLANNED_TOGETHER)
     )
     reach += [-1, -1, 1, 1]  # p ± radius is rounded

@@ -42,7 +42,8 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
     try:
         work()
     finally:
-        wait(helping)
+        if helping:
+            wait(helping)
     for helper in helping:
         helper.result()
     return [results[n] for n in range(len(tasks))]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu import windows
-from mdn_cupy.cpu.compiled import inlined, jit
+from mdn_cupy.cpu.compiled import inlined, jit, part
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.problem import Rule
 
@@ -21,8 +21,6 @@ __all__ = [
     "Geometry",
     "Sources",
     "aim_row",
-    "amplitude",
-    "exponent_scale",
     "new_aim",
     "patch",
     "reach_of_patches",
@@ -64,6 +62,9 @@ class Aim(NamedTuple):
     p_y: npt.NDArray[np.float64]
     sigma: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]  # NaN where sigma is not positive
+    scale: npt.NDArray[np.float64]  # of (x0 − p)² in the exponent of 2
+    change: npt.NDArray[np.float64]  # 2^(2·scale)
+    peak: npt.NDArray[np.float64]  # the kernel's value at its centre
     left: npt.NDArray[np.int32]  # in pixels of the window
     right: npt.NDArray[np.int32]  # one past the last column; not after left where no vote is cast
     upper: npt.NDArray[np.int32]
@@ -72,12 +73,10 @@ class Aim(NamedTuple):
 
 def new_aim() -> Aim:
     """Room for the aim of a row; made here, where it need not be compiled."""
-    p_x, p_y, sigma, radius = np.full((4, PATCH_COLUMNS), np.nan)
-    left, right, upper, lower = np.empty((4, PATCH_COLUMNS), np.int32)
-    return Aim(p_x, p_y, sigma, radius, left, right, upper, lower)
+    return Aim(*np.full((7, PATCH_COLUMNS), np.nan), *np.zeros((4, PATCH_COLUMNS), np.int32))
 
 
-@jit
+@part
 def patch(number: int, height: int, width: int) -> tuple[int, int, int, int, int]:
     """Voter, rows [first, last) and columns [start, stop) of a patch of fields [H, W].
 
@@ -87,8 +86,8 @@ def patch(number: int, height: int, width: int) -> tuple[int, int, int, int, int
     down = (height + PATCH_ROWS - 1) // PATCH_ROWS
     v, rest = number // (down * across), number % (down * across)
     first, start = rest // across * PATCH_ROWS, rest % across * PATCH_COLUMNS
-    last, stop = min(first + PATCH_ROWS, height), min(start + PATCH_COLUMNS, width)
-    return v, first, last, start, stop
+    last, stop = first + PATCH_ROWS, start + PATCH_COLUMNS
+    return v, first, last if last < height else height, start, stop if stop < width else width
 
 
 @inlined
@@ -129,51 +128,48 @@ def _land_row(
     _spread(sources, geometry, voter, i, columns, aim)
 
 
-@inlined
+@part
 def _spread(
     sources: Any, geometry: Any, voter: tuple[int, int], i: int, columns: tuple[int, int], aim: Any
 ) -> None:
-    """Fill in sigma and the radius; those of a source that casts no vote are NaN."""
-    sigmas = sources.sigma[sources.sigma_plane[voter], min(i, sources.sigma.shape[1] - 1)]
+    """Fill in what follows from sigma; the radius of a source that casts no vote is NaN."""
+    sigmas = sources.sigma[sources.sigma_plane[voter], i if sources.sigma.shape[1] > 1 else 0]
     if sigmas.shape[0] == 1 and aim.sigma[0] == sigmas[0]:
         return  # as the row before
     for n in range(PATCH_COLUMNS if sigmas.shape[0] == 1 else columns[1] - columns[0]):
         sigma = float(sigmas[columns[0] + n if sigmas.shape[0] > 1 else 0])
+        scale = -0.5 / (sigma * sigma * np.log(2.0))
         aim.sigma[n] = sigma
         aim.radius[n] = geometry.truncate * sigma if sigma > 0.0 else np.nan
+        aim.scale[n] = scale if scale > -1e30 else -1e30  # finite, so that 0 · it is 0
+        aim.change[n] = np.exp2(2.0 * aim.scale[n])
+        aim.peak[n] = 1.0 / (2.0 * np.pi * sigma * sigma) if geometry.rule == NORMALIZED else 1.0
 
 
 @jit
-def reach_of_patches(sources: Any, geometry: Any, m: int, first: int, aim: Any, reach: Any) -> None:
+def reach_of_patches(
+    sources: Any, geometry: Any, m: int, first: int, aim: Any, ends: Any, reach: Any
+) -> None:
     """Which points of the plane of map m the patches from number `first` on reach.
 
-    reach[n] = top, left, bottom, right, with the bottom above the top where nobody votes.
+    reach[n] = top, left, bottom, right, with the bottom above the top where nobody votes; `ends`
+    are four times LANES numbers to work with.
     """
     height, width = sources.confidence.shape[1:]
     confidence = sources.confidence.reshape(-1)
-    low_x, high_x, low_y, high_y = np.empty((4, LANES))
+    top, left, bottom, right = ends[0], ends[1], ends[2], ends[3]
     for n in range(reach.shape[0]):
         v, upper, lower, start, stop = patch(first + n, height, width)
-        low_x[:] = low_y[:] = np.inf
-        high_x[:] = high_y[:] = -np.inf
+        for lane in range(LANES):
+            top[lane] = left[lane] = np.inf
+            bottom[lane] = right[lane] = -np.inf
         for i in range(upper, lower):
             _land_row(sources, geometry, (m, v), i, (start, stop), aim)
             at = (sources.confidence_plane[m, v] * height + i) * width + start
             among = (at, stop - start)
-            windows.widen((low_x, high_x), aim.p_x, aim.radius, confidence, among)
-            windows.widen((low_y, high_y), aim.p_y, aim.radius, confidence, among)
-        reach[n, 0], reach[n, 1] = low_y.min(), low_x.min()
-        reach[n, 2], reach[n, 3] = high_y.max(), high_x.max()
-
-
-@jit
-def amplitude(rule: int, sigma: float) -> float:
-    """The kernel's value at its centre."""
-    return 1.0 / (2.0 * np.pi * sigma * sigma) if rule == NORMALIZED else 1.0
-
-
-@jit
-def exponent_scale(sigma: float) -> float:
-    """The factor of (x0 − p)² in the exponent of 2; finite for any sigma, so that 0 · it is 0."""
-    scale: float = max(-0.5 / (sigma * sigma * np.log(2.0)), -1e30)
-    return scale
+            windows.widen((left, right), aim.p_x, aim.radius, confidence, among)
+            windows.widen((top, bottom), aim.p_y, aim.radius, confidence, among)
+        for k in range(4):
+            reach[n, k] = ends[k, 0]
+            for end in ends[k]:
+                reach[n, k] = min(reach[n, k], end) if k < 2 else max(reach[n, k], end)

@@ -10,9 +10,20 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import I32, I64, LANES, Lanes, Memory, cover, lane_function, steps
+from mdn_cupy.cpu.lanes import (
+    F64,
+    I32,
+    I64,
+    LANES,
+    Lanes,
+    Memory,
+    cover,
+    lane_function,
+    present,
+    steps,
+)
 
-__all__ = ["add", "fold_exponents", "log_complement", "multiply", "multiply_floored"]
+__all__ = ["add", "fold_exponents", "log_complement", "lowest", "multiply"]
 
 _SQRT_HALF_BITS = int.from_bytes(struct.pack(">d", math.sqrt(0.5)), "big")
 _LOG_ODD_POWERS = range(1, 23, 2)
@@ -25,22 +36,26 @@ def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes]) -> Any:
         window: Sequence[ir.Value],
         w_x: Memory,
         a_y: Memory,
+        weights: Sequence[ir.Value],
         floor: ir.Value,
     ) -> None:
         """Update a window of `total` with the votes a_y[y]·w_x[x]; up to LANES − 1 pixels to its
         right are rewritten with their value.
 
-        `window` is the index of its first pixel, the pitch of `total`, rows and columns.
+        `window` is the index of its first pixel, the pitch of `total`, rows and columns; `weights`
+        are the indices of the first w_x and a_y, which follow one another at once and every LANES.
         """
         base, pitch, rows, columns = window
+        at_x, at_y = weights
 
         def emit(x: ir.Value, count: int) -> None:
-            w = w_x.load(x, count)
-            first = builder.add(base, x)
+            w = w_x.load(builder.add(at_x, x), count)
+            first, inside = builder.add(base, x), present(builder, x, columns, count)
             with cgutils.for_range(builder, rows) as row:
                 index = builder.add(first, builder.mul(row.index, pitch))
-                v = w * a_y.scalar(row.index)
-                total.store(index, update(total.load(index, count), v, floor))
+                v = w * a_y.scalar(builder.add(at_y, builder.mul(row.index, I64(LANES))))
+                old = total.load(index, count)
+                total.store(index, update(old, v, floor).where(inside, old))
 
         cover(builder, columns, emit)
 
@@ -85,22 +100,23 @@ def _log_complement(
         e = builder.add(e, builder.sext(stored, integers))
         whole = Lanes(builder, builder.sitofp(e, q.value.type))
         log = s * series * 2.0 + whole * math.log(2.0)
-        nan = builder.fcmp_unordered("uno", q.value, q.value)
-        evidence.store(first, q.where(nan, log))
+        evidence.store(first, log.where(q < math.inf, q))  # NaN and infinity stay what they are
 
 
 def _fold_exponents(
     builder: ir.IRBuilder,
     product: Memory,
     exponent: Memory,
-    base: ir.Value,
-    pitch: ir.Value,
-    rows: ir.Value,
-    columns: ir.Value,
+    block: Sequence[ir.Value],
+    size: Sequence[ir.Value],
 ) -> None:
     """Bring every product of a block into [1, 2) and add the power of two to its exponent; a NaN
-    stays a NaN."""
+    stays a NaN.
+
+    `block` are the index of its first pixel and the pitch, `size` rows and columns.
+    """
     integers = ir.VectorType(I64, LANES)
+    (base, pitch), (rows, columns) = block, size
 
     def constant(value: int) -> ir.Value:
         return ir.Constant(integers, [value] * LANES)
@@ -119,8 +135,24 @@ def _fold_exponents(
         exponent.store_integers(index, builder.add(exponent.load_integers(index), shift))
 
 
+def _lowest(
+    builder: ir.IRBuilder,
+    lowest: Memory,
+    product: Memory,
+    block: Sequence[ir.Value],
+    size: Sequence[ir.Value],
+) -> None:
+    """The least products of a block, lane by lane; NaNs do not count."""
+    (base, pitch), (rows, columns) = block, size
+    lowest.store(I64(0), Lanes(builder, ir.Constant(ir.VectorType(F64, LANES), [1.0] * LANES)))
+    with steps(builder, columns) as (x, _), cgutils.for_range(builder, rows) as row:
+        index = builder.add(builder.add(base, x), builder.mul(row.index, pitch))
+        old, q = lowest.load(I64(0)), product.load(index)
+        lowest.store(I64(0), q.where(q < old, old))
+
+
 add = _vote(lambda old, v, floor: old + v)
-multiply = _vote(lambda old, v, floor: old * (1.0 - v))
-multiply_floored = _vote(lambda old, v, floor: old * (1.0 - v).at_least(floor))
+multiply = _vote(lambda old, v, floor: old * (1.0 - v).at_least(floor))
 fold_exponents = lane_function(_fold_exponents)
+lowest = lane_function(_lowest)
 log_complement = lane_function(_log_complement)

@@ -1,0 +1,71 @@
+"""What a group of sources has in common, in lanes: how far it reaches, and how little it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llvmlite import ir
+from numba.core import cgutils
+
+from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, lane_function, present
+
+__all__ = ["enclose", "least_product"]
+
+_INTEGERS = ir.VectorType(I32, LANES)
+
+
+def _enclose(
+    builder: ir.IRBuilder,
+    box: Memory,
+    rows: Sequence[Memory],
+    columns: Sequence[Memory],
+    group: Sequence[ir.Value],
+) -> None:
+    """box = top, bottom, left, right of all windows of a group, and the longest side of one.
+
+    `rows` and `columns` are the first and one past the last of every window; `group` is the first
+    and one past the last of up to LANES sources.
+    """
+    first, end = group
+    inside = present(builder, first, end, LANES)
+    ends = [memory.load_integers(first) for memory in (*rows, *columns)]
+    sides = [builder.sub(ends[1], ends[0]), builder.sub(ends[3], ends[2])]
+    longest = builder.select(builder.icmp_signed(">", *sides), *sides)
+    for n, (of, values) in enumerate(zip(_REDUCTIONS, (*ends, longest), strict=True)):
+        neutral = ir.Constant(_INTEGERS, [(1 << 31) - 1 if of == "smin" else -(1 << 31)] * LANES)
+        reduce = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(I32, [_INTEGERS]),
+            f"llvm.vector.reduce.{of}.v{LANES}i32",
+        )
+        value = builder.call(reduce, [builder.select(inside, values, neutral)])
+        builder.store(value, builder.gep(box.data, [I64(n)]))
+
+
+_REDUCTIONS = ("smin", "smax", "smin", "smax", "smax")
+
+
+def _least_product(
+    builder: ir.IRBuilder,
+    least: Memory,
+    confidence: Memory,
+    group: Sequence[ir.Value],
+    floor: ir.Value,
+) -> None:
+    """least[0] = a product that those of the factors 1 − w·c of a group cannot fall below.
+
+    The least factor of a vote is 1 − c, and its inverse where c < 0.
+    """
+    first, end = group
+    factor = 1.0 - confidence.load(first)
+    factor = factor.at_least(floor).where(factor <= 1.0, 1.0 / factor)
+    counts = builder.and_(present(builder, first, end, LANES), factor > 0.0)  # a NaN does not
+    factor = factor.where(counts, 1.0)
+    while factor.count > 1:
+        half = factor.count // 2
+        low, high = list(range(half)), list(range(half, factor.count))
+        factor = factor.shuffle(low) * factor.shuffle(high)
+    builder.store(builder.extract_element(factor.value, I32(0)), least.data)
+
+
+enclose, least_product = lane_function(_enclose), lane_function(_least_product)
