@@ -151,6 +151,23 @@ def test_wide_windows_are_right_throughout(backend, dtype, sigma, truncate):
 
 
 @by_dtype
+@pytest.mark.parametrize(
+    ("sigma", "truncate"), [(0.125, 300.0), (0.03125, 20.0), (1 / 1024, 1e4), (0.25, 36.0)]
+)
+def test_narrow_votes_that_are_cut_far_away_are_right(backend, dtype, sigma, truncate):
+    """From a weight that vanishes to the next pixel's, the Gaussian changes by many powers."""
+    rng = np.random.default_rng(5)
+    offsets = rng.integers(-3, 4, (2, 12, 14)) + rng.normal(0, sigma, (2, 12, 14))
+    drawn = Votes(
+        rng.uniform(0, 0.9, (12, 14)).astype(dtype),
+        offsets.astype(dtype),
+        sigma,
+        {"truncate": truncate},
+    )
+    assert_agrees(backend, drawn)
+
+
+@by_dtype
 def test_a_field_that_has_collapsed_to_a_point_is_right(backend, dtype):
     # So many voters for one place that a backend may want to share them among its threads.
     rng = np.random.default_rng(6)
@@ -245,6 +262,18 @@ def test_a_nan_confidence_makes_its_window_nan_and_nothing_else(backend, rule, d
     np.testing.assert_array_equal(np.isnan(got), expected)
     want = vote(reference, rule, drawn)
     np.testing.assert_allclose(got[~expected], want[~expected], atol=1e-5)
+
+
+@by_rule
+@by_dtype
+@pytest.mark.parametrize("confidence", [np.inf, -np.inf])
+def test_an_infinite_confidence_shows_in_its_window_and_nowhere_else(rule, dtype, confidence):
+    rng = np.random.default_rng(8)
+    c = rng.uniform(0.1, 0.9, (9, 33)).astype(dtype)
+    c[4, 5] = confidence
+    drawn = Votes(c, np.zeros((2, 9, 33), dtype), 0.5, {})
+    got, want = (vote(library, rule, drawn) for library in (mdn, reference))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
 @by_rule

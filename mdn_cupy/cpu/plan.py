@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +53,10 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
     every = np.arange(_patches(problem))
     pieces = partial(_pieces, length=_patches_per_task(problem))
     at_least = max(_SMALLEST_TILE, 48 * _window(problem))  # or many windows lie in several
-    for m in range(problem.maps):
-        wanted = min(problem.maps / _TASKS, (problem.maps - m) / 4) * height * width
-        tiles = list(_cut(height, width, int(min(max(wanted, at_least), _LARGEST_TILE))))
+    maps = problem.maps
+    for m in range(maps):
+        wanted = min(maps / _TASKS, (maps - m) / 4) * height * width
+        tiles = _cut(height, width, int(min(max(wanted, at_least), _LARGEST_TILE)))
         if len(tiles) <= _SEEN_BY_ALL:
             yield from (Share((m, *tile), pieces(every, len(every) / len(tiles))) for tile in tiles)
             continue
@@ -132,14 +133,17 @@ def _window(problem: VoteProblem) -> int:
     return math.ceil(min(max(side, 1.0), height) * min(max(side, 1.0), width))
 
 
-def _cut(height: int, width: int, pixels: int) -> Iterator[tuple[int, int, int, int]]:
+@lru_cache(maxsize=16)
+def _cut(height: int, width: int, pixels: int) -> tuple[tuple[int, int, int, int], ...]:
     """Top, left, rows and columns of almost square tiles of at most so many pixels."""
     rows = _equal(height, math.isqrt(pixels))
     columns = _equal(width, pixels // rows)
     rows = _equal(height, pixels // columns)  # more of them where the map is narrow
-    for top in range(0, height, rows):
-        for left in range(0, width, columns):
-            yield top, left, min(rows, height - top), min(columns, width - left)
+    return tuple(
+        (top, left, min(rows, height - top), min(columns, width - left))
+        for top in range(0, height, rows)
+        for left in range(0, width, columns)
+    )
 
 
 def _equal(size: int, most: int) -> int:
