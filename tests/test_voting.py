@@ -241,6 +241,14 @@ def test_many_doubtful_votes_neither_underflow_nor_drift(backend, dtype):
 
 
 @by_dtype
+@pytest.mark.filterwarnings("ignore:overflow encountered in expm1")  # m is −∞
+def test_many_votes_against_a_pixel_do_not_overflow(backend, dtype):
+    drawn = crowd(np.full(5000, -1.0), dtype)
+    _, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    assert log_complement.item() == pytest.approx(5000 * np.log(2), rel=1e-5)
+
+
+@by_dtype
 def test_a_pixel_that_nobody_votes_for_is_zero(backend, dtype):
     drawn = single(1.0, 20, 0, 1.0, dtype)
     assert not np.signbit(vote(backend, "noisy_or", drawn).item())

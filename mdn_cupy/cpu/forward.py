@@ -44,7 +44,7 @@ class Tile(NamedTuple):
     frame: npt.NDArray[np.int64]  # its place, the pitch of its rows, and the blocks abreast
     total: npt.NDArray[np.float64]  # rows of `pitch` pixels: LANES − 1 or more to spare
     exponent: npt.NDArray[np.int32]  # alike
-    bound: npt.NDArray[np.float64]  # of each block: no product in it is smaller
+    bound: npt.NDArray[np.float64]  # of each block: no product in it, nor its inverse, is smaller
 
 
 class Scratch(NamedTuple):
@@ -211,7 +211,7 @@ def _choose(confidence: Any, scratch: Any) -> int:
 
 @inlined
 def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
-    """See to it that no product underflows by the votes of a group."""
+    """See to it that no product leaves the range by the votes of a group."""
     box, bound = scratch.box, tile.bound
     groups.least_product(scratch.lanes, scratch.confidence, group, geometry.floor)
     least, abreast = scratch.lanes[0], tile.frame[_ABREAST]
@@ -224,8 +224,8 @@ def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
 
 @part
 def _make_room(tile: Any, lanes: Any, y: int, x: int, least: float) -> None:
-    """Look how small the products of a block are; move their exponents aside if `least` times that
-    would underflow.
+    """Look how small the products of a block are, and how large; move their exponents aside if
+    they could leave the range by votes that change them by `least`.
 
     Mostly it would not: the bound takes all votes of a block for votes for the same pixel.
     """

@@ -142,13 +142,15 @@ def _lowest(
     block: Sequence[ir.Value],
     size: Sequence[ir.Value],
 ) -> None:
-    """The least products of a block, lane by lane; NaNs do not count."""
+    """The least products of a block, or inverses of products, lane by lane; NaNs do not count."""
     (base, pitch), (rows, columns) = block, size
     lowest.store(I64(0), Lanes(builder, ir.Constant(ir.VectorType(F64, LANES), [1.0] * LANES)))
     with steps(builder, columns) as (x, _), cgutils.for_range(builder, rows) as row:
         index = builder.add(builder.add(base, x), builder.mul(row.index, pitch))
-        old, q = lowest.load(I64(0)), product.load(index)
-        lowest.store(I64(0), q.where(q < old, old))
+        q = product.load(index)
+        least = q.where(q < 1.0, 1.0 / q)
+        old = lowest.load(I64(0))
+        lowest.store(I64(0), least.where(least < old, old))
 
 
 add = _vote(lambda old, v, floor: old + v)
