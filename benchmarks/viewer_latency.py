@@ -1,10 +1,11 @@
-"""Measure how the viewer follows its slider: drag it with the X server's own mouse.
+"""Measure how the viewer follows its slider, and how long it stands still where layers come or go.
 
-Prints a table in Markdown.
+Prints two tables in Markdown. For the first, the slider is dragged with the X server's own mouse.
 
 A latency is the time from a mouse movement, as the X server stamps it, to the end of the first
 frame that shows the votes for it or for a later one. An update is a frame with new votes. A freeze
-is the longest time for which the window heeded nothing.
+is the longest time for which the window heeded nothing. The second table has the freezes of single
+acts, the first of their kind in a new window, and how long it takes until all is there to be seen.
 
 Needs xdotool. Where there is no display it starts Xvfb, which draws by llvmpipe, on the CPU.
 """
@@ -17,17 +18,18 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from viewer_acts import measure_acts
+from viewer_clock import WINDOW, heading, heartbeat, longest_gap, now, run_for, start_display
 
 import mdn_cupy as mdn
 
 MOVES_PER_SECOND = 60  # as a mouse has them
-WINDOW, SCREEN = (1400, 850), "1600x1000x24"
+ACTS = "acts"
 GOAL = "p90 at most 150 ms, 8 updates/s or more, no freeze beyond 200 ms"
 
 
@@ -65,21 +67,27 @@ class Trace:
 
     def freeze(self) -> float:
         """The longest time between two heartbeats, in ms."""
-        return 1e3 * float(np.diff(self.beats).max())
+        return longest_gap(self.beats)
 
 
 def main() -> int:
     arguments = parser().parse_args()
     known = cases()
-    unknown = set(arguments.cases) - known.keys()
+    unknown = set(arguments.cases) - {*known, ACTS}
     if unknown:
-        parser().error(f"no case {', '.join(unknown)}; there are {', '.join(known)}")
-    chosen = [known[name] for name in arguments.cases or known]
+        parser().error(f"no case {', '.join(unknown)}; there are {', '.join(known)}, {ACTS}")
+    names = arguments.cases or [*known, ACTS]
+    chosen = [known[name] for name in names if name != ACTS]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_CONFIG"] = str(Path(folder, "settings.yaml"))  # napari's own defaults
         server = None if os.environ.get("DISPLAY") else start_display()
         try:
-            return measure(chosen, arguments.seconds)
+            measure(chosen, arguments.seconds)
+            if ACTS in names:
+                measure_acts()
+            print(f"\nGoal: {GOAL}. {platform.processor() or platform.machine()}, ", end="")
+            print(f"{os.cpu_count()} cores; load average at the end {os.getloadavg()[0]:.1f}.")
+            return 0
         finally:
             if server is not None:
                 server.terminate()
@@ -91,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     made.add_argument(
-        "cases", nargs="*", metavar="CASE", help=f"of {', '.join(cases())}; by default all of them"
+        "cases", nargs="*", metavar="CASE", help=f"of {', '.join(cases())}, {ACTS}; all by default"
     )
     made.add_argument("--seconds", type=float, default=8, help="how long to drag (%(default)g)")
     return made
@@ -119,24 +127,14 @@ def dense(size: int) -> mdn.Fields:
     )
 
 
-def start_display() -> subprocess.Popen[bytes]:
-    """Start an X server that nobody sees, and use it."""
-    read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen(command, pass_fds=[write], **quiet)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        os.environ["DISPLAY"] = f":{pipe.readline().strip()}"
-    return server
-
-
-def measure(chosen: list[Case], seconds: float) -> int:
+def measure(chosen: list[Case], seconds: float) -> None:
+    """Print how the window follows the slider."""
     import napari
     from vispy.gloo import gl
 
-    print("| field | moves | latency p50 | p90 | max | updates/s | longest freeze |")
-    print("|---|---|---|---|---|---|---|", flush=True)
+    if not chosen:
+        return
+    heading("field", "moves", "latency p50", "p90", "max", "updates/s", "longest freeze")
     renderer = ""
     for case in chosen:
         viewer = napari.Viewer()
@@ -145,9 +143,7 @@ def measure(chosen: list[Case], seconds: float) -> int:
         renderer = renderer or str(gl.glGetParameter(gl.GL_RENDERER))
         viewer.close()
         print(row(case.name, trace), flush=True)
-    print(f"\nGoal: {GOAL}. {platform.processor() or platform.machine()}, {os.cpu_count()} cores;")
-    print(f"drawn by {renderer}; load average at the end {os.getloadavg()[0]:.1f}.")
-    return 0
+    print(f"\nDrawn by {renderer}.\n")
 
 
 def row(name: str, trace: Trace) -> str:
@@ -212,28 +208,18 @@ def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
     return [*script, "sleep", "0.3", "mouseup", "1"]
 
 
-def run_for(seconds: float) -> None:
-    """Let the window run."""
-    from qtpy.QtCore import QEventLoop, QTimer
-
-    loop = QEventLoop()
-    QTimer.singleShot(round(1000 * seconds), loop.quit)
-    loop.exec()
-
-
 class Watch:
     """Notes the mouse's movements, the sessions they ask for, and the frames that show them."""
 
     def __init__(self, viewer: Any, widget: Any, trace: Trace) -> None:
-        from qtpy.QtCore import QEvent, QObject, QTimer
+        from qtpy.QtCore import QEvent, QObject
         from qtpy.QtWidgets import QSlider
 
         self._trace, self._model = trace, widget.model
         self._asked: list[Any] = [widget.model.session]
         self._shown = 0
-        self._timer = QTimer()
+        self._timer = heartbeat()
         self._timer.timeout.connect(lambda: trace.beats.append(now()))
-        self._timer.start(5)
         slider = widget.controls.sigma.native.findChild(QSlider)
         slider.valueChanged.connect(lambda _: None)
 
@@ -271,11 +257,6 @@ class Watch:
 
     def _on_frame(self) -> None:
         self._trace.frames.append((now(), self._shown))
-
-
-def now() -> float:
-    """The X server's clock: seconds since the machine started."""
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 if __name__ == "__main__":

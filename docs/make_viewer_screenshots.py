@@ -80,6 +80,7 @@ def item6(widget):
     widget.open_tab("Gradient")
     panel = widget.panel(GradientPanel)
     panel.controls.add.click()
+    widget.wait()
     points = widget.stage.viewer.layers["target"]
     points.add([[150, 220]])
     points.selected_data, points.mode = [], "pan_zoom"
@@ -149,9 +150,11 @@ def take(name, drive):
     widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
     widget.wait()
     drive(widget)
-    loop = QEventLoop()
-    QTimer.singleShot(800, loop.quit)  # until the slider rests and everything is drawn
-    loop.exec()
+    for _ in range(2):  # until the slider rests; until everything is drawn that came of it
+        loop = QEventLoop()
+        QTimer.singleShot(800, loop.quit)
+        loop.exec()
+        widget.wait()
     # What is shown, and not how far arrows reach; with the offsets, which have all dimensions.
     viewer.reset_view(layers=[layer for layer in viewer.layers if isinstance(layer, Image)])
     check(name, viewer.screenshot(flash=False))

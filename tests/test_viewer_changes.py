@@ -11,6 +11,8 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QToolButton
 from viewer_support import (
     BLOCK,
+    PLUGIN,
+    WIDGET,
     add_fields,
     assert_shows,
     dock,
@@ -147,6 +149,54 @@ def test_a_closed_widget_leaves_the_maps_of_the_next_alone(viewer, two):
     again.wait()
     assert names(viewer)[: len(BLOCK)] == BLOCK
     assert_shows(viewer, two_parts(), "left", 2.0)
+
+
+@pytest.fixture
+def opening(make_napari_viewer, qtbot):
+    """A shown viewer and its widget, half way through laying out the maps."""
+    viewer = make_napari_viewer(show=True)
+    widget = viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1]
+    add_fields(viewer, two_parts())
+    qtbot.waitUntil(lambda: "noisy-or" in names(viewer), timeout=30000)
+    assert widget.stage.busy
+    return viewer, widget
+
+
+def test_it_says_that_the_maps_are_being_laid_out(opening, qtbot):
+    _, widget = opening
+    assert "Laying out the maps" in widget.controls.message.said
+    qtbot.waitUntil(lambda: not widget.stage.busy, timeout=30000)
+    assert widget.controls.message.said == ""
+
+
+def test_the_window_closes_while_the_maps_are_being_laid_out(opening, qtbot):
+    viewer, _ = opening
+    viewer.close()
+    qtbot.wait(100)
+
+
+def test_the_widget_is_closed_while_the_maps_are_being_laid_out(opening, qtbot):
+    viewer, widget = opening
+    viewer.window.remove_dock_widget(widget)
+    qtbot.wait(100)
+    before = names(viewer)
+    again = dock(viewer)
+    assert set(before) < set(names(viewer))
+    assert_shows(viewer, two_parts(), "left", 2.0)
+    assert not again.stage.busy
+
+
+def test_fields_are_exchanged_and_deleted_while_the_maps_are_being_laid_out(opening, qtbot):
+    viewer, widget = opening
+    other = two_parts(image=None, sigma=1.5)
+    add_fields(viewer, other, "other")
+    widget.wait()
+    assert_shows(viewer, other, "left", 1.5)
+    add_fields(viewer, two_parts(), "third")
+    qtbot.wait(1)
+    viewer.layers.clear()
+    widget.wait()
+    assert names(viewer) == []
 
 
 class Slow:

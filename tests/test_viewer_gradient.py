@@ -67,6 +67,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     assert PICTURE not in names(viewer)
 
     press(qtbot, panel.controls.add)
+    widget.wait()
     assert panel.controls.target is viewer.layers["target"]
     assert not panel.controls.step.isEnabled()
     click(qtbot, viewer, "noisy-or", 130, 200)

@@ -1,8 +1,11 @@
 """The stage: cells of napari's grid, and what lies over each of them."""
 
+import gc
+
 import numpy as np
 import pytest
-from mdn_viewer.stage import Stage, own
+from mdn_viewer.cells import own
+from mdn_viewer.stage import Stage
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 from viewer_support import names
@@ -16,6 +19,7 @@ def picture(name):
 def stage():
     stage = Stage(ViewerModel())
     stage.overlay("marks", lambda cell: Points(np.zeros((0, 2)), ndim=2))
+    stage.lay_over("marks")
     stage.set_cells({"m": (picture("m"), None), "s": (picture("s"), None)}, np.zeros((6, 8)))
     return stage
 
@@ -38,24 +42,115 @@ def test_the_layer_that_is_selected_stays_so(stage):
     assert stage.viewer.layers.selection.active is mine
     stage.add_cell("g", Image(np.zeros((6, 8)), name="g"))
     stage.overlay("more", lambda cell: Points(np.zeros((0, 2)), ndim=2))
+    assert not stage.overlays("more")
+    stage.lay_over("more")
+    assert len(stage.overlays("more")) == 3
     assert stage.viewer.layers.selection.active is mine
     assert names(stage.viewer)[-1] == "mine"
 
 
-def test_overlays_come_back_with_the_next_cells(stage):
+def test_overlays_are_laid_over_the_next_cells_when_they_are_needed(stage):
     stage.clear()
     assert names(stage.viewer) == []
     stage.set_cells({"m": (picture("m"), None)}, None)
+    assert names(stage.viewer) == ["m"]
+    stage.lay_over("marks")
     assert names(stage.viewer) == ["m", "marks (m)"]
 
 
-def test_napari_builds_its_cells_once_for_all_that_changes(stage):
-    batches = []
-    stage.viewer.layers.events.end_batch.connect(batches.append)
-    with stage.at_once():
-        stage.add_cell("g", Image(np.zeros((6, 8)), name="g"))
-        stage.remove_cell("s")
-    assert len(batches) == 1
-    stage.arrange()  # all is in its place
-    assert len(batches) == 1
-    assert [name for name in names(stage.viewer) if len(name) == 1] == ["m", "g"]
+def test_a_cell_that_comes_later_has_its_overlays(stage):
+    stage.add_cell("g", Image(np.zeros((6, 8)), name="g"))
+    assert names(stage.viewer) == [*CELLS, "image (g)", "g", "marks (g)"]
+    stage.remove_cell("s")
+    assert names(stage.viewer) == [*CELLS[:3], "image (g)", "g", "marks (g)"]
+
+
+def test_every_picture_shows_its_name_until_somebody_hides_it(stage):
+    shown = stage.pictures["m"]
+    assert shown.name_overlay.visible
+    assert shown.colorbar.visible
+    shown.colorbar.visible = False
+    stage.set_cells({"m": (shown, None)}, None)
+    assert not shown.colorbar.visible
+
+
+class ByHand:
+    """Turns that a test takes."""
+
+    def take(self, step):
+        self.step = step
+
+    def finish(self):
+        while self.step():
+            pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def slow():
+    """A stage whose layers come in turns, half way through; nothing else is kept from garbage."""
+    gc.unfreeze()
+    stage = Stage(ViewerModel(), ByHand())
+    stage.batches, stage.heard = [], []
+    stage.viewer.layers.events.end_batch.connect(stage.batches.append)
+    stage.busy_changed.connect(stage.heard.append)
+    stage.set_cells({n: (picture(n), None) for n in ("m", "s")}, np.zeros((6, 8)))
+    stage._turns.step()
+    stage._turns.step()
+    yield stage
+    stage.close()
+    gc.freeze()
+
+
+def test_layers_come_one_after_another_and_napari_builds_its_cells_once(slow):
+    assert names(slow.viewer) == CELLS[:2]
+    assert (slow.busy, slow.in_order, slow.heard, slow.batches) == (True, True, [True], [])
+    slow.wait()
+    assert names(slow.viewer) == ["image (m)", "m", "image (s)", "s"]
+    assert (slow.busy, slow.in_order, slow.heard) == (False, True, [True, False])
+    assert len(slow.batches) == 1
+    slow.arrange()
+    assert len(slow.batches) == 1
+
+
+def test_what_changes_in_the_meantime_is_made_good_for(slow):
+    done = []
+    slow.then(lambda: done.append(names(slow.viewer)))
+    slow.viewer.layers.remove("m")
+    slow.add_cell("g", Image(np.zeros((6, 8)), name="g"))
+    slow.remove_cell("s")
+    assert done == []
+    slow.wait()
+    assert done == [["image (m)", "m", "image (g)", "g"]] == [names(slow.viewer)]
+    slow.then(lambda: done.append("at once"))
+    assert done[1:] == ["at once"]
+
+
+def test_garbage_is_looked_for_again_when_all_is_there_or_nobody_waits_any_more(slow):
+    assert gc.get_freeze_count()
+    slow.close()
+    assert not slow.busy
+    assert not gc.get_freeze_count()
+    assert len(slow.batches) == 1
+
+
+def test_an_error_ends_it(slow):
+    slow.overlay("wrong", lambda cell: 1 / 0)
+    slow.lay_over("wrong")
+    with pytest.raises(ZeroDivisionError):
+        slow.wait()
+    assert not slow.busy
+    assert not gc.get_freeze_count()
+
+
+def test_a_click_means_the_cell_that_is_still_to_be_seen(stage):
+    stage._turns = ByHand()
+    assert stage.cell_at((0, 1)) == "s"
+    stage.add_cell("g", Image(np.zeros((6, 8)), name="g"))
+    stage.remove_cell("m")
+    stage._turns.step()
+    assert (stage.cell_at((0, 0)), stage.cell_at((0, 1))) == (None, "s")
+    stage.wait()
+    assert (stage.cell_at((0, 0)), stage.cell_at((0, 1))) == ("s", "g")

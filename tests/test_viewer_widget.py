@@ -109,6 +109,10 @@ def test_the_additive_map_on_its_own_scale_or_on_that_of_the_noisy_or(viewer, tw
     for sigma in (1.5, 4.0):
         two.controls.sigma.value = sigma
         two.wait()
+        low, high = limits("additive")
+        assert low == 0
+        assert 0.999 < high / maps(viewer)["additive"].max() < 1.5  # about, while it moves
+        two.model.settle()
         assert limits("additive") == pytest.approx((0, maps(viewer)["additive"].max()))
     two.compare.same_scale.setChecked(True)
     assert limits("additive") == limits("noisy-or") == (0, 1)

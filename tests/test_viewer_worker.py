@@ -92,6 +92,18 @@ def test_a_job_that_will_take_longer_is_not(heard):
     assert heard.results[-1] is not threading.main_thread()
 
 
+def test_a_job_that_took_unexpectedly_long_tells_the_pace_of_the_next(heard):
+    """As where a GPU has failed and the CPU does its work."""
+    for _ in range(3):
+        heard.worker.submit(lambda: "quick", 1)
+        heard.worker.wait()
+    heard.worker.submit(lambda: time.sleep(0.2), 1)
+    heard.worker.wait()
+    heard.worker.submit(threading.current_thread, 1)
+    heard.worker.wait()
+    assert heard.results[-1] is not threading.main_thread()
+
+
 def test_a_quick_job_does_not_overtake_a_slow_one(heard):
     heard.worker.submit(lambda: "quick", 1)
     heard.worker.wait()

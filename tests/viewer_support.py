@@ -13,8 +13,13 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
 from mdn_viewer import settings
+from mdn_viewer.cells import own
 from mdn_viewer.layers import layer_data
 from mdn_viewer.session import RULES, VotingSession
+from mdn_viewer.stage import Stage
+from mdn_viewer.widget import MassDisplacement
+from napari.components import ViewerModel
+from napari.layers import Image
 from napari.settings import get_plugin_settings, get_settings
 
 import mdn_cupy as mdn
@@ -48,6 +53,14 @@ def two_parts(**changes: Any) -> mdn.Fields:
         "source": "tests",
     }
     return mdn.Fields(**{**keywords, **changes})
+
+
+def empty_stage() -> Stage:
+    """A stage without a window, of one cell with an empty map of the size of `two_parts`."""
+    stage = Stage(ViewerModel())
+    picture = own(Image(np.zeros((24, 32), np.float32), name="noisy-or"))
+    stage.set_cells({"noisy-or": (picture, None)}, None)
+    return stage
 
 
 def add_fields(viewer: Any, fields: mdn.Fields, name: str = "two", part: Any = 0) -> None:
@@ -132,7 +145,11 @@ def click(qtbot: Any, viewer: Any, cell: str, row: float, column: float, *keys: 
 
 
 def move_to(qtbot: Any, viewer: Any, cell: str, row: float, column: float) -> None:
-    """Move the mouse onto a pixel of the output in one cell."""
+    """Move the mouse onto a pixel of the output in one cell, when all cells are there."""
+    for docked in viewer.window.dock_widgets.values():
+        if isinstance(docked, MassDisplacement):
+            qtbot.waitUntil(lambda docked=docked: not docked.stage.busy, timeout=60000)
+    qtbot.wait(50)  # the next frame gives the cells their sizes
     viewer.window._qt_window.activateWindow()
     onto_the_screen(viewer.window._qt_viewer)
     x, y = cell_pixel(viewer, cell, row, column)

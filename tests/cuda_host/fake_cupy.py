@@ -68,6 +68,8 @@ class ndarray(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> "ndarray":
         assert current() == self.device.id, f"{ufunc} on an array of another device"
         plain = [x.array if isinstance(x, ndarray) else x for x in inputs]
+        if "out" in options:
+            options["out"] = tuple(x.array for x in options["out"])
         return ndarray(getattr(ufunc, method)(*plain, **options))
 
     def reshape(self, *shape: Any) -> "ndarray":
@@ -101,7 +103,7 @@ def from_dlpack(exporter: Any) -> ndarray:
     return exporter.array
 
 
-exp, expm1 = np.exp, np.expm1
+exp, expm1, subtract = np.exp, np.expm1, np.subtract
 
 
 class RawModule:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
@@ -116,17 +116,21 @@ def _check_screenshot(path: Path | None) -> None:
 def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     import gc
 
-    import napari  # only now: it takes seconds
+    warm_up()
+    import napari
 
-    gc.freeze()  # napari collects garbage whenever layers go: what is imported is none
+    from mdn_viewer.turns import EventTurns
+
     viewer = napari.Viewer(title=f"mdn-viewer: {name}")
     _resize(viewer)
-    for data, keywords, _ in layers:
-        viewer.add_image(data, **keywords)
-    _, widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")
+    gc.freeze()  # napari collects garbage whenever layers go: window and modules are none
+    turns, widgets = EventTurns(), list[Any]()
+    turns.take(opening(viewer, layers, widgets))
     if screenshot is None:
         napari.run()
         return 0
+    turns.finish()
+    (widget,) = widgets
     widget.wait()
     try:
         if not widget.voted:
@@ -137,6 +141,43 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     finally:
         viewer.close()
     return 0
+
+
+def warm_up() -> None:
+    """Import now, while there is no window that could stand still, what takes seconds."""
+    from mdn_viewer import canvas, widget  # noqa: F401
+
+    canvas.warm_up()
+
+
+def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Callable[[], bool]:
+    """Return a function that opens layers and then the widget, one with each call.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where to.
+    layers : list of (data, keywords, "image")
+        Of `mdn_viewer.layers.layer_data`.
+    widgets : list
+        Where to put the widget when it is there.
+
+    Returns
+    -------
+    callable
+        Says whether there is more to open.
+    """
+    left = [*layers]
+
+    def step() -> bool:
+        if left:
+            data, keywords, _ = left.pop(0)
+            viewer.add_image(data, **keywords)
+            return True
+        widgets.append(viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1])
+        return False
+
+    return step
 
 
 def _resize(viewer: Viewer) -> None:

@@ -1,11 +1,11 @@
-"""Jobs that may take long, and who runs them. Knows no window."""
+"""What may take long, and who does it. Knows no window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["AtOnce", "MakeWorker", "Stopped", "Worker"]
+__all__ = ["AtOnce", "MakeWorker", "OneTurn", "Stopped", "Turns", "Worker"]
 
 
 class Worker(Protocol):
@@ -59,6 +59,34 @@ class AtOnce:
 
     def cancel(self) -> None:
         """Nothing is ever under way."""
+
+    def close(self) -> None:
+        """Nothing is ever under way."""
+
+
+class Turns(Protocol):
+    """Takes work in the window's own thread step by step; see `mdn_viewer.turns.EventTurns`."""
+
+    def take(self, step: Callable[[], bool]) -> None:
+        """Call a function, in one turn or in many, until it says that nothing is left to do."""
+
+    def finish(self) -> None:
+        """Do now what is left."""
+
+    def close(self) -> None:
+        """Do nothing more, ever."""
+
+
+class OneTurn:
+    """Turns without an event loop: everything is done when `take` returns."""
+
+    def take(self, step: Callable[[], bool]) -> None:
+        """Call a function until it says that nothing is left to do."""
+        while step():
+            pass
+
+    def finish(self) -> None:
+        """Nothing is ever left to do."""
 
     def close(self) -> None:
         """Nothing is ever under way."""

@@ -10,9 +10,11 @@ from napari.experimental import link_layers
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
+from mdn_viewer.canvas import place_labels
+from mdn_viewer.cells import own
 from mdn_viewer.layers import backdrop, values_of
 from mdn_viewer.session import VoteMap
-from mdn_viewer.stage import Stage, own
+from mdn_viewer.stage import Stage
 
 if TYPE_CHECKING:
     from mdn_viewer.model import VotingModel
@@ -27,6 +29,7 @@ DIVERGING = Colormap([(0.25, 0.6, 1.0), (0, 0, 0), (1.0, 0.55, 0.1)], name="blue
 
 _SEQUENTIAL = "inferno"
 _SLACK = 0.7  # how far below its colormap's end a peak may move while the slider does
+_ROOM = 1.15  # how far above the peak its end is then put, for the peak to rise into
 _LINKED = ("colormap", "gamma", "opacity")  # what all maps but the difference have in common
 
 
@@ -110,7 +113,9 @@ class MapLayers:
         with self._stage.viewer.layers.events.blocker():
             for kind, vote_map in maps.items():
                 _write(self._layers[kind], vote_map.values)
-        self._set_limits(maps, exactly=new)
+            self._set_limits(maps, exactly=new)
+        if not self._stage.busy:
+            place_labels(self._stage.viewer)
 
     def _plan(self, maps: dict[str, VoteMap]) -> tuple[Any, ...]:
         shapes = [vote_map.values.shape for vote_map in maps.values()]
@@ -130,19 +135,19 @@ class MapLayers:
         cells: dict[str, tuple[Any, Any]] = {k: (layer, None) for k, layer in self._layers.items()}
         if confidence is not None and self._confidence_shown:
             cells[CONFIDENCE] = confidence, image
-        with self._stage.at_once():
-            self._stage.set_cells(cells, self._gray(image))
-            for layer in () if known else inputs:
-                _set_visible(layer, self._confidence_shown and layer is not offsets)
+        visible = {x: self._confidence_shown and x is not offsets for x in inputs}
+        self._stage.set_cells(cells, self._gray(image), {} if known else visible)
         link_layers([x for k, x in self._layers.items() if k != "difference"], _LINKED)
-        if known:
-            return
-        self._laid_out = self._plan(maps)
-        if confidence is not None:
-            confidence.name_overlay.visible = True
-        viewer, framed = self._stage.viewer, [*self._layers.values(), *inputs]
+        if not known:
+            self._laid_out = self._plan(maps)
+            self._stage.then(self._frame)
+
+    def _frame(self) -> None:
+        """Have the maps, and what they are made of, fill their cells."""
+        viewer = self._stage.viewer
+        framed = [x for x in (*self._layers.values(), *self._inputs) if x in viewer.layers]
         # napari can frame layers only if one of them has all the dimensions there are.
-        all_dimensions = max(layer.ndim for layer in framed) == viewer.dims.ndim
+        all_dimensions = max((x.ndim for x in framed), default=0) == viewer.dims.ndim
         viewer.reset_view(layers=framed if all_dimensions else None)
 
     def _gray(self, image: Image | None) -> npt.NDArray[np.float32] | None:
@@ -161,8 +166,11 @@ class MapLayers:
             low, high = _limits(kind, vote_map, same_scale=self._same_scale)
             shown = float(layer.contrast_limits[1])
             # New limits cost as much as a frame: the colorbar, the thumbnail, the layer's controls.
-            if high > shown or high < _SLACK * shown or (exactly and high != shown):
-                layer.contrast_limits = low, high
+            if exactly:
+                if high != shown:
+                    layer.contrast_limits = low, high
+            elif not _SLACK * shown <= high <= shown:
+                layer.contrast_limits = low * _ROOM, high * _ROOM
 
     def _settle(self) -> None:
         """Let all who look at the layers know of their new data, once it has come to rest."""
@@ -196,7 +204,6 @@ def _new(kind: str, values: npt.NDArray[Any], colormap: Any) -> Image:
         blending="additive",
         contrast_limits=(0, 1),
     )
-    layer.name_overlay.visible = layer.colorbar.visible = True
     layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
     return own(layer)
 

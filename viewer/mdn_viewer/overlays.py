@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari.layers import Image, Layer, Points, Vectors
 from napari.utils.colormaps import Colormap
 
+from mdn_viewer.cells import set_data
 from mdn_viewer.provenance import Landing, Provenance
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ _ARROW, _SOURCE, _MARK = 1.2, 4.5, 13.0  # of them, thick or wide
 class VoteOverlays:
     """Arrows, points and a footprint in every cell of a stage.
 
-    They come with the cells and stay, empty or not: whenever layers come, go, are shown or hidden,
-    napari builds its whole grid anew, and the first click would wait for that.
+    Each kind comes when it is first asked for, since napari takes long for a layer, and stays for
+    the same reason, empty or not.
 
     Parameters
     ----------
@@ -59,8 +60,10 @@ class VoteOverlays:
         """Draw the voters of a pixel and the vote of a source; nothing for what is None."""
         other_asked, other_landing = asked is not self._asked, landing is not self._landing
         self._asked, self._landing = asked, landing
-        if asked is not None or landing is not None:
-            self._stage.arrange()  # what has been deleted comes back
+        self._stage.lay_over(  # and what has been deleted comes back
+            *(() if landing is None else ("footprint", "voters")),
+            *(() if asked is None else ("votes", "voters")),
+        )
         for name, other in (
             ("footprint", other_landing),
             ("votes", other_asked),
@@ -69,9 +72,13 @@ class VoteOverlays:
             for layer in self._stage.overlays(name) if other else ():
                 self._kinds[name][1](layer)
 
+    def wait(self) -> None:
+        """Wait until everything is drawn."""
+        self._stage.wait()
+
     def _draw_arrows(self, layer: Any) -> None:
         asked = self._asked
-        layer.data = np.zeros((0, 2, 2)) if asked is None else arrows(asked)
+        set_data(layer, np.zeros((0, 2, 2)) if asked is None else arrows(asked))
         if asked is not None and len(asked.voters):
             layer.edge_color = colours(asked)
             layer.edge_width = _ARROW * _pixel(asked)
@@ -89,7 +96,7 @@ class VoteOverlays:
             lands = np.array([landing.footprint.landing[::-1]])
             marks.append(_Marks(lands, _LANDS, "x", _MARK * pixel))
             marks.append(_Marks(landing.position[None], _LANDS, "disc", _SOURCE * pixel))
-        layer.data = np.concatenate([np.zeros((0, 2)), *(mark.at for mark in marks)])
+        set_data(layer, np.concatenate([np.zeros((0, 2)), *(mark.at for mark in marks)]))
         if marks:
             layer.face_color = np.concatenate([mark.colour for mark in marks])
             layer.symbol = [mark.symbol for mark in marks for _ in mark.at]
@@ -99,10 +106,10 @@ class VoteOverlays:
     def _draw_footprint(self, layer: Any) -> None:
         landing = self._landing
         if landing is None or not landing.lands:
-            layer.data = np.zeros((1, 1), np.float32)
+            set_data(layer, np.zeros((1, 1), np.float32))
             return
         vote = landing.footprint
-        layer.data = (vote.weight * vote.confidence).astype(np.float32)
+        set_data(layer, (vote.weight * vote.confidence).astype(np.float32))
         layer.translate = [window.start for window in vote.window[-2:]]
         layer.contrast_limits = (0, max(vote.confidence, 1e-6))
 

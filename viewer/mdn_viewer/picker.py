@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer, Vectors
 
 import mdn_cupy as mdn
+from mdn_viewer.cells import is_staged
 from mdn_viewer.controls import once
 from mdn_viewer.inputs import InputControls
 from mdn_viewer.layers import fields_of, grid_of, role_of, to_fields
 from mdn_viewer.maps import Inputs
-from mdn_viewer.stage import is_staged
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -50,7 +50,8 @@ class FieldPicker:
         self._on_loss, self._on_change = on_loss, on_change
         self._watched: list[Layer] = []
         self._closed = False
-        self.soon = once(self._changed, controls.native)
+        self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
+        self.soon = once(self._act, controls.native)
         controls.confidence.changed.connect(self._pick)
         for control in (controls.offsets, controls.image, *controls.readings):
             control.changed.connect(self._changed)
@@ -109,7 +110,15 @@ class FieldPicker:
 
     def _on_inserted(self, event: Any) -> None:
         if role_of(event.value) == "offsets":  # the last layer of a field set
-            self._take(event.value)
+            self._opened = event.value
+            self.soon.start(0)  # the window has stood still long enough
+
+    def _act(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None and opened in self._viewer.layers:
+            self._take(opened)
+        else:
+            self._changed()
 
     def _take(self, layer: Layer | None) -> None:
         self.refresh()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Vectors
 
+from mdn_viewer.cells import set_data
 from mdn_viewer.descent import Descent
 from mdn_viewer.maps import CONFIDENCE, DIVERGING
 from mdn_viewer.target_layers import CELL as TARGET
@@ -75,7 +76,6 @@ class PullLayers:
         self._stage = stage
         self._picture: Image | None = None
         self._arrows = _NO_ARROWS
-        # From the beginning: the first layer of a kind takes napari so long that one would notice.
         stage.overlay(_OVERLAY, self._make_arrows)
 
     def show(self, descent: Descent | None) -> None:
@@ -86,26 +86,17 @@ class PullLayers:
             self._stage.remove_cell(_CELL)
         else:
             self._draw(descent)
-        layers = self._stage.overlays(_OVERLAY)
-        if len(layers) < len(self._stage.pictures):
-            layers = self._stage.overlay(_OVERLAY, self._make_arrows)
-        for layer in layers:  # empty where there are none: napari's grid takes long to hide a layer
+            self._stage.lay_over(_OVERLAY)
+        for layer in self._stage.overlays(_OVERLAY):  # empty or not: to hide them takes long
             if layer.visible and (len(layer.data) or len(self._arrows)):
-                layer.data = self._arrows
+                set_data(layer, self._arrows)
 
     def _draw(self, descent: Descent) -> None:
         """Write ∂loss/∂c into its layer, made anew where it does not fit."""
         values, layer = descent.pull.confidence, self._picture
-        if (
-            layer is None
-            or layer not in self._stage.viewer.layers
-            or layer.data.shape != values.shape
-        ):
+        if layer is None or not self._stage.shows(layer) or layer.data.shape != values.shape:
             layer = self._picture = _picture(descent)
-            selection = self._stage.viewer.layers.selection
-            active = selection.active  # a layer that somebody may be adding points to
             self._stage.add_cell(_CELL, layer)
-            selection.active = active
         layer.data = values
         layer.contrast_limits = _limits(values)
 
@@ -135,7 +126,6 @@ def _picture(descent: Descent) -> Image:
         contrast_limits=_limits(values),
         name=_CELL,
     )
-    layer.name_overlay.visible = layer.colorbar.visible = True
     layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
     return layer
 

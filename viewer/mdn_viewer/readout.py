@@ -37,6 +37,7 @@ class Readout:
     def __init__(self, model: VotingModel, viewer: Viewer, widget: QWidget) -> None:
         self._model, self._viewer, self._widget = model, viewer, widget
         self._label: Figure | None = None
+        self._moved = False  # until then the cursor is nowhere, and napari says 0, 0
         viewer.mouse_move_callbacks.append(self._on_move)
         model.maps_changed.connect(self._write)
 
@@ -62,13 +63,14 @@ class Readout:
     def _pixel(self) -> tuple[int, int] | None:
         session = self._model.voted
         position = self._viewer.cursor.position[-2:]
-        if session is None or not self._model.maps or len(position) < 2:
+        if not self._moved or session is None or not self._model.maps or len(position) < 2:
             return None
         row, column = (round(x) for x in position)
         rows, columns = session.output_shape
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
 
     def _on_move(self, viewer: Any, event: Any) -> None:
+        self._moved = True
         self._write()
 
     def _write(self, *_: Any) -> None:

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
+from psygnal import Signal
+
+from mdn_viewer.canvas import garbage_among_new_objects, insert, reveal
+from mdn_viewer.cells import Cell, Slot, is_ours, own, renewed
+from mdn_viewer.jobs import OneTurn, Turns
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["Stage", "is_staged", "own"]
+__all__ = ["Stage"]
 
-_MARK = "mdn_stage"  # the key in a layer's metadata under which ours carry their own identity
 _BACKDROP_LOOKS = {"colormap": "gray", "contrast_limits": (0, 2)}  # half as bright: votes stand out
-
-
-@dataclass
-class _Cell:
-    picture: Layer
-    under: Layer | None = None  # somebody else's layer to lie on, instead of the image in gray
-    added: bool = False  # by a panel
-    placed: bool = False  # among the viewer's layers, where it may be deleted
-    backdrop: Image | None = None
-    overlays: dict[str, Layer] = field(default_factory=dict)
-
-    def layers(self) -> list[Layer]:
-        """From the bottom up."""
-        bottom = self.backdrop if self.under is None else self.under
-        return [*([] if bottom is None else [bottom]), self.picture, *self.overlays.values()]
 
 
 class Stage:
@@ -43,20 +32,33 @@ class Stage:
     bottom, cell after cell: the image in gray if there is one, the picture, and a copy of every
     overlay. What is opened later comes on top and puts no cell out of step.
 
-    Layers may be deleted or moved at any time; `arrange` makes good for it.
+    napari takes long for a layer, so they come in turns. When all are there the grid is built, and
+    shows them one after another, and then their names and colorbars. Layers may be deleted or moved
+    at any time; `arrange` makes good for it.
 
     Parameters
     ----------
     viewer : napari.Viewer
         The viewer.
+    turns : Turns
+        Whose turns to take: `mdn_viewer.turns.EventTurns` where a window must not wait.
     """
 
-    def __init__(self, viewer: Viewer) -> None:
+    busy_changed = Signal(bool)  # whether layers are coming or going
+
+    def __init__(self, viewer: Viewer, turns: Turns | None = None) -> None:
         self.viewer = viewer
+        self.busy = False
+        self._turns: Turns = OneTurn() if turns is None else turns
+        self._steps: Iterator[None] = iter(())
+        self._afterwards: list[Callable[[], None]] = []
+        self._on_show: dict[Any, str | None] | None = None  # the cells before layers come and go
+        self._unseen: list[Layer] = []  # are in their places, but not drawn yet
         self._gray: npt.NDArray[np.float32] | None = None
-        self._cells: dict[str, _Cell] = {}
+        self._cells: dict[str, Cell] = {}
+        self._visible: dict[Layer, bool] = {}  # what the next arrangement is to show or to hide
         self._overlays: dict[str, Callable[[str], Layer]] = {}
-        self._put_off = False  # see `at_once`
+        self._laid_over: set[str] = set()
 
     @property
     def pictures(self) -> dict[str, Layer]:
@@ -65,14 +67,19 @@ class Stage:
 
     @property
     def in_order(self) -> bool:
-        """Whether all layers are there and in their places."""
-        wanted, present = self._wanted(), list(self.viewer.layers)  # a slice of which is slow
-        return wanted == present[: len(wanted)]
+        """Whether all layers are there and in their places, or on their way."""
+        return self.busy or self._is_arranged()
+
+    def shows(self, picture: Layer | None) -> bool:
+        """Whether a picture is in one of the cells, or on its way, and has not been deleted."""
+        cells, layers = self._cells.values(), self.viewer.layers
+        return any(cell.picture == picture and not cell.is_gone(layers) for cell in cells)
 
     def set_cells(
         self,
         pictures: dict[str, tuple[Layer, Layer | None]],
         gray: npt.NDArray[np.float32] | None,
+        visible: Mapping[Layer, bool] | None = None,
     ) -> None:
         """Replace the cells by others, but for those that panels have added behind them.
 
@@ -82,19 +89,21 @@ class Stage:
             The picture of each cell, and the layer that it lies on, if not the image in gray.
         gray : array [Ho, Wo], optional
             The image, from 0 to 1, to lie under all other pictures.
+        visible : mapping of bool, optional
+            Layers to be shown or hidden as soon as the cells are there.
         """
         before, self._gray = self._cells, gray
-        cells = {name: _Cell(*layers) for name, layers in pictures.items()}
-        cells |= {n: cell for n, cell in before.items() if cell.added and n not in cells}
-        for name in cells.keys() & before.keys():
-            cells[name].backdrop = before[name].backdrop
-            cells[name].overlays = before[name].overlays
-        self._cells = cells
+        self._cells = {name: renewed(before.get(name), *pair) for name, pair in pictures.items()}
+        added = {name: cell for name, cell in before.items() if cell.added}
+        self._cells |= {n: cell for n, cell in added.items() if n not in self._cells}
+        for cell in self._cells.values():
+            cell.set_gray(gray)
+        self._visible.update(visible or {})
         self.arrange()
 
     def add_cell(self, name: str, picture: Layer) -> None:
         """Show a picture in a cell of its own behind the others; replaces one of that name."""
-        cell = _Cell(own(picture), added=True)
+        cell = Cell(own(picture), added=True)
         if name in self._cells:
             cell.backdrop, cell.overlays = self._cells[name].backdrop, self._cells[name].overlays
         self._cells[name] = cell
@@ -105,8 +114,8 @@ class Stage:
         if self._cells.pop(name, None) is not None:
             self.arrange()
 
-    def overlay(self, name: str, make: Callable[[str], Layer]) -> list[Layer]:
-        """Lay something over every picture; replaces an overlay of that name.
+    def overlay(self, name: str, make: Callable[[str], Layer]) -> None:
+        """Say what may lie over every picture, above what has been named before.
 
         Parameters
         ----------
@@ -114,46 +123,30 @@ class Stage:
             Name of the overlay.
         make : callable
             Returns a new layer for the cell whose name it is given, which shows how things stand;
-            called for every cell, and again for cells that come later.
-
-        Returns
-        -------
-        list of layers
-            One for every cell; see `overlays`.
+            called for every cell once it is laid over them, and again for cells that come later.
         """
-        for cell in self._cells.values():
-            cell.overlays.pop(name, None)
         self._overlays[name] = make
+
+    def lay_over(self, *names: str) -> None:
+        """Lay overlays over every picture, from now on."""
+        self._laid_over |= {*names}
         self.arrange()
-        return self.overlays(name)
 
     def overlays(self, name: str) -> list[Layer]:
-        """Return the layers of an overlay, to set their data: quicker than to make them anew."""
+        """Return the layers of an overlay that are there, to set their data."""
         found = (cell.overlays.get(name) for cell in self._cells.values())
         return [layer for layer in found if layer is not None and layer in self.viewer.layers]
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Let napari build its cells once for all that changes meanwhile, not for each layer."""
-        if self._put_off:
-            yield
-            return
-        self._put_off = True
-        with self.viewer.layers.batched_update():
-            try:
-                yield
-            finally:
-                self._put_off = False
-                self._arrange()
-
     def clear(self) -> None:
-        """Remove all cells; overlays come back with the next ones."""
-        self._cells, self._gray = {}, None
+        """Remove all cells; what is laid over the next ones has to be said again."""
+        self._cells, self._gray, self._laid_over = {}, None, set()
         self.arrange()
 
     def cell_at(self, viewbox: tuple[int, int] | None) -> str | None:
         """Name the cell at (row, column) of the grid; without a grid, the topmost visible one."""
         layers, grid = self.viewer.layers, self.viewer.canvas.grid
+        if self._on_show is not None:
+            return self._on_show.get(viewbox)
         shown = [layer for layer in layers if layer.visible]
         if grid.enabled:
             there = () if viewbox is None else grid.contents_at(viewbox, layers)
@@ -163,87 +156,147 @@ class Stage:
 
     def arrange(self) -> None:
         """Make the layers that are missing, remove what is not wanted, put all in their places."""
-        if not self._put_off:
-            self._furnish_all()
-            if not self._is_arranged():
-                with self.at_once():
-                    pass
+        if not self.busy and not self._is_arranged():
+            self.busy, self._steps = True, self._arranging()
+            self.busy_changed.emit(True)
+            self._turns.take(self._step)
 
-    def _arrange(self) -> None:
-        self._furnish_all()
-        if not self._is_arranged():
-            self._place(self._wanted())
+    def then(self, action: Callable[[], None]) -> None:
+        """Do something as soon as all layers are in their places; now, if they are."""
+        self._afterwards.append(action)
+        if not self.busy:
+            self._do_afterwards()
 
-    def _furnish_all(self) -> None:
-        self._cells = {n: cell for n, cell in self._cells.items() if not self._gone(cell)}
+    def wait(self) -> None:
+        """Do now what is left to do."""
+        self._turns.finish()
+
+    def close(self) -> None:
+        """Leave everything as it is."""
+        self._turns.close()
+        self._afterwards.clear()
+        self._rest()
+
+    def _step(self) -> bool:
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._rest()
+            return self.busy  # somebody who heard of it may have more to do
+        except BaseException:
+            self._rest()
+            raise
+        return True
+
+    def _rest(self) -> None:
+        self.busy, self._steps = False, iter(())
+        while self._unseen:
+            reveal(self.viewer, self._unseen.pop(0))
+        self.busy_changed.emit(False)
+
+    def _arranging(self) -> Iterator[None]:
+        """Put layer after layer in its place, and then show them and their names."""
+        with garbage_among_new_objects():
+            while not self._is_arranged():
+                if not self._is_arranged_but_for_labels():
+                    yield from self._place()
+                    self._do_afterwards()
+                    yield
+                while self._unseen:
+                    reveal(self.viewer, self._unseen.pop(0))
+                    yield
+                unnamed = next((cell for cell in self._cells.values() if cell.labels), None)
+                if unnamed is not None:
+                    unnamed.labels.pop(0).visible = True
+                    yield
+
+    def _place(self) -> Iterator[None]:
+        """Let napari build its grid once, when all layers are there."""
+        layers, grid = self.viewer.layers, self.viewer.canvas.grid
+        with layers.batched_update(), self._cells_as_shown():
+            while (act := self._next()) is not None:
+                act()
+                yield
+            for layer, visible in self._visible.items():
+                if layer in layers and layer.visible != visible:
+                    layer.visible = visible
+            self._visible.clear()
+            if self._cells:
+                grid.stride, grid.enabled = self._stride, True
+                if layers.selection.active is None:
+                    layers.selection.active = next(iter(self.pictures.values()))
+
+    @contextmanager
+    def _cells_as_shown(self) -> Iterator[None]:
+        """Remember which cell is where as long as napari does not build its grid anew."""
+        places = (None, *np.ndindex(self.viewer.canvas.grid.actual_shape(self.viewer.layers)))
+        self._on_show = {place: self.cell_at(place) for place in places}
+        try:
+            yield
+        finally:
+            self._on_show = None
+
+    def _next(self) -> Callable[[], Any] | None:
+        """Say what is to be done next until all layers are in their places."""
+        layers = list(self.viewer.layers)  # the indices of which are quick
+        self._cells = {n: cell for n, cell in self._cells.items() if not cell.is_gone(layers)}
+        slots = self._slots()
+        wanted = [slot.layer for slot in slots]
+        for layer in layers:
+            if is_ours(layer) and layer not in wanted:
+                return partial(self.viewer.layers.remove, layer)
+        for index, slot in enumerate(slots):
+            if slot.layer is None or slot.layer not in layers:
+                return partial(self._bring, index, slot)
+            if layers[index] != slot.layer:  # a move costs napari as much as a new layer
+                return partial(self.viewer.layers.move, layers.index(slot.layer), index)
+        return None
+
+    def _bring(self, index: int, slot: Slot) -> None:
+        layer = slot.layer if slot.make is None else slot.make()
+        insert(self.viewer, index, layer)
+        self._unseen.append(layer)
+        for cell in self._cells.values():
+            cell.placed |= cell.picture == layer
+
+    @property
+    def _stride(self) -> int:
+        return len(self._slots()) // len(self._cells)
+
+    def _slots(self) -> list[Slot]:
+        """Return the places of all cells from the bottom up, with the layers that are there."""
+        slots: list[Slot] = []
         for name, cell in self._cells.items():
-            self._furnish(name, cell)
+            if cell.under is not None:
+                slots.append(Slot(cell.under))
+            elif self._gray is not None:
+                slots.append(Slot(cell.backdrop, partial(self._make_backdrop, name, cell)))
+            slots.append(Slot(cell.picture))
+            for overlay in self._overlays:
+                if overlay in self._laid_over:
+                    make = partial(self._make_overlay, name, cell, overlay)
+                    slots.append(Slot(cell.overlays.get(overlay), make))
+        return slots
+
+    def _make_backdrop(self, name: str, cell: Cell) -> Layer:
+        cell.backdrop = own(Image(self._gray, name=f"image ({name})", **_BACKDROP_LOOKS))
+        return cell.backdrop
+
+    def _make_overlay(self, name: str, cell: Cell, overlay: str) -> Layer:
+        cell.overlays[overlay] = layer = own(self._overlays[overlay](name))
+        layer.name = f"{overlay} ({name})"
+        return layer
 
     def _is_arranged(self) -> bool:
-        wanted, grid = self._wanted(), self.viewer.canvas.grid
-        fits = not wanted or (grid.enabled and grid.stride == len(wanted) // len(self._cells))
-        return fits and self.in_order and not self._unwanted(wanted)
+        unnamed = any(cell.labels for cell in self._cells.values())
+        return not unnamed and self._is_arranged_but_for_labels()
 
-    def _unwanted(self, wanted: list[Layer]) -> list[Layer]:
-        return [x for x in self.viewer.layers if _is_ours(x) and x not in wanted]
+    def _is_arranged_but_for_labels(self) -> bool:
+        grid = self.viewer.canvas.grid
+        if self._visible or self._next() is not None:
+            return False
+        return not self._cells or (grid.enabled and grid.stride == self._stride)
 
-    def _place(self, wanted: list[Layer]) -> None:
-        layers, grid = self.viewer.layers, self.viewer.canvas.grid
-        active = layers.selection.active  # napari selects whatever is inserted
-        for layer in self._unwanted(wanted):
-            layers.remove(layer)
-        for index, layer in enumerate(wanted):
-            if layer not in layers:
-                layers.insert(index, layer)
-            elif layers[index] != layer:  # a move costs napari as much as a new layer
-                layers.move(layers.index(layer), index)
-        for cell in self._cells.values():
-            cell.placed = True
-        if active is None or active not in layers:
-            active = next(iter(self.pictures.values()), None)
-        layers.selection.active = active
-        if wanted:
-            grid.stride, grid.enabled = len(wanted) // len(self._cells), True
-
-    def _gone(self, cell: _Cell) -> bool:
-        """Whether a picture that is not for us to make anew has been deleted."""
-        ours = _is_ours(cell.picture) and not (cell.added and cell.placed)
-        return not ours and cell.picture not in self.viewer.layers
-
-    def _furnish(self, name: str, cell: _Cell) -> None:
-        """Make the backdrop and the overlays of a cell as far as they are missing."""
-        layers = self.viewer.layers
-        if cell.under is not None and cell.under not in layers:
-            cell.under = None
-        if self._gray is None or cell.under is not None:
-            cell.backdrop = None
-        elif cell.backdrop is None or cell.backdrop not in layers:
-            cell.backdrop = Image(self._gray, name=f"image ({name})", **_BACKDROP_LOOKS)
-            own(cell.backdrop)
-        elif cell.backdrop.data is not self._gray:
-            cell.backdrop.data = self._gray
-        before, cell.overlays = cell.overlays, {}
-        for overlay, make in self._overlays.items():
-            layer = before.get(overlay)
-            if layer is None or layer not in layers:
-                layer = own(make(name))
-                layer.name = f"{overlay} ({name})"
-            cell.overlays[overlay] = layer
-
-    def _wanted(self) -> list[Layer]:
-        return [layer for cell in self._cells.values() for layer in cell.layers()]
-
-
-def own(layer: Any) -> Any:
-    """Mark a layer as one that the stage may remove."""
-    layer.metadata[_MARK] = str(layer.unique_id)
-    return layer
-
-
-def is_staged(layer: Any) -> bool:
-    """Whether a layer is on a stage, or a copy of one that was."""
-    return _MARK in layer.metadata
-
-
-def _is_ours(layer: Any) -> bool:
-    return bool(layer.metadata.get(_MARK) == str(layer.unique_id))  # a copy has another identity
+    def _do_afterwards(self) -> None:
+        while self._afterwards:
+            self._afterwards.pop(0)()

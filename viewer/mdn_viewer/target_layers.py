@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points
 
+from mdn_viewer.cells import is_staged
 from mdn_viewer.layers import backdrop, grid_of, role_of, values_of
 from mdn_viewer.session import ALL, VotingSession
-from mdn_viewer.stage import is_staged
 from mdn_viewer.target import target_of_image, target_of_points
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def target_of(layer: Any, width: float) -> Target:
 
 def new_points(width: float) -> Points:
     """Make a layer to add points of a target to, circles as wide as they are blurred."""
-    layer = Points(
+    return Points(
         ndim=2,
         name=CELL,
         size=2 * width,
@@ -88,8 +88,6 @@ def new_points(width: float) -> Points:
         symbol="disc",
         blending="translucent_no_depth",
     )
-    layer.name_overlay.visible = True
-    return layer
 
 
 def _points_for(world: FloatArray, width: float, session: VotingSession) -> FloatArray:

@@ -11,6 +11,7 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 import mdn_cupy as mdn
+from mdn_viewer.canvas import quicken, warm_up
 from mdn_viewer.clicks import Clicks
 from mdn_viewer.compare import ComparePanel
 from mdn_viewer.controls import Controls, once
@@ -27,6 +28,7 @@ from mdn_viewer.readout import Readout
 from mdn_viewer.session import ALL, VotingSession
 from mdn_viewer.settings import recall, remember
 from mdn_viewer.stage import Stage
+from mdn_viewer.turns import EventTurns
 from mdn_viewer.worker import LatestWins
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ PANELS: tuple[type[Any], ...] = (VotersPanel, SweepPanel, GradientPanel, SavePan
 """The panels, each made of the model and the stage, in the order of their tabs."""
 
 _WELCOME = "Open a field set (File > Open Sample, or a .mdn file), or choose layers in Fields."
+_OPENING = "Laying out the maps…"
 _REST_MS = 200  # after so long without a new frame the slider rests
 _WIDTH = 380  # screen pixels: a peak can be read, a slider be dragged
 
@@ -57,7 +60,9 @@ class MassDisplacement(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        self.model, self.stage = VotingModel(LatestWins), Stage(napari_viewer)
+        quicken(napari_viewer)
+        warm_up()
+        self.model, self.stage = VotingModel(LatestWins), Stage(napari_viewer, EventTurns())
         self.maps = MapLayers(self.model, self.stage)
         self.controls = Controls()
         self.inputs = InputControls(
@@ -92,6 +97,7 @@ class MassDisplacement(QWidget):
         while self._picker.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
+        self.stage.wait()
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -142,6 +148,7 @@ class MassDisplacement(QWidget):
         model.maps_changed.connect(lambda maps: self._rest.start(_REST_MS) if maps else None)
         model.settled.connect(self._on_rest)
         model.said.connect(controls.message.say)
+        self.stage.busy_changed.connect(self._on_stage)
         model.refused.connect(lambda text: controls.message.say(text, wrong=True))
         self._viewer.dims.events.current_step.connect(self._on_step)
         self._end = _Ending(
@@ -149,6 +156,7 @@ class MassDisplacement(QWidget):
             self._picker.close,
             self._clicks.close,
             self._readout.close,
+            self.stage.close,
             partial(self._viewer.dims.events.current_step.disconnect, self._on_step),
         )
         self.destroyed.connect(self._end)
@@ -197,6 +205,12 @@ class MassDisplacement(QWidget):
             part, sigma = controls.part.value, controls.sigma.value
             cross = controls.cross.value and fields.cross_offsets is not None
         return VotingSession(fields, part, sigma, normalized, truncate, cross)
+
+    def _on_stage(self, busy: bool) -> None:
+        """Say that the maps are being laid out, unless something else is said."""
+        message = self.controls.message
+        if message.said == ("" if busy else _OPENING):
+            message.say(_OPENING if busy and not self.stage.viewer.canvas.grid.enabled else "")
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:

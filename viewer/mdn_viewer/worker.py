@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from napari.utils.progress import cancelable_progress
+from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from mdn_viewer.jobs import Stopped
@@ -18,6 +19,7 @@ __all__ = ["LatestWins"]
 
 _AT_ONCE = 0.1  # seconds: half of what the window may stand still, and the frame takes the rest
 _REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share the machine
+_BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
 _LONG_MS = 1000  # what takes longer is announced
 
 
@@ -110,13 +112,17 @@ class LatestWins(QObject):
     def close(self) -> None:
         """Deliver nothing more; what has begun ends unheard."""
         self._closed = True
-        self._rest()
+        if isalive(self._patience):  # type: ignore[no-untyped-call]
+            self._rest()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _timed(self, job: Callable[[], Any], work: float) -> Any:
         begun = time.perf_counter()
         result = job()
-        self._paces.append((time.perf_counter() - begun) / work)
+        pace = (time.perf_counter() - begun) / work
+        if self._paces and pace > _BROKEN * min(self._paces):
+            self._paces.clear()
+        self._paces.append(pace)
         return result
 
     def _deliver(self, finished: tuple[int, Future[Any]]) -> None:

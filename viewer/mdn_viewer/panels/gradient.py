@@ -67,6 +67,7 @@ class GradientPanel(QWidget):
             self._soon.stop()
             self._take_aim()
         self.descending.wait()
+        self._stage.wait()
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now, under the names that they have."""
@@ -136,12 +137,17 @@ class GradientPanel(QWidget):
         """Make a layer for points in a cell of its own, and let a click on any map add one."""
         if self._points is None:
             self._points = new_points(self.controls.width.value())
-        if self._points not in self._stage.viewer.layers:
+        if not self._stage.shows(self._points):
             self._stage.add_cell(CELL, self._points)
-        self.reset_choices()
-        self.controls.target = self._points
-        self._stage.viewer.layers.selection.active = self._points
-        self._points.mode = "add"
+        self._stage.then(self._begin_adding)
+
+    def _begin_adding(self) -> None:
+        layers = self._stage.viewer.layers
+        if self._points is not None and self._points in layers:
+            self.reset_choices()
+            self.controls.target = self._points
+            layers.selection.active = self._points
+            self._points.mode = "add"
 
     def _on_session(self, session: VotingSession | None) -> None:
         if session is None:

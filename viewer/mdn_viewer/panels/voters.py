@@ -67,8 +67,9 @@ class VotersPanel(QWidget):
             self._model.say(f"{path} written")
 
     def wait(self) -> None:
-        """Wait until what has been asked is answered."""
+        """Wait until what has been asked is answered, and drawn."""
         self._worker.wait()
+        self._overlays.wait()
 
     def _build(self) -> None:
         self.headline = line("The pixel, its value, and how many sources voted for it.")
