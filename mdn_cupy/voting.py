@@ -78,6 +78,7 @@ def noisy_or(
         (P, 1, 1) is one per part, (..., H, W) one per source.
     truncate : float
         A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
+        Beyond 37 sigma, weights are below 1e-296, and the CPU leaves them out.
     stride, origin : float
         Source (i, j) sits at the output position ``(origin + stride * j, origin + stride * i)``.
     output_shape : (int, int), optional

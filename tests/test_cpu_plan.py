@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mdn_cupy as mdn
-from mdn_cupy import reference
+from mdn_cupy import cpu, reference
 from mdn_cupy.cpu import compiled, plan
 
 sides = st.integers(1, 3000)
@@ -64,9 +64,12 @@ def test_maps_of_one_row_or_column(shape):
 
 
 def test_a_mass_that_collapses_onto_one_pixel_is_shared_out(monkeypatch):
-    tasks = []
+    pieces = []
+    together = cpu._fill_together
     monkeypatch.setattr(
-        "mdn_cupy.cpu.run", lambda calls: [call() for call in tasks_of(calls, tasks)]
+        cpu,
+        "_fill_together",
+        lambda share, *rest: (pieces.append(len(share.pieces)), together(share, *rest)),
     )
     side = 300
     offsets = (side // 2 - np.indices((side, side))[::-1]).astype(np.float32)
@@ -74,13 +77,17 @@ def test_a_mass_that_collapses_onto_one_pixel_is_shared_out(monkeypatch):
         np.full((side, side), 0.5, np.float32), offsets, 1.0, return_log_complement=True
     )
     assert log_complement[side // 2, side // 2] == pytest.approx(side**2 * np.log(0.5), rel=1e-6)
-    assert max(tasks) > 1
+    assert max(pieces) > 1
 
 
-def tasks_of(calls, counted):
-    calls = list(calls)
-    counted.append(len(calls))
-    return calls
+@pytest.mark.parametrize("failing", ["new_tile", "new_scratch"])
+def test_a_thread_that_fails_stops_the_others_and_says_why(monkeypatch, failing):
+    def fail(*_):
+        raise MemoryError("no room for a tile")
+
+    monkeypatch.setattr(cpu, failing, fail)
+    with pytest.raises(MemoryError, match="no room for a tile"):
+        mdn.noisy_or(*scattered(8, 200, 200), 1.5)
 
 
 def test_a_cached_kernel_depends_on_all_files_of_the_package():

@@ -1,18 +1,18 @@
 """The CPU backend: the only importer of numba; the same two entry points as `mdn_cupy.cuda`.
 
-Forward, an output map is cut into tiles. A task owns a tile, walks through the patches of sources
-that reach it, in order, and keeps what falls into the tile: no two tasks write one pixel, and the
-order of a pixel's votes does not depend on the threads, so the bits are the same for any number of
-them. A tile with very many voters (when the mass collapses, one has them all) is given to several
-tasks, whose products are then combined in order. Backward, a task owns patches and gathers.
+Forward, an output map is cut into tiles. A thread takes one from a queue, walks through the patches
+of sources that reach it, in order, and keeps what falls into the tile: no two threads write one
+pixel, and the order of a pixel's votes does not depend on them, so the bits are the same for any
+number of them. A tile with very many voters (when the mass collapses, one has them all) is given to
+several tasks, whose products are then combined in order. Backward, a task owns patches and gathers.
 
 The Gaussian is separable: a vote has weights for the rows and the columns of its window, computed
 for a group of sources at once. The noisy-or multiplies factors 1 − w·c in float64 and sets the
 binary exponent aside before a product could underflow; one logarithm per pixel is taken at the end.
 
-`plan` says who does what, and `pool` runs it on threads. `sources`, `forward` and `backward` are
-the kernels, in Numba; `windows`, `groups`, `gaussian`, `votes` and `moments` their inner loops, in
-vectors of `lanes`.
+`plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
+in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
+`groups`, `gaussian`, `votes` and `moments` their inner loops, in vectors of `lanes`.
 """
 
 from __future__ import annotations
@@ -27,16 +27,15 @@ import numpy.typing as npt
 
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
-from mdn_cupy.cpu.forward import Tile, new_queue, new_scratch, new_tile
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
-from mdn_cupy.cpu.sources import Geometry, Sources
+from mdn_cupy.cpu.sources import FARTHEST, Geometry, Sources
+from mdn_cupy.cpu.tiles import Tile, new_queue, new_scratch, new_tile
 from mdn_cupy.problem import Gradients, VoteProblem
 
 __all__ = ["accumulate", "gather", "status"]
 
 _PARTIALS = 8  # tiles of one place held at a time
-_FARTHEST = 37.0  # sigmas: weights beyond, below 10⁻²⁹⁶, change nothing and might leave the range
 
 
 def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
@@ -124,13 +123,16 @@ def _fill(
     """Vote into tiles, which the threads take from one queue."""
     if not shares:
         return
-    places = [share.place for share in shares]
     queue = new_queue([(share.place, share.pieces[0]) for share in shares])
 
     def work() -> None:
-        tile, scratch = new_tile(geometry.rule, places), new_scratch(places)
-        while forward.fill(queue, sources, geometry, tile, scratch, evidence):
-            pass
+        try:
+            tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
+            while forward.fill(queue, sources, geometry, tile, scratch, evidence):
+                pass
+        except BaseException:
+            queue.taken[0] = len(shares)  # so that the other threads stop too
+            raise
 
     run([work] * min(thread_count(), len(shares)))
 
@@ -141,12 +143,13 @@ def _fill_together(
     """The same with one tile, in several tasks; what came of each is combined in order."""
 
     def vote(patches: npt.NDArray[np.int64]) -> Tile:
-        tile, queue = new_tile(geometry.rule, [share.place]), new_queue([(share.place, patches)])
-        own = new_scratch([share.place])
-        forward.fill(queue, sources, geometry, tile, own, evidence[:0])
+        queue = new_queue([(share.place, patches)])
+        tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
+        forward.fill(queue, sources, geometry, tile, scratch, evidence[:0])
         return tile
 
-    scratch, total = new_scratch([share.place]), vote(share.pieces[0][:0])
+    total = vote(share.pieces[0][:0])
+    scratch = new_scratch(total.frame[None])
     for n in range(0, len(share.pieces), _PARTIALS):
         for tile in run([partial(vote, piece) for piece in share.pieces[n : n + _PARTIALS]]):
             forward.merge(total, tile, scratch)
@@ -177,7 +180,7 @@ def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
 def _geometry(problem: VoteProblem) -> Geometry:
     return Geometry(
         int(problem.rule),
-        min(problem.truncate, _FARTHEST),
+        min(problem.truncate, FARTHEST),
         problem.stride,
         problem.origin,
         problem.saturation_floor,

@@ -88,7 +88,7 @@ def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any
         factor = (c, geometry.floor)
         if geometry.double or not abs(c) <= _SINGLE_UP_TO:
             w_x, w_y = double[0], double[1:].reshape(-1)
-            gaussian.double(w_x, 0, reached, d_x, scale, 1.0)
+            gaussian.double(w_x, reached, d_x, scale)
             gaussian.double_profile(w_y, stride, deep, d_y, scale)
             if geometry.rule == NOISY_OR:
                 moments.noisy_or_double(found, n, flat, window, w_x, w_y, d_x, factor)
@@ -96,7 +96,7 @@ def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any
                 moments.double(found, n, flat, window, w_x, w_y, d_x, factor)
         else:
             w_x32, w_y32 = single[0], single[1:].reshape(-1)
-            gaussian.single(w_x32, 0, reached, d_x, scale, 1.0)
+            gaussian.single(w_x32, reached, d_x, scale)
             gaussian.single_profile(w_y32, stride, deep, d_y, scale)
             if geometry.rule == NOISY_OR:
                 moments.noisy_or_single(found, n, flat, window, w_x32, w_y32, d_x, factor)

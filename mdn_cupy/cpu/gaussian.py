@@ -77,18 +77,15 @@ def _gaussian(kind: Float) -> Any:
     def gaussian(
         builder: ir.IRBuilder,
         weight: Memory,
-        at: ir.Value,
         size: ir.Value,
         distance: ir.Value,
         scale: ir.Value,
-        amplitude: ir.Value,
     ) -> None:
-        """weight[at + n] = amplitude · 2^(scale · (distance + n)²) for n < size, and 0 up to the
-        next multiple of LANES."""
-        peak = number(builder, amplitude, kind)
+        """weight[n] = 2^(scale · (distance + n)²) for n < size, and 0 up to the next multiple of
+        LANES."""
 
         def store(first: ir.Value, w: Lanes, d: Lanes) -> None:
-            weight.store(builder.add(at, first), w * peak)
+            weight.store(first, w)
 
         _weights(builder, kind, (size, distance, scale), store)
 
@@ -145,17 +142,19 @@ def _group(store: Callable[..., None], scaled: bool) -> Any:
         exact = fields.element == F64
         kind = DOUBLE if exact else _RECURRING
         position = Lanes(builder, builder.sitofp(low.load_integers(first), _DOUBLES))
-        start = position + builder.sitofp(offset, F64) - p.load(first)
+        landing = p.load(first)
         scale, change = (memory.load(first) for memory in curve)
         with steps(builder, span) as (x, _):
-            d = start + builder.sitofp(x, F64)
+            pixel = position + builder.sitofp(builder.add(offset, x), F64)
+            d = pixel - landing
             height = amplitude.load(first) if scaled else 1.0
             w, r = _exp2(d * d * scale, kind) * height, _exp2((d * 2.0 + 1.0) * scale, kind)
             for n in range(0, LANES, _BLOCK):
                 columns = []
                 for k in range(n, n + _BLOCK):
                     if exact:
-                        w = _exp2((d + k) * (d + k) * scale, kind) * height
+                        d = pixel + k - landing
+                        w = _exp2(d * d * scale, kind) * height
                     columns.append(w)
                     w, r = w * r, r * change
                 store(weight, builder.add(x, I64(n)), span, columns)
@@ -198,7 +197,7 @@ def _transposed(rows: Sequence[Lanes]) -> Sequence[Lanes]:
     return rows
 
 
-_RECURRING = replace(DOUBLE, degree=9)  # as precise as the recurrence, some 10⁻¹⁴
+_RECURRING = replace(DOUBLE, degree=10)  # as precise as the recurrence, some 10⁻¹⁴
 _DOUBLES = ir.VectorType(F64, LANES)
 _BLOCK = LANES // 2  # pixels and sources of a square that is transposed
 

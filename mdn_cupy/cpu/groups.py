@@ -54,7 +54,8 @@ def _least_product(
 ) -> None:
     """least[0] = a product that those of the factors 1 − w·c of a group cannot fall below.
 
-    The least factor of a vote is 1 − c, and its inverse where c < 0.
+    The least factor of a vote is 1 − c, and its inverse where c < 0; below −10¹⁷, a group's product
+    may leave the range whatever is done.
     """
     first, end = group
     factor = 1.0 - confidence.load(first)

@@ -13,10 +13,10 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.forward import Place
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import (
+    FARTHEST,
     PATCH_COLUMNS,
     PATCH_ROWS,
     Geometry,
@@ -24,6 +24,7 @@ from mdn_cupy.cpu.sources import (
     new_aim,
     reach_of_patches,
 )
+from mdn_cupy.cpu.tiles import Place
 from mdn_cupy.problem import VoteProblem
 
 __all__ = ["Share", "ranges", "shares"]
@@ -50,7 +51,7 @@ class Share:
 def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterator[Share]:
     """Cut every map into tiles; the last are small, so that all threads end together."""
     height, width = problem.output_shape
-    every = np.arange(_patches(problem))
+    every = np.arange(_patches(problem), dtype=np.int64)
     pieces = partial(_pieces, length=_patches_per_task(problem))
     at_least = max(_SMALLEST_TILE, 48 * _window(problem))  # or many windows lie in several
     maps = problem.maps
@@ -128,7 +129,7 @@ def _window(problem: VoteProblem) -> int:
     """Pixels that a vote of the mean sigma reaches."""
     given = problem.sigma
     sigma = given if isinstance(given, float) else float(np.mean(given, dtype=np.float64))
-    side = 2 * problem.truncate * sigma + 1 if math.isfinite(sigma) else 1.0
+    side = 2 * min(problem.truncate, FARTHEST) * sigma + 1 if math.isfinite(sigma) else 1.0
     height, width = problem.output_shape
     return math.ceil(min(max(side, 1.0), height) * min(max(side, 1.0), width))
 

@@ -41,6 +41,9 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
     helping = [_pool(thread_count()).submit(work) for _ in range(helpers)]
     try:
         work()
+    except BaseException:
+        tuple(waiting)  # so that the helpers find none left
+        raise
     finally:
         if helping:
             wait(helping)

@@ -13,6 +13,7 @@ from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.problem import Rule
 
 __all__ = [
+    "FARTHEST",
     "NOISY_OR",
     "NORMALIZED",
     "PATCH_COLUMNS",
@@ -28,6 +29,10 @@ __all__ = [
 
 PATCH_ROWS, PATCH_COLUMNS = 8, 64
 """Sources walked through together: what they reach of a map stays in the L1 cache."""
+
+FARTHEST = 37.0
+"""Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and products with them might leave the
+range. So a NaN does not show beyond either."""
 
 NOISY_OR = int(Rule.NOISY_OR)
 NORMALIZED = int(Rule.NORMALIZED)
