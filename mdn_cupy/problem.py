@@ -298,7 +298,7 @@ def _source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
     if offsets.ndim < 3 or offsets.shape[-3] != 2:
         raise ValueError(
             "offsets must have the shape (..., 2, H, W) with o_x and o_y on the third axis from "
-            f"the end, got {tuple(offsets.shape)}"
+            f"the end, got {tuple(offsets.shape)}{_doubt(confidence, offsets)}"
         )
     height, width = confidence.shape[-2:]
     if tuple(offsets.shape[-2:]) != (height, width):
@@ -307,6 +307,12 @@ def _source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
             f"{tuple(confidence.shape)}, got {tuple(offsets.shape)}"
         )
     return int(height), int(width)
+
+
+def _doubt(confidence: Array, offsets: Array) -> str:
+    shape = tuple(offsets.shape)
+    exchanged = tuple(confidence.shape) == (*shape[:-2], 2, *shape[-2:])
+    return "; are confidence and offsets exchanged?" if exchanged else ""
 
 
 def _sigma_leading(shape: Shape, source_shape: tuple[int, int]) -> Shape:
@@ -377,12 +383,17 @@ def _size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
     if wanted is None:
         return None
     try:
-        height, width = (operator.index(n) for n in wanted)
+        height, width = (n if _is_whole(n) else operator.index(n) for n in wanted)
     except (TypeError, ValueError):
         raise ValueError(f"output_shape must be two integers (Ho, Wo), got {wanted!r}") from None
     if height < 0 or width < 0:
         raise ValueError(f"output_shape must not be negative, got {(height, width)}")
     return height, width
+
+
+def _is_whole(value: object) -> bool:
+    """True for an int and for a size that torch traces, whose index would be a constant."""
+    return type(value) is int or type(value).__name__ == "SymInt"
 
 
 def _axis(aggregate: int | None) -> int | None:

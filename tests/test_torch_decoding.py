@@ -176,10 +176,12 @@ def test_the_mean_position_is_blind_to_nan():
 
 @pytest.mark.parametrize("function", [find_peaks, soft_argmax])
 def test_what_is_no_map_is_refused(function):
-    with pytest.raises(TypeError, match=r"torch.from_numpy\(...\) shares the memory"):
+    with pytest.raises(TypeError, match=r"the map must be a torch tensor .* torch.as_tensor"):
         function(torch.zeros(3, 4).numpy())
     with pytest.raises(TypeError, match=r"floating dtype, got torch.int64"):
         function(torch.zeros(3, 4, dtype=torch.int64))
+    with pytest.raises(TypeError, match=r"the map must be a dense tensor, got torch.sparse_coo"):
+        function(torch.zeros(3, 4).to_sparse())
     for shape in ((4,), (3, 0, 4)):
         with pytest.raises(ValueError, match=r"must have the shape \(..., H, W\), got"):
             function(torch.zeros(shape))

@@ -3,11 +3,16 @@
 import copy
 import itertools
 import math
+import pickle
 
+import numpy as np
 import pytest
 import torch
 import torch_support  # noqa: F401 — one thread
+from torch._dynamo.testing import CompileCounter
+from torch.export import Dim
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 import mdn_cupy as mdn
 from mdn_cupy.torch import MDNKeypointHead, find_peaks, logit
@@ -241,12 +246,66 @@ def test_the_head_compiles_and_exports(edges):
     torch.testing.assert_close(program.module()(features()), network(features()))
 
 
-def test_under_autocast_logits_are_float32():
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_the_head_takes_any_size_without_a_compilation_for_each(edges):
+    torch.compiler.reset()
+    network, counter = head(8, 3, edges=edges), CompileCounter()
+    compiled = torch.compile(network, backend=counter, fullgraph=True)
+    for n in range(3, 13):
+        x = features(n, 8, n + 1, n + 2)
+        torch.testing.assert_close(compiled(x), network(x))
+    assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_the_head_exports_with_dynamic_sizes(edges):
+    network = head(8, 3, edges=edges)
+    sizes = {0: Dim("n", min=1, max=64), 2: Dim("h", min=2, max=64), 3: Dim("w", min=2, max=64)}
+    program = torch.export.export(network, (features(),), dynamic_shapes=(sizes,))
+    for n, height, width in ((2, 7, 6), (3, 9, 10), (1, 4, 12)):
+        x = features(n, 8, height, width)
+        torch.testing.assert_close(program.module()(x), network(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_under_autocast_logits_are_float32(dtype):
     network = head(8, 3, edges=EDGES)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", dtype):
         logits = network(features())
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits, network(features()), rtol=0.05, atol=0.05)
+    logits.logsumexp((-2, -1)).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_the_head_maps_over_a_stack_of_batches(edges):
+    network = head(8, 3, edges=edges)
+    stack = features(6).unflatten(0, (3, 2))
+    mapped = torch.func.vmap(network)(stack)
+    torch.testing.assert_close(mapped, torch.stack([network(x) for x in stack]))
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_a_checkpointed_head_has_the_same_gradients(use_reentrant):
+    network = head(8, 3, edges=EDGES, learnable=True)
+    x = features().requires_grad_()
+    everything = [x, *network.parameters()]
+    want = torch.autograd.grad(network(x).logsumexp((-2, -1)).sum(), everything)
+    logits = checkpoint(network, x, use_reentrant=use_reentrant)
+    logits.logsumexp((-2, -1)).sum().backward()
+    for got, gradient in zip(everything, want, strict=True):
+        torch.testing.assert_close(got.grad, gradient)
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_a_pickled_head_is_the_same(edges):
+    network = head(8, 3, edges=edges, learnable=True)
+    twin = pickle.loads(pickle.dumps(network))
+    assert repr(twin) == repr(network)
+    assert torch.equal(twin(features()), network(features()))
 
 
 @pytest.mark.parametrize("name", ["in_channels", "parts", "stride"])
@@ -257,10 +316,47 @@ def test_what_counts_nothing_is_refused_by_name(name, value):
         mdn.torch.MDNKeypointHead(**arguments)
 
 
-@pytest.mark.parametrize("edges", [[0, 1], [(0, 1, 2)], "01", [(0.0, 1.0)], [(0, 3)], [(1, 1)]])
-def test_what_is_no_edge_is_refused(edges):
-    with pytest.raises(ValueError, match="an edge must join two of the parts 0 … 2"):
+@pytest.mark.parametrize("edges", [3, "01", [0, 1], [(0, 1, 2)], [(0.0, 1.0)]], ids=str)
+def test_edges_that_are_no_pairs_are_refused(edges):
+    with pytest.raises(TypeError, match=r"edges must be pairs of parts, such as \[\(0, 1\)\]"):
         mdn.torch.MDNKeypointHead(8, 3, edges=edges)
+
+
+def test_edges_may_be_none_or_an_array():
+    assert mdn.torch.MDNKeypointHead(8, 3, edges=None).pairs == []
+    assert (
+        mdn.torch.MDNKeypointHead(8, 3, edges=np.array(EDGES)).pairs
+        == head(8, 3, edges=EDGES).pairs
+    )
+
+
+@pytest.mark.parametrize(
+    ("sigma", "edges", "allowed"),
+    [
+        ([1.0, 2.0], [], r"\(\) or \(3,\), got \(2,\); \(3, 3\) takes edges"),
+        ([[1.0] * 3] * 3, [], r"\(\) or \(3,\), got \(3, 3\); \(3, 3\) takes edges"),
+        ([[[1.0] * 3] * 3] * 2, EDGES, r"\(\), \(3,\) or \(3, 3\), got \(2, 3, 3\)"),
+    ],
+    ids=["parts", "pairs", "batch"],
+)
+def test_a_sigma_of_another_shape_is_refused(sigma, edges, allowed):
+    with pytest.raises(ValueError, match=f"sigma must have the shape {allowed}"):
+        mdn.torch.MDNKeypointHead(8, 3, sigma=sigma, edges=edges)
+
+
+def test_arguments_of_another_kind_are_refused():
+    network = head(8, 3)
+    with pytest.raises(TypeError, match=r"features must be a torch tensor .*, got ndarray"):
+        network(np.zeros((2, 8, 4, 4), np.float32))
+    with pytest.raises(TypeError, match=r"fields must be VoteFields, .* got Tensor"):
+        network.vote(torch.zeros(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+def test_fields_of_another_head_are_refused(edges):
+    fields = head(8, 3, edges=[] if edges else EDGES).fields(features())
+    with pytest.raises(ValueError, match="cross_offsets must be "):
+        head(8, 3, edges=edges).vote(fields)
 
 
 def test_features_without_a_batch_are_refused():

@@ -101,8 +101,25 @@ def test_shapes_that_do_not_match_are_named(name, shape):
 
 
 def test_a_target_that_is_no_tensor_is_refused():
-    with pytest.raises(TypeError, match="target must be a torch tensor, got float"):
+    with pytest.raises(TypeError, match=r"target must be a torch tensor .*, got float"):
         mdn.torch.noisy_or_bce(torch.zeros(3), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (torch.ones(3).to_sparse(), "must be a dense tensor, got torch.sparse_coo"),
+        (torch.ones(3, device="meta"), "is on meta, log_complement on cpu; move it with"),
+        (torch.ones(3, dtype=torch.complex64), "of real numbers, got torch.complex64"),
+    ],
+    ids=["sparse", "elsewhere", "complex"],
+)
+def test_tensors_that_do_not_go_with_the_log_complement_are_named(value, complaint):
+    L = torch.full((3,), -0.5)
+    with pytest.raises(TypeError, match=f"target .*{complaint}"):
+        mdn.torch.noisy_or_bce(L, value)
+    with pytest.raises(TypeError, match=f"weight .*{complaint}"):
+        mdn.torch.noisy_or_bce(L, torch.ones(3), value)
 
 
 def test_the_loss_of_saturated_votes_trains():

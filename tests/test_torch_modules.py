@@ -127,7 +127,9 @@ def test_a_module_of_no_width_is_refused(sigma):
         mdn.torch.MassDisplacement(sigma=sigma)
 
 
-@pytest.mark.parametrize("sigma", ["x", None, [1.0, "x"], [[1.0], [1.0, 2.0]], True, []], ids=str)
+@pytest.mark.parametrize(
+    "sigma", ["x", None, [1.0, "x"], [[1.0], [1.0, 2.0]], True, [True], 1j, []], ids=str
+)
 def test_a_sigma_that_is_no_number_is_refused(sigma):
     with pytest.raises(TypeError, match="sigma must be a number, or numbers such as one per part"):
         mdn.torch.MassDisplacement(sigma=sigma)
@@ -168,6 +170,13 @@ def test_a_reset_module_forgets_what_it_learned():
 def test_an_option_of_another_name_is_refused_by_python():
     with pytest.raises(TypeError, match="unexpected keyword argument 'truncated'"):
         mdn.torch.MassDisplacement(truncated=3.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, "float32"])
+def test_a_dtype_that_is_not_floating_is_refused(dtype):
+    for make in (mdn.torch.MassDisplacement, lambda **o: mdn.torch.MDNKeypointHead(8, 3, **o)):
+        with pytest.raises(TypeError, match="dtype must be a floating dtype"):
+            make(dtype=dtype)
 
 
 def test_a_module_of_an_unknown_rule_is_refused():

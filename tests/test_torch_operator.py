@@ -240,7 +240,7 @@ def test_tensors_on_two_devices_are_refused(elsewhere):
     tensors = dict(zip(("confidence", "offsets", "sigma"), fields("per part"), strict=True))
     tensors.update({name: tensors[name].detach().to("meta") for name in elsewhere})
     for function in (mdn.noisy_or, mdn.torch.noisy_or, mdn.torch.additive):
-        with pytest.raises(TypeError, match=r"(meta.*cpu|cpu.*meta)"):
+        with pytest.raises(TypeError, match=r"is on (meta|cpu), .* move it with .to\('"):
             function(**tensors)
 
 
@@ -255,6 +255,15 @@ def test_a_cotangent_of_integers_is_refused(array, function):
     if function == "noisy_or":
         with pytest.raises(TypeError, match="log_complement must be of a floating dtype"):
             vjp(array(np.ones((3, 4))), *fields, 1.0, log_complement=cotangent)
+
+
+def test_a_cotangent_that_does_not_go_with_the_fields_is_refused():
+    confidence, offsets, sigma = fields(requires_grad=False)
+    cotangent = torch.ones_like(confidence)
+    with pytest.raises(TypeError, match=r"cotangent is on meta, .* move it with .to\('cpu'\)"):
+        mdn.noisy_or_vjp(cotangent.to("meta"), confidence, offsets, sigma)
+    with pytest.raises(TypeError, match="cotangent must be a dense tensor"):
+        mdn.noisy_or_vjp(cotangent.to_sparse(), confidence, offsets, sigma)
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e5m2])
@@ -274,5 +283,59 @@ def test_what_is_no_tensor_is_refused(name):
         zip(("confidence", "offsets", "sigma"), fields(requires_grad=False), strict=True)
     )
     tensors[name] = tensors[name].numpy()
-    with pytest.raises(TypeError, match=rf"{name} must be a torch tensor .* torch.as_tensor"):
+    with pytest.raises(TypeError, match=rf"{name} must be a .*torch tensor.* torch.as_tensor"):
         mdn.torch.noisy_or(**tensors)
+
+
+@pytest.mark.parametrize("sigma", ["2", None, [1.0, 2.0], 1j, True], ids=str)
+def test_a_sigma_that_is_no_number_is_refused(sigma):
+    complaint = f"sigma must be a number or a torch tensor, got {type(sigma).__name__}"
+    with pytest.raises(TypeError, match=complaint):
+        mdn.torch.noisy_or(*fields(requires_grad=False)[:2], sigma)
+
+
+@pytest.mark.parametrize("value", [torch.nan, 0.0, -1.0])
+def test_a_part_whose_sigma_is_no_width_casts_no_votes(value):
+    confidence, offsets, sigma = fields("per part", requires_grad=False)
+    sigma[1] = value
+    sigma.requires_grad_()
+    m = mdn.torch.noisy_or(confidence, offsets, sigma)
+    assert m[0].min() > 0
+    assert not m[1].any()
+    (gradient,) = torch.autograd.grad(m.sum(), sigma)
+    assert gradient[0] != 0
+    assert gradient[1] == 0
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+@pytest.mark.parametrize("convert", [torch.Tensor.to_sparse, torch.Tensor.to_mkldnn])
+def test_tensors_that_are_not_dense_are_refused(name, convert):
+    arguments = fields("per part", torch.float32, requires_grad=False)
+    tensors = dict(zip(("confidence", "offsets", "sigma"), arguments, strict=True))
+    tensors[name] = convert(tensors[name])
+    complaint = rf"{name} must be a dense tensor, got torch\..*; convert it with .to_dense\(\)"
+    for function in (mdn.torch.noisy_or, mdn.torch.additive):
+        with pytest.raises(TypeError, match=complaint):
+            function(**tensors)
+
+
+def test_nested_tensors_are_refused():
+    confidence, offsets, sigma = fields(requires_grad=False)
+    ragged = torch.nested.nested_tensor([*confidence], layout=torch.jagged)
+    with pytest.raises(TypeError, match=r"dense tensor, got a nested one; .*to_padded_tensor"):
+        mdn.torch.noisy_or(ragged, offsets, sigma)
+
+
+@pytest.mark.parametrize("leading", [(), (3,)], ids=str)
+def test_exchanged_fields_are_suspected(leading):
+    confidence, offsets = torch.rand(*leading, 4, 5), torch.zeros(*leading, 2, 4, 5)
+    with pytest.raises(ValueError, match=r"are confidence and offsets exchanged\?"):
+        mdn.torch.noisy_or(offsets, confidence, 1.0)
+
+
+@pytest.mark.parametrize("function", [mdn.torch.complement, mdn.torch.logit])
+@pytest.mark.parametrize("value", ["L", np.zeros(3), torch.zeros(3, dtype=torch.int64)], ids=repr)
+def test_what_is_no_log_complement_is_refused(function, value):
+    complaint = "log_complement must be a torch tensor of a floating dtype"
+    with pytest.raises(TypeError, match=complaint):
+        function(value)

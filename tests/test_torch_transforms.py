@@ -109,6 +109,21 @@ def test_an_exported_layer_votes_the_same(rule, dynamic):
         torch.testing.assert_close(program.module()(*arguments), layer(*arguments))
 
 
+def doubled(confidence, offsets):
+    height, width = confidence.shape[-2:]
+    return mdn.torch.noisy_or(confidence, offsets, 1.5, output_shape=(2 * height, 2 * width))
+
+
+def test_an_output_shape_made_of_sizes_stays_dynamic():
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(doubled, backend=counter, fullgraph=True)
+    for n in range(3, 13):
+        arguments = torch.rand(2, n, n + 1), torch.randn(2, 2, n, n + 1)
+        torch.testing.assert_close(compiled(*arguments), doubled(*arguments))
+    assert counter.frame_count <= 2
+
+
 def test_wrong_shapes_are_named_while_tracing():
     confidence, offsets, sigma = (x.detach().to("meta") for x in fields())
     with pytest.raises(ValueError, match=r"offsets must have the shape \(..., 2, 3, 4\)"):
@@ -289,6 +304,28 @@ def test_compiled_forward_mode_raises():
 
     with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
         derivative(confidence)
+
+
+@pytest.mark.parametrize("transform", [jvp, dual, hessian, lambda f, x: torch.func.jacfwd(f)(x)])
+def test_forward_mode_through_the_complement_raises(transform):
+    L = torch.tensor([-0.5, -1.0])
+    with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
+        transform(mdn.torch.complement, L)
+
+
+@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+def test_compiled_second_derivatives_raise(function):
+    arguments = fields(dtype=torch.float32)
+    torch.compiler.reset()
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    first = torch.autograd.grad(compiled(*arguments).sum(), arguments, create_graph=True)
+    with pytest.raises(NotImplementedError, match=r"second derivatives .* not implemented"):
+        torch.autograd.grad(first[0].sum(), arguments)
+    torch.compiler.reset()
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    first = torch.autograd.grad(compiled(*arguments).sum(), arguments, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not currently support double backward"):
+        torch.autograd.grad(first[0].sum(), arguments)
 
 
 @pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])

@@ -13,7 +13,7 @@ from torch.autograd import Function, forward_ad
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
 
-__all__ = ["Complement", "evidence"]
+__all__ = ["evidence", "one_minus_exp"]
 
 _NO_FORWARD_MODE = (
     "forward-mode differentiation through mdn_cupy is not implemented; use reverse mode: "
@@ -31,6 +31,14 @@ def evidence(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
     else:
         result = _Accumulate.apply(*fields, *scalars)  # type: ignore[no-untyped-call]
     return result
+
+
+def one_minus_exp(log_complement: Tensor) -> Tensor:
+    """m = 1 − exp(L), exact in value and gradient at both ends."""
+    # torch.compile takes no function that says anything about forward mode.
+    function = _Complement if torch.compiler.is_compiling() else _EagerComplement
+    m: Tensor = function.apply(log_complement)  # type: ignore[no-untyped-call]
+    return m
 
 
 def _signed(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,7 +111,7 @@ class _Gather(Function):
         return vmap_gather(_Gather.apply)(info, in_dims, *arguments)
 
 
-class Complement(Function):
+class _Complement(Function):
     """m = −expm1(L), which keeps a tiny m.
 
     Its derivative in torch, 1 + expm1(L), loses exp(L) where m is close to 1: here it is −exp(L).
@@ -127,6 +135,12 @@ class Complement(Function):
         """Pull a cotangent of m back to L."""
         (log_complement,) = ctx.saved_tensors
         return -cotangent * torch.exp(log_complement)
+
+
+class _EagerComplement(_Complement):
+    """The same, which raises in forward mode."""
+
+    jvp = _Accumulate.jvp
 
 
 for _operator, _function in ((ACCUMULATE, _Accumulate), (GATHER, _Gather)):

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mdn_cupy.torch.checks import check_floating
+
 __all__ = ["Peaks", "find_peaks", "soft_argmax"]
 
 _LEAST = 1e-6  # of the peak; less is as good as nothing beside it
@@ -50,7 +52,7 @@ def find_peaks(evidence: Tensor) -> Peaks:
     Raises
     ------
     TypeError
-        If the map is not a tensor of a floating dtype.
+        If the map is not a dense tensor of a floating dtype.
     ValueError
         If the map has no pixels.
 
@@ -96,7 +98,7 @@ def soft_argmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     Raises
     ------
     TypeError
-        If the map is not a tensor of a floating dtype.
+        If the map is not a dense tensor of a floating dtype.
     ValueError
         If the map has no pixels, or the temperature is not positive.
 
@@ -123,13 +125,7 @@ def soft_argmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 def _map(values: Tensor) -> Tensor:
     """Check a map and bring it to the dtype of the computation."""
-    if not isinstance(values, Tensor):
-        raise TypeError(
-            f"the map must be a torch tensor, got {type(values).__name__}; "
-            "torch.from_numpy(...) shares the memory of a NumPy array"
-        )
-    if not values.is_floating_point():
-        raise TypeError(f"the map must be of a floating dtype, got {values.dtype}")
+    check_floating("the map", values)
     if values.ndim < 2 or 0 in values.shape[-2:]:
         raise ValueError(f"the map must have the shape (..., H, W), got {tuple(values.shape)}")
     return values.to(torch.promote_types(values.dtype, torch.float32))

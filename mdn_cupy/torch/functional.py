@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.problem import Rule, VoteOptions
-from mdn_cupy.torch.autograd import Complement
+from mdn_cupy.torch.autograd import one_minus_exp
+from mdn_cupy.torch.checks import check_floating
 from mdn_cupy.torch.operator import accumulate
 
 __all__ = ["additive", "complement", "logit", "noisy_or", "noisy_or_log_complement"]
@@ -36,7 +37,8 @@ def noisy_or(
     offsets : Tensor [..., 2, H, W]
         Offsets (o_x, o_y), in output pixels.
     sigma : float or Tensor
-        Width σ of the Gaussian, in output pixels; a tensor broadcasts against `confidence`.
+        Width σ of the Gaussian, in output pixels; a tensor broadcasts against `confidence`. A
+        number must be greater than 0; where a tensor is not, or is NaN, no vote is cast.
     truncate, stride, origin, output_shape, aggregate, deterministic
         As in `mdn_cupy.noisy_or`.
 
@@ -169,6 +171,13 @@ def complement(log_complement: Tensor) -> Tensor:
     Tensor
         The map m, of the shape of L.
 
+    Raises
+    ------
+    TypeError
+        If L is not a dense tensor of a floating dtype.
+    NotImplementedError
+        If a derivative in forward mode is asked for.
+
     Examples
     --------
     >>> import torch
@@ -178,8 +187,8 @@ def complement(log_complement: Tensor) -> Tensor:
     >>> L.grad  # −exp(L)
     tensor([-1.0000e+00, -2.0612e-09])
     """
-    m: Tensor = Complement.apply(log_complement)  # type: ignore[no-untyped-call]
-    return m
+    check_floating("log_complement", log_complement)
+    return one_minus_exp(log_complement)
 
 
 def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
@@ -203,6 +212,8 @@ def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If L is not a dense tensor of a floating dtype.
     ValueError
         If the leak is not between 0 and 1.
 
@@ -215,5 +226,6 @@ def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
     """
     if not 0 < leak < 1:
         raise ValueError(f"leak must be between 0 and 1, got {leak}")
+    check_floating("log_complement", log_complement)
     evidence = -log_complement - math.log1p(-leak)
     return evidence + torch.log(-torch.expm1(-evidence))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mdn_cupy.torch.checks import check_dtype, check_floating
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.layers import MassDisplacement, Sigma
 
@@ -68,18 +69,21 @@ class MDNKeypointHead(nn.Module):
         Width of the Gaussian, in output pixels: one, one per voting part [P], or, with edges, one
         per part voted for and voting part [P, P].
     learnable : bool
-        Whether sigma is learned.
+        Whether sigma is learned; see `MassDisplacement`.
     edges : iterable of (int, int)
-        Pairs of parts that vote for each other; none for within-part voting. All pairs are
-        ``itertools.combinations(range(parts), 2)``.
+        Pairs of parts that vote for each other; none, or None, for within-part voting. All pairs
+        are ``itertools.combinations(range(parts), 2)``.
     device, dtype
         Of the parameters, as for torch's own modules. A head made on "meta" gets its values from
         `to_empty` and `reset_parameters`, or from a state_dict.
 
     Raises
     ------
+    TypeError
+        If sigma is not made of numbers, the edges are no pairs, or the dtype is not floating.
     ValueError
-        If a number is out of range, or an edge does not join two of the parts.
+        If a number is out of range, sigma has another shape, or an edge does not join two of the
+        parts.
 
     Examples
     --------
@@ -112,15 +116,16 @@ class MDNKeypointHead(nn.Module):
         stride: int = 4,
         sigma: Sigma = 2.0,
         learnable: bool = False,
-        edges: Iterable[tuple[int, int]] = (),
+        edges: Iterable[tuple[int, int]] | None = (),
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        check_dtype(dtype)
         in_channels = _count("in_channels", in_channels)
         self.parts = parts = _count("parts", parts)
         self.stride = stride = _count("stride", stride)
-        self.pairs = _directed(edges, parts)
+        self.pairs = _directed(() if edges is None else edges, parts)
         channels = parts + len(self.pairs)
         self.confidence = nn.Conv2d(in_channels, parts, 1, device=device, dtype=dtype)
         self.offsets = nn.Conv2d(in_channels, 2 * channels, 1, device=device, dtype=dtype)
@@ -138,6 +143,7 @@ class MDNKeypointHead(nn.Module):
             device=device,
             dtype=dtype,
         )
+        _check_sigma(self.displacement.initial_sigma, parts, bool(self.pairs))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -165,6 +171,7 @@ class MDNKeypointHead(nn.Module):
 
     def fields(self, features: Tensor) -> VoteFields:
         """Predict confidences and offsets from features [N, C, H, W]."""
+        check_floating("features", features)
         if features.ndim != 4:
             shape = tuple(features.shape)
             raise ValueError(f"features must have the shape (N, C, H, W), got {shape}")
@@ -181,7 +188,15 @@ class MDNKeypointHead(nn.Module):
 
     def vote(self, fields: VoteFields) -> Tensor:
         """Vote with fields that `fields` predicted: L [N, P, stride·H, stride·W]."""
+        if not isinstance(fields, tuple) or len(fields) != 3:
+            raise TypeError(
+                "fields must be VoteFields, such as head.fields(features) gives, got "
+                f"{type(fields).__name__}"
+            )
         confidence, offsets, cross_offsets = fields
+        if (cross_offsets is None) == bool(self.pairs):
+            wanted = "offsets along the edges" if self.pairs else "None, as the head has no edges"
+            raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
         size = [self.stride * n for n in confidence.shape[-2:]]
         if cross_offsets is None:
             return self.displacement.accumulate(confidence, offsets, output_shape=size)
@@ -218,15 +233,27 @@ class MDNKeypointHead(nn.Module):
 def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, int]]:
     """Both directions of every edge, as (voted for, voter)."""
     pairs: dict[tuple[int, int], None] = {}  # ordered
-    for edge in edges:
-        try:
-            a, b = map(operator.index, edge)
-        except (TypeError, ValueError):
-            a = b = -1
+    for a, b in _pairs(edges):
         if a == b or not (0 <= a < parts and 0 <= b < parts):
-            raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {edge!r}")
+            raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {(a, b)}")
         pairs[a, b] = pairs[b, a] = None
     return list(pairs)
+
+
+def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    try:
+        return [(operator.index(a), operator.index(b)) for a, b in edges]
+    except (TypeError, ValueError):
+        raise TypeError(f"edges must be pairs of parts, such as [(0, 1)], got {edges!r}") from None
+
+
+def _check_sigma(sigma: Tensor, parts: int, edges: bool) -> None:
+    shape, pairwise = tuple(sigma.shape), (parts, parts)
+    if shape in ((), (parts,)) or (edges and shape == pairwise):
+        return
+    allowed = f"(), ({parts},) or {pairwise}" if edges else f"() or ({parts},)"
+    hint = "" if edges else f"; {pairwise} takes edges"
+    raise ValueError(f"sigma must have the shape {allowed}, got {shape}{hint}")
 
 
 def _count(name: str, value: int) -> int:

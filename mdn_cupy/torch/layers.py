@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mdn_cupy.problem import Rule, VoteOptions
+from mdn_cupy.torch.checks import check_dtype
 from mdn_cupy.torch.functional import complement
 from mdn_cupy.torch.operator import accumulate
 
@@ -32,7 +33,8 @@ class MassDisplacement(nn.Module):
         Width of the Gaussian in output pixels: one, or one per part (the third axis from the end),
         or any numbers that broadcast against the leading axes of the confidences.
     learnable : bool
-        Whether sigma is a parameter. It is kept positive: the parameter is log σ.
+        Whether sigma is a parameter. It is kept positive: the parameter is log σ. One of
+        several that turns NaN in training raises nothing: its part casts no votes any more.
     normalized : bool
         For the additive rule: scale every vote by 1/(2πσ²).
     truncate, stride, origin, output_shape, aggregate, deterministic
@@ -48,7 +50,7 @@ class MassDisplacement(nn.Module):
     Raises
     ------
     TypeError
-        If sigma is not made of numbers, or an option has the wrong type.
+        If sigma is not made of numbers, the dtype is not floating, or an option has the wrong type.
     ValueError
         If the rule is unknown, a sigma is not positive, or an option is out of range.
 
@@ -84,6 +86,7 @@ class MassDisplacement(nn.Module):
         super().__init__()
         if rule not in ("noisy_or", "additive"):
             raise ValueError(f"rule must be 'noisy_or' or 'additive', got {rule!r}")
+        check_dtype(dtype)
         self.rule = rule
         self.normalized = normalized
         self.options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
@@ -155,9 +158,10 @@ class MassDisplacement(nn.Module):
 def _widths(sigma: Sigma, dtype: torch.dtype) -> Tensor:
     """Check sigmas, and make them a tensor, on the CPU whatever device is the default."""
     try:
-        widths = torch.as_tensor(sigma, device="cpu").detach().to(dtype, copy=True)
-        if not widths.numel() or isinstance(sigma, bool):
+        given = torch.as_tensor(sigma, device="cpu").detach()
+        if not given.numel() or given.dtype is torch.bool or given.is_complex():
             raise TypeError
+        widths = given.to(dtype, copy=True)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
             f"sigma must be a number, or numbers such as one per part, got {sigma!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mdn_cupy.torch.checks import check_dense, check_device, check_floating
 from mdn_cupy.torch.functional import complement
 
 __all__ = ["noisy_or_bce"]
@@ -27,7 +28,7 @@ def noisy_or_bce(
     Parameters
     ----------
     log_complement : Tensor [..., Ho, Wo]
-        L from `noisy_or_log_complement`.
+        L from `noisy_or_log_complement`; not m itself, of which the loss is NaN.
     target : Tensor
         Target probabilities t, broadcast against L.
     weight : Tensor, optional
@@ -43,7 +44,8 @@ def noisy_or_bce(
     Raises
     ------
     TypeError
-        If an argument is not a tensor, or L is not floating.
+        If an argument is not a dense tensor of real numbers or is on another device than L, or L
+        is not floating.
     ValueError
         If a shape does not broadcast against that of L, or `reduction` is another word.
 
@@ -56,9 +58,7 @@ def noisy_or_bce(
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    if not isinstance(log_complement, Tensor) or not log_complement.is_floating_point():
-        kind = getattr(log_complement, "dtype", type(log_complement).__name__)
-        raise TypeError(f"log_complement must be a torch tensor of a floating dtype, got {kind}")
+    check_floating("log_complement", log_complement)
     _check("target", target, log_complement)
     steepest = min(_STEEPEST, torch.finfo(log_complement.dtype).max / 2)
     dtype = torch.promote_types(log_complement.dtype, torch.float32)
@@ -74,8 +74,12 @@ def noisy_or_bce(
 
 
 def _check(name: str, value: Tensor, log_complement: Tensor) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a torch tensor, got {type(value).__name__}")
+    if not isinstance(value, Tensor) or value.is_complex():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a torch tensor of real numbers, got {kind}")
+    check_dense(name, value)
+    if value.ndim:
+        check_device(name, value, "log_complement", log_complement.device)
     wanted = log_complement.shape
     sizes = zip(reversed(value.shape), reversed(wanted), strict=False)
     if value.ndim > len(wanted) or any(n not in (1, size) for n, size in sizes):

@@ -8,11 +8,10 @@ from torch import Tensor
 from mdn_cupy.arrays import is_number
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, floating_dtype
 from mdn_cupy.torch.autograd import evidence
+from mdn_cupy.torch.checks import FLOATING, check_dense, check_device
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields, fake_problem, scalars
 
 __all__ = ["accumulate", "additive_vjp", "noisy_or_vjp"]
-
-_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def accumulate(
@@ -75,6 +74,8 @@ def _map_like(name: str, value: Tensor, arguments: Fields, options: VoteOptions)
         )
     problem = fake_problem(*arguments, *scalars(Rule.NOISY_OR, options))
     problem.check_map(name, value)
+    check_dense(name, value)
+    check_device(name, value, "confidence", arguments[0].device)
     return value.detach().to(arguments[0].dtype)
 
 
@@ -83,7 +84,12 @@ def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fi
     for name, value in (("confidence", confidence), ("offsets", offsets), ("sigma", sigma)):
         if isinstance(value, Tensor):
             _check(name, value, confidence.device)
-        elif name != "sigma" or not is_number(value):
+        elif name == "sigma" and not is_number(value):
+            raise TypeError(
+                f"sigma must be a number or a torch tensor, got {type(value).__name__}; "
+                "torch.as_tensor(...) makes one"
+            )
+        elif name != "sigma":
             raise TypeError(
                 f"{name} must be a torch tensor like the other fields, got {type(value).__name__}; "
                 "torch.as_tensor(...) shares the memory of a NumPy array"
@@ -97,7 +103,8 @@ def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fi
 
 
 def _check(name: str, tensor: Tensor, device: torch.device) -> None:
-    if tensor.dtype not in _FLOATING:
+    if tensor.dtype not in FLOATING:
         floating_dtype(name, tensor)  # which says what is wrong
-    if tensor.device != device and (name != "sigma" or tensor.ndim):
-        raise TypeError(f"{name} is on {tensor.device}, confidence on {device}")
+    check_dense(name, tensor)
+    if name != "sigma" or tensor.ndim:
+        check_device(name, tensor, "confidence", device)

@@ -1,0 +1,52 @@
+"""Checks of arguments; pure, and every message names the argument and the remedy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["FLOATING", "check_dense", "check_device", "check_dtype", "check_floating"]
+
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""The dtypes of fields and of parameters."""
+
+
+def check_floating(name: str, value: object) -> None:
+    """Raise unless an argument is a dense tensor of a floating dtype."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        remedy = (
+            ".float() converts it"
+            if isinstance(value, Tensor)
+            else "torch.as_tensor(...) makes one"
+        )
+        raise TypeError(f"{name} must be a torch tensor of a floating dtype, got {kind}; {remedy}")
+    check_dense(name, value)
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Raise for a tensor that is sparse, nested or packed for another library."""
+    if tensor.is_nested:
+        raise TypeError(
+            f"{name} must be a dense tensor, got a nested one; "
+            "torch.nested.to_padded_tensor(...) converts it"
+        )
+    if tensor.layout is not torch.strided:
+        raise TypeError(
+            f"{name} must be a dense tensor, got {tensor.layout}; convert it with .to_dense()"
+        )
+
+
+def check_device(name: str, tensor: Tensor, other: str, device: torch.device) -> None:
+    """Raise unless a tensor is on the device of another argument."""
+    if tensor.device != device:
+        raise TypeError(
+            f"{name} is on {tensor.device}, {other} on {device}; move it with .to('{device}')"
+        )
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """Raise unless a module's parameters can be of this dtype; None is torch's default."""
+    if dtype is not None and dtype not in FLOATING:
+        names = ", ".join(map(str, FLOATING))
+        raise TypeError(f"dtype must be a floating dtype ({names}), got {dtype!r}")
