@@ -29,6 +29,7 @@ TRIALS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("heatmap", {}),
     ("heatmap", {"learning_rate": 0.002}),
     ("heatmap", {"learning_rate": 0.0125}),
+    ("heatmap", {"target_sigma": 2.0}),
     ("within", {}),
     ("within", {"start": 0.1}),
     ("within", {"start": HALF["within"]}),
@@ -38,8 +39,14 @@ TRIALS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("within", {"features": 32}),
     ("within", {"learning_rate": 0.002}),
     ("within", {"learning_rate": 0.0125}),
+    ("within", {"offset_rate": 0.3}),
+    ("within", {"offset_rate": 3.0}),
+    ("within", {"vote_sigma": 2.0}),
+    ("within", {"target_sigma": 2.0}),
+    ("within", {"target_sigma": 8.0}),
     ("across", {}),
     ("across", {"start": HALF["across"]}),
+    ("across", {"target_sigma": 2.0}),
 )
 """Ways, and what is changed for them."""
 
@@ -57,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
+    if options.out.exists() and not options.out.is_dir():
+        parser.error(f"--out {options.out} is a file; name a folder")
     torch.set_num_threads(1)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -66,7 +75,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\n{parser.prog}: stopped; the same command goes on from here\n")
+        parser.exit(
+            130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
+        )
     print(table, end="")
     return 0
 

@@ -56,7 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, f"\n{parser.prog}: stopped; the same command goes on from here\n")
+        parser.exit(
+            130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
+        )
     return 0
 
 
@@ -149,14 +151,13 @@ def _run(options: argparse.Namespace) -> None:
             found[way].append(measure(*find_parts(training.network, split, options.pictures)))
         first.setdefault(way, training.network)
         seconds[name] = round(training.seconds, 1)
-    table = make_table(runs["test"]) + _durations(seconds.values(), options.threads)
+    table = make_table(runs["test"]) + _basis(options) + _durations(seconds.values())
     report = {
         "steps": options.steps,
         "pictures": options.pictures,
         "seeds": options.seeds,
         **runs,
         "seconds": seconds,
-        "threads": options.threads,
         "torch": torch.__version__,
     }
     draw_figure(options.out / "maps.png", first)
@@ -185,11 +186,16 @@ def train(settings: Settings, checkpoint: Path, title: str | None = None) -> Tra
     return training
 
 
-def _durations(seconds: Collection[float], threads: int) -> str:
+def _basis(options: argparse.Namespace) -> str:
+    seeds = f"seed{'s' if len(options.seeds) > 1 else ''} {_listed(options.seeds)}"
+    return f"\nOf {seeds}, after {options.steps} steps, on {options.pictures} test pictures.\n"
+
+
+def _durations(seconds: Collection[float]) -> str:
     shortest, longest, total = (f(seconds) / 60 for f in (min, max, sum))
     return (
-        f"\nOne training took {shortest:.1f} to {longest:.1f} minutes, all {len(seconds)} of them"
-        f" {total:.0f}, on {threads} {'thread' if threads == 1 else 'threads'}.\n"
+        f"One training took {shortest:.1f} to {longest:.1f} minutes, all {len(seconds)} of them"
+        f" {total:.0f}.\n"
     )
 
 

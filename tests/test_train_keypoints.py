@@ -68,7 +68,7 @@ def test_every_way_is_measured_on_all_visible_and_hidden_parts(finished):
 
 
 def test_the_table_has_a_row_for_every_way_and_group_of_the_test_pictures(finished):
-    *lines, empty, duration = (finished / "table.md").read_text().splitlines()
+    *lines, empty, basis, duration = (finished / "table.md").read_text().splitlines()
     assert len(lines) == 2 + 3 * len(WAYS)
     assert {line.count("|") for line in lines} == {7}
     runs = results(finished)
@@ -76,7 +76,7 @@ def test_the_table_has_a_row_for_every_way_and_group_of_the_test_pictures(finish
     assert runs["test"] != runs["validation"]
     assert not empty
     assert duration.startswith("One training took 0.")
-    assert duration.endswith("on 1 thread.")
+    assert basis == "Of seed 0, after 5 steps, on 20 test pictures."
 
 
 def test_the_figure_has_a_column_for_the_picture_and_one_for_every_way(finished):
@@ -116,7 +116,7 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
             script.main(arguments)
     assert stopped.value.code == 130
     said = capsys.readouterr().err
-    assert "the same command goes on" in said
+    assert "the same command goes on from the last checkpoint" in said
     assert re.search(r"across, seed 0.*validation=\d+\.\d\d px", said)
     assert not (tmp_path / "results.json").exists()
     before = torch.load(tmp_path / "across-0.pt", weights_only=True)
@@ -269,8 +269,44 @@ def test_the_trials_are_judged_one_a_row(samples, tmp_path, monkeypatch, capsys)
     assert "was made with" in capsys.readouterr().err
 
 
+def test_the_trials_go_into_a_folder(samples, capsys):
+    ablate = importlib.import_module("ablate_keypoints")
+    with pytest.raises(SystemExit) as refused:
+        ablate.main(["--out", __file__])
+    assert refused.value.code == 2
+    assert "is a file; name a folder" in capsys.readouterr().err
+
+
 def test_every_trial_changes_what_it_says(samples):
     ablate = importlib.import_module("ablate_keypoints")
     settings = importlib.import_module("keypoints.settings").Settings
     made = [settings(way, 0, 1, **changes) for way, changes in ablate.TRIALS]
     assert len(set(made)) == len(made)
+
+
+def test_the_branch_of_the_offsets_has_its_own_learning_rate(samples, tmp_path):
+    """Of one step of the same gradients, three times the rate makes three times the change."""
+    training = importlib.import_module("keypoints.training")
+    settings = importlib.import_module("keypoints.settings").Settings
+    moved = []
+    for rate in (1.0, 3.0):
+        made = training.Training(settings("across", 0, 1, offset_rate=rate), tmp_path / f"{rate}")
+        head = made.network.head.head
+        before = [layer.bias.detach().clone() for layer in (head.offsets, head.confidence)]
+        list(made.run())
+        after = [layer.bias.detach() for layer in (head.offsets, head.confidence)]
+        moved.append([a - b for a, b in zip(after, before, strict=True)])
+    (offsets, confidence), (faster, same) = moved
+    torch.testing.assert_close(faster, 3 * offsets)
+    torch.testing.assert_close(same, confidence)
+
+
+def test_a_checkpoint_from_before_a_setting_was_one_has_its_default(samples, tmp_path):
+    training = importlib.import_module("keypoints.training")
+    settings = importlib.import_module("keypoints.settings").Settings("heatmap", 0, 1)
+    checkpoint = tmp_path / "heatmap.pt"
+    list(training.Training(settings, checkpoint).run())
+    state = torch.load(checkpoint, weights_only=True)
+    del state["settings"]["target_sigma"]
+    torch.save(state, checkpoint)
+    assert training.Training(settings, checkpoint).step == 1

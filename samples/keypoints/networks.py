@@ -20,11 +20,9 @@ __all__ = ["TITLES", "WAYS", "Backbone", "Network"]
 CELL = 4
 """Pixels between two cells of the features, and of all maps."""
 
-TARGET_SIGMA = 4.0  # pixels; of the Gaussian around a part that every map shall show
 OFFSET_REACH = 10.0  # pixels; cells this near to a part learn their offsets by example too
 
-VOTE_SIGMA = 0.8  # cells; where the learned width starts
-HOUGH_SIGMA = 1.0  # cells; about where it ends
+HOUGH_SIGMA = 1.0  # cells; about where the learned width of the votes ends
 
 
 class Backbone(nn.Module):
@@ -56,12 +54,13 @@ class Heatmaps(nn.Module):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self.target_sigma = settings.target_sigma
         self.logits = nn.Conv2d(settings.features, len(PARTS), 1)
         nn.init.constant_(self.logits.bias, _logit(settings.start))
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy per part between the maps and a Gaussian around the part."""
-        return _heatmap_loss(self.logits(features), joints)
+        return _heatmap_loss(self.logits(features), joints, self.target_sigma)
 
     def evidence(self, features: Tensor) -> Tensor:
         """Probabilities (N, P, h, w)."""
@@ -77,6 +76,7 @@ class HoughVotes(nn.Module):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self.offset_weight = settings.offset_weight
+        self.target_sigma = settings.target_sigma
         self.head = mdn.torch.MDNKeypointHead(settings.features, len(PARTS), stride=1)
         nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
         self.votes = mdn.torch.MassDisplacement("additive", HOUGH_SIGMA, normalized=False)
@@ -86,7 +86,8 @@ class HoughVotes(nn.Module):
         error = _offset_loss(
             self.head.fields(features).offsets, joints, [(part, part) for part in range(len(PARTS))]
         )
-        return _heatmap_loss(self.head.confidence(features), joints) + self.offset_weight * error
+        loss = _heatmap_loss(self.head.confidence(features), joints, self.target_sigma)
+        return loss + self.offset_weight * error
 
     def evidence(self, features: Tensor) -> Tensor:
         """Sums of votes (N, P, h, w)."""
@@ -108,17 +109,23 @@ class MassDisplacements(nn.Module):
     def __init__(self, edges: Sequence[tuple[int, int]], settings: Settings) -> None:
         super().__init__()
         self.offset_weight = settings.offset_weight
+        self.target_sigma = settings.target_sigma
         self.head = mdn.torch.MDNKeypointHead(
-            settings.features, len(PARTS), stride=1, sigma=VOTE_SIGMA, learnable=True, edges=edges
+            settings.features,
+            len(PARTS),
+            stride=1,
+            sigma=settings.vote_sigma,
+            learnable=True,
+            edges=edges,
         )
         voters = float(self.head.trust.detach().sum(dim=1).mean())
-        start = settings.start / (2 * torch.pi * VOTE_SIGMA**2 * voters)
+        start = settings.start / (2 * torch.pi * settings.vote_sigma**2 * voters)
         nn.init.constant_(self.head.confidence.bias, _logit(start))
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy of the vote maps, and the error of the offsets of cells near a part."""
         fields = self.head.fields(features)
-        target = _gaussians(joints)
+        target = _gaussians(joints, self.target_sigma)
         loss = mdn.torch.noisy_or_bce(self.head.vote(fields), target, reduction="sum")
         loss = loss / target[..., 0, 0].numel() + self.offset_weight * _offset_loss(
             fields.offsets, joints, [(part, part) for part in range(len(PARTS))]
@@ -172,15 +179,15 @@ class Network(nn.Module):
         return mdn.torch.find_peaks(self.evidence(pictures)).positions * CELL + (CELL - 1) / 2
 
 
-def _heatmap_loss(logits: Tensor, joints: Tensor) -> Tensor:
-    loss = F.binary_cross_entropy_with_logits(logits, _gaussians(joints), reduction="sum")
+def _heatmap_loss(logits: Tensor, joints: Tensor, sigma: float) -> Tensor:
+    loss = F.binary_cross_entropy_with_logits(logits, _gaussians(joints, sigma), reduction="sum")
     return loss / logits[..., 0, 0].numel()
 
 
-def _gaussians(joints: Tensor) -> Tensor:
+def _gaussians(joints: Tensor, sigma: float) -> Tensor:
     """Target maps (N, P, h, w): 1 where a part is, and less around it."""
     x, y = (
-        torch.exp(-((_centres() - joints[..., axis, None]) ** 2) / (2 * TARGET_SIGMA**2))
+        torch.exp(-((_centres() - joints[..., axis, None]) ** 2) / (2 * sigma**2))
         for axis in (0, 1)
     )
     return y[..., :, None] * x[..., None, :]

@@ -24,3 +24,6 @@ class Settings:
 
     features: int = 64  # of a cell, from which all that it says is computed
     learning_rate: float = 5e-3  # at its highest
+    offset_rate: float = 1.0  # times the learning rate: that of the branch of the offsets
+    vote_sigma: float = 0.8  # cells; where the learned width of the votes starts
+    target_sigma: float = 4.0  # pixels; of the Gaussian around a part that every map shall show

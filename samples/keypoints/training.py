@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from keypoints.figures import Batch, draw_batch
 from keypoints.networks import Network
@@ -28,7 +28,7 @@ BATCH = 16
 WARMUP = 50  # steps
 WEIGHT_DECAY = 1e-3
 LONGEST_GRADIENT = 50.0  # norm; ten times the usual one
-CHECKPOINT_STEPS = 100
+CHECKPOINT_STEPS = 20
 
 PICTURES_SEED = 0
 """Of the validation and the test pictures, which are the same for every training."""
@@ -57,8 +57,12 @@ class Training:
         self.losses: list[float] = []
         torch.manual_seed(settings.seed)
         self.network = Network(settings).to(memory_format=torch.channels_last)
+        branches = self._branches()
+        self._rates = list(branches)
         self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.learning_rate, weight_decay=WEIGHT_DECAY
+            [{"params": parameters} for parameters in branches.values()],
+            lr=settings.learning_rate,
+            weight_decay=WEIGHT_DECAY,
         )
         if checkpoint.exists():
             self._load()
@@ -77,9 +81,19 @@ class Training:
                 self._save()
             yield self.losses[-1]
 
+    def _branches(self) -> dict[float, list[nn.Parameter]]:
+        """The network's parameters by their learning rate, at its highest."""
+        usual = self.settings.learning_rate
+        branches: dict[float, list[nn.Parameter]] = {}
+        for name, parameter in self.network.named_parameters():
+            offset = "offsets" in name.split(".")
+            rate = usual * self.settings.offset_rate if offset else usual
+            branches.setdefault(rate, []).append(parameter)
+        return branches
+
     def _advance(self) -> float:
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * self._schedule()
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._schedule()
         self.network.train()
         first = self.step * BATCH
         batch = draw_batch("train", self.settings.seed, range(first, first + BATCH))
@@ -110,8 +124,8 @@ class Training:
     def _load(self) -> None:
         try:
             state = torch.load(self.checkpoint, weights_only=True)
-            made_with = state["settings"]
-            if made_with == asdict(self.settings):
+            made_with = Settings(**state["settings"])  # one that came later had its default
+            if made_with == self.settings:
                 self.network.load_state_dict(state["network"])
                 self._optimizer.load_state_dict(state["optimizer"])
                 self.step, self.seconds = state["step"], state["seconds"]
@@ -121,9 +135,9 @@ class Training:
                 f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
                 " another folder"
             ) from error
-        if made_with != asdict(self.settings):
+        if made_with != self.settings:
             raise ValueError(
-                f"{self.checkpoint} was made with {made_with}, not with {asdict(self.settings)};"
+                f"{self.checkpoint} was made with {made_with}, not with {self.settings};"
                 " delete it, or write to another folder"
             )
 
