@@ -34,8 +34,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what kernels call: without a cache of its own, and without an entry for C."""
-    options = {"no_cfunc_wrapper": True, **_OPTIONS}
+    """Compile what only kernels call: to call it from Python would crash, since a way in would take
+    as long to compile as its work."""
+    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
     made: Callable[..., Any] = numba.njit(**options)(function)
     return made
 

@@ -23,13 +23,13 @@ from mdn_cupy.cpu.lanes import (
     steps,
 )
 
-__all__ = ["add", "fold_exponents", "log_complement", "lowest", "multiply"]
+__all__ = ["add", "fold_exponents", "log_complement", "lowest", "multiply", "multiply_two"]
 
 _SQRT_HALF_BITS = int.from_bytes(struct.pack(">d", math.sqrt(0.5)), "big")
 _LOG_ODD_POWERS = range(1, 23, 2)
 
 
-def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes]) -> Any:
+def _vote(update: Callable[[Lanes, Lanes, ir.Value, ir.Value], Lanes], together: int = 1) -> Any:
     def vote(
         builder: ir.IRBuilder,
         total: Memory,
@@ -39,23 +39,28 @@ def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes]) -> Any:
         weights: Sequence[ir.Value],
         floor: ir.Value,
     ) -> None:
-        """Update a window of `total` with the votes a_y[y]·w_x[x]; up to LANES − 1 pixels to its
-        right are rewritten with their value.
+        """Update a window of `total` with the votes a_y[y]·w_x[x] of some successive sources; up to
+        LANES − 1 pixels to its right are rewritten with their value.
 
         `window` is the index of its first pixel, the pitch of `total`, rows and columns; `weights`
-        are the indices of the first w_x and a_y, which follow one another at once and every LANES.
+        are the indices of the first source's first w_x and a_y, and how far the next one's w_x is
+        from it. Its a_y is the next, and the next row's LANES farther.
         """
         base, pitch, rows, columns = window
-        at_x, at_y = weights
+        at_x, at_y, span = weights
 
         def emit(x: ir.Value, count: int) -> None:
-            w = w_x.load(builder.add(at_x, x), count)
+            starts = [builder.add(at_x, builder.mul(span, I64(k))) for k in range(together)]
+            w = [w_x.load(builder.add(start, x), count) for start in starts]
             first, inside = builder.add(base, x), present(builder, x, columns, count)
             with cgutils.for_range(builder, rows) as row:
                 index = builder.add(first, builder.mul(row.index, pitch))
-                v = w * a_y.scalar(builder.add(at_y, builder.mul(row.index, I64(LANES))))
-                old = total.load(index, count)
-                total.store(index, update(old, v, floor).where(inside, old))
+                a = builder.add(at_y, builder.mul(row.index, I64(LANES)))
+                new = total.load(index, count)
+                for k in range(together):
+                    v = w[k] * a_y.scalar(builder.add(a, I64(k)))
+                    new = update(new, v, inside, floor)
+                total.store(index, new)
 
         cover(builder, columns, emit)
 
@@ -153,8 +158,15 @@ def _lowest(
         lowest.store(I64(0), least.where(least < old, old))
 
 
-add = _vote(lambda old, v, floor: old + v)
-multiply = _vote(lambda old, v, floor: old * (1.0 - v).at_least(floor))
+# What does not count is replaced before the last step: LLVM would make masked stores of it, from
+# which the next vote cannot load until they have reached the cache.
+add = _vote(lambda old, v, inside, floor: old + v.where(inside, 0.0))
+multiply, multiply_two = (
+    _vote(
+        lambda old, v, inside, floor: old * (1.0 - v).at_least(floor).where(inside, 1.0), together
+    )
+    for together in (1, 2)
+)
 fold_exponents = lane_function(_fold_exponents)
 lowest = lane_function(_lowest)
 log_complement = lane_function(_log_complement)
