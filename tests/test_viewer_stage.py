@@ -4,6 +4,7 @@ import gc
 
 import numpy as np
 import pytest
+from mdn_viewer import canvas
 from mdn_viewer.cells import own
 from mdn_viewer.stage import Stage
 from napari.components import ViewerModel
@@ -90,8 +91,7 @@ class ByHand:
 
 @pytest.fixture
 def slow():
-    """A stage whose layers come in turns, half way through; nothing else is kept from garbage."""
-    gc.unfreeze()
+    """A stage whose layers come in turns, half way through."""
     stage = Stage(ViewerModel(), ByHand())
     stage.batches, stage.heard = [], []
     stage.viewer.layers.events.end_batch.connect(stage.batches.append)
@@ -101,7 +101,6 @@ def slow():
     stage._turns.step()
     yield stage
     stage.close()
-    gc.freeze()
 
 
 def test_layers_come_one_after_another_and_napari_builds_its_cells_once(slow):
@@ -129,10 +128,10 @@ def test_what_changes_in_the_meantime_is_made_good_for(slow):
 
 
 def test_garbage_is_looked_for_again_when_all_is_there_or_nobody_waits_any_more(slow):
-    assert gc.get_freeze_count()
+    assert gc.collect is canvas._collect_young
     slow.close()
     assert not slow.busy
-    assert not gc.get_freeze_count()
+    assert gc.collect is canvas._collect_all
     assert len(slow.batches) == 1
 
 
@@ -142,7 +141,7 @@ def test_an_error_ends_it(slow):
     with pytest.raises(ZeroDivisionError):
         slow.wait()
     assert not slow.busy
-    assert not gc.get_freeze_count()
+    assert gc.collect is canvas._collect_all
 
 
 def test_a_click_means_the_cell_that_is_still_to_be_seen(stage):

@@ -123,16 +123,24 @@ def place_labels(viewer: Viewer) -> None:
 def garbage_among_new_objects() -> Iterator[None]:
     """Have Python look for garbage among new objects only: among all it takes tenths of a second.
 
-    napari has it look whenever layers go, which on Windows has to find them.
+    napari has it look whenever layers go, which on Windows has to find them. Objects are not
+    frozen for it: Python would take them for new ones then, and soon look through all of them.
     """
-    if sys.platform == "win32" or gc.get_freeze_count():
+    if sys.platform == "win32" or gc.collect is _collect_young:
         yield
         return
-    gc.freeze()
+    gc.collect = _collect_young
     try:
         yield
     finally:
-        gc.unfreeze()
+        gc.collect = _collect_all
+
+
+_collect_all = gc.collect
+
+
+def _collect_young(generation: int = 2) -> int:
+    return _collect_all(min(generation, 1))
 
 
 def warm_up() -> None:
