@@ -17,7 +17,7 @@ from mdn_viewer.jobs import Stopped
 
 __all__ = ["LatestWins"]
 
-_AT_ONCE = 0.1  # seconds: half of what the window may stand still, and the frame takes the rest
+_AT_ONCE = 0.16  # seconds, of jobs that share the machine with the drawing: half of that alone
 _REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share the machine
 _BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
 _LONG_MS = 1000  # what takes longer is announced
