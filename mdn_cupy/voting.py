@@ -128,17 +128,8 @@ def noisy_or(
         m = complement(log_complement)
     else:
         problem, backend = _problem(confidence, offsets, sigma, Rule.NOISY_OR, options)
-        log_complement = backend.accumulate(problem)
-        m = _complement(log_complement, keep=return_log_complement)
+        m, log_complement = backend.noisy_or(problem, keep=return_log_complement)
     return (m, log_complement) if return_log_complement else m
-
-
-def _complement(log_complement: Array, keep: bool) -> Array:
-    """m = −expm1(L), in the memory of L where that need not be kept: new memory takes longer."""
-    xp = namespace(log_complement)
-    with on_device(log_complement):
-        m = xp.expm1(log_complement, out=None if keep else log_complement)
-        return xp.subtract(0, m, out=m)  # 0 where L is, and not −0
 
 
 def additive(

@@ -1,4 +1,4 @@
-"""The CPU backend: the only importer of numba; the same two entry points as `mdn_cupy.cuda`.
+"""The CPU backend: the only importer of numba; the same entry points as `mdn_cupy.cuda`.
 
 Forward, an output map is cut into tiles. A thread takes one from a queue, walks through the patches
 of sources that reach it, in order, and keeps what falls into the tile: no two threads write one
@@ -30,10 +30,10 @@ from mdn_cupy.cpu import backward, forward
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
 from mdn_cupy.cpu.sources import FARTHEST, Geometry, Sources
-from mdn_cupy.cpu.tiles import Tile, new_queue, new_scratch, new_tile
+from mdn_cupy.cpu.tiles import Maps, Tile, new_queue, new_scratch, new_tile
 from mdn_cupy.problem import Gradients, VoteProblem
 
-__all__ = ["accumulate", "gather", "status"]
+__all__ = ["accumulate", "gather", "noisy_or", "status"]
 
 _PARTIALS = 8  # tiles of one place held at a time
 
@@ -52,15 +52,29 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
         `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
         the additive rules.
     """
-    evidence = np.zeros((problem.maps, *problem.output_shape), problem.dtype)
-    if _any_votes(problem):
-        sources, geometry = _sources(problem), _geometry(problem)
-        planned = list(shares(problem, sources, geometry))
-        _fill([s for s in planned if len(s.pieces) == 1], sources, geometry, evidence)
-        for share in planned:
-            if len(share.pieces) > 1:
-                _fill_together(share, sources, geometry, evidence)
-    return evidence.reshape(problem.result_shape)
+    return _vote(problem, evidence=True, complement=False).evidence.reshape(problem.result_shape)
+
+
+def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """Compute the noisy-or map, without a logarithm where none is to be kept.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        Of the noisy-or, with NumPy arrays.
+    keep : bool
+        Whether to keep the log-complement.
+
+    Returns
+    -------
+    m : numpy.ndarray
+        `problem.result_shape`, `problem.dtype`.
+    log_complement : numpy.ndarray or None
+        L = log(1 − m), if kept.
+    """
+    evidence, m = _vote(problem, evidence=keep, complement=True)
+    shape = problem.result_shape
+    return m.reshape(shape), evidence.reshape(shape) if keep else None
 
 
 def gather(
@@ -117,9 +131,25 @@ def _any_votes(problem: VoteProblem) -> bool:
     return all(sizes)
 
 
-def _fill(
-    shares: list[Share], sources: Sources, geometry: Geometry, evidence: npt.NDArray[Any]
-) -> None:
+def _vote(problem: VoteProblem, evidence: bool, complement: bool) -> Maps:
+    """Fill in those of the maps that are wanted."""
+    maps = Maps(
+        *(
+            np.zeros((problem.maps if wanted else 0, *problem.output_shape), problem.dtype)
+            for wanted in (evidence, complement)
+        )
+    )
+    if _any_votes(problem):
+        sources, geometry = _sources(problem), _geometry(problem)
+        planned = list(shares(problem, sources, geometry))
+        _fill([s for s in planned if len(s.pieces) == 1], sources, geometry, maps)
+        for share in planned:
+            if len(share.pieces) > 1:
+                _fill_together(share, sources, geometry, maps)
+    return maps
+
+
+def _fill(shares: list[Share], sources: Sources, geometry: Geometry, maps: Maps) -> None:
     """Vote into tiles, which the threads take from one queue."""
     if not shares:
         return
@@ -128,7 +158,7 @@ def _fill(
     def work() -> None:
         try:
             tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
-            while forward.fill(queue, sources, geometry, tile, scratch, evidence):
+            while forward.fill(queue, sources, geometry, tile, scratch, maps):
                 pass
         except BaseException:
             queue.taken[0] = len(shares)  # so that the other threads stop too
@@ -137,15 +167,14 @@ def _fill(
     run([work] * min(thread_count(), len(shares)))
 
 
-def _fill_together(
-    share: Share, sources: Sources, geometry: Geometry, evidence: npt.NDArray[Any]
-) -> None:
+def _fill_together(share: Share, sources: Sources, geometry: Geometry, maps: Maps) -> None:
     """The same with one tile, in several tasks; what came of each is combined in order."""
+    nowhere = Maps(*(each[:0] for each in maps))
 
     def vote(patches: npt.NDArray[np.int64]) -> Tile:
         queue = new_queue([(share.place, patches)])
         tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
-        forward.fill(queue, sources, geometry, tile, scratch, evidence[:0])
+        forward.fill(queue, sources, geometry, tile, scratch, nowhere)
         return tile
 
     total = vote(share.pieces[0][:0])
@@ -153,7 +182,7 @@ def _fill_together(
     for n in range(0, len(share.pieces), _PARTIALS):
         for tile in run([partial(vote, piece) for piece in share.pieces[n : n + _PARTIALS]]):
             forward.merge(total, tile, scratch)
-    forward.read_out(total, scratch, evidence)
+    forward.read_out(total, maps)
 
 
 def _sources(problem: VoteProblem) -> Sources:

@@ -28,11 +28,10 @@ _TILES_A_CALL = 16  # between two looks at the signals that arrived
 
 
 @jit
-def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, evidence: Any) -> bool:
-    """Take tiles from a queue, vote into each, and write what came of it to the evidence.
+def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, maps: Any) -> bool:
+    """Take tiles from a queue, vote into each, and read it out to the maps.
 
-    Returns after some tiles; whether there are more. Evidence of no maps is not written to: the
-    votes stay in the tile.
+    Returns after some tiles; whether there are more. The votes of the last stay in the tile.
     """
     for _ in range(_TILES_A_CALL):
         n = take(queue.taken)
@@ -41,8 +40,7 @@ def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, evide
         _clear(tile, queue.frames[n])
         patches = queue.patches[queue.ends[n - 1] if n > 0 else 0 : queue.ends[n]]
         _vote(tile, sources, geometry, patches, scratch)
-        if evidence.shape[0] > 0:
-            _read_out(tile, scratch, evidence)
+        _read_out(tile, maps)
     return True
 
 
@@ -59,7 +57,7 @@ def _vote(tile: Any, sources: Any, geometry: Any, patches: Any, scratch: Any) ->
             if not _any_votes(confidence):
                 continue
             aim_row(sources, geometry, (m, v), i, (start, stop), window, aim)
-            count = _choose(confidence, scratch)
+            count, certain = _choose(confidence, geometry, scratch)
             for begin in range(0, count, LANES):
                 group = (begin, count if count < begin + LANES else begin + LANES)
                 rows, columns = (aim.upper, aim.lower), (aim.left, aim.right)
@@ -68,7 +66,7 @@ def _vote(tile: Any, sources: Any, geometry: Any, patches: Any, scratch: Any) ->
                     _keep_normal(tile, geometry, scratch, group)
                 span = (scratch.box[4] + LANES - 1) // LANES * LANES
                 _weigh(tile, sources, scratch, begin, span)
-                _cast(tile, geometry, scratch, group, span)
+                _cast(tile, geometry, scratch, group, span, certain)
 
 
 @part
@@ -93,19 +91,21 @@ def _any_votes(confidence: Any) -> bool:
 
 
 @part
-def _choose(confidence: Any, scratch: Any) -> int:
-    """Bring the sources that vote into the tile to the front, and say how many they are."""
+def _choose(confidence: Any, geometry: Any, scratch: Any) -> tuple[int, bool]:
+    """Bring the sources that vote into the tile to the front; how many they are, and whether a
+    factor 1 − w·c of one may have to be raised to the least."""
     aim = scratch.aim
-    every = True
+    every, certain = True, False
     for n in range(confidence.shape[0]):
         c = float(confidence[n])
         scratch.confidence[n] = c
         scratch.amplitude[n] = c * aim.peak[n]
         reaches = (aim.left[n] < aim.right[n]) & (aim.upper[n] < aim.lower[n])
         every &= (c != 0.0) & reaches
+        certain |= c > 1.0 - geometry.floor
     count: int = confidence.shape[0]
     if every:
-        return count
+        return count, certain
     count = 0
     for n in range(confidence.shape[0]):
         c = scratch.confidence[n]
@@ -117,7 +117,7 @@ def _choose(confidence: Any, scratch: Any) -> int:
         for ends in (aim.left, aim.right, aim.upper, aim.lower):
             ends[count] = ends[n]
         count += 1
-    return count
+    return count, certain
 
 
 @inlined
@@ -163,52 +163,48 @@ def _weigh(tile: Any, sources: Any, scratch: Any, begin: int, span: int) -> None
     aim, peak, fields = scratch.aim, scratch.amplitude, sources.confidence
     curve = (aim.scale, aim.change)
     top, left = (begin, tile.frame[TOP]), (begin, tile.frame[LEFT])
-    gaussian.across(scratch.w_x, span, aim.left, aim.p_x, curve, peak, left, fields)
-    gaussian.down(scratch.a_y, span, aim.upper, aim.p_y, curve, peak, top, fields)
+    gaussian.across(scratch.a_x, span, aim.left, aim.p_x, curve, peak, left, fields)
+    gaussian.down(scratch.w_y, span, aim.upper, aim.p_y, curve, peak, top, fields)
 
 
 @inlined
-def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, span: int) -> None:
+def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, span: int, certain: bool) -> None:
     """Add the votes of a group, in order."""
     aim, pitch, (begin, end) = scratch.aim, tile.frame[PITCH], group
+    total, a_x, w_y, floor = tile.total, scratch.a_x, scratch.w_y, geometry.floor
+    alike = scratch.box[5] != 0  # where the mass collapses
     n = begin
     while n < end:
         upper, left = aim.upper[n], aim.left[n]
         window = (upper * pitch + left, pitch, aim.lower[n] - upper, aim.right[n] - left)
         weights = ((n - begin) * span, n - begin, span)
         if not tile.noisy_or:
-            votes.add(tile.total, window, scratch.w_x, scratch.a_y, weights, 0.0)
-        elif n + 1 < end and _alike(aim, n):
-            floor = geometry.floor
-            votes.multiply_two(tile.total, window, scratch.w_x, scratch.a_y, weights, floor)
+            votes.add(total, window, a_x, w_y, weights, floor)
+        elif certain:
+            votes.multiply_certain(total, window, a_x, w_y, weights, floor)
+        elif alike and n + 1 < end:
+            # They load and store a window once only, and the second need not wait for the first.
+            votes.multiply_two(total, window, a_x, w_y, weights, floor)
             n += 1
         else:
-            votes.multiply(tile.total, window, scratch.w_x, scratch.a_y, weights, geometry.floor)
+            votes.multiply(total, window, a_x, w_y, weights, floor)
         n += 1
 
 
-@inlined
-def _alike(aim: Any, n: int) -> bool:
-    """Whether two sources have one window: the rule where the mass collapses. Then they need to
-    load and store it once only, and the second need not wait for the first."""
-    across = (aim.left[n] == aim.left[n + 1]) & (aim.right[n] == aim.right[n + 1])
-    down = (aim.upper[n] == aim.upper[n + 1]) & (aim.lower[n] == aim.lower[n + 1])
-    alike: bool = across & down
-    return alike
-
-
 @part
-def _read_out(tile: Any, scratch: Any, evidence: Any) -> None:
+def _read_out(tile: Any, maps: Any) -> None:
     frame = tile.frame
-    left, columns, pitch = frame[LEFT], frame[COLUMNS], frame[PITCH]
+    _, height, width = maps.evidence.shape
     for y in range(frame[ROWS]):
-        row = evidence[frame[MAP], frame[TOP] + y, left : left + columns]
-        values, first = tile.total, y * pitch
-        if tile.noisy_or:
-            votes.log_complement(scratch.logs, tile.total, tile.exponent, first, pitch)
-            values, first = scratch.logs, 0
-        for x in range(columns):
-            row[x] = values[first + x]
+        first = (frame[MAP] * height + frame[TOP] + y) * width + frame[LEFT]
+        places = (first, y * frame[PITCH], frame[COLUMNS])
+        if maps.complement.shape[0] > 0:
+            votes.complement(maps.complement, tile.total, tile.exponent, places)
+        if maps.evidence.shape[0] > 0:
+            if tile.noisy_or:
+                votes.log_complement(maps.evidence, tile.total, tile.exponent, places)
+            else:
+                votes.total(maps.evidence, tile.total, tile.exponent, places)
 
 
 @jit
@@ -228,6 +224,6 @@ def merge(tile: Any, other: Any, scratch: Any) -> None:
 
 
 @jit
-def read_out(tile: Any, scratch: Any, evidence: Any) -> None:
-    """Write a tile's Σφ into the evidence [maps, Ho, Wo]."""
-    _read_out(tile, scratch, evidence)
+def read_out(tile: Any, maps: Any) -> None:
+    """Write a tile's Σφ, and what is wanted of it, into the maps."""
+    _read_out(tile, maps)

@@ -201,4 +201,4 @@ _RECURRING = replace(DOUBLE, degree=10)  # as precise as the recurrence, some 10
 _DOUBLES = ir.VectorType(F64, LANES)
 _BLOCK = LANES // 2  # pixels and sources of a square that is transposed
 
-across, down = _group(_store_rows, scaled=False), _group(_store_columns, scaled=True)
+across, down = _group(_store_rows, scaled=True), _group(_store_columns, scaled=False)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, lane_function, present
+from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, lane_function, present, splat
 
 __all__ = ["enclose", "least_product"]
 
 _INTEGERS = ir.VectorType(I32, LANES)
+_MASK = ir.IntType(LANES)
 
 
 def _enclose(
@@ -21,7 +22,8 @@ def _enclose(
     columns: Sequence[Memory],
     group: Sequence[ir.Value],
 ) -> None:
-    """box = top, bottom, left, right of all windows of a group, and the longest side of one.
+    """box = top, bottom, left, right of all windows of a group, the longest side of one, and
+    whether they are all the same window.
 
     `rows` and `columns` are the first and one past the last of every window; `group` is the first
     and one past the last of up to LANES sources.
@@ -40,6 +42,14 @@ def _enclose(
         )
         value = builder.call(reduce, [builder.select(inside, values, neutral)])
         builder.store(value, builder.gep(box.data, [I64(n)]))
+    same = ir.Constant(inside.type, [1] * LANES)
+    for values in ends:
+        of_first = splat(builder, builder.extract_element(values, I32(0)), LANES)
+        same = builder.and_(same, builder.icmp_signed("==", values, of_first))
+    outside = builder.not_(inside)
+    alike = builder.bitcast(builder.or_(same, outside), _MASK)
+    whole = builder.icmp_unsigned("==", alike, ir.Constant(_MASK, -1))
+    builder.store(builder.zext(whole, I32), builder.gep(box.data, [I64(len(_REDUCTIONS))]))
 
 
 _REDUCTIONS = ("smin", "smax", "smin", "smax", "smax")

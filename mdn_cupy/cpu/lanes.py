@@ -206,6 +206,18 @@ class Memory:
         instruction = self.builder.store(value, self._at(index, value.type))
         instruction.align = self._alignment
 
+    def store_where(self, index: ir.Value, present: ir.Value, lanes: Lanes) -> None:
+        """Write the lanes that are present, and touch no memory for the others."""
+        vector = lanes.to(self.element).value
+        suffix = f"v{lanes.count}{'f32' if self.element == F32 else 'f64'}"
+        arguments = [vector, self._at(index, vector.type), I32(self._alignment), present]
+        store = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(ir.VoidType(), [a.type for a in arguments]),
+            f"llvm.masked.store.{suffix}.p0",
+        )
+        self.builder.call(store, arguments)
+
     def scalar(self, index: ir.Value) -> ir.Value:
         """Read one element."""
         return self.builder.load(self.builder.gep(self.data, [index]))

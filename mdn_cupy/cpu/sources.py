@@ -124,12 +124,13 @@ def _land_row(
     """Fill in where the votes of a row land, and how far they reach."""
     start, count = columns[0], columns[1] - columns[0]
     _, _, height, pitch = sources.offsets.shape
-    offsets = sources.offsets.reshape(-1)
     at_x = (sources.offsets_plane[voter] * 2 * height + i) * pitch + start
     at_y = at_x + height * pitch
     y = geometry.origin + geometry.stride * i
-    windows.land(aim.p_x, offsets, (at_x, count), (geometry.origin, geometry.stride, float(start)))
-    windows.land(aim.p_y, offsets, (at_y, count), (y, 0.0, 0.0))
+    windows.land(
+        aim.p_x, sources.offsets, (at_x, count), (geometry.origin, geometry.stride, float(start))
+    )
+    windows.land(aim.p_y, sources.offsets, (at_y, count), (y, 0.0, 0.0))
     _spread(sources, geometry, voter, i, columns, aim)
 
 
@@ -161,7 +162,6 @@ def reach_of_patches(
     are four times LANES numbers to work with.
     """
     height, width = sources.confidence.shape[1:]
-    confidence = sources.confidence.reshape(-1)
     top, left, bottom, right = ends[0], ends[1], ends[2], ends[3]
     for n in range(reach.shape[0]):
         v, upper, lower, start, stop = patch(first + n, height, width)
@@ -172,8 +172,8 @@ def reach_of_patches(
             _land_row(sources, geometry, (m, v), i, (start, stop), aim)
             at = (sources.confidence_plane[m, v] * height + i) * width + start
             among = (at, stop - start)
-            windows.widen((left, right), aim.p_x, aim.radius, confidence, among)
-            windows.widen((top, bottom), aim.p_y, aim.radius, confidence, among)
+            windows.widen((left, right), aim.p_x, aim.radius, sources.confidence, among)
+            windows.widen((top, bottom), aim.p_y, aim.radius, sources.confidence, among)
         for k in range(4):
             reach[n, k] = ends[k, 0]
             for end in ends[k]:

@@ -22,6 +22,7 @@ __all__ = [
     "PITCH",
     "ROWS",
     "TOP",
+    "Maps",
     "Place",
     "Queue",
     "Scratch",
@@ -57,11 +58,17 @@ class Scratch(NamedTuple):
     aim: Aim
     confidence: npt.NDArray[np.float64]  # [PATCH_COLUMNS], of the sources that vote
     amplitude: npt.NDArray[np.float64]  # [PATCH_COLUMNS], of their votes
-    w_x: npt.NDArray[np.float64]  # weights of a group: a row of pixels for each source
-    a_y: npt.NDArray[np.float64]  # amplitude · weight: a row of sources for each pixel
-    box: npt.NDArray[np.int32]  # around the windows of a group
+    a_x: npt.NDArray[np.float64]  # amplitude · weight of a group: a row of pixels a source
+    w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
+    box: npt.NDArray[np.int32]  # around the windows of a group, and whether they are one
     lanes: npt.NDArray[np.float64]
-    logs: npt.NDArray[np.float64]  # of a row of a tile
+
+
+class Maps(NamedTuple):
+    """Where tiles are read out to, [maps, Ho, Wo] each; of no maps where not wanted."""
+
+    evidence: npt.NDArray[Any]
+    complement: npt.NDArray[Any]  # 1 − exp(evidence)
 
 
 class Queue(NamedTuple):
@@ -105,11 +112,10 @@ def new_scratch(frames: Frames) -> Scratch:
         aim=new_aim(),
         confidence=np.zeros(PATCH_COLUMNS),
         amplitude=np.zeros(PATCH_COLUMNS),
-        w_x=weights[0],
-        a_y=weights[1],
-        box=np.empty(5, np.int32),
+        a_x=weights[0],
+        w_y=weights[1],
+        box=np.empty(6, np.int32),
         lanes=np.empty(LANES),
-        logs=np.empty(longest),
     )
 
 

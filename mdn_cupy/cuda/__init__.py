@@ -1,4 +1,4 @@
-"""The CUDA backend: the only importer of cupy; the same two entry points as `mdn_cupy.cpu`.
+"""The CUDA backend: the only importer of cupy; the same entry points as `mdn_cupy.cpu`.
 
 `plan` turns a problem into launches, `mdn_cupy/kernels` holds what they run, and an executor
 provides memory and runs them: `CupyExecutor` for CuPy arrays, the one of `mdn_cupy.torch` for
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array
+from mdn_cupy.arrays import Array, namespace, on_device
 from mdn_cupy.backends import Status
 from mdn_cupy.cuda.plan import Executor, Launch, Operand, VotePlan
 from mdn_cupy.cuda.source import options, source
@@ -32,6 +32,7 @@ __all__ = [
     "from_numpy",
     "gather",
     "launch",
+    "noisy_or",
     "nvrtc",
     "status",
 ]
@@ -69,6 +70,35 @@ def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
     for each in launches:
         executor.run(each)
     return result
+
+
+def noisy_or(
+    problem: VoteProblem, keep: bool, executor: Executor | None = None
+) -> tuple[Array, Array | None]:
+    """Compute the noisy-or map.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        Of the noisy-or.
+    keep : bool
+        Whether to keep the log-complement; else m takes its memory.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    m : array [*maps_shape, Ho, Wo]
+        −expm1(L).
+    log_complement : array [*maps_shape, Ho, Wo] or None
+        L, if kept.
+    """
+    log_complement = accumulate(problem, executor)
+    xp = namespace(log_complement)
+    with on_device(log_complement):
+        m = xp.expm1(log_complement, out=None if keep else log_complement)
+        m = xp.subtract(0, m, out=m)  # 0 where L is, and not −0
+    return m, log_complement if keep else None
 
 
 def gather(

@@ -32,6 +32,7 @@ class CudaHost(Backend):
     def _through(self, function: Any, *arguments: Any, **options: Any) -> Any:
         module = SimpleNamespace(
             accumulate=lambda *a: cuda.accumulate(*a, executor=HostExecutor(self._seed)),
+            noisy_or=lambda *a, **k: cuda.noisy_or(*a, **k, executor=HostExecutor(self._seed)),
             gather=lambda *a: cuda.gather(*a, executor=HostExecutor(self._seed)),
         )
         with (
