@@ -12,7 +12,7 @@ binary exponent aside before a product could underflow; one logarithm per pixel 
 
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
-`groups`, `gaussian`, `votes` and `moments` their inner loops, in vectors of `lanes`.
+`groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`.
 """
 
 from __future__ import annotations
@@ -178,10 +178,9 @@ def _fill_together(share: Share, sources: Sources, geometry: Geometry, maps: Map
         return tile
 
     total = vote(share.pieces[0][:0])
-    scratch = new_scratch(total.frame[None])
     for n in range(0, len(share.pieces), _PARTIALS):
         for tile in run([partial(vote, piece) for piece in share.pieces[n : n + _PARTIALS]]):
-            forward.merge(total, tile, scratch)
+            forward.merge(total, tile)
     forward.read_out(total, maps)
 
 

@@ -1,18 +1,33 @@
-"""What a group of sources has in common, in lanes: how far it reaches, and how little it leaves."""
+"""Sources in lanes: which of a row vote, how far a group reaches, and how little it leaves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, lane_function, present, splat
+from mdn_cupy.cpu.lanes import (
+    F64,
+    I32,
+    I64,
+    LANES,
+    Lanes,
+    Memory,
+    any_lane,
+    lane_function,
+    present,
+    splat,
+    steps,
+)
 
-__all__ = ["enclose", "least_product"]
+__all__ = ["CERTAIN", "SILENT", "any_voting", "enclose", "least_product", "measure"]
+
+SILENT, CERTAIN = 1, 2
 
 _INTEGERS = ir.VectorType(I32, LANES)
-_MASK = ir.IntType(LANES)
+_FLAGS = ir.VectorType(ir.IntType(1), LANES)
 
 
 def _enclose(
@@ -42,27 +57,21 @@ def _enclose(
         )
         value = builder.call(reduce, [builder.select(inside, values, neutral)])
         builder.store(value, builder.gep(box.data, [I64(n)]))
-    same = ir.Constant(inside.type, [1] * LANES)
+    differ = ir.Constant(inside.type, [0] * LANES)
     for values in ends:
         of_first = splat(builder, builder.extract_element(values, I32(0)), LANES)
-        same = builder.and_(same, builder.icmp_signed("==", values, of_first))
-    outside = builder.not_(inside)
-    alike = builder.bitcast(builder.or_(same, outside), _MASK)
-    whole = builder.icmp_unsigned("==", alike, ir.Constant(_MASK, -1))
-    builder.store(builder.zext(whole, I32), builder.gep(box.data, [I64(len(_REDUCTIONS))]))
+        differ = builder.or_(differ, builder.icmp_signed("!=", values, of_first))
+    alike = builder.not_(any_lane(builder, builder.and_(differ, inside)))
+    builder.store(builder.zext(alike, I32), builder.gep(box.data, [I64(len(_REDUCTIONS))]))
 
 
 _REDUCTIONS = ("smin", "smax", "smin", "smax", "smax")
 
 
 def _least_product(
-    builder: ir.IRBuilder,
-    least: Memory,
-    confidence: Memory,
-    group: Sequence[ir.Value],
-    floor: ir.Value,
-) -> None:
-    """least[0] = a product that those of the factors 1 − w·c of a group cannot fall below.
+    builder: ir.IRBuilder, confidence: Memory, group: Sequence[ir.Value], floor: ir.Value
+) -> ir.Value:
+    """A product that those of the factors 1 − w·c of a group cannot fall below.
 
     The least factor of a vote is 1 − c, and its inverse where c < 0; below −10¹⁷, a group's product
     may leave the range whatever is done.
@@ -76,7 +85,56 @@ def _least_product(
         half = factor.count // 2
         low, high = list(range(half)), list(range(half, factor.count))
         factor = factor.shuffle(low) * factor.shuffle(high)
-    builder.store(builder.extract_element(factor.value, I32(0)), least.data)
+    return builder.extract_element(factor.value, I32(0))
 
 
-enclose, least_product = lane_function(_enclose), lane_function(_least_product)
+def _any_voting(builder: ir.IRBuilder, confidence: Memory, row: Sequence[ir.Value]) -> ir.Value:
+    """Whether a confidence of a row is not 0: 1 or 0. `row` are its first and how many."""
+    first, count = row
+    found = cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * LANES))
+    with steps(builder, count) as (n, _):
+        c = confidence.load_where(builder.add(first, n), present(builder, n, count, LANES))
+        builder.store(builder.or_(builder.load(found), _is_voting(c)), found)
+    return builder.zext(any_lane(builder, builder.load(found)), I64)
+
+
+def _measure(
+    builder: ir.IRBuilder,
+    measures: Sequence[Memory],
+    confidence: Memory,
+    peak: Memory,
+    windows: Sequence[Memory],
+    row: Sequence[ir.Value],
+    most: ir.Value,
+) -> ir.Value:
+    """Write the confidences and the amplitudes c·peak of a row of sources to `measures`.
+
+    Returns SILENT, if a source casts no vote or reaches no pixel, plus CERTAIN, if a confidence is
+    above `most`. `row` are the index of its first confidence and how many there are.
+    """
+    at, count = row
+    flags = [cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * LANES)) for _ in range(2)]
+    with steps(builder, count) as (n, _):
+        inside = present(builder, n, count, LANES)
+        raw = confidence.load_where(builder.add(at, n), inside)
+        c = raw.to(F64)
+        measures[0].store(n, c)
+        measures[1].store(n, c * peak.load(n))
+        upper, lower, left, right = (window.load_integers(n) for window in windows)
+        reaches = builder.and_(
+            builder.icmp_signed("<", upper, lower), builder.icmp_signed("<", left, right)
+        )
+        silent = builder.not_(builder.and_(reaches, _is_voting(raw)))
+        for flag, found in zip(flags, (builder.and_(silent, inside), c > most), strict=True):
+            builder.store(builder.or_(builder.load(flag), found), flag)
+    silent, certain = (builder.zext(any_lane(builder, builder.load(f)), I64) for f in flags)
+    return builder.add(silent, builder.mul(certain, I64(CERTAIN)))
+
+
+def _is_voting(c: Lanes) -> ir.Value:
+    return c.builder.fcmp_unordered("!=", c.value, c.like(0.0))
+
+
+enclose = lane_function(_enclose)
+any_voting, measure = (lane_function(emit, types.int64) for emit in (_any_voting, _measure))
+least_product = lane_function(_least_product, types.float64)

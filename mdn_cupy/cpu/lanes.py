@@ -30,6 +30,7 @@ __all__ = [
     "Float",
     "Lanes",
     "Memory",
+    "any_lane",
     "cover",
     "lane_function",
     "number",
@@ -131,6 +132,17 @@ class Lanes:
     def __gt__(self, other: Any) -> ir.Value:
         return self.builder.fcmp_ordered(">", self.value, self.like(other))
 
+    def reduced(self, how: str) -> ir.Value:
+        """One value of all lanes: "fmin" or "fmax", for which a NaN does not count."""
+        vector = self.value.type
+        suffix = f"v{self.count}{'f32' if vector.element == F32 else 'f64'}"
+        reduction = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(vector.element, [vector]),
+            f"llvm.vector.reduce.{how}.{suffix}",
+        )
+        return self.builder.call(reduction, [self.value])
+
     def rounded(self, how: str) -> Lanes:
         """Round to integers, "floor" or "ceil"."""
         vector = self.value.type
@@ -219,8 +231,9 @@ class Memory:
         self.builder.call(store, arguments)
 
     def scalar(self, index: ir.Value) -> ir.Value:
-        """Read one element."""
-        return self.builder.load(self.builder.gep(self.data, [index]))
+        """Read one element, an integer in 64 bits."""
+        value = self.builder.load(self.builder.gep(self.data, [index]))
+        return self.builder.sext(value, I64) if value.type == I32 else value
 
     @property
     def _alignment(self) -> int:
@@ -230,9 +243,9 @@ class Memory:
         return self.builder.bitcast(self.builder.gep(self.data, [index]), vector.as_pointer())
 
 
-def lane_function(emit: Callable[..., None]) -> Any:
+def lane_function(emit: Callable[..., Any], result: Any = types.void) -> Any:
     """Make a function that emits IR callable from Numba: arrays come as `Memory`, ints and floats
-    as scalars of 64 bits, tuples of these as lists, and nothing is returned."""
+    as scalars of 64 bits, tuples of these as lists; the result, if any, is a scalar alike."""
 
     def typing(typingctx: Any, *arguments: Any) -> Any:
         def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
@@ -244,10 +257,10 @@ def lane_function(emit: Callable[..., None]) -> Any:
                     return [operand(ty.dtype, item) for item in items]
                 return value
 
-            emit(builder, *map(operand, signature.args, values))
-            return context.get_dummy_value()
+            value = emit(builder, *map(operand, signature.args, values))
+            return context.get_dummy_value() if result is types.void else value
 
-        return types.void(*map(_declared, arguments)), codegen
+        return result(*map(_declared, arguments)), codegen
 
     typing.__name__ = typing.__qualname__ = emit.__name__
     typing.__doc__ = emit.__doc__
@@ -269,6 +282,12 @@ def present(builder: ir.IRBuilder, first: ir.Value, end: ir.Value, count: int) -
     index = ir.Constant(ir.VectorType(I32, count), list(range(count)))
     left = builder.trunc(builder.sub(end, first), I32)
     return builder.icmp_signed("<", index, splat(builder, left, count))
+
+
+def any_lane(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
+    """Whether a mask has a lane set."""
+    bits = ir.IntType(mask.type.count)
+    return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
 
 
 def number(builder: ir.IRBuilder, value: ir.Value, kind: Float) -> ir.Value:

@@ -61,7 +61,6 @@ class Scratch(NamedTuple):
     a_x: npt.NDArray[np.float64]  # amplitude · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
     box: npt.NDArray[np.int32]  # around the windows of a group, and whether they are one
-    lanes: npt.NDArray[np.float64]
 
 
 class Maps(NamedTuple):
@@ -115,7 +114,6 @@ def new_scratch(frames: Frames) -> Scratch:
         a_x=weights[0],
         w_y=weights[1],
         box=np.empty(6, np.int32),
-        lanes=np.empty(LANES),
     )
 
 
