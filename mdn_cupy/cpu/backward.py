@@ -16,7 +16,8 @@ from mdn_cupy.cpu.sources import (
     NORMALIZED,
     PATCH_COLUMNS,
     Aim,
-    aim_row,
+    aim_at,
+    collect,
     new_aim,
     patch,
 )
@@ -75,14 +76,14 @@ def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any
     m, height, width = voter[0], cotangent.shape[1], cotangent.shape[2]
     aim, single, double, found = scratch
     flat, stride = cotangent.reshape(-1), single.shape[1]
-    confidence = sources.confidence[sources.confidence_plane[voter], i]
-    aim_row(sources, geometry, voter, i, columns, (0, 0, height, width), aim)
-    for n in range(columns[1] - columns[0]):
+    count = collect(sources, geometry, voter, i, columns, 0, aim, every=True)
+    aim_at(sources, geometry, voter, count, (0, 0, height, width), aim)
+    for n in range(count):
         left, reached = aim.left[n], aim.right[n] - aim.left[n]
         upper, deep = aim.upper[n], aim.lower[n] - aim.upper[n]
         if reached <= 0 or deep <= 0:
             continue
-        c = float(confidence[columns[0] + n])
+        c = aim.confidence[n]
         d_x, d_y, scale = left - aim.p_x[n], upper - aim.p_y[n], aim.scale[n]
         window = ((m * height + upper) * width + left, width, deep, reached, stride)
         factor = (c, geometry.floor)
@@ -116,7 +117,7 @@ def _add_gradients(
         sources.sigma_plane[voter],
     )
     grad_confidence, grad_offsets, grad_sigma = outputs
-    aim, confidence = scratch.aim, sources.confidence[plane, i]
+    aim = scratch.aim
     for n in range(stop - start):
         if aim.right[n] <= aim.left[n] or aim.lower[n] <= aim.upper[n]:
             continue
@@ -126,7 +127,7 @@ def _add_gradients(
             weight = -weight
         pull, pull_x, pull_y, pull_square = scratch.moments[n]
         grad_confidence[plane, i, j] += weight * pull
-        slope = weight * confidence[j] / (sigma * sigma)
+        slope = weight * aim.confidence[n] / (sigma * sigma)
         if wanted[1]:
             grad_offsets[offsets, 0, i, j] += slope * pull_x
             grad_offsets[offsets, 1, i, j] += slope * pull_y

@@ -8,7 +8,7 @@ from mdn_cupy.cpu import gaussian, groups, products, votes
 from mdn_cupy.cpu.compiled import inlined, jit, part
 from mdn_cupy.cpu.counter import take
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import aim_row, patch
+from mdn_cupy.cpu.sources import PATCH_COLUMNS, aim_at, collect, patch
 from mdn_cupy.cpu.tiles import (
     ABREAST,
     BLOCK_COLUMNS,
@@ -46,26 +46,40 @@ def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, maps:
 
 @inlined
 def _vote(tile: Any, sources: Any, geometry: Any, patches: Any, scratch: Any) -> None:
-    """Add the votes of some patches of sources to a tile."""
+    """Add the votes of some patches of sources to a tile, about a row of a patch at a time."""
     height, width = sources.confidence.shape[1:]
-    aim, frame = scratch.aim, tile.frame
-    m, window = frame[MAP], (frame[TOP], frame[LEFT], frame[ROWS], frame[COLUMNS])
-    for number in patches:
-        v, first, last, start, stop = patch(number, height, width)
+    waiting = 0
+    for k in range(patches.shape[0]):
+        v, first, last, start, stop = patch(patches[k], height, width)
+        ends = k + 1 == patches.shape[0] or patch(patches[k + 1], height, width)[0] != v
+        voter = (tile.frame[MAP], v)
         for i in range(first, last):
-            row = ((sources.confidence_plane[m, v] * height + i) * width + start, stop - start)
-            if not groups.any_voting(sources.confidence, row):
-                continue
-            aim_row(sources, geometry, (m, v), i, (start, stop), window, aim)
-            count, certain = _choose(sources, geometry, row, scratch)
-            for begin in range(0, count, LANES):
-                group = (begin, count if count < begin + LANES else begin + LANES)
-                groups.enclose(scratch.box, (aim.upper, aim.lower), (aim.left, aim.right), group)
-                if tile.noisy_or:
-                    _keep_normal(tile, geometry, scratch, group)
-                span = (scratch.box[4] + LANES - 1) // LANES * LANES
-                _weigh(tile, sources, scratch, begin, span)
-                _cast(tile, geometry, scratch, (*group, span), certain)
+            columns = (start, stop)
+            waiting = collect(
+                sources, geometry, voter, i, columns, waiting, scratch.aim, every=False
+            )
+            if waiting >= PATCH_COLUMNS or (ends and i + 1 == last):
+                _vote_of(tile, sources, geometry, voter, waiting, scratch)
+                waiting = 0
+
+
+@inlined
+def _vote_of(
+    tile: Any, sources: Any, geometry: Any, voter: tuple[int, int], waiting: int, scratch: Any
+) -> None:
+    """Add the votes of the sources that wait."""
+    aim, frame = scratch.aim, tile.frame
+    window = (frame[TOP], frame[LEFT], frame[ROWS], frame[COLUMNS])
+    aim_at(sources, geometry, voter, waiting, window, aim)
+    count, certain = _choose(geometry, waiting, scratch)
+    for begin in range(0, count, LANES):
+        group = (begin, count if count < begin + LANES else begin + LANES)
+        groups.enclose(scratch.box, (aim.upper, aim.lower), (aim.left, aim.right), group)
+        if tile.noisy_or:
+            _keep_normal(tile, geometry, scratch, group)
+        span = (scratch.box[4] + LANES - 1) // LANES * LANES
+        _weigh(tile, sources, scratch, begin, span)
+        _cast(tile, geometry, scratch, (*group, span), certain)
 
 
 @inlined
@@ -82,40 +96,24 @@ def _clear(tile: Any, frame: Any) -> None:
 
 
 @inlined
-def _choose(sources: Any, geometry: Any, row: Any, scratch: Any) -> tuple[int, bool]:
-    """Bring the sources of a row that vote into the tile to the front; how many they are, and
-    whether a factor 1 − w·c of one may have to be raised to the least."""
-    aim = scratch.aim
-    measures = (scratch.confidence, scratch.amplitude)
+def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
+    """Bring the sources that reach the tile to the front; how many they are, and whether a factor
+    1 − w·c of one may have to be raised to the least."""
+    aim, amplitude, most = scratch.aim, scratch.amplitude, 1.0 - geometry.floor
     windows = (aim.upper, aim.lower, aim.left, aim.right)
-    most = 1.0 - geometry.floor
-    found = groups.measure(measures, sources.confidence, aim.peak, windows, row, most)
-    count: int = _gather(scratch, row[1]) if found & groups.SILENT else row[1]
+    found = groups.measure(amplitude, aim.confidence, aim.peak, windows, waiting, most)
+    count: int = waiting
+    if found & groups.SILENT:
+        known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, amplitude)
+        count = groups.close_gaps(known, windows, waiting)
     return count, found & groups.CERTAIN != 0
-
-
-@part
-def _gather(scratch: Any, size: int) -> int:
-    """Close the gaps that sources leave which cast no vote."""
-    aim, count = scratch.aim, 0
-    for n in range(size):
-        c = scratch.confidence[n]
-        if c == 0.0 or aim.left[n] >= aim.right[n] or aim.upper[n] >= aim.lower[n]:
-            continue
-        scratch.confidence[count], scratch.amplitude[count] = c, scratch.amplitude[n]
-        for values in (aim.p_x, aim.p_y, aim.scale, aim.change):
-            values[count] = values[n]
-        for ends in (aim.left, aim.right, aim.upper, aim.lower):
-            ends[count] = ends[n]
-        count += 1
-    return count
 
 
 @inlined
 def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
     """See to it that no product leaves the range by the votes of a group."""
     box, bound = scratch.box, tile.bound
-    least = groups.least_product(scratch.confidence, group, geometry.floor)
+    least = groups.least_product(scratch.aim.confidence, group, geometry.floor)
     abreast = tile.frame[ABREAST]
     for y in range(box[0] // BLOCK_ROWS, (box[1] - 1) // BLOCK_ROWS + 1):
         for x in range(box[2] // BLOCK_COLUMNS, (box[3] - 1) // BLOCK_COLUMNS + 1):

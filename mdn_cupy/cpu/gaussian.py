@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,10 +22,19 @@ from mdn_cupy.cpu.lanes import (
     lane_function,
     number,
     present,
+    splat,
     steps,
 )
 
-__all__ = ["across", "double", "double_profile", "down", "single", "single_profile"]
+__all__ = [
+    "across",
+    "double",
+    "double_profile",
+    "down",
+    "single",
+    "single_profile",
+    "spread",
+]
 
 
 def _exp2(x: Lanes, kind: Float) -> Lanes:
@@ -55,6 +65,27 @@ def _exp2_near_0(degree: int) -> list[float]:
     nodes = np.cos(np.pi * (np.arange(degree) + 0.5) / degree) / 2
     slopes = np.expm1(nodes * np.log(2.0)) / nodes
     return [1.0, *map(float, np.linalg.solve(np.vander(nodes, increasing=True), slopes))]
+
+
+def _spread(
+    builder: ir.IRBuilder,
+    radius: Memory,
+    curve: Sequence[Memory],
+    sigma: Memory,
+    count: ir.Value,
+    truncate: ir.Value,
+    normalized: ir.Value,
+) -> None:
+    """What follows from the sigmas of sources n < count, up to the next multiple of LANES: radius
+    (NaN where sigma is not positive), and of the curve scale, 2^(2·scale) and the peak."""
+    by_area = builder.icmp_signed("!=", normalized, I64(0))
+    with steps(builder, count) as (n, _):
+        s = sigma.load(n)
+        radius.store(n, (s * truncate).where(s > 0.0, math.nan))
+        scale = (-0.5 / (s * s * math.log(2.0))).at_least(-1e30)  # finite, so that 0 · it is 0
+        peak = (1.0 / (s * s * (2.0 * math.pi))).where(splat(builder, by_area, LANES), 1.0)
+        for memory, values in zip(curve, (scale, _exp2(scale * 2.0, DOUBLE), peak), strict=True):
+            memory.store(n, values)
 
 
 def _weights(
@@ -201,4 +232,5 @@ _RECURRING = replace(DOUBLE, degree=10)  # as precise as the recurrence, some 10
 _DOUBLES = ir.VectorType(F64, LANES)
 _BLOCK = LANES // 2  # pixels and sources of a square that is transposed
 
+spread = lane_function(_spread)
 across, down = _group(_store_rows, scaled=True), _group(_store_columns, scaled=False)

@@ -1,4 +1,4 @@
-"""Sources in lanes: which of a row vote, how far a group reaches, and how little it leaves."""
+"""Sources in lanes: which reach a tile, how far a group reaches, and how little it leaves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from numba import types
 from numba.core import cgutils
 
 from mdn_cupy.cpu.lanes import (
-    F64,
     I32,
     I64,
     LANES,
-    Lanes,
     Memory,
     any_lane,
     lane_function,
@@ -22,7 +20,7 @@ from mdn_cupy.cpu.lanes import (
     steps,
 )
 
-__all__ = ["CERTAIN", "SILENT", "any_voting", "enclose", "least_product", "measure"]
+__all__ = ["CERTAIN", "SILENT", "close_gaps", "enclose", "least_product", "measure"]
 
 SILENT, CERTAIN = 1, 2
 
@@ -88,53 +86,55 @@ def _least_product(
     return builder.extract_element(factor.value, I32(0))
 
 
-def _any_voting(builder: ir.IRBuilder, confidence: Memory, row: Sequence[ir.Value]) -> ir.Value:
-    """Whether a confidence of a row is not 0: 1 or 0. `row` are its first and how many."""
-    first, count = row
-    found = cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * LANES))
-    with steps(builder, count) as (n, _):
-        c = confidence.load_where(builder.add(first, n), present(builder, n, count, LANES))
-        builder.store(builder.or_(builder.load(found), _is_voting(c)), found)
-    return builder.zext(any_lane(builder, builder.load(found)), I64)
-
-
 def _measure(
     builder: ir.IRBuilder,
-    measures: Sequence[Memory],
+    amplitude: Memory,
     confidence: Memory,
     peak: Memory,
     windows: Sequence[Memory],
-    row: Sequence[ir.Value],
+    count: ir.Value,
     most: ir.Value,
 ) -> ir.Value:
-    """Write the confidences and the amplitudes c·peak of a row of sources to `measures`.
+    """amplitude[n] = confidence[n] · peak[n] for n < count.
 
-    Returns SILENT, if a source casts no vote or reaches no pixel, plus CERTAIN, if a confidence is
-    above `most`. `row` are the index of its first confidence and how many there are.
+    Returns SILENT, if a source reaches no pixel, plus CERTAIN, if a confidence is above `most`.
     """
-    at, count = row
     flags = [cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * LANES)) for _ in range(2)]
     with steps(builder, count) as (n, _):
-        inside = present(builder, n, count, LANES)
-        raw = confidence.load_where(builder.add(at, n), inside)
-        c = raw.to(F64)
-        measures[0].store(n, c)
-        measures[1].store(n, c * peak.load(n))
+        c = confidence.load(n)
+        amplitude.store(n, c * peak.load(n))
         upper, lower, left, right = (window.load_integers(n) for window in windows)
-        reaches = builder.and_(
-            builder.icmp_signed("<", upper, lower), builder.icmp_signed("<", left, right)
+        silent = builder.or_(
+            builder.icmp_signed(">=", upper, lower), builder.icmp_signed(">=", left, right)
         )
-        silent = builder.not_(builder.and_(reaches, _is_voting(raw)))
-        for flag, found in zip(flags, (builder.and_(silent, inside), c > most), strict=True):
-            builder.store(builder.or_(builder.load(flag), found), flag)
+        inside = present(builder, n, count, LANES)
+        for flag, found in zip(flags, (silent, c > most), strict=True):
+            builder.store(builder.or_(builder.load(flag), builder.and_(found, inside)), flag)
     silent, certain = (builder.zext(any_lane(builder, builder.load(f)), I64) for f in flags)
     return builder.add(silent, builder.mul(certain, I64(CERTAIN)))
 
 
-def _is_voting(c: Lanes) -> ir.Value:
-    return c.builder.fcmp_unordered("!=", c.value, c.like(0.0))
+def _close_gaps(
+    builder: ir.IRBuilder,
+    measures: Sequence[Memory],
+    windows: Sequence[Memory],
+    count: ir.Value,
+) -> ir.Value:
+    """Move what is known of the sources that reach a pixel to the front; how many they are."""
+    end = cgutils.alloca_once_value(builder, I64(0))
+    with cgutils.for_range(builder, count) as source:
+        target = builder.load(end)
+        for memory in (*measures, *windows):
+            element = builder.load(builder.gep(memory.data, [source.index]))
+            builder.store(element, builder.gep(memory.data, [target]))
+        upper, lower, left, right = (window.scalar(target) for window in windows)
+        reaches = builder.and_(
+            builder.icmp_signed("<", upper, lower), builder.icmp_signed("<", left, right)
+        )
+        builder.store(builder.add(target, builder.zext(reaches, I64)), end)
+    return builder.load(end)
 
 
 enclose = lane_function(_enclose)
-any_voting, measure = (lane_function(emit, types.int64) for emit in (_any_voting, _measure))
+close_gaps, measure = (lane_function(emit, types.int64) for emit in (_close_gaps, _measure))
 least_product = lane_function(_least_product, types.float64)

@@ -252,9 +252,8 @@ def lane_function(emit: Callable[..., Any], result: Any = types.void) -> Any:
             def operand(ty: Any, value: ir.Value) -> Any:
                 if isinstance(ty, types.Array):
                     return Memory(builder, context.make_array(ty)(context, builder, value).data)
-                if isinstance(ty, types.UniTuple):
-                    items = cgutils.unpack_tuple(builder, value, ty.count)
-                    return [operand(ty.dtype, item) for item in items]
+                if isinstance(ty, types.Tuple | types.UniTuple):
+                    return list(map(operand, ty.types, cgutils.unpack_tuple(builder, value)))
                 return value
 
             value = emit(builder, *map(operand, signature.args, values))
@@ -273,7 +272,7 @@ def _declared(argument: Any) -> Any:
     if isinstance(argument, types.Array):
         return argument
     if isinstance(argument, types.Tuple | types.UniTuple):
-        return types.UniTuple(_declared(argument[0]), len(argument))
+        return types.BaseTuple.from_types([_declared(each) for each in argument.types])
     return types.float64 if isinstance(argument, types.Float) else types.int64
 
 

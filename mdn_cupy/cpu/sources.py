@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu import windows
+from mdn_cupy.cpu import gaussian, windows
 from mdn_cupy.cpu.compiled import inlined, jit, part
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.problem import Rule
@@ -21,7 +21,8 @@ __all__ = [
     "Aim",
     "Geometry",
     "Sources",
-    "aim_row",
+    "aim_at",
+    "collect",
     "new_aim",
     "patch",
     "reach_of_patches",
@@ -61,15 +62,17 @@ class Geometry(NamedTuple):
 
 
 class Aim(NamedTuple):
-    """Where the votes of one row of a patch land, and which pixels of a window they reach."""
+    """Sources side by side: where their votes land, and which pixels of a window they reach."""
 
-    p_x: npt.NDArray[np.float64]  # [PATCH_COLUMNS], in pixels of the map
+    p_x: npt.NDArray[np.float64]  # in pixels of the map
     p_y: npt.NDArray[np.float64]
+    confidence: npt.NDArray[np.float64]
     sigma: npt.NDArray[np.float64]
     radius: npt.NDArray[np.float64]  # NaN where sigma is not positive
     scale: npt.NDArray[np.float64]  # of (x0 − p)² in the exponent of 2
     change: npt.NDArray[np.float64]  # 2^(2·scale)
     peak: npt.NDArray[np.float64]  # the kernel's value at its centre
+    number: npt.NDArray[np.int64]  # of the source in its plane
     left: npt.NDArray[np.int32]  # in pixels of the window
     right: npt.NDArray[np.int32]  # one past the last column; not after left where no vote is cast
     upper: npt.NDArray[np.int32]
@@ -77,8 +80,14 @@ class Aim(NamedTuple):
 
 
 def new_aim() -> Aim:
-    """Room for the aim of a row; made here, where it need not be compiled."""
-    return Aim(*np.full((7, PATCH_COLUMNS), np.nan), *np.zeros((4, PATCH_COLUMNS), np.int32))
+    """Room for two rows of a patch; made here, where it need not be compiled."""
+    size = 2 * PATCH_COLUMNS + LANES
+    measures, numbers, ends = (
+        np.full((8, size), np.nan),
+        np.zeros((1, size), np.int64),
+        np.zeros((4, size), np.int32),
+    )
+    return Aim(*measures, *numbers, *ends)
 
 
 @part
@@ -96,60 +105,71 @@ def patch(number: int, height: int, width: int) -> tuple[int, int, int, int, int
 
 
 @inlined
-def aim_row(
+def collect(
     sources: Any,
     geometry: Any,
     voter: tuple[int, int],
     i: int,
     columns: tuple[int, int],
+    waiting: int,
+    aim: Any,
+    every: bool,
+) -> int:
+    """Append the sources of voter (m, v) in row i and columns [start, stop) that vote, or every
+    one, to those that wait, and say how many wait then."""
+    start, stop = columns
+    _, _, height, width = sources.offsets.shape
+    number = i * width + start
+    at_c = sources.confidence_plane[voter] * height * width + number
+    at_x = sources.offsets_plane[voter] * 2 * height * width + number
+    row = (at_c, at_x, at_x + height * width, number, stop - start)
+    y = geometry.origin + geometry.stride * i
+    places = (geometry.origin, geometry.stride, y, float(start))
+    found, fields = (aim.p_x, aim.p_y, aim.confidence), (sources.confidence, sources.offsets)
+    count: int = windows.collect(found, aim.number, fields, row, places, waiting, every)
+    return count
+
+
+@inlined
+def aim_at(
+    sources: Any,
+    geometry: Any,
+    voter: tuple[int, int],
+    count: int,
     window: tuple[int, int, int, int],
     aim: Any,
 ) -> None:
-    """Aim the sources in row i and columns [start, stop) of voter (m, v).
+    """Find out how far the votes of `count` sources of a voter reach, and which pixels.
 
     `window` is the part of the map that counts: its top, left, rows and columns.
     """
     top, left, rows, width = window
-    count = columns[1] - columns[0]
-    _land_row(sources, geometry, voter, i, columns, aim)
+    spread(sources, geometry, voter, count, aim)
     across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
     windows.reach((aim.left, aim.right), aim.p_x, aim.radius, count, across)
     windows.reach((aim.upper, aim.lower), aim.p_y, aim.radius, count, down)
 
 
 @inlined
-def _land_row(
-    sources: Any, geometry: Any, voter: tuple[int, int], i: int, columns: tuple[int, int], aim: Any
-) -> None:
-    """Fill in where the votes of a row land, and how far they reach."""
-    start, count = columns[0], columns[1] - columns[0]
-    _, _, height, pitch = sources.offsets.shape
-    at_x = (sources.offsets_plane[voter] * 2 * height + i) * pitch + start
-    at_y = at_x + height * pitch
-    y = geometry.origin + geometry.stride * i
-    windows.land(
-        aim.p_x, sources.offsets, (at_x, count), (geometry.origin, geometry.stride, float(start))
-    )
-    windows.land(aim.p_y, sources.offsets, (at_y, count), (y, 0.0, 0.0))
-    _spread(sources, geometry, voter, i, columns, aim)
+def spread(sources: Any, geometry: Any, voter: tuple[int, int], count: int, aim: Any) -> None:
+    """Fill in what follows from the sigma of `count` sources of a voter."""
+    plane = sources.sigma_plane[voter]
+    shared = sources.sigma.shape[1] == 1 and sources.sigma.shape[2] == 1
+    if shared and aim.sigma[0] == sources.sigma[plane, 0, 0]:
+        return  # as the sources before
+    _spread(sources.sigma, sources.confidence.shape[2], geometry, plane, count, aim)
 
 
 @part
-def _spread(
-    sources: Any, geometry: Any, voter: tuple[int, int], i: int, columns: tuple[int, int], aim: Any
-) -> None:
-    """Fill in what follows from sigma; the radius of a source that casts no vote is NaN."""
-    sigmas = sources.sigma[sources.sigma_plane[voter], i if sources.sigma.shape[1] > 1 else 0]
-    if sigmas.shape[0] == 1 and aim.sigma[0] == sigmas[0]:
-        return  # as the row before
-    for n in range(PATCH_COLUMNS if sigmas.shape[0] == 1 else columns[1] - columns[0]):
-        sigma = float(sigmas[columns[0] + n if sigmas.shape[0] > 1 else 0])
-        scale = -0.5 / (sigma * sigma * np.log(2.0))
-        aim.sigma[n] = sigma
-        aim.radius[n] = geometry.truncate * sigma if sigma > 0.0 else np.nan
-        aim.scale[n] = scale if scale > -1e30 else -1e30  # finite, so that 0 · it is 0
-        aim.change[n] = np.exp2(2.0 * aim.scale[n])
-        aim.peak[n] = 1.0 / (2.0 * np.pi * sigma * sigma) if geometry.rule == NORMALIZED else 1.0
+def _spread(sigmas: Any, width: int, geometry: Any, plane: int, count: int, aim: Any) -> None:
+    _, rows, columns = sigmas.shape
+    if rows == 1 and columns == 1:
+        count = aim.sigma.shape[0]
+    for n in range(count):
+        i, j = aim.number[n] // width, aim.number[n] % width
+        aim.sigma[n] = sigmas[plane, i if rows > 1 else 0, j if columns > 1 else 0]
+    curve, normalized = (aim.scale, aim.change, aim.peak), geometry.rule == NORMALIZED
+    gaussian.spread(aim.radius, curve, aim.sigma, count, geometry.truncate, normalized)
 
 
 @jit
@@ -169,11 +189,11 @@ def reach_of_patches(
             top[lane] = left[lane] = np.inf
             bottom[lane] = right[lane] = -np.inf
         for i in range(upper, lower):
-            _land_row(sources, geometry, (m, v), i, (start, stop), aim)
-            at = (sources.confidence_plane[m, v] * height + i) * width + start
-            among = (at, stop - start)
-            windows.widen((left, right), aim.p_x, aim.radius, sources.confidence, among)
-            windows.widen((top, bottom), aim.p_y, aim.radius, sources.confidence, among)
+            voter = (m, v)
+            count = collect(sources, geometry, voter, i, (start, stop), 0, aim, every=False)
+            spread(sources, geometry, voter, count, aim)
+            windows.widen((left, right), aim.p_x, aim.radius, count)
+            windows.widen((top, bottom), aim.p_y, aim.radius, count)
         for k in range(4):
             reach[n, k] = ends[k, 0]
             for end in ends[k]:

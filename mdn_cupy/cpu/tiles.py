@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import NOISY_OR, PATCH_COLUMNS, Aim, new_aim
+from mdn_cupy.cpu.sources import NOISY_OR, Aim, new_aim
 
 __all__ = [
     "ABREAST",
@@ -56,8 +56,7 @@ class Scratch(NamedTuple):
     """What a thread needs beside a tile to vote into it."""
 
     aim: Aim
-    confidence: npt.NDArray[np.float64]  # [PATCH_COLUMNS], of the sources that vote
-    amplitude: npt.NDArray[np.float64]  # [PATCH_COLUMNS], of their votes
+    amplitude: npt.NDArray[np.float64]  # confidence · peak
     a_x: npt.NDArray[np.float64]  # amplitude · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
     box: npt.NDArray[np.int32]  # around the windows of a group, and whether they are one
@@ -107,10 +106,10 @@ def new_scratch(frames: Frames) -> Scratch:
     """Memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
     weights: Any = np.empty((2, LANES * longest))
+    aim = new_aim()
     return Scratch(
-        aim=new_aim(),
-        confidence=np.zeros(PATCH_COLUMNS),
-        amplitude=np.zeros(PATCH_COLUMNS),
+        aim=aim,
+        amplitude=np.zeros_like(aim.peak),
         a_x=weights[0],
         w_y=weights[1],
         box=np.empty(6, np.int32),

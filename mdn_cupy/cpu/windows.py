@@ -1,4 +1,4 @@
-"""Windows in lanes: where votes land along an axis, and which pixels they reach."""
+"""Windows in lanes: which sources vote, where the votes land, and which pixels they reach."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 
 from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 
 from mdn_cupy.cpu.lanes import (
     F64,
@@ -14,35 +16,79 @@ from mdn_cupy.cpu.lanes import (
     LANES,
     Lanes,
     Memory,
+    any_lane,
     lane_function,
     present,
+    splat,
     steps,
 )
 
-__all__ = ["land", "reach", "widen"]
+__all__ = ["collect", "reach", "widen"]
 
 
-def _land(
+def _collect(
     builder: ir.IRBuilder,
-    p: Memory,
-    offsets: Memory,
-    sources: Sequence[ir.Value],
+    found: Sequence[Memory],
+    number: Memory,
+    fields: Sequence[Memory],
+    row: Sequence[ir.Value],
     places: Sequence[ir.Value],
-) -> None:
-    """p[n] = origin + stride · (index + n) + offsets[at + n] for n < count.
+    waiting: ir.Value,
+    every: ir.Value,
+) -> ir.Value:
+    """Append the sources of a row that vote, or every one, to those that wait: p_x, p_y and
+    confidence to `found`, and which source of the plane it is to `number`. Returns how many wait
+    then; up to LANES − 1 elements behind them are overwritten.
 
-    `sources` are at and count, `places` origin, stride and index.
+    `fields` are confidences and offsets; `row` are the indices of its first c, o_x and o_y, its
+    first number and how many there are; `places` are origin, stride, its y and the column of the
+    first. p = (origin + stride·column + o_x, y + o_y).
     """
-    at, count = sources
-    origin, stride, index = places
-    lane = ir.Constant(ir.VectorType(F64, LANES), [float(n) for n in range(LANES)])
+    at_c, at_x, at_y, first, count = row
+    origin, stride, y, column = places
+    confidence, offsets = fields
+    end = cgutils.alloca_once_value(builder, waiting)
+    all_voting = builder.icmp_signed("!=", every, I64(0))
     with steps(builder, count) as (n, _):
         inside = present(builder, n, count, LANES)
-        o = offsets.load_where(builder.add(at, n), inside).to(F64)
-        number = Lanes(builder, lane) + builder.fadd(index, builder.sitofp(n, F64))
-        # Rounded like the specification: not contracted with the sum.
-        far = Lanes(builder, builder.fmul(number.value, number.like(stride)))
-        p.store(n, far + origin + o)
+        c = confidence.load_where(builder.add(at_c, n), inside)
+        nonzero = builder.fcmp_unordered("!=", c.value, c.like(0.0))
+        voting = builder.and_(inside, builder.or_(nonzero, splat(builder, all_voting, LANES)))
+        with builder.if_then(any_lane(builder, voting)):
+            o_x, o_y = (
+                offsets.load_where(builder.add(at, n), inside).to(F64) for at in (at_x, at_y)
+            )
+            j = Lanes(builder, _RAMP) + builder.fadd(column, builder.sitofp(n, F64))
+            # Rounded like the specification: not contracted with the sum.
+            far = Lanes(builder, builder.fmul(j.value, j.like(stride)))
+            begin = builder.load(end)
+            for memory, values in zip(found, (far + origin + o_x, o_y + y, c), strict=True):
+                memory.store(begin, values)
+            numbers = splat(builder, builder.add(first, n), LANES)
+            number.store_integers(begin, builder.add(numbers, _COUNTING))
+            rest = builder.sub(count, n)
+            full = builder.icmp_signed("<", rest, I64(LANES))
+            builder.store(builder.add(begin, builder.select(full, rest, I64(LANES))), end)
+            with builder.if_then(any_lane(builder, builder.xor(voting, inside))):
+                builder.store(_close_gaps(builder, [*found, number], begin, voting), end)
+    return builder.load(end)
+
+
+def _close_gaps(
+    builder: ir.IRBuilder, lists: Sequence[Memory], begin: ir.Value, kept: ir.Value
+) -> ir.Value:
+    """Move the elements to keep of LANES to the front; one past the last of them."""
+    end = cgutils.alloca_once(builder, I64)
+    builder.store(begin, end)
+    bits = builder.zext(builder.bitcast(kept, ir.IntType(LANES)), I64)
+    with cgutils.for_range(builder, I64(LANES)) as lane:
+        source, target = builder.add(begin, lane.index), builder.load(end)
+        for memory in lists:
+            element = builder.load(builder.gep(memory.data, [source]))
+            builder.store(element, builder.gep(memory.data, [target]))
+        keep = builder.and_(builder.lshr(bits, lane.index), I64(1))
+        builder.store(builder.add(target, keep), end)
+    return builder.load(end)
 
 
 def _reach(
@@ -74,29 +120,22 @@ def _reach(
 
 
 def _widen(
-    builder: ir.IRBuilder,
-    ends: Sequence[Memory],
-    p: Memory,
-    radius: Memory,
-    confidence: Memory,
-    sources: Sequence[ir.Value],
+    builder: ir.IRBuilder, ends: Sequence[Memory], p: Memory, radius: Memory, count: ir.Value
 ) -> None:
-    """Widen [lowest, highest] by p ± radius of the sources that vote, lane by lane.
-
-    `sources` are the index of the first confidence and how many there are.
-    """
-    at, count = sources
+    """Widen [lowest, highest] by p ± radius of the sources n < count, lane by lane."""
     with steps(builder, count) as (n, _):
-        inside = present(builder, n, count, LANES)
-        c = confidence.load_where(builder.add(at, n), inside)
         q, r = p.load(n), radius.load(n)
-        votes = builder.fcmp_unordered("!=", c.value, c.like(0.0))
-        for votes_where in (q > -math.inf, q < math.inf):
-            votes = builder.and_(votes, votes_where)
+        votes = present(builder, n, count, LANES)
+        for finite in (q > -math.inf, q < math.inf):
+            votes = builder.and_(votes, finite)
         lowest, highest = (end.load(I64(0)) for end in ends)
         low, high = q - r, q + r
         ends[0].store(I64(0), low.where(builder.and_(votes, low < lowest), lowest))
         ends[1].store(I64(0), high.where(builder.and_(votes, high > highest), highest))
 
 
-land, reach, widen = lane_function(_land), lane_function(_reach), lane_function(_widen)
+_RAMP = ir.Constant(ir.VectorType(F64, LANES), [float(n) for n in range(LANES)])
+_COUNTING = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
+
+collect = lane_function(_collect, types.int64)
+reach, widen = lane_function(_reach), lane_function(_widen)
