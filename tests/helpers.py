@@ -51,6 +51,7 @@ def assert_agrees(backend: Any, votes: Votes) -> None:
     want_m, want_l = vote(mdn.reference, "noisy_or", votes, return_log_complement=True)
     allowed = tolerance(backend, m.dtype)
     assert_maps_close(m, want_m, allowed)
+    np.testing.assert_array_equal(vote(backend, "noisy_or", votes), m)  # with or without L
     assert_maps_close(log_complement, want_l, allowed, 1 + np.abs(want_l))
     for rule in ("additive", "normalized"):
         s, want = vote(backend, rule, votes), vote(mdn.reference, rule, votes)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.descent import arrows
 from mdn_viewer.losses import Loss, pull_of
 from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.pull_layers import arrows
 from mdn_viewer.session import RULES, VotingSession
 from mdn_viewer.target import target_of_points
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox

@@ -4,7 +4,7 @@ import gc
 
 import numpy as np
 import pytest
-from mdn_viewer import canvas
+from mdn_viewer import garbage
 from mdn_viewer.cells import own
 from mdn_viewer.stage import Stage
 from napari.components import ViewerModel
@@ -128,10 +128,10 @@ def test_what_changes_in_the_meantime_is_made_good_for(slow):
 
 
 def test_garbage_is_looked_for_again_when_all_is_there_or_nobody_waits_any_more(slow):
-    assert gc.collect is canvas._collect_young
+    assert gc.collect is garbage._collect_young
     slow.close()
     assert not slow.busy
-    assert gc.collect is canvas._collect_all
+    assert gc.collect is garbage._collect_all
     assert len(slow.batches) == 1
 
 
@@ -141,7 +141,7 @@ def test_an_error_ends_it(slow):
     with pytest.raises(ZeroDivisionError):
         slow.wait()
     assert not slow.busy
-    assert gc.collect is canvas._collect_all
+    assert gc.collect is garbage._collect_all
 
 
 def test_a_click_means_the_cell_that_is_still_to_be_seen(stage):

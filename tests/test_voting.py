@@ -138,6 +138,20 @@ def test_a_map_of_many_rows_and_columns_is_right_throughout(backend, dtype):
 
 
 @by_dtype
+@pytest.mark.parametrize("share", [0.02, 0.3])
+@pytest.mark.parametrize("planes", [(3, 1, 1), (3, 19, 1), (1, 133), (3, 19, 133)])
+def test_few_voters_of_many_sources_find_their_own_sigma(backend, dtype, share, planes):
+    # Of several voters for one map, with certain votes among doubtful ones, and some far outside.
+    rng = np.random.default_rng(7)
+    shape = (3, 19, 133)
+    c = np.minimum(rng.uniform(0, 1.2, shape), 1.0) * (rng.random(shape) < share)
+    offsets = rng.normal(0, 6, (3, 2, 19, 133))
+    sigma = rng.uniform(0.4, 1.5, planes)
+    drawn = Votes(c.astype(dtype), offsets.astype(dtype), sigma.astype(dtype), {"aggregate": 0})
+    assert_agrees(backend, drawn)
+
+
+@by_dtype
 @pytest.mark.parametrize(("sigma", "truncate"), [(30.0, 4.0), (3.0, 40.0), (100.0, 1.0)])
 def test_wide_windows_are_right_throughout(backend, dtype, sigma, truncate):
     rng = np.random.default_rng(4)
