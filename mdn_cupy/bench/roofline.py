@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.compiled import jit
-from mdn_cupy.cpu.lanes import LANES, Lanes, Memory, lane_function
+from mdn_cupy.cpu.emitting import lane_function
+from mdn_cupy.cpu.lanes import LANES, Lanes, Memory
 from mdn_cupy.cpu.pool import run, thread_count
 
 __all__ = ["PIXELS", "pairs_per_second", "products"]

@@ -12,7 +12,8 @@ binary exponent aside before a product could underflow; one logarithm per pixel 
 
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
-`groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`.
+`groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`,
+written with `emitting`.
 """
 
 from __future__ import annotations

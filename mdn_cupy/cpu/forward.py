@@ -105,7 +105,7 @@ def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
     count: int = waiting
     if found & groups.SILENT:
         known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, amplitude)
-        count = groups.close_gaps(known, windows, waiting)
+        count = groups.gather(known, windows, waiting)
     return count, found & groups.CERTAIN != 0
 
 

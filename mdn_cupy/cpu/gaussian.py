@@ -10,21 +10,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from mdn_cupy.cpu.lanes import (
-    DOUBLE,
-    F64,
-    I64,
-    LANES,
-    SINGLE,
-    Float,
-    Lanes,
-    Memory,
-    lane_function,
-    number,
-    present,
-    splat,
-    steps,
-)
+from mdn_cupy.cpu.emitting import lane_function, number, present, steps
+from mdn_cupy.cpu.lanes import DOUBLE, F64, I64, LANES, SINGLE, Float, Lanes, Memory, splat
 
 __all__ = [
     "across",

@@ -8,19 +8,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import (
-    I32,
-    I64,
-    LANES,
-    Memory,
-    any_lane,
-    lane_function,
-    present,
-    splat,
-    steps,
-)
+from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
+from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, splat
 
-__all__ = ["CERTAIN", "SILENT", "close_gaps", "enclose", "least_product", "measure"]
+__all__ = ["CERTAIN", "SILENT", "enclose", "gather", "least_product", "measure"]
 
 SILENT, CERTAIN = 1, 2
 
@@ -114,27 +105,20 @@ def _measure(
     return builder.add(silent, builder.mul(certain, I64(CERTAIN)))
 
 
-def _close_gaps(
-    builder: ir.IRBuilder,
-    measures: Sequence[Memory],
-    windows: Sequence[Memory],
-    count: ir.Value,
+def _gather(
+    builder: ir.IRBuilder, measures: Sequence[Memory], windows: Sequence[Memory], count: ir.Value
 ) -> ir.Value:
     """Move what is known of the sources that reach a pixel to the front; how many they are."""
-    end = cgutils.alloca_once_value(builder, I64(0))
-    with cgutils.for_range(builder, count) as source:
-        target = builder.load(end)
-        for memory in (*measures, *windows):
-            element = builder.load(builder.gep(memory.data, [source.index]))
-            builder.store(element, builder.gep(memory.data, [target]))
-        upper, lower, left, right = (window.scalar(target) for window in windows)
-        reaches = builder.and_(
+
+    def reaches(n: ir.Value) -> ir.Value:
+        upper, lower, left, right = (window.scalar(n) for window in windows)
+        return builder.and_(
             builder.icmp_signed("<", upper, lower), builder.icmp_signed("<", left, right)
         )
-        builder.store(builder.add(target, builder.zext(reaches, I64)), end)
-    return builder.load(end)
+
+    return close_gaps(builder, [*measures, *windows], (I64(0), count), reaches)
 
 
 enclose = lane_function(_enclose)
-close_gaps, measure = (lane_function(emit, types.int64) for emit in (_close_gaps, _measure))
+gather, measure = (lane_function(emit, types.int64) for emit in (_gather, _measure))
 least_product = lane_function(_least_product, types.float64)

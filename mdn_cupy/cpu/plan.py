@@ -37,7 +37,7 @@ _PLANNED_TOGETHER = 128  # patches
 _TOO_LONG = 4  # tasks' worth of work in a tile: its votes are then shared out
 
 _SHORTEST, _LONGEST = 2.5e5, 8e6  # ns, of a task on one thread
-_NS_A_SOURCE, _NS_A_VOTE = 32.0, 0.11
+_NS_A_SOURCE, _NS_A_VOTE = 18.0, 0.11
 
 
 @dataclass(frozen=True)

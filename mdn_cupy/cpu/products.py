@@ -12,18 +12,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import (
-    F64,
-    I32,
-    I64,
-    LANES,
-    Lanes,
-    Memory,
-    lane_function,
-    present,
-    splat,
-    steps,
-)
+from mdn_cupy.cpu.emitting import lane_function, present, steps
+from mdn_cupy.cpu.lanes import F64, I32, I64, LANES, Lanes, Memory, splat
 
 __all__ = ["clear", "complement", "farthest", "fold_exponents", "log_complement", "total"]
 

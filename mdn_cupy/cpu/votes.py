@@ -8,7 +8,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory, cover, lane_function, present
+from mdn_cupy.cpu.emitting import cover, lane_function, present
+from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory
 
 __all__ = ["add", "multiply", "multiply_alike", "multiply_certain"]
 

@@ -9,19 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.lanes import (
-    F64,
-    I32,
-    I64,
-    LANES,
-    Lanes,
-    Memory,
-    any_lane,
-    lane_function,
-    present,
-    splat,
-    steps,
-)
+from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
+from mdn_cupy.cpu.lanes import F64, I32, I64, LANES, Lanes, Memory, splat
 
 __all__ = ["collect", "reach", "widen"]
 
@@ -67,27 +56,16 @@ def _collect(
             numbers = splat(builder, builder.add(first, n), LANES)
             number.store_integers(begin, builder.add(numbers, _COUNTING))
             rest = builder.sub(count, n)
-            full = builder.icmp_signed("<", rest, I64(LANES))
-            builder.store(builder.add(begin, builder.select(full, rest, I64(LANES))), end)
+            rest = builder.select(builder.icmp_signed("<", rest, I64(LANES)), rest, I64(LANES))
+            builder.store(builder.add(begin, rest), end)
             with builder.if_then(any_lane(builder, builder.xor(voting, inside))):
-                builder.store(_close_gaps(builder, [*found, number], begin, voting), end)
-    return builder.load(end)
+                bits = builder.zext(builder.bitcast(voting, ir.IntType(LANES)), I64)
 
+                def votes(place: ir.Value) -> ir.Value:
+                    return builder.trunc(builder.lshr(bits, place), ir.IntType(1))
 
-def _close_gaps(
-    builder: ir.IRBuilder, lists: Sequence[Memory], begin: ir.Value, kept: ir.Value
-) -> ir.Value:
-    """Move the elements to keep of LANES to the front; one past the last of them."""
-    end = cgutils.alloca_once(builder, I64)
-    builder.store(begin, end)
-    bits = builder.zext(builder.bitcast(kept, ir.IntType(LANES)), I64)
-    with cgutils.for_range(builder, I64(LANES)) as lane:
-        source, target = builder.add(begin, lane.index), builder.load(end)
-        for memory in lists:
-            element = builder.load(builder.gep(memory.data, [source]))
-            builder.store(element, builder.gep(memory.data, [target]))
-        keep = builder.and_(builder.lshr(bits, lane.index), I64(1))
-        builder.store(builder.add(target, keep), end)
+                lists = [*found, number]
+                builder.store(close_gaps(builder, lists, (begin, I64(LANES)), votes), end)
     return builder.load(end)
 
 
