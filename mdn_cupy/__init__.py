@@ -28,7 +28,7 @@ from mdn_cupy.backends import backends
 from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
 from mdn_cupy.problem import Gradients
 from mdn_cupy.provenance import Footprint, Voters, footprint, voters
-from mdn_cupy.voting import additive, additive_vjp, noisy_or, noisy_or_vjp
+from mdn_cupy.voting import additive, additive_vjp, compare, noisy_or, noisy_or_vjp
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "additive_vjp",
     "backends",
     "check_fields",
+    "compare",
     "footprint",
     "load_fields",
     "noisy_or",

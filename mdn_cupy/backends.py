@@ -41,7 +41,7 @@ def backends() -> dict[str, Status]:
 
 
 def module(backend: Backend) -> ModuleType:
-    """Load the module of a backend: `accumulate`, `noisy_or` and `gather` on its arrays."""
+    """Load a backend: `accumulate`, `noisy_or`, `compare` and `gather` on its arrays."""
     return import_module(f"mdn_cupy.{backend}")
 
 

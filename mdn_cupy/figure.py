@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy import voting
 from mdn_cupy.fields import Fields
-from mdn_cupy.voting import additive, noisy_or
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,8 +81,7 @@ def compare(
 ) -> Comparison:
     """Vote by both rules; the arguments are those of `Fields.votes`."""
     votes = fields.votes(part, cross=cross)
-    m, log_complement = noisy_or(**votes, sigma=sigma, return_log_complement=True)
-    s = additive(**votes, sigma=sigma)
+    m, log_complement, s = voting.compare(**votes, sigma=sigma)
     return Comparison(m, s, peak(m, -log_complement), peak(s), sigma)
 
 

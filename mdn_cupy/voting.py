@@ -10,7 +10,7 @@ from mdn_cupy.arrays import Array, adopt, is_number, is_torch, namespace, on_dev
 from mdn_cupy.backends import module
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
 
-__all__ = ["additive", "additive_vjp", "noisy_or", "noisy_or_vjp"]
+__all__ = ["additive", "additive_vjp", "compare", "noisy_or", "noisy_or_vjp"]
 
 
 @overload
@@ -187,6 +187,70 @@ def additive(
         return accumulate(confidence, offsets, sigma, rule, options)
     problem, backend = _problem(confidence, offsets, sigma, rule, options)
     return backend.accumulate(problem)
+
+
+def compare(
+    confidence: Array,
+    offsets: Array,
+    sigma: Array | float,
+    *,
+    normalized: bool = True,
+    truncate: float = 4.0,
+    stride: float = 1.0,
+    origin: float = 0.0,
+    output_shape: Sequence[int] | None = None,
+    aggregate: int | None = None,
+    deterministic: bool = True,
+) -> tuple[Array, Array, Array]:
+    r"""Combine displaced votes by both rules: the maps of `noisy_or` and of `additive`.
+
+    On the CPU every vote is aimed and weighed once for both, which takes less time than two calls
+    and gives the same bits.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `noisy_or`.
+    normalized : bool
+        As in `additive`.
+
+    Returns
+    -------
+    m : array [..., Ho, Wo]
+        The map of the noisy-or (supplement, Eq. 2).
+    log_complement : array [..., Ho, Wo]
+        L = log(1 − m), as `noisy_or` returns it if asked.
+    s : array [..., Ho, Wo]
+        The map of the additive rule (supplement, Eq. 3).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `noisy_or`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> c = np.full((1, 3), 0.5)
+    >>> o = np.zeros((2, 1, 3))
+    >>> o[0] = [[1, 0, -1]]  # all vote for column 1
+    >>> m, _, s = mdn.compare(c, o, 1.0, normalized=False)
+    >>> float(m[0, 1]), float(s[0, 1])
+    (0.875, 1.5)
+    """
+    rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+    if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
+        from mdn_cupy.torch.functional import complement
+        from mdn_cupy.torch.operator import accumulate
+
+        s = accumulate(confidence, offsets, sigma, rule, options)
+        log_complement = accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
+        return complement(log_complement), log_complement, s
+    problem, backend = _problem(confidence, offsets, sigma, rule, options)
+    m, log_complement, s = backend.compare(problem)
+    return m, log_complement, s
 
 
 def noisy_or_vjp(

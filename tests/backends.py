@@ -1,4 +1,4 @@
-"""The ways to vote, each behind the same four functions: NumPy arrays in, NumPy arrays out.
+"""The ways to vote, each behind the same functions: NumPy arrays in, NumPy arrays out.
 
 A test that takes the fixture `backend` runs once with each. To add one, add it to `BACKENDS`.
 """
@@ -30,6 +30,9 @@ class Backend:
 
     def additive(self, *fields: Any, **options: Any) -> np.ndarray:
         return self._out(mdn.additive(*self._in(fields), **options))
+
+    def compare(self, *fields: Any, **options: Any) -> Any:
+        return self._out(mdn.compare(*self._in(fields), **options))
 
     def noisy_or_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
         return self._out(mdn.noisy_or_vjp(*self._in((cotangent, *fields)), **options))

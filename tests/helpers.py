@@ -56,6 +56,9 @@ def assert_agrees(backend: Any, votes: Votes) -> None:
     for rule in ("additive", "normalized"):
         s, want = vote(backend, rule, votes), vote(mdn.reference, rule, votes)
         assert_maps_close(s, want, allowed, np.maximum(1, np.abs(want)))
+        both = backend.compare(*votes.fields, **votes.options, **RULES[rule][1])
+        for one, other in zip(both, (m, log_complement, s), strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def assert_gradients_close(

@@ -32,9 +32,9 @@ from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
 from mdn_cupy.cpu.sources import FARTHEST, Geometry, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_queue, new_scratch, new_tile
-from mdn_cupy.problem import Gradients, VoteProblem
+from mdn_cupy.problem import Gradients, Rule, VoteProblem
 
-__all__ = ["accumulate", "gather", "noisy_or", "status"]
+__all__ = ["accumulate", "compare", "gather", "noisy_or", "status"]
 
 _PARTIALS = 8  # tiles of one place held at a time
 
@@ -53,7 +53,9 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
         `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
         the additive rules.
     """
-    return _vote(problem, evidence=True, complement=False).evidence.reshape(problem.result_shape)
+    noisy_or = problem.rule == Rule.NOISY_OR
+    maps = _vote(problem, evidence=noisy_or, total=not noisy_or)
+    return (maps.evidence if noisy_or else maps.sum).reshape(problem.result_shape)
 
 
 def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
@@ -73,9 +75,30 @@ def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.ND
     log_complement : numpy.ndarray or None
         L = log(1 − m), if kept.
     """
-    evidence, m = _vote(problem, evidence=keep, complement=True)
-    shape = problem.result_shape
-    return m.reshape(shape), evidence.reshape(shape) if keep else None
+    maps, shape = _vote(problem, evidence=keep, complement=True), problem.result_shape
+    return maps.complement.reshape(shape), maps.evidence.reshape(shape) if keep else None
+
+
+def compare(
+    problem: VoteProblem,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+    """Compute the maps of both rules, aiming and weighing every vote once.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        Of an additive rule, with NumPy arrays.
+
+    Returns
+    -------
+    m, log_complement, s : numpy.ndarray
+        `problem.result_shape`, `problem.dtype` each.
+    """
+    maps = _vote(problem, evidence=True, complement=True, total=True)
+    m, log_complement, s = (
+        each.reshape(problem.result_shape) for each in (maps.complement, maps.evidence, maps.sum)
+    )
+    return m, log_complement, s
 
 
 def gather(
@@ -132,12 +155,14 @@ def _any_votes(problem: VoteProblem) -> bool:
     return all(sizes)
 
 
-def _vote(problem: VoteProblem, evidence: bool, complement: bool) -> Maps:
+def _vote(
+    problem: VoteProblem, evidence: bool = False, complement: bool = False, total: bool = False
+) -> Maps:
     """Fill in those of the maps that are wanted."""
     maps = Maps(
         *(
             np.zeros((problem.maps if wanted else 0, *problem.output_shape), problem.dtype)
-            for wanted in (evidence, complement)
+            for wanted in (evidence, complement, total)
         )
     )
     if _any_votes(problem):
@@ -158,7 +183,7 @@ def _fill(shares: list[Share], sources: Sources, geometry: Geometry, maps: Maps)
 
     def work() -> None:
         try:
-            tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
+            tile, scratch = new_tile(maps, queue.frames), new_scratch(queue.frames)
             while forward.fill(queue, sources, geometry, tile, scratch, maps):
                 pass
         except BaseException:
@@ -174,7 +199,7 @@ def _fill_together(share: Share, sources: Sources, geometry: Geometry, maps: Map
 
     def vote(patches: npt.NDArray[np.int64]) -> Tile:
         queue = new_queue([(share.place, patches)])
-        tile, scratch = new_tile(geometry.rule, queue.frames), new_scratch(queue.frames)
+        tile, scratch = new_tile(maps, queue.frames), new_scratch(queue.frames)
         forward.fill(queue, sources, geometry, tile, scratch, nowhere)
         return tile
 

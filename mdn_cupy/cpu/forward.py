@@ -75,7 +75,7 @@ def _vote_of(
     for begin in range(0, count, LANES):
         group = (begin, count if count < begin + LANES else begin + LANES)
         groups.enclose(scratch.box, (aim.upper, aim.lower), (aim.left, aim.right), group)
-        if tile.noisy_or:
+        if _multiplies(tile):
             _keep_normal(tile, geometry, scratch, group)
         span = (scratch.box[4] + LANES - 1) // LANES * LANES
         _weigh(tile, sources, scratch, begin, span)
@@ -88,23 +88,37 @@ def _clear(tile: Any, frame: Any) -> None:
     for n in range(frame.shape[0]):
         tile.frame[n] = frame[n]
     pixels = frame[ROWS] * frame[PITCH]
-    products.clear(tile.total, pixels, 1.0 if tile.noisy_or else 0.0)
-    if tile.noisy_or:
+    if _multiplies(tile):
+        products.clear(tile.product, pixels, 1.0)
         products.clear(tile.exponent, pixels, 0.0)
-    for n in range(tile.bound.shape[0]):
-        tile.bound[n] = 1.0
+        for n in range(tile.bound.shape[0]):
+            tile.bound[n] = 1.0
+    if _adds(tile):
+        products.clear(tile.sum, pixels, 0.0)
+
+
+@inlined
+def _multiplies(tile: Any) -> bool:
+    wanted: bool = tile.product.shape[0] > 0
+    return wanted
+
+
+@inlined
+def _adds(tile: Any) -> bool:
+    wanted: bool = tile.sum.shape[0] > 0
+    return wanted
 
 
 @inlined
 def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
     """Bring the sources that reach the tile to the front; how many they are, and whether a factor
     1 − w·c of one may have to be raised to the least."""
-    aim, amplitude, most = scratch.aim, scratch.amplitude, 1.0 - geometry.floor
+    aim = scratch.aim
     windows = (aim.upper, aim.lower, aim.left, aim.right)
-    found = groups.measure(amplitude, aim.confidence, aim.peak, windows, waiting, most)
+    found = groups.survey(aim.confidence, windows, waiting, 1.0 - geometry.floor)
     count: int = waiting
     if found & groups.SILENT:
-        known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, amplitude)
+        known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, aim.peak)
         count = groups.gather(known, windows, waiting)
     return count, found & groups.CERTAIN != 0
 
@@ -136,9 +150,9 @@ def _make_room(tile: Any, y: int, x: int, least: float) -> None:
         rows if rows < BLOCK_ROWS else BLOCK_ROWS,
         columns if columns < BLOCK_COLUMNS else BLOCK_COLUMNS,
     )
-    bound = products.farthest(tile.total, block, size)
+    bound = products.farthest(tile.product, block, size)
     if bound * least < _FOLD_BELOW:
-        products.fold_exponents(tile.total, tile.exponent, block, size)
+        products.fold_exponents(tile.product, tile.exponent, block, size)
         bound = 1.0
     tile.bound[y * tile.frame[ABREAST] + x] = bound
 
@@ -146,27 +160,28 @@ def _make_room(tile: Any, y: int, x: int, least: float) -> None:
 @inlined
 def _weigh(tile: Any, sources: Any, scratch: Any, begin: int, span: int) -> None:
     """The weights of a group, in rows and columns of `span` pixels."""
-    aim, peak, fields = scratch.aim, scratch.amplitude, sources.confidence
-    curve = (aim.scale, aim.change)
+    aim, fields = scratch.aim, sources.confidence
+    curve, c = (aim.scale, aim.change), aim.confidence
     top, left = (begin, tile.frame[TOP]), (begin, tile.frame[LEFT])
-    gaussian.across(scratch.a_x, span, aim.left, aim.p_x, curve, peak, left, fields)
-    gaussian.down(scratch.w_y, span, aim.upper, aim.p_y, curve, peak, top, fields)
+    gaussian.across(scratch.a_x, span, aim.left, aim.p_x, curve, c, left, fields)
+    gaussian.down(scratch.w_y, span, aim.upper, aim.p_y, curve, c, top, fields)
 
 
 @inlined
 def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, certain: bool) -> None:
     """Add the votes of a group."""
     aim, pitch, floor = scratch.aim, tile.frame[PITCH], geometry.floor
-    total, a_x, w_y = tile.total, scratch.a_x, scratch.w_y
     windows = (aim.upper, aim.lower, aim.left, aim.right)
-    if not tile.noisy_or:
-        votes.add(total, pitch, windows, a_x, w_y, group, floor)
-    elif certain:
-        votes.multiply_certain(total, pitch, windows, a_x, w_y, group, floor)
-    elif scratch.box[5] != 0:
-        votes.multiply_alike(total, pitch, windows, a_x, w_y, group, floor)
-    else:
-        votes.multiply(total, pitch, windows, a_x, w_y, group, floor)
+    weights, peak = (scratch.a_x, scratch.w_y), aim.peak
+    if _multiplies(tile):
+        if certain:
+            votes.multiply_certain(tile.product, pitch, windows, weights, group, floor, peak)
+        elif scratch.box[5] != 0:
+            votes.multiply_alike(tile.product, pitch, windows, weights, group, floor, peak)
+        else:
+            votes.multiply(tile.product, pitch, windows, weights, group, floor, peak)
+    if _adds(tile):
+        votes.add(tile.sum, pitch, windows, weights, group, floor, peak)
 
 
 @part
@@ -177,31 +192,31 @@ def _read_out(tile: Any, maps: Any) -> None:
         first = (frame[MAP] * height + frame[TOP] + y) * width + frame[LEFT]
         places = (first, y * frame[PITCH], frame[COLUMNS])
         if maps.complement.shape[0] > 0:
-            products.complement(maps.complement, tile.total, tile.exponent, places)
+            products.complement(maps.complement, tile.product, tile.exponent, places)
         if maps.evidence.shape[0] > 0:
-            if tile.noisy_or:
-                products.log_complement(maps.evidence, tile.total, tile.exponent, places)
-            else:
-                products.total(maps.evidence, tile.total, tile.exponent, places)
+            products.log_complement(maps.evidence, tile.product, tile.exponent, places)
+        if maps.sum.shape[0] > 0:
+            products.total(maps.sum, tile.sum, tile.exponent, places)
 
 
 @jit
 def merge(tile: Any, other: Any) -> None:
     """Combine the votes of another tile of the same place into the first."""
     rows, pitch, abreast = tile.frame[ROWS], tile.frame[PITCH], tile.frame[ABREAST]
-    for y in range((rows + BLOCK_ROWS - 1) // BLOCK_ROWS if tile.noisy_or else 0):
-        for x in range(abreast):
-            for each in (tile, other):
-                _make_room(each, y, x, 0.0)
-    for n in range(rows * pitch):
-        if tile.noisy_or:
-            tile.total[n] *= other.total[n]
+    if _multiplies(tile):
+        for y in range((rows + BLOCK_ROWS - 1) // BLOCK_ROWS):
+            for x in range(abreast):
+                for each in (tile, other):
+                    _make_room(each, y, x, 0.0)
+        for n in range(rows * pitch):
+            tile.product[n] *= other.product[n]
             tile.exponent[n] += other.exponent[n]
-        else:
-            tile.total[n] += other.total[n]
+    if _adds(tile):
+        for n in range(rows * pitch):
+            tile.sum[n] += other.sum[n]
 
 
 @jit
 def read_out(tile: Any, maps: Any) -> None:
-    """Write a tile's Σφ, and what is wanted of it, into the maps."""
+    """Write what is wanted of a tile into the maps."""
     _read_out(tile, maps)

@@ -11,7 +11,7 @@ from numba.core import cgutils
 from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
 from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, splat
 
-__all__ = ["CERTAIN", "SILENT", "enclose", "gather", "least_product", "measure"]
+__all__ = ["CERTAIN", "SILENT", "enclose", "gather", "least_product", "survey"]
 
 SILENT, CERTAIN = 1, 2
 
@@ -77,23 +77,18 @@ def _least_product(
     return builder.extract_element(factor.value, I32(0))
 
 
-def _measure(
+def _survey(
     builder: ir.IRBuilder,
-    amplitude: Memory,
     confidence: Memory,
-    peak: Memory,
     windows: Sequence[Memory],
     count: ir.Value,
     most: ir.Value,
 ) -> ir.Value:
-    """amplitude[n] = confidence[n] · peak[n] for n < count.
-
-    Returns SILENT, if a source reaches no pixel, plus CERTAIN, if a confidence is above `most`.
-    """
+    """SILENT, if one of `count` sources reaches no pixel, plus CERTAIN, if a confidence is above
+    `most`."""
     flags = [cgutils.alloca_once_value(builder, ir.Constant(_FLAGS, [0] * LANES)) for _ in range(2)]
     with steps(builder, count) as (n, _):
         c = confidence.load(n)
-        amplitude.store(n, c * peak.load(n))
         upper, lower, left, right = (window.load_integers(n) for window in windows)
         silent = builder.or_(
             builder.icmp_signed(">=", upper, lower), builder.icmp_signed(">=", left, right)
@@ -120,5 +115,5 @@ def _gather(
 
 
 enclose = lane_function(_enclose)
-gather, measure = (lane_function(emit, types.int64) for emit in (_gather, _measure))
+gather, survey = (lane_function(emit, types.int64) for emit in (_gather, _survey))
 least_product = lane_function(_least_product, types.float64)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import NOISY_OR, Aim, new_aim
+from mdn_cupy.cpu.sources import Aim, new_aim
 
 __all__ = [
     "ABREAST",
@@ -43,21 +43,23 @@ BLOCK_ROWS, BLOCK_COLUMNS = 32, 64  # pixels of a tile that share one bound
 
 
 class Tile(NamedTuple):
-    """Votes gathered so far for a part of a map: product · 2^exponent, or a sum, per pixel."""
+    """Votes gathered so far for a part of a map: product · 2^exponent, a sum, or both, per pixel.
 
-    noisy_or: bool
+    Rows are `pitch` pixels apart, LANES − 1 or more of them to spare.
+    """
+
     frame: npt.NDArray[np.int64]  # [7]
-    total: npt.NDArray[np.float64]  # rows of `pitch` pixels: LANES − 1 or more to spare
+    product: npt.NDArray[np.float64]  # of no pixels where not wanted
     exponent: npt.NDArray[np.int32]  # alike
     bound: npt.NDArray[np.float64]  # of each block: no product in it, nor its inverse, is smaller
+    sum: npt.NDArray[np.float64]  # of no pixels where not wanted
 
 
 class Scratch(NamedTuple):
     """What a thread needs beside a tile to vote into it."""
 
     aim: Aim
-    amplitude: npt.NDArray[np.float64]  # confidence · peak
-    a_x: npt.NDArray[np.float64]  # amplitude · weight of a group: a row of pixels a source
+    a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
     box: npt.NDArray[np.int32]  # around the windows of a group, and whether they are one
 
@@ -67,6 +69,17 @@ class Maps(NamedTuple):
 
     evidence: npt.NDArray[Any]
     complement: npt.NDArray[Any]  # 1 − exp(evidence)
+    sum: npt.NDArray[Any]
+
+    @property
+    def multiply(self) -> bool:
+        """Whether the votes' products are needed."""
+        return len(self.evidence) > 0 or len(self.complement) > 0
+
+    @property
+    def add(self) -> bool:
+        """Whether the votes' sums are needed."""
+        return len(self.sum) > 0
 
 
 class Queue(NamedTuple):
@@ -89,16 +102,19 @@ def new_queue(tiles: Sequence[tuple[Place, npt.NDArray[np.int64]]]) -> Queue:
     )
 
 
-def new_tile(rule: int, frames: Frames) -> Tile:
-    """Memory for a tile in any of these frames; new memory would cost as much as some votes."""
+def new_tile(maps: Maps, frames: Frames) -> Tile:
+    """Memory for what these maps need of a tile in any of these frames.
+
+    It is used again and again: new memory would cost as much as some votes.
+    """
     rows, pitch, abreast = frames[:, ROWS], frames[:, PITCH], frames[:, ABREAST]
     pixels = int((rows * pitch).max())
     return Tile(
-        rule == NOISY_OR,
-        np.zeros(7, np.int64),
-        np.empty(pixels),
-        np.empty(pixels if rule == NOISY_OR else 0, np.int32),
-        np.empty(int((-(-rows // BLOCK_ROWS) * abreast).max())),
+        frame=np.zeros(7, np.int64),
+        product=np.empty(pixels if maps.multiply else 0),
+        exponent=np.empty(pixels if maps.multiply else 0, np.int32),
+        bound=np.empty(int((-(-rows // BLOCK_ROWS) * abreast).max())),
+        sum=np.empty(pixels if maps.add else 0),
     )
 
 
@@ -106,10 +122,8 @@ def new_scratch(frames: Frames) -> Scratch:
     """Memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
     weights: Any = np.empty((2, LANES * longest))
-    aim = new_aim()
     return Scratch(
-        aim=aim,
-        amplitude=np.zeros_like(aim.peak),
+        aim=new_aim(),
         a_x=weights[0],
         w_y=weights[1],
         box=np.empty(6, np.int32),

@@ -14,16 +14,18 @@ from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory
 __all__ = ["add", "multiply", "multiply_alike", "multiply_certain"]
 
 
-def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1) -> Any:
+def _vote(
+    update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1, peaked: bool = False
+) -> Any:
     def vote(
         builder: ir.IRBuilder,
         total: Memory,
         pitch: ir.Value,
         windows: Sequence[Memory],
-        a_x: Memory,
-        w_y: Memory,
+        weights: Sequence[Memory],
         group: Sequence[ir.Value],
         floor: ir.Value,
+        peak: Memory,
     ) -> None:
         """Update windows of `total` with the votes a_x[x]·w_y[y] of a group of sources, in order;
         up to LANES − 1 pixels to the right of a window are rewritten with their value.
@@ -31,8 +33,10 @@ def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1) 
         `pitch` is that of the rows of `total`; `windows` are the first and one past the last row
         and column of every source's, and `group` is its first source, one past its last, and how
         far one source's a_x is from the next one's. The w_y of a row are LANES apart from the next
-        row's. a_x, which may not be finite, is replaced by 0 beyond the window.
+        row's. a_x, which may not be finite, is replaced by 0 beyond the window. `floor` is
+        the least factor, `peak` what the votes of every source are multiplied by to be added.
         """
+        a_x, w_y = weights
         first, end, span = group
         count = builder.sub(end, first)
         turns = builder.udiv(builder.add(count, I64(together - 1)), I64(together))
@@ -52,6 +56,7 @@ def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1) 
                 a = []
                 for source, width in zip(sources, widths, strict=True):
                     row = a_x.load(builder.add(builder.mul(span, source), x), lanes)
+                    row = row * peak.scalar(n) if peaked else row
                     a.append(row.where(present(builder, x, width, lanes), 0.0))
                 corner = builder.add(base, x)
                 with cgutils.for_range(builder, rows) as row:
@@ -68,7 +73,7 @@ def _vote(update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1) 
     return lane_function(vote)
 
 
-add = _vote(lambda old, v, floor: old + v)
+add = _vote(lambda old, v, floor: old + v, peaked=True)
 multiply = _vote(lambda old, v, floor: old * (1.0 - v))
 multiply_certain = _vote(lambda old, v, floor: old * (1.0 - v).at_least(floor))
 # Two at a time, of one window: they load and store it once only, and need not wait for each other.

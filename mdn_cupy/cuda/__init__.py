@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -20,7 +21,7 @@ from mdn_cupy.arrays import Array, namespace, on_device
 from mdn_cupy.backends import Status
 from mdn_cupy.cuda.plan import Executor, Launch, Operand, VotePlan
 from mdn_cupy.cuda.source import options, source
-from mdn_cupy.problem import Gradients, Shape, VoteProblem
+from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
 
 __all__ = [
     "CupyExecutor",
@@ -28,6 +29,7 @@ __all__ = [
     "Launch",
     "Operand",
     "accumulate",
+    "compare",
     "from_dlpack",
     "from_numpy",
     "gather",
@@ -99,6 +101,26 @@ def noisy_or(
         m = xp.expm1(log_complement, out=None if keep else log_complement)
         m = xp.subtract(0, m, out=m)  # 0 where L is, and not −0
     return m, log_complement if keep else None
+
+
+def compare(problem: VoteProblem, executor: Executor | None = None) -> tuple[Array, Array, Array]:
+    """Compute the maps of both rules, one after the other.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        Of an additive rule.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    m, log_complement, s : array [*maps_shape, Ho, Wo]
+        As `noisy_or` and `accumulate` return them.
+    """
+    s = accumulate(problem, executor)
+    m, log_complement = noisy_or(replace(problem, rule=Rule.NOISY_OR), True, executor)
+    return m, log_complement, s
 
 
 def gather(

@@ -32,6 +32,7 @@ class CudaHost(Backend):
     def _through(self, function: Any, *arguments: Any, **options: Any) -> Any:
         module = SimpleNamespace(
             accumulate=lambda *a: cuda.accumulate(*a, executor=HostExecutor(self._seed)),
+            compare=lambda *a: cuda.compare(*a, executor=HostExecutor(self._seed)),
             noisy_or=lambda *a, **k: cuda.noisy_or(*a, **k, executor=HostExecutor(self._seed)),
             gather=lambda *a: cuda.gather(*a, executor=HostExecutor(self._seed)),
         )
@@ -46,6 +47,9 @@ class CudaHost(Backend):
 
     def additive(self, *fields: Any, **options: Any) -> Any:
         return self._through(super().additive, *fields, **options)
+
+    def compare(self, *fields: Any, **options: Any) -> Any:
+        return self._through(super().compare, *fields, **options)
 
     def noisy_or_vjp(self, *fields: Any, **options: Any) -> Any:
         return self._through(super().noisy_or_vjp, *fields, **options)

@@ -108,7 +108,7 @@ class VotingSession:
         Parameters
         ----------
         function : callable
-            `mdn_cupy.noisy_or`, `additive` or the vjp of one.
+            `mdn_cupy.noisy_or`, `additive`, `compare` or a vjp.
         *maps : array [Ho, Wo]
             What comes before the votes: a cotangent.
         **options
@@ -140,15 +140,21 @@ class VotingSession:
             In the order of `KINDS`.
         """
         maps: dict[str, VoteMap] = {}
-        if {"noisy-or", "difference", "evidence"} & set(kinds):
+        noisy_or = {"noisy-or", "difference", "evidence"} & set(kinds)
+        additive = {"additive", "difference"} & set(kinds)
+        if noisy_or and additive:
+            m, log_complement, s = self.compute(mdn.compare, normalized=self.normalized)
+        elif noisy_or:
             m, log_complement = self.compute(mdn.noisy_or, return_log_complement=True)
+        elif additive:
+            s = self.compute(mdn.additive, normalized=self.normalized)
+        if noisy_or:
             # m saturates at 1, the evidence −L does not: it still tells the peak.
             at = _strongest(log_complement, np.argmin)
             maps["noisy-or"] = _map(m, at)
             if "evidence" in kinds:
                 maps["evidence"] = _map(0 - log_complement, at)
-        if {"additive", "difference"} & set(kinds):
-            s = self.compute(mdn.additive, normalized=self.normalized)
+        if additive:
             maps["additive"] = _map(s, _strongest(s, np.argmax))
         if "difference" in kinds:
             difference = maps["noisy-or"].values - s
