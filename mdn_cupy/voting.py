@@ -204,8 +204,8 @@ def compare(
 ) -> tuple[Array, Array, Array]:
     r"""Combine displaced votes by both rules: the maps of `noisy_or` and of `additive`.
 
-    On the CPU every vote is aimed and weighed once for both, which takes less time than two calls
-    and gives the same bits.
+    Votes of NumPy arrays are aimed and weighed once for both, which takes less time than two calls
+    and gives the same bits. Tensors, which keep their graph, and CuPy arrays are voted on twice.
 
     Parameters
     ----------

@@ -50,6 +50,9 @@ def test_any_pieces_give_the_same_map(monkeypatch, pieces_of):
     for rule in ("noisy_or", "additive"):
         got, specified = (getattr(library, rule)(*fields, 1.5) for library in (mdn, reference))
         np.testing.assert_allclose(got, specified, rtol=3e-6)
+    m, _, s = mdn.compare(*fields, 1.5)
+    np.testing.assert_array_equal(m, mdn.noisy_or(*fields, 1.5))
+    np.testing.assert_array_equal(s, mdn.additive(*fields, 1.5))
 
 
 @pytest.mark.parametrize("shape", [(1, 4_000), (4_000, 1)])

@@ -48,6 +48,9 @@ class Votes:
     def time_additive(self, fields):
         mdn.additive(*self.fields)
 
+    def time_compare(self, fields):
+        mdn.compare(*self.fields)
+
     def time_noisy_or_vjp(self, fields):
         mdn.noisy_or_vjp(self.m, *self.fields, log_complement=self.log_complement)
 

@@ -8,7 +8,8 @@ several tasks, whose products are then combined in order. Backward, a task owns 
 
 The Gaussian is separable: a vote has weights for the rows and the columns of its window, computed
 for a group of sources at once. The noisy-or multiplies factors 1 − w·c in float64 and sets the
-binary exponent aside before a product could underflow; one logarithm per pixel is taken at the end.
+binary exponent aside before a product could underflow; m is read out as 1 − Π (1 − w·c), and one
+logarithm per pixel is taken where L is wanted.
 
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
@@ -53,9 +54,9 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
         `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
         the additive rules.
     """
-    noisy_or = problem.rule == Rule.NOISY_OR
-    maps = _vote(problem, evidence=noisy_or, total=not noisy_or)
-    return (maps.evidence if noisy_or else maps.sum).reshape(problem.result_shape)
+    multiplied = problem.rule == Rule.NOISY_OR
+    maps = _vote(problem, evidence=multiplied, total=not multiplied)
+    return (maps.evidence if multiplied else maps.sum).reshape(problem.result_shape)
 
 
 def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:

@@ -77,7 +77,7 @@ def _vote_of(
         groups.enclose(scratch.box, (aim.upper, aim.lower), (aim.left, aim.right), group)
         if _multiplies(tile):
             _keep_normal(tile, geometry, scratch, group)
-        span = (scratch.box[4] + LANES - 1) // LANES * LANES
+        span = (scratch.box[groups.LONGEST] + LANES - 1) // LANES * LANES
         _weigh(tile, sources, scratch, begin, span)
         _cast(tile, geometry, scratch, (*group, span), certain)
 
@@ -119,7 +119,7 @@ def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
     count: int = waiting
     if found & groups.SILENT:
         known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, aim.peak)
-        count = groups.gather(known, windows, waiting)
+        count = groups.bring_to_front(known, windows, waiting)
     return count, found & groups.CERTAIN != 0
 
 
@@ -127,10 +127,16 @@ def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
 def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
     """See to it that no product leaves the range by the votes of a group."""
     box, bound = scratch.box, tile.bound
+    upper, lower, left, right = (
+        box[groups.UPPER],
+        box[groups.LOWER],
+        box[groups.LEFT],
+        box[groups.RIGHT],
+    )
     least = groups.least_product(scratch.aim.confidence, group, geometry.floor)
     abreast = tile.frame[ABREAST]
-    for y in range(box[0] // BLOCK_ROWS, (box[1] - 1) // BLOCK_ROWS + 1):
-        for x in range(box[2] // BLOCK_COLUMNS, (box[3] - 1) // BLOCK_COLUMNS + 1):
+    for y in range(upper // BLOCK_ROWS, (lower - 1) // BLOCK_ROWS + 1):
+        for x in range(left // BLOCK_COLUMNS, (right - 1) // BLOCK_COLUMNS + 1):
             if bound[y * abreast + x] * least < _FOLD_BELOW:
                 _make_room(tile, y, x, least)
             bound[y * abreast + x] *= least
@@ -176,7 +182,7 @@ def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, certain: bool) -> 
     if _multiplies(tile):
         if certain:
             votes.multiply_certain(tile.product, pitch, windows, weights, group, floor, peak)
-        elif scratch.box[5] != 0:
+        elif scratch.box[groups.ALIKE] != 0:
             votes.multiply_alike(tile.product, pitch, windows, weights, group, floor, peak)
         else:
             votes.multiply(tile.product, pitch, windows, weights, group, floor, peak)

@@ -15,12 +15,12 @@ from mdn_cupy.cpu.lanes import DOUBLE, F64, I64, LANES, SINGLE, Float, Lanes, Me
 
 __all__ = [
     "across",
+    "curves",
     "double",
     "double_profile",
     "down",
     "single",
     "single_profile",
-    "spread",
 ]
 
 
@@ -54,7 +54,7 @@ def _exp2_near_0(degree: int) -> list[float]:
     return [1.0, *map(float, np.linalg.solve(np.vander(nodes, increasing=True), slopes))]
 
 
-def _spread(
+def _curves(
     builder: ir.IRBuilder,
     radius: Memory,
     curve: Sequence[Memory],
@@ -219,5 +219,5 @@ _RECURRING = replace(DOUBLE, degree=10)  # as precise as the recurrence, some 10
 _DOUBLES = ir.VectorType(F64, LANES)
 _BLOCK = LANES // 2  # pixels and sources of a square that is transposed
 
-spread = lane_function(_spread)
+curves = lane_function(_curves)
 across, down = _group(_store_rows, scaled=True), _group(_store_columns, scaled=False)

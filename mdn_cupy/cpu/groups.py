@@ -11,9 +11,25 @@ from numba.core import cgutils
 from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
 from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, splat
 
-__all__ = ["CERTAIN", "SILENT", "enclose", "gather", "least_product", "survey"]
+__all__ = [
+    "ALIKE",
+    "CERTAIN",
+    "LEFT",
+    "LONGEST",
+    "LOWER",
+    "RIGHT",
+    "SILENT",
+    "UPPER",
+    "bring_to_front",
+    "enclose",
+    "least_product",
+    "survey",
+]
 
 SILENT, CERTAIN = 1, 2
+
+UPPER, LOWER, LEFT, RIGHT, LONGEST, ALIKE = range(6)
+"""What `enclose` finds out about the windows of a group, in this order."""
 
 _INTEGERS = ir.VectorType(I32, LANES)
 _FLAGS = ir.VectorType(ir.IntType(1), LANES)
@@ -26,7 +42,7 @@ def _enclose(
     columns: Sequence[Memory],
     group: Sequence[ir.Value],
 ) -> None:
-    """box = top, bottom, left, right of all windows of a group, the longest side of one, and
+    """Around all windows of a group, upper, lower, left and right; the longest side of one, and
     whether they are all the same window.
 
     `rows` and `columns` are the first and one past the last of every window; `group` is the first
@@ -51,7 +67,7 @@ def _enclose(
         of_first = splat(builder, builder.extract_element(values, I32(0)), LANES)
         differ = builder.or_(differ, builder.icmp_signed("!=", values, of_first))
     alike = builder.not_(any_lane(builder, builder.and_(differ, inside)))
-    builder.store(builder.zext(alike, I32), builder.gep(box.data, [I64(len(_REDUCTIONS))]))
+    builder.store(builder.zext(alike, I32), builder.gep(box.data, [I64(ALIKE)]))
 
 
 _REDUCTIONS = ("smin", "smax", "smin", "smax", "smax")
@@ -100,7 +116,7 @@ def _survey(
     return builder.add(silent, builder.mul(certain, I64(CERTAIN)))
 
 
-def _gather(
+def _bring_to_front(
     builder: ir.IRBuilder, measures: Sequence[Memory], windows: Sequence[Memory], count: ir.Value
 ) -> ir.Value:
     """Move what is known of the sources that reach a pixel to the front; how many they are."""
@@ -115,5 +131,5 @@ def _gather(
 
 
 enclose = lane_function(_enclose)
-gather, survey = (lane_function(emit, types.int64) for emit in (_gather, _survey))
+bring_to_front, survey = (lane_function(emit, types.int64) for emit in (_bring_to_front, _survey))
 least_product = lane_function(_least_product, types.float64)

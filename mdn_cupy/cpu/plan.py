@@ -29,7 +29,7 @@ from mdn_cupy.problem import VoteProblem
 
 __all__ = ["Share", "ranges", "shares"]
 
-_LARGEST_TILE = 1 << 17  # pixels, of 12 bytes
+_LARGEST_TILE = 1 << 17  # pixels, of 8 to 20 bytes
 _SMALLEST_TILE = 1 << 13
 _TASKS = 8  # wanted of a map at least, so that a few threads end together
 _SEEN_BY_ALL = 2  # tiles of a map for which finding out who votes where takes longer than voting

@@ -169,7 +169,7 @@ def _spread(sigmas: Any, width: int, geometry: Any, plane: int, count: int, aim:
         i, j = aim.number[n] // width, aim.number[n] % width
         aim.sigma[n] = sigmas[plane, i if rows > 1 else 0, j if columns > 1 else 0]
     curve, normalized = (aim.scale, aim.change, aim.peak), geometry.rule == NORMALIZED
-    gaussian.spread(aim.radius, curve, aim.sigma, count, geometry.truncate, normalized)
+    gaussian.curves(aim.radius, curve, aim.sigma, count, geometry.truncate, normalized)
 
 
 @jit

@@ -61,7 +61,7 @@ class Scratch(NamedTuple):
     aim: Aim
     a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
-    box: npt.NDArray[np.int32]  # around the windows of a group, and whether they are one
+    box: npt.NDArray[np.int32]  # what `groups.enclose` finds out about the windows of a group
 
 
 class Maps(NamedTuple):

@@ -14,7 +14,7 @@ from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory
 __all__ = ["add", "multiply", "multiply_alike", "multiply_certain"]
 
 
-def _vote(
+def _votes(
     update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1, peaked: bool = False
 ) -> Any:
     def vote(
@@ -34,7 +34,8 @@ def _vote(
         and column of every source's, and `group` is its first source, one past its last, and how
         far one source's a_x is from the next one's. The w_y of a row are LANES apart from the next
         row's. a_x, which may not be finite, is replaced by 0 beyond the window. `floor` is
-        the least factor, `peak` what the votes of every source are multiplied by to be added.
+        the least factor, `peak` what the votes of a source are multiplied by to be added; not
+        every rule uses them.
         """
         a_x, w_y = weights
         first, end, span = group
@@ -73,8 +74,8 @@ def _vote(
     return lane_function(vote)
 
 
-add = _vote(lambda old, v, floor: old + v, peaked=True)
-multiply = _vote(lambda old, v, floor: old * (1.0 - v))
-multiply_certain = _vote(lambda old, v, floor: old * (1.0 - v).at_least(floor))
+add = _votes(lambda old, v, floor: old + v, peaked=True)
+multiply = _votes(lambda old, v, floor: old * (1.0 - v))
+multiply_certain = _votes(lambda old, v, floor: old * (1.0 - v).at_least(floor))
 # Two at a time, of one window: they load and store it once only, and need not wait for each other.
-multiply_alike = _vote(lambda old, v, floor: old * (1.0 - v), together=2)
+multiply_alike = _votes(lambda old, v, floor: old * (1.0 - v), together=2)

@@ -2,7 +2,7 @@
 
 `HostModule` compiles CUDA C++ text, unchanged, with a C++ compiler and offers its kernels as CuPy's
 `RawModule` does; `cuda_host.hpp` gives the text its meaning. `HostExecutor` is what
-`mdn_cupy.cuda.accumulate` and `gather` take in CuPy's place.
+`mdn_cupy.cuda`'s functions take in CuPy's place.
 
 What differs from a GPU: threads run one at a time, so a race shows only as a dependence on their
 order, and not at all across a ballot or a shuffle, where all lanes meet here but a GPU orders no

@@ -72,7 +72,7 @@ def call(
     Parameters
     ----------
     function : callable
-        `mdn_cupy.noisy_or`, `additive` or the vjp of one.
+        `mdn_cupy.noisy_or`, `additive`, `compare` or a vjp.
     fields : mdn_cupy.Fields
         Whose votes. They are copied to the GPU once, and kept there while there are such fields.
     votes : dict
