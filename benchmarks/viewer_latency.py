@@ -217,7 +217,7 @@ class Watch:
 
         self._trace, self._model = trace, widget.model
         self._asked: list[Any] = [widget.model.session]
-        self._shown = 0
+        self._shown = self._drawn = 0  # the session of the layers, and that of the last drawing
         self._timer = heartbeat()
         self._timer.timeout.connect(lambda: trace.beats.append(now()))
         slider = widget.controls.sigma.native.findChild(QSlider)
@@ -235,12 +235,14 @@ class Watch:
         slider.installEventFilter(self._filter)
         widget.model.session_changed.connect(self._on_session)
         widget.model.maps_changed.connect(self._on_maps)
-        self._canvas = viewer.window._qt_viewer.canvas.native
-        self._canvas.frameSwapped.connect(self._on_frame)
+        self._canvas = viewer.window._qt_viewer.canvas
+        self._canvas.events.draw.connect(self._on_draw)
+        self._canvas.native.frameSwapped.connect(self._on_frame)
 
     def stop(self) -> None:
         self._timer.stop()
-        self._canvas.frameSwapped.disconnect(self._on_frame)
+        self._canvas.native.frameSwapped.disconnect(self._on_frame)
+        self._canvas.events.draw.disconnect(self._on_draw)
         self._model.session_changed.disconnect(self._on_session)
         self._model.maps_changed.disconnect(self._on_maps)
 
@@ -255,8 +257,12 @@ class Watch:
                 n for n, s in reversed([*enumerate(self._asked)]) if s is self._model.voted
             )
 
+    def _on_draw(self, event: Any) -> None:
+        self._drawn = self._shown
+
     def _on_frame(self) -> None:
-        self._trace.frames.append((now(), self._shown))
+        """Note what is on the screen now: Qt shows the last drawing again for any other widget."""
+        self._trace.frames.append((now(), self._drawn))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from mdn_viewer import canvas as shortcuts
-from mdn_viewer.canvas import insert, quicken, reveal
+from mdn_viewer import quick_canvas
+from mdn_viewer.canvas import conceal, frames_held, insert, quicken, reveal, reveal_upon
 from napari._vispy.canvas import VispyCanvas
 from napari.components import ViewerModel
 from napari.layers import Image
+from qtpy.QtCore import QCoreApplication
 from viewer_support import names
 
 
@@ -83,8 +84,72 @@ def test_a_layer_is_drawn_when_it_is_revealed(viewer):
     reveal(viewer, layer)  # of no use, and no harm
 
 
+def test_a_layer_is_drawn_above_another_before_the_grid_is_built(viewer):
+    quicken(viewer)
+    viewer.canvas.grid.enabled = True
+    canvas, below = viewer.window._qt_viewer.canvas, viewer.layers["c"]
+    layer = Image(np.zeros((4, 4)), name="new")
+    with viewer.layers.batched_update():
+        insert(viewer, 3, layer)
+        nodes = [canvas.layer_to_visual[x].node for x in (below, layer)]
+        conceal(viewer, below)
+        assert not reveal_upon(viewer, layer, below)
+        reveal(viewer, below)
+        assert reveal_upon(viewer, layer, below)
+        assert nodes[0].parent is nodes[1].parent
+        assert canvas._scene_canvas._draw_order == {}
+        assert nodes[0].parent.children.index(nodes[0]) < nodes[0].parent.children.index(nodes[1])
+    viewer.canvas.grid.stride = 7
+    assert cells(viewer) == ["abc" + "newdef"]
+
+
+@pytest.fixture
+def frames(viewer, qtbot):
+    """The frames that a quick canvas has drawn since all was there."""
+    quicken(viewer)
+    qtbot.wait(100)
+    drawn = []
+    viewer.window._qt_viewer.canvas.events.draw.connect(lambda event: drawn.append(event))
+    return drawn
+
+
+def test_a_frame_comes_in_a_turn_of_its_own(viewer, frames, qtbot):
+    for opacity in (0.2, 0.4, 0.6):
+        viewer.layers["a"].opacity = opacity
+    QCoreApplication.processEvents()
+    assert frames == []
+    qtbot.waitUntil(lambda: len(frames) == 1)
+
+
+def test_frames_are_held_back_until_all_is_done(viewer, frames, qtbot):
+    with frames_held(viewer):
+        viewer.layers["a"].opacity = 0.5
+        qtbot.wait(50)
+        assert frames == []
+    qtbot.waitUntil(lambda: len(frames) > 0)
+
+
+def test_layers_that_come_in_one_turn_are_given_their_cells_at_once(viewer, frames, qtbot):
+    viewer.canvas.grid.enabled = True
+    qtbot.wait(50)
+    before, shown = cells(viewer), viewer.screenshot()
+    for name in "gh":
+        viewer.add_image(np.ones((4, 4)), name=name)
+    canvas = viewer.window._qt_viewer.canvas
+    assert [canvas.layer_to_visual[viewer.layers[x]].node.parent for x in "gh"] == [None, None]
+    assert (viewer.screenshot() != shown).any()
+    assert cells(viewer) == [*before, "g", "h", ""]
+    viewer.add_image(np.ones((4, 4)), name="i")
+    viewer.layers.remove("i")  # before it had one
+    with viewer.layers.batched_update():
+        viewer.add_image(np.ones((4, 4)), name="j")
+        qtbot.wait(20)
+    assert cells(viewer) == [*before, "g", "h", "j"]
+
+
 def test_napari_built_otherwise_stays_as_it_is(viewer, monkeypatch):
-    monkeypatch.setattr(shortcuts, "_NEEDED", (*shortcuts._NEEDED, "_something_of_the_past"))
+    needed = (*quick_canvas._NEEDED, "_something_of_the_past")
+    monkeypatch.setattr(quick_canvas, "_NEEDED", needed)
     assert not quicken(viewer)
     assert type(viewer.window._qt_viewer.canvas) is VispyCanvas
     insert(viewer, 0, Image(np.zeros((4, 4)), name="new"))

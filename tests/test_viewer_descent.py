@@ -242,7 +242,8 @@ def test_mass_collapses_on_a_networks_output():
 
 def test_it_comes_to_rest():
     session = VotingSession(two_parts(), "left", 2.0)
-    descent = Descent.begin(session, session.vote()["noisy-or"].values, Loss.NOISY_OR)
+    _, log_complement = session.compute(mdn.noisy_or, return_log_complement=True)
+    descent = Descent.begin(session, -np.expm1(log_complement), Loss.NOISY_OR)
     assert descent.pull.loss == 0
     rest = descent.step()
     assert rest.at_rest

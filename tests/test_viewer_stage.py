@@ -135,6 +135,18 @@ def test_garbage_is_looked_for_again_when_all_is_there_or_nobody_waits_any_more(
     assert len(slow.batches) == 1
 
 
+def test_what_is_held_back_is_to_be_seen_when_all_is_there_or_nobody_waits_any_more(slow):
+    new = [slow.viewer.add_image(np.zeros((6, 8)), name=name) for name in "xy"]
+    slow.hold_back(new[0])
+    assert not new[0].visible
+    slow.wait()
+    assert new[0].visible
+    slow.hold_back(new[1])
+    assert not slow.in_order
+    slow.close()
+    assert new[1].visible
+
+
 def test_an_error_ends_it(slow):
     slow.overlay("wrong", lambda cell: 1 / 0)
     slow.lay_over("wrong")

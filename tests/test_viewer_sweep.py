@@ -10,6 +10,7 @@ import pytest
 from matplotlib.image import imread
 from mdn_viewer.model import VotingModel
 from mdn_viewer.panels.sweep import SweepPanel
+from mdn_viewer.plot import SweepPlot
 from mdn_viewer.session import ALL, RULES, VotingSession
 from mdn_viewer.stage import Stage
 from mdn_viewer.sweep import same_sweep, sweep, work_of
@@ -239,6 +240,18 @@ def test_every_control_explains_itself(panel):
 
 
 # In a real window, with a real mouse.
+
+
+def test_a_plot_is_drawn_only_while_it_is_to_be_seen(qtbot, delta):
+    plot, drawn = SweepPlot(), []
+    qtbot.addWidget(plot)
+    plot.canvas.mpl_connect("draw_event", drawn.append)
+    plot.resize(400, 300)
+    plot.plot(sweep(delta))
+    qtbot.wait(50)
+    assert drawn == []
+    plot.show()
+    qtbot.waitUntil(lambda: bool(drawn))
 
 
 def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path, monkeypatch):

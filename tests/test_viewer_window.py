@@ -106,8 +106,11 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     widget.wait()
     assert_shows(viewer, pose, "nose", pose.sigma)
 
-    press(qtbot, widget.compare.shown["evidence"])
-    press(qtbot, widget.compare.shown["difference"])
+    evidence, difference = (widget.compare.shown[kind] for kind in ("evidence", "difference"))
+    press(qtbot, evidence)
+    qtbot.waitUntil(evidence.isChecked)  # a busy machine hears of the mouse late
+    press(qtbot, difference)
+    qtbot.waitUntil(lambda: not difference.isChecked())
     widget.wait()
     assert {"evidence", "additive"} <= set(names(viewer))
     assert "difference" not in names(viewer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ examples:
 In the window, drag sigma and choose a part. File > Open takes .mdn files, File > Open Sample has
 the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
+_DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
 _SIZE = (1400, 850)  # of the window, in screen pixels
 
 
@@ -145,13 +146,14 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
 
 def warm_up() -> None:
     """Import now, while there is no window that could stand still, what takes seconds."""
-    from mdn_viewer import canvas, widget  # noqa: F401
+    from mdn_viewer import canvas, settings, widget  # noqa: F401
 
     canvas.warm_up()
+    settings.recall_shown()  # for which napari reads what every plugin declares
 
 
 def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Callable[[], bool]:
-    """Return a function that opens layers and then the widget, one with each call.
+    """Return a function that opens layers, makes the widget and docks it: one with each call.
 
     Parameters
     ----------
@@ -167,17 +169,32 @@ def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Call
     callable
         Says whether there is more to open.
     """
-    left = [*layers]
+    from mdn_viewer.canvas import frames_held, quicken
+    from mdn_viewer.widget import MassDisplacement
 
-    def step() -> bool:
-        if left:
-            data, keywords, _ = left.pop(0)
+    def acts() -> Iterator[None]:
+        for data, keywords, _ in layers:
             viewer.add_image(data, **keywords)
-            return True
-        widgets.append(viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1])
-        return False
+            yield
+        widget = MassDisplacement(viewer)
+        yield
+        viewer.window.add_dock_widget(widget, name=_DOCKED)
+        widgets.append(widget)
+        yield
 
-    return step
+    def steps() -> Iterator[None]:
+        quicken(viewer)
+        yield
+        left = acts()
+        while True:
+            with frames_held(viewer, window=True):
+                if next(left, left) is left:
+                    return
+                yield
+            yield
+
+    left = steps()
+    return lambda: next(left, left) is None
 
 
 def _resize(viewer: Viewer) -> None:

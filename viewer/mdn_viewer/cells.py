@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-__all__ = ["Cell", "Slot", "is_ours", "is_staged", "own", "renewed", "set_data"]
+__all__ = ["Cell", "Slot", "is_empty", "is_ours", "is_staged", "own", "renewed", "set_data"]
 
 _MARK = "mdn_stage"  # the key in a layer's metadata under which ours carry their own identity
 
@@ -62,6 +62,7 @@ class Slot(NamedTuple):
 
     layer: Layer | None  # None until it is made
     make: Callable[[], Layer] | None = None  # None where somebody else has made it
+    onto: Layer | None = None  # the picture that it is an overlay of
 
 
 def renewed(before: Cell | None, picture: Layer, under: Layer | None) -> Cell:
@@ -89,6 +90,12 @@ def is_staged(layer: Any) -> bool:
 def is_ours(layer: Any) -> bool:
     """Whether a layer is one that the stage may remove: a copy has another identity."""
     return bool(layer.metadata.get(_MARK) == str(layer.unique_id))
+
+
+def is_empty(overlay: Any) -> bool:
+    """Whether there is nothing to be seen of an overlay: no arrow, no point, or zeros."""
+    data = overlay.data
+    return not (np.any(data) if isinstance(overlay, Image) else np.size(data))
 
 
 def set_data(layer: Any, data: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from mdn_viewer.descent import Descent, Rates
+from mdn_viewer.descent import Descent, Rates, arrows
 from mdn_viewer.losses import Loss
 from mdn_viewer.model import VotingModel
 from mdn_viewer.session import VotingSession
@@ -28,9 +28,10 @@ class Aim(NamedTuple):
 
 
 class _Arrival(NamedTuple):
-    """A descent, and where and with what aim it set out."""
+    """A descent and its arrows, and where and with what aim it set out."""
 
     descent: Descent
+    arrows: npt.NDArray[np.float32]
     session: VotingSession
     aim: Aim
 
@@ -50,6 +51,8 @@ class DescentModel:
     ----------
     descent : Descent or None
         The gradient, and the way so far; None where there is no aim or nothing votes.
+    arrows : array [N, 2, 2], float32, or None
+        Of it, as `mdn_viewer.descent.arrows` returns them.
 
     Examples
     --------
@@ -74,6 +77,7 @@ class DescentModel:
         self._aim: Aim | None = None
         self._worker = model.worker(self._arrive, self._refuse)
         self.descent: Descent | None = None
+        self.arrows: npt.NDArray[np.float32] | None = None
         model.session_changed.connect(self._on_session)
         model.settled.connect(self.look)
 
@@ -100,7 +104,7 @@ class DescentModel:
 
         def begin() -> _Arrival:
             start = Descent.begin(session, aim.target(session), aim.loss)
-            return _Arrival(start, session, aim)
+            return _Arrival(start, arrows(start), session, aim)
 
         self._worker.submit(begin, _VOTES * session.work, "Seeing the gradient")
 
@@ -113,11 +117,12 @@ class DescentModel:
             self.look()
             return
         taken = Rates() if rates is None else rates
-        self._worker.submit(
-            lambda: _Arrival(descent.step(taken), session, aim),
-            _VOTES * session.work,
-            "Following the gradient",
-        )
+
+        def follow() -> _Arrival:
+            arrived = descent.step(taken)
+            return _Arrival(arrived, arrows(arrived), session, aim)
+
+        self._worker.submit(follow, _VOTES * session.work, "Following the gradient")
 
     def reset(self) -> None:
         """Go back to the fields that are open."""
@@ -139,7 +144,7 @@ class DescentModel:
             if session is None:
                 return  # the votes were refused
             descent = replace(descent, session=session)
-        self.descent = descent
+        self.descent, self.arrows = descent, arrival.arrows
         self.changed.emit(descent)
 
     def _on_session(self, session: VotingSession | None) -> None:
@@ -149,7 +154,7 @@ class DescentModel:
     def _forget(self) -> None:
         self._worker.cancel()
         if self.descent is not None:
-            self.descent = None
+            self.descent = self.arrows = None
             self.changed.emit(None)
 
     def _refuse(self, error: BaseException) -> None:

@@ -11,12 +11,16 @@ import numpy.typing as npt
 from mdn_viewer.losses import Loss, Pull, loss_of, pull_of
 from mdn_viewer.session import ALL, VotingSession
 
-__all__ = ["Descent", "Moments", "Rates"]
+__all__ = ["Descent", "Moments", "Rates", "arrows"]
 
 FloatArray = npt.NDArray[np.floating]
 
 _KEPT, _SQUARES_KEPT = 0.9, 0.99  # of the running means: ten steps' direction, a hundred's length
 _SHORTEST, _LONGER = 1 / 1024, 1.5  # of a step's usual length; by how much the next may be longer
+
+
+_MOST = 500  # arrows on each map: soon drawn on five, and still told apart
+_PERCENTILE = 90  # of the slopes that are drawn in full length; the few steepest would dwarf all
 
 
 class Rates(NamedTuple):
@@ -158,6 +162,42 @@ class Descent:
             moments=moments,
             length=min(1.0, _LONGER * length),
         )
+
+
+def arrows(descent: Descent, most: int = _MOST) -> npt.NDArray[np.float32]:
+    """Where a step would move the votes that are pulled most.
+
+    Parameters
+    ----------
+    descent : Descent
+        The gradient.
+    most : int
+        How many arrows at most.
+
+    Returns
+    -------
+    array [N, 2, 2], float32
+        Of each arrow the point where the vote lands and the vector (rows, columns), in pixels of
+        the output. They show −∂loss/∂o, the steepest as long as is easily seen on the map.
+    """
+    votes, shape = descent.session.votes, np.array(descent.session.output_shape)
+    offsets = np.moveaxis(votes["offsets"], -3, 0)[::-1]  # rows first
+    pull = -np.moveaxis(descent.pull.offsets, -3, 0)[::-1]
+    slope = np.hypot(*pull)
+    strongest = np.arange(slope.size)
+    if slope.size > most:
+        strongest = np.argpartition(slope, -most, axis=None)[-most:]
+    sources = np.unravel_index(strongest[slope.flat[strongest] > 0], slope.shape)
+    grid = votes["origin"] + votes["stride"] * np.stack(sources[-2:], axis=1)
+    landing, vector = grid + offsets[:, *sources].T, pull[:, *sources].T
+    near = (np.abs(landing - shape / 2) <= shape).all(axis=1)
+    landing, vector, steepness = landing[near], vector[near], slope[sources][near]
+    if not len(landing):
+        return np.zeros((0, 2, 2), np.float32)
+    usual = np.percentile(steepness, _PERCENTILE)
+    longest = max(3 * descent.session.sigma, shape.max() / 16)
+    vector = vector / np.maximum(steepness, usual)[:, None] * longest
+    return np.stack([landing, vector], axis=1).astype(np.float32)
 
 
 def _with_votes(

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from napari.layers import Image, Layer, Points, Vectors
 from napari.utils.colormaps import Colormap
 
-from mdn_viewer.cells import set_data
 from mdn_viewer.provenance import Landing, Provenance
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class VoteOverlays:
 
     def _draw_arrows(self, layer: Any) -> None:
         asked = self._asked
-        set_data(layer, np.zeros((0, 2, 2)) if asked is None else arrows(asked))
+        self._stage.draw(layer, np.zeros((0, 2, 2)) if asked is None else arrows(asked))
         if asked is not None and len(asked.voters):
             layer.edge_color = colours(asked)
             layer.edge_width = _ARROW * _pixel(asked)
@@ -96,7 +95,7 @@ class VoteOverlays:
             lands = np.array([landing.footprint.landing[::-1]])
             marks.append(_Marks(lands, _LANDS, "x", _MARK * pixel))
             marks.append(_Marks(landing.position[None], _LANDS, "disc", _SOURCE * pixel))
-        set_data(layer, np.concatenate([np.zeros((0, 2)), *(mark.at for mark in marks)]))
+        self._stage.draw(layer, np.concatenate([np.zeros((0, 2)), *(mark.at for mark in marks)]))
         if marks:
             layer.face_color = np.concatenate([mark.colour for mark in marks])
             layer.symbol = [mark.symbol for mark in marks for _ in mark.at]
@@ -106,10 +105,10 @@ class VoteOverlays:
     def _draw_footprint(self, layer: Any) -> None:
         landing = self._landing
         if landing is None or not landing.lands:
-            set_data(layer, np.zeros((1, 1), np.float32))
+            self._stage.draw(layer, np.zeros((1, 1), np.float32))
             return
         vote = landing.footprint
-        set_data(layer, (vote.weight * vote.confidence).astype(np.float32))
+        self._stage.draw(layer, (vote.weight * vote.confidence).astype(np.float32))
         layer.translate = [window.start for window in vote.window[-2:]]
         layer.contrast_limits = (0, max(vote.confidence, 1e-6))
 

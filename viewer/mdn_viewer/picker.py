@@ -37,6 +37,8 @@ class FieldPicker:
         Called when layers that vote are gone, before anybody has decided what else votes.
     on_change : callable
         Called when `fields` may have become different.
+    on_arrival : callable
+        Called with each layer of a field set that is being opened.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class FieldPicker:
         controls: InputControls,
         on_loss: Callable[[], None],
         on_change: Callable[[], None],
+        on_arrival: Callable[[Layer], None],
     ) -> None:
         self._viewer, self._controls = viewer, controls
-        self._on_loss, self._on_change = on_loss, on_change
+        self._on_loss, self._on_change, self._on_arrival = on_loss, on_change, on_arrival
         self._watched: list[Layer] = []
         self._closed = False
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
@@ -109,7 +112,10 @@ class FieldPicker:
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
     def _on_inserted(self, event: Any) -> None:
-        if role_of(event.value) == "offsets":  # the last layer of a field set
+        role = role_of(event.value)
+        if role is not None:
+            self._on_arrival(event.value)
+        if role == "offsets":  # the last layer of a field set
             self._opened = event.value
             self.soon.start(0)  # the window has stood still long enough
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from mdn_cupy.files import replacing
 from mdn_viewer.sweep import Sweep
 
-__all__ = ["Look", "SweepPlot"]
+__all__ = ["Look", "PlotCanvas", "SweepPlot"]
 
 _COLOURS = {"noisy-or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
 _LOWEST = 1e-6  # of the highest value: below is what hardly reaches a pixel
@@ -33,6 +33,20 @@ class Look(NamedTuple):
     ink: Any = "#f0f1f2"
 
 
+class PlotCanvas(FigureCanvasQTAgg):
+    """A figure that is drawn only while it is to be seen: matplotlib draws hidden ones, too."""
+
+    def draw_idle(self) -> None:
+        """Draw soon, unless nobody sees it."""
+        if self.isVisible():
+            super().draw_idle()  # type: ignore[no-untyped-call]
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what has changed meanwhile."""
+        super().showEvent(event)  # type: ignore[no-untyped-call]
+        self.draw_idle()
+
+
 class SweepPlot(QWidget):
     """Values against sigma, both on logarithmic axes: there 1/(2πσ²) is a straight line.
 
@@ -45,7 +59,7 @@ class SweepPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.figure = Figure()
-        self.canvas = FigureCanvasQTAgg(self.figure)
+        self.canvas: Any = PlotCanvas(self.figure)  # type: ignore[no-untyped-call]
         self.axes = self.figure.add_subplot()
         self._sigma: float | None = None
         self._background: Any = None

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Vectors
 
-from mdn_viewer.cells import set_data
 from mdn_viewer.descent import Descent
 from mdn_viewer.maps import CONFIDENCE, DIVERGING
 from mdn_viewer.target_layers import CELL as TARGET
@@ -16,51 +15,14 @@ from mdn_viewer.target_layers import CELL as TARGET
 if TYPE_CHECKING:
     from mdn_viewer.stage import Stage
 
-__all__ = ["PullLayers", "arrows"]
+__all__ = ["PullLayers"]
 
 FloatArray = npt.NDArray[np.floating]
 
 _CELL, _OVERLAY = "∂loss/∂c", "−∂loss/∂o"
-_MOST = 500  # arrows on each map: soon drawn on five, and still told apart
 _BARE = (CONFIDENCE, TARGET)  # cells without arrows: nothing lands there
 _USUAL = 90  # percentile of what is seen in full; the few steepest would dwarf all else
 _NO_ARROWS = np.zeros((0, 2, 2), np.float32)
-
-
-def arrows(descent: Descent, most: int = _MOST) -> npt.NDArray[np.float32]:
-    """Where a step would move the votes that are pulled most.
-
-    Parameters
-    ----------
-    descent : Descent
-        The gradient.
-    most : int
-        How many arrows at most.
-
-    Returns
-    -------
-    array [N, 2, 2], float32
-        Of each arrow the point where the vote lands and the vector (rows, columns), in pixels of
-        the output. They show −∂loss/∂o, the steepest as long as is easily seen on the map.
-    """
-    votes, shape = descent.session.votes, np.array(descent.session.output_shape)
-    offsets = np.moveaxis(votes["offsets"], -3, 0)[::-1]  # rows first
-    pull = -np.moveaxis(descent.pull.offsets, -3, 0)[::-1]
-    slope = np.hypot(*pull)
-    strongest = np.arange(slope.size)
-    if slope.size > most:
-        strongest = np.argpartition(slope, -most, axis=None)[-most:]
-    sources = np.unravel_index(strongest[slope.flat[strongest] > 0], slope.shape)
-    grid = votes["origin"] + votes["stride"] * np.stack(sources[-2:], axis=1)
-    landing, vector = grid + offsets[:, *sources].T, pull[:, *sources].T
-    near = (np.abs(landing - shape / 2) <= shape).all(axis=1)
-    landing, vector, steepness = landing[near], vector[near], slope[sources][near]
-    if not len(landing):
-        return _NO_ARROWS
-    usual = np.percentile(steepness, _USUAL)
-    longest = max(3 * descent.session.sigma, shape.max() / 16)
-    vector = vector / np.maximum(steepness, usual)[:, None] * longest
-    return np.stack([landing, vector], axis=1).astype(np.float32)
 
 
 class PullLayers:
@@ -78,9 +40,9 @@ class PullLayers:
         self._arrows = _NO_ARROWS
         stage.overlay(_OVERLAY, self._make_arrows)
 
-    def show(self, descent: Descent | None) -> None:
-        """Show a gradient, or none any more."""
-        self._arrows = _NO_ARROWS if descent is None else arrows(descent)
+    def show(self, descent: Descent | None, arrows: npt.NDArray[np.float32] | None) -> None:
+        """Show a gradient, and where it moves votes, or none any more."""
+        self._arrows = _NO_ARROWS if arrows is None else arrows
         if descent is None:
             self._picture = None
             self._stage.remove_cell(_CELL)
@@ -89,16 +51,16 @@ class PullLayers:
             self._stage.lay_over(_OVERLAY)
         for layer in self._stage.overlays(_OVERLAY):  # empty or not: to hide them takes long
             if layer.visible and (len(layer.data) or len(self._arrows)):
-                set_data(layer, self._arrows)
+                self._stage.draw(layer, self._arrows)
 
     def _draw(self, descent: Descent) -> None:
         """Write ∂loss/∂c into its layer, made anew where it does not fit."""
         values, layer = descent.pull.confidence, self._picture
         if layer is None or not self._stage.shows(layer) or layer.data.shape != values.shape:
-            layer = self._picture = _picture(descent)
-            self._stage.add_cell(_CELL, layer)
-        layer.data = values
-        layer.contrast_limits = _limits(values)
+            self._picture = _picture(descent)
+            self._stage.add_cell(_CELL, self._picture)
+        else:
+            layer.data, layer.contrast_limits = values, _limits(values)
 
     def _make_arrows(self, cell: str) -> Vectors:
         return Vectors(

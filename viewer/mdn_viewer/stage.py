@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 from psygnal import Signal
 
-from mdn_viewer.canvas import garbage_among_new_objects, insert, reveal
+from mdn_viewer.canvas import frames_held, insert
 from mdn_viewer.cells import Cell, Slot, is_ours, own, renewed
+from mdn_viewer.curtain import Curtain
+from mdn_viewer.garbage import garbage_among_new_objects
 from mdn_viewer.jobs import OneTurn, Turns
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage"]
 
+_IN_A_FRAME = 3  # layers that are not to be seen yet
 _BACKDROP_LOOKS = {"colormap": "gray", "contrast_limits": (0, 2)}  # half as bright: votes stand out
 
 
@@ -32,9 +35,10 @@ class Stage:
     bottom, cell after cell: the image in gray if there is one, the picture, and a copy of every
     overlay. What is opened later comes on top and puts no cell out of step.
 
-    napari takes long for a layer, so they come in turns. When all are there the grid is built, and
-    shows them one after another, and then their names and colorbars. Layers may be deleted or moved
-    at any time; `arrange` makes good for it.
+    napari takes long for a layer, so they come in turns, and are drawn in others. An overlay is
+    drawn at once if its picture is; all else when it is there and the grid is built, one after
+    another, and then names and colorbars. Layers may be deleted or moved at any time; `arrange`
+    makes good for it.
 
     Parameters
     ----------
@@ -53,10 +57,9 @@ class Stage:
         self._steps: Iterator[None] = iter(())
         self._afterwards: list[Callable[[], None]] = []
         self._on_show: dict[Any, str | None] | None = None  # the cells before layers come and go
-        self._unseen: list[Layer] = []  # are in their places, but not drawn yet
+        self._curtain = Curtain(viewer)
         self._gray: npt.NDArray[np.float32] | None = None
         self._cells: dict[str, Cell] = {}
-        self._visible: dict[Layer, bool] = {}  # what the next arrangement is to show or to hide
         self._overlays: dict[str, Callable[[str], Layer]] = {}
         self._laid_over: set[str] = set()
 
@@ -98,7 +101,7 @@ class Stage:
         self._cells |= {n: cell for n, cell in added.items() if n not in self._cells}
         for cell in self._cells.values():
             cell.set_gray(gray)
-        self._visible.update(visible or {})
+        self._curtain.later(visible or {})
         self.arrange()
 
     def add_cell(self, name: str, picture: Layer) -> None:
@@ -113,6 +116,11 @@ class Stage:
         """Remove a cell with its layers, if it is there."""
         if self._cells.pop(name, None) is not None:
             self.arrange()
+
+    def hold_back(self, layer: Layer) -> None:
+        """Hide a new layer, where cells are on display, until it has one of them."""
+        if self._cells:
+            self._curtain.hold_back(layer)
 
     def overlay(self, name: str, make: Callable[[str], Layer]) -> None:
         """Say what may lie over every picture, above what has been named before.
@@ -136,6 +144,10 @@ class Stage:
         """Return the layers of an overlay that are there, to set their data."""
         found = (cell.overlays.get(name) for cell in self._cells.values())
         return [layer for layer in found if layer is not None and layer in self.viewer.layers]
+
+    def draw(self, overlay: Layer, data: Any) -> None:
+        """Set the data of an overlay."""
+        self._curtain.set_data(overlay, data)
 
     def clear(self) -> None:
         """Remove all cells; what is laid over the next ones has to be said again."""
@@ -172,9 +184,10 @@ class Stage:
         self._turns.finish()
 
     def close(self) -> None:
-        """Leave everything as it is."""
+        """Leave everything as it is, but show what has been held back."""
         self._turns.close()
         self._afterwards.clear()
+        self._curtain.show_and_hide()
         self._rest()
 
     def _step(self) -> bool:
@@ -190,8 +203,8 @@ class Stage:
 
     def _rest(self) -> None:
         self.busy, self._steps = False, iter(())
-        while self._unseen:
-            reveal(self.viewer, self._unseen.pop(0))
+        while self._curtain:
+            self._curtain.draw_next()
         self.busy_changed.emit(False)
 
     def _arranging(self) -> Iterator[None]:
@@ -200,31 +213,43 @@ class Stage:
             while not self._is_arranged():
                 if not self._is_arranged_but_for_labels():
                     yield from self._place()
-                    self._do_afterwards()
-                    yield
-                while self._unseen:
-                    reveal(self.viewer, self._unseen.pop(0))
-                    yield
+                    yield from self._drawn_next([self._do_afterwards])
+                while self._curtain:
+                    yield from self._drawn_next([self._curtain.draw_next])
                 unnamed = next((cell for cell in self._cells.values() if cell.labels), None)
                 if unnamed is not None:
-                    unnamed.labels.pop(0).visible = True
-                    yield
+                    label = unnamed.labels.pop(0)
+                    yield from self._drawn_next([partial(setattr, label, "visible", True)])
+
+    def _drawn_next(self, acts: Iterable[Callable[[], Any]]) -> Iterator[None]:
+        """Do something, each in a turn, and have the window draw it in another."""
+        with frames_held(self.viewer):
+            for act in acts:
+                act()
+                yield
+        yield
 
     def _place(self) -> Iterator[None]:
         """Let napari build its grid once, when all layers are there."""
-        layers, grid = self.viewer.layers, self.viewer.canvas.grid
+        layers = self.viewer.layers
         with layers.batched_update(), self._cells_as_shown():
             while (act := self._next()) is not None:
-                act()
-                yield
-            for layer, visible in self._visible.items():
-                if layer in layers and layer.visible != visible:
-                    layer.visible = visible
-            self._visible.clear()
-            if self._cells:
-                grid.stride, grid.enabled = self._stride, True
-                if layers.selection.active is None:
-                    layers.selection.active = next(iter(self.pictures.values()))
+                yield from self._drawn_next(self._and_what_is_not_drawn(act))
+            yield from self._drawn_next([self._show_and_hide])
+
+    def _and_what_is_not_drawn(self, act: Callable[[], Any]) -> Iterator[Callable[[], Any]]:
+        """A frame for every few layers that are not to be seen yet, and for each that is."""
+        yield act
+        while len(self._curtain) % _IN_A_FRAME and (other := self._next()) is not None:
+            yield other
+
+    def _show_and_hide(self) -> None:
+        self._curtain.show_and_hide()
+        if self._cells:
+            grid, selection = self.viewer.canvas.grid, self.viewer.layers.selection
+            grid.stride, grid.enabled = self._stride, True
+            if selection.active is None:
+                selection.active = next(iter(self.pictures.values()))
 
     @contextmanager
     def _cells_as_shown(self) -> Iterator[None]:
@@ -255,7 +280,10 @@ class Stage:
     def _bring(self, index: int, slot: Slot) -> None:
         layer = slot.layer if slot.make is None else slot.make()
         insert(self.viewer, index, layer)
-        self._unseen.append(layer)
+        if slot.onto is None:
+            self._curtain.draw_later(layer)
+        else:
+            self._curtain.draw_upon(layer, slot.onto)
         for cell in self._cells.values():
             cell.placed |= cell.picture == layer
 
@@ -275,7 +303,7 @@ class Stage:
             for overlay in self._overlays:
                 if overlay in self._laid_over:
                     make = partial(self._make_overlay, name, cell, overlay)
-                    slots.append(Slot(cell.overlays.get(overlay), make))
+                    slots.append(Slot(cell.overlays.get(overlay), make, cell.picture))
         return slots
 
     def _make_backdrop(self, name: str, cell: Cell) -> Layer:
@@ -293,7 +321,7 @@ class Stage:
 
     def _is_arranged_but_for_labels(self) -> bool:
         grid = self.viewer.canvas.grid
-        if self._visible or self._next() is not None:
+        if self._curtain.waits or self._next() is not None:
             return False
         return not self._cells or (grid.enabled and grid.stride == self._stride)
 

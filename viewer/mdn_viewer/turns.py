@@ -3,27 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from qtpy.compat import isalive
 from qtpy.QtCore import QObject, QTimer
 
-__all__ = ["EventTurns"]
+__all__ = ["Breath", "EventTurns"]
+
+_ROUNDS = 2  # of the event loop: the user may be heard after what is done in one
+_NEXT_ROUND_MS = 1  # not 0, for which Qt need not have looked for the user
 
 
-class EventTurns(QObject):
+class Breath(QObject):
+    """Calls a function when the window has drawn, and has heard its user.
+
+    Parameters
+    ----------
+    act : callable
+        The function; what it returns is ignored.
+    parent : QObject, optional
+        With whom it ends.
+    """
+
+    def __init__(self, act: Callable[[], Any], parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._act = act
+        self._rounds = 0
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._on_round)
+
+    def start(self) -> None:
+        """Call the function soon: once, however often this is said meanwhile."""
+        if isalive(self._timer) and not self._timer.isActive():  # type: ignore[no-untyped-call]
+            self._rounds = _ROUNDS
+            self._timer.start(_NEXT_ROUND_MS)
+
+    def stop(self) -> bool:
+        """Do not call it, and say whether it would have been."""
+        awaited = isalive(self._timer) and self._timer.isActive()  # type: ignore[no-untyped-call]
+        if awaited:
+            self._timer.stop()
+        return bool(awaited)
+
+    def _on_round(self) -> None:
+        self._rounds -= 1
+        if self._rounds:
+            self._timer.start(_NEXT_ROUND_MS)
+        else:
+            self._act()
+
+
+class EventTurns:
     """Takes a step in each turn of the event loop: in between, the window draws and listens."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._step: Callable[[], bool] | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._turn)
+        self._breath = Breath(self._turn)
 
     def take(self, step: Callable[[], bool]) -> None:
         """Call a function, from the next turn on, until it says that nothing is left to do."""
         self._step = step
-        self._timer.start(0)
+        self._breath.start()
 
     def finish(self) -> None:
         """Do now what is left."""
@@ -33,16 +74,15 @@ class EventTurns(QObject):
     def close(self) -> None:
         """Do nothing more."""
         self._step = None
-        if isalive(self._timer):  # type: ignore[no-untyped-call]
-            self._timer.stop()
+        self._breath.stop()
 
     def _turn(self) -> None:
+        self._breath.start()
         self._take_step()
-        if self._step is not None:
-            self._timer.start(0)
 
     def _take_step(self) -> None:
         step = self._step
         if step is not None and not step() and step is self._step:
             self._step = None  # unless it has been given another
-            self._timer.stop()
+        if self._step is None:
+            self._breath.stop()

@@ -11,10 +11,11 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 import mdn_cupy as mdn
-from mdn_viewer.canvas import quicken, warm_up
+from mdn_viewer.canvas import draw_now, quicken, warm_up
 from mdn_viewer.clicks import Clicks
 from mdn_viewer.compare import ComparePanel
 from mdn_viewer.controls import Controls, once
+from mdn_viewer.garbage import SearchAtRest
 from mdn_viewer.inputs import InputControls
 from mdn_viewer.layers import fields_of, first_part, origin_of
 from mdn_viewer.maps import MapLayers
@@ -62,7 +63,8 @@ class MassDisplacement(QWidget):
         self._viewer = napari_viewer
         quicken(napari_viewer)
         warm_up()
-        self.model, self.stage = VotingModel(LatestWins), Stage(napari_viewer, EventTurns())
+        self.model = VotingModel(LatestWins)
+        self.stage = Stage(napari_viewer, EventTurns())
         self.maps = MapLayers(self.model, self.stage)
         self.controls = Controls()
         self.inputs = InputControls(
@@ -75,7 +77,10 @@ class MassDisplacement(QWidget):
         self._voters: Image | None = None  # the confidence layer of the last session
         self._step = -1  # of napari's slider for the parts
         self._rest = once(self.model.settle, self)
-        self._picker = FieldPicker(napari_viewer, self.inputs, self.model.cancel, self._begin)
+        self._picker = FieldPicker(
+            napari_viewer, self.inputs, self.model.cancel, self._begin, self.stage.hold_back
+        )
+        self._garbage = SearchAtRest(lambda: self.stage.busy or self.in_motion)
         self._lay_out()
         self._connect()
         self._picker.take_newest()
@@ -143,19 +148,20 @@ class MassDisplacement(QWidget):
         controls, model = self.controls, self.model
         controls.part.changed.connect(self._on_part)
         controls.cross.changed.connect(lambda cross: model.change(cross=cross))
-        controls.sigma.changed.connect(lambda sigma: model.change(sigma=sigma))
+        controls.sigma.changed.connect(self._on_sigma)
         model.session_changed.connect(self._follow)
         model.maps_changed.connect(lambda maps: self._rest.start(_REST_MS) if maps else None)
         model.settled.connect(self._on_rest)
         model.said.connect(controls.message.say)
         self.stage.busy_changed.connect(self._on_stage)
-        model.refused.connect(lambda text: controls.message.say(text, wrong=True))
+        model.refused.connect(self._on_refused)
         self._viewer.dims.events.current_step.connect(self._on_step)
         self._end = _Ending(
             model.close,
             self._picker.close,
             self._clicks.close,
             self._readout.close,
+            self._garbage.close,
             self.stage.close,
             partial(self._viewer.dims.events.current_step.disconnect, self._on_step),
         )
@@ -208,9 +214,14 @@ class MassDisplacement(QWidget):
 
     def _on_stage(self, busy: bool) -> None:
         """Say that the maps are being laid out, unless something else is said."""
+        self._garbage.soon()
         message = self.controls.message
         if message.said == ("" if busy else _OPENING):
             message.say(_OPENING if busy and not self.stage.viewer.canvas.grid.enabled else "")
+
+    def _on_refused(self, text: str) -> None:
+        self.controls.message.say(text, wrong=True)
+        self.stage.arrange()  # what waits for maps is to be seen without them
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:
@@ -220,6 +231,10 @@ class MassDisplacement(QWidget):
     def _on_part(self, part: int | str) -> None:
         cross = self.controls.cross.value and part != ALL
         self.model.change(part=part, cross=cross)
+
+    def _on_sigma(self, sigma: float) -> None:
+        self.model.change(sigma=sigma)
+        draw_now(self._viewer)
 
     def _show_part(self, part: int | str) -> None:
         dims = self._viewer.dims

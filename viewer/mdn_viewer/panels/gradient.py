@@ -178,7 +178,7 @@ class GradientPanel(QWidget):
         self.descending.reset()
 
     def _show(self, descent: Descent | None) -> None:
-        self._layers.show(descent)
+        self._layers.show(descent, self.descending.arrows)
         self.controls.show(descent)
         self.curve.draw_losses(() if descent is None else descent.losses)
         if descent is None or descent.at_rest:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from mdn_viewer.plot import PlotCanvas
 
 __all__ = ["LossCurve"]
 
@@ -15,7 +16,7 @@ _CURVE = "#5cff8f"
 _STEPS = 20  # at first
 
 
-class LossCurve(FigureCanvasQTAgg):
+class LossCurve(PlotCanvas):
     """The losses so far; logarithmic, since the last steps gain little of what the first did."""
 
     def __init__(self) -> None:
@@ -42,5 +43,4 @@ class LossCurve(FigureCanvasQTAgg):
             margin = 1.15 if low > 0 else 0
             self._axes.set_ylim((low / margin, high * margin) if margin else (0, 1.15 * high or 1))
         self._axes.set_xlim(-0.5, max(_STEPS, len(losses)) - 0.5)
-        if self.isVisible():
-            self.draw_idle()  # type: ignore[no-untyped-call]
+        self.draw_idle()
