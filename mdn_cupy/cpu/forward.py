@@ -179,11 +179,11 @@ def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, certain: bool) -> 
     aim, pitch, floor = scratch.aim, tile.frame[PITCH], geometry.floor
     windows = (aim.upper, aim.lower, aim.left, aim.right)
     weights, peak = (scratch.a_x, scratch.w_y), aim.peak
+    alike = scratch.box[groups.ALIKE]
+    group = (*group, 1 + alike)
     if _multiplies(tile):
-        if certain:
-            votes.multiply_certain(tile.product, pitch, windows, weights, group, floor, peak)
-        elif scratch.box[groups.ALIKE] != 0:
-            votes.multiply_alike(tile.product, pitch, windows, weights, group, floor, peak)
+        if certain or alike:
+            votes.multiply_guarded(tile.product, pitch, windows, weights, group, floor, peak)
         else:
             votes.multiply(tile.product, pitch, windows, weights, group, floor, peak)
     if _adds(tile):

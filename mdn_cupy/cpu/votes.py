@@ -11,11 +11,11 @@ from numba.core import cgutils
 from mdn_cupy.cpu.emitting import cover, lane_function, present
 from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory
 
-__all__ = ["add", "multiply", "multiply_alike", "multiply_certain"]
+__all__ = ["add", "multiply", "multiply_guarded"]
 
 
 def _votes(
-    update: Callable[[Lanes, Lanes, ir.Value], Lanes], together: int = 1, peaked: bool = False
+    update: Callable[[Lanes, Lanes, ir.Value], Lanes], most: int = 1, peaked: bool = False
 ) -> Any:
     def vote(
         builder: ir.IRBuilder,
@@ -31,27 +31,28 @@ def _votes(
         up to LANES − 1 pixels to the right of a window are rewritten with their value.
 
         `pitch` is that of the rows of `total`; `windows` are the first and one past the last row
-        and column of every source's, and `group` is its first source, one past its last, and how
-        far one source's a_x is from the next one's. The w_y of a row are LANES apart from the next
+        and column of every source's, and `group` is its first source, one past its last, how far
+        one source's a_x is from the next one's, and how many have one window and vote at a time,
+        which some rules take to be one. The w_y of a row are LANES apart from the next
         row's. a_x, which may not be finite, is replaced by 0 beyond the window. `floor` is
         the least factor, `peak` what the votes of a source are multiplied by to be added; not
         every rule uses them.
         """
         a_x, w_y = weights
-        first, end, span = group
-        count = builder.sub(end, first)
-        turns = builder.udiv(builder.add(count, I64(together - 1)), I64(together))
-        with cgutils.for_range(builder, turns) as turn:
-            k = builder.mul(turn.index, I64(together))
+        first, end, span, together = group
+        count, pace = builder.sub(end, first), together if most > 1 else I64(1)
+        with cgutils.for_range_slice(builder, I64(0), count, pace) as (k, _):
             n = builder.add(first, k)
             upper, lower, left, right = (window.scalar(n) for window in windows)
             rows, columns = builder.sub(lower, upper), builder.sub(right, left)
             base = builder.add(builder.mul(upper, pitch), left)
-            # Beyond the last source, that one again, with a window of no columns.
-            ahead = [builder.add(k, I64(m)) for m in range(together)]
-            there = [builder.icmp_signed("<", source, count) for source in ahead]
-            sources = [builder.select(t, s, k) for t, s in zip(there, ahead, strict=True)]
-            widths = [builder.select(t, columns, I64(0)) for t in there]
+            # In place of a source that does not vote now, the first again, with no columns.
+            sources, widths = [k], [columns]
+            for m in range(1, most):
+                source, votes_now = builder.add(k, I64(m)), builder.icmp_signed("<", I64(m), pace)
+                there = builder.and_(votes_now, builder.icmp_signed("<", source, count))
+                sources.append(builder.select(there, source, k))
+                widths.append(builder.select(there, columns, I64(0)))
 
             def emit(x: ir.Value, lanes: int) -> None:
                 a = []
@@ -76,6 +77,6 @@ def _votes(
 
 add = _votes(lambda old, v, floor: old + v, peaked=True)
 multiply = _votes(lambda old, v, floor: old * (1.0 - v))
-multiply_certain = _votes(lambda old, v, floor: old * (1.0 - v).at_least(floor))
-# Two at a time, of one window: they load and store it once only, and need not wait for each other.
-multiply_alike = _votes(lambda old, v, floor: old * (1.0 - v), together=2)
+# With factors that may have to be raised to the least, or two at a time where they have one window:
+# they load and store it once only, and need not wait for each other. To compile both takes longer.
+multiply_guarded = _votes(lambda old, v, floor: old * (1.0 - v).at_least(floor), most=2)
