@@ -93,8 +93,11 @@ def test_a_layer_is_deleted_while_others_come(viewer, two, qtbot):
 def test_the_window_closes_while_arrows_come(viewer, two, qtbot):
     two.model.ask_pixel((10, 5))
     wait_for(qtbot, viewer, VOTES[0])
+    stage = two.stage
+    assert stage.busy
     viewer.close()
     qtbot.wait(100)
+    assert not stage.busy
 
 
 def test_other_fields_vote_into_the_layers_that_there_are(viewer, two, other, qtbot):
