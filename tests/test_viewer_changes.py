@@ -170,9 +170,11 @@ def test_it_says_that_the_maps_are_being_laid_out(opening, qtbot):
 
 
 def test_the_window_closes_while_the_maps_are_being_laid_out(opening, qtbot):
-    viewer, _ = opening
+    viewer, widget = opening
+    stage = widget.stage
     viewer.close()
     qtbot.wait(100)
+    assert not stage.busy
 
 
 def test_the_widget_is_closed_while_the_maps_are_being_laid_out(opening, qtbot):

@@ -63,10 +63,10 @@ def _votes(
                 corner = builder.add(base, x)
                 with cgutils.for_range(builder, rows) as row:
                     index = builder.add(corner, builder.mul(row.index, pitch))
-                    weights = builder.mul(row.index, I64(LANES))
+                    w_row = builder.mul(row.index, I64(LANES))
                     new = total.load(index, lanes)
                     for source, a_source in zip(sources, a, strict=True):
-                        v = a_source * w_y.scalar(builder.add(weights, source))
+                        v = a_source * w_y.scalar(builder.add(w_row, source))
                         new = update(new, v, floor)
                     total.store(index, new)
 

@@ -18,7 +18,6 @@ FloatArray = npt.NDArray[np.floating]
 _KEPT, _SQUARES_KEPT = 0.9, 0.99  # of the running means: ten steps' direction, a hundred's length
 _SHORTEST, _LONGER = 1 / 1024, 1.5  # of a step's usual length; by how much the next may be longer
 
-
 _MOST = 500  # arrows on each map: soon drawn on five, and still told apart
 _PERCENTILE = 90  # of the slopes that are drawn in full length; the few steepest would dwarf all
 
