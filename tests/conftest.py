@@ -37,8 +37,8 @@ def backend(request):
 @pytest.fixture(autouse=True)
 def viewer_on_the_cpu(monkeypatch):
     """Whose bits the viewer's tests compare, wherever they run; those of the GPU undo it."""
-    if "mdn_viewer.device" in sys.modules:
-        device = sys.modules["mdn_viewer.device"]
+    if "mdn_viewer.logic.device" in sys.modules:
+        device = sys.modules["mdn_viewer.logic.device"]
         backends = mdn.backends()
         without = {**backends, "cuda": backends["cuda"]._replace(works=False)}
         monkeypatch.setattr(device, "_backends", lambda: without)

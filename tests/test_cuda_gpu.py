@@ -7,9 +7,9 @@ from backends import Cupy, TorchCuda
 from helpers import RULES, assert_agrees, pull, vote
 from hypothesis import given
 from hypothesis import strategies as st
-from mdn_viewer import device
-from mdn_viewer.losses import Loss, pull_of
-from mdn_viewer.session import KINDS, VotingSession
+from mdn_viewer.logic import device
+from mdn_viewer.logic.losses import Loss, pull_of
+from mdn_viewer.logic.session import KINDS, VotingSession
 from strategies import Votes, votes
 
 import mdn_cupy as mdn

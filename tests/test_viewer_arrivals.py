@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import opening
-from mdn_viewer.layers import layer_data
 from mdn_viewer.panels.voters import VotersPanel
+from mdn_viewer.scene.layers import layer_data
 from viewer_support import (
     PLUGIN,
     WIDGET,

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from mdn_viewer.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from napari.layers import Layer
 from qtpy.QtCore import QPoint, Qt

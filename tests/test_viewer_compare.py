@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 from mdn_viewer import settings
-from mdn_viewer.model import VotingModel
-from mdn_viewer.session import KINDS, RULES, VotingSession
+from mdn_viewer.logic.model import VotingModel
+from mdn_viewer.logic.session import KINDS, RULES, VotingSession
 from viewer_support import BLOCK, add_fields, click, dock, names, two_parts
 
 import mdn_cupy as mdn

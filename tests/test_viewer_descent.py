@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mdn_viewer.descending import Aim, DescentModel
-from mdn_viewer.descent import Descent, Rates
-from mdn_viewer.losses import Loss, loss_of, pull_of
-from mdn_viewer.model import VotingModel
-from mdn_viewer.session import ALL, VotingSession
-from mdn_viewer.target import target_of_image, target_of_points
+from mdn_viewer.logic.descending import Aim, DescentModel
+from mdn_viewer.logic.descent import Descent, Rates
+from mdn_viewer.logic.losses import Loss, loss_of, pull_of
+from mdn_viewer.logic.model import VotingModel
+from mdn_viewer.logic.session import ALL, VotingSession
+from mdn_viewer.logic.target import target_of_image, target_of_points
 from viewer_support import two_parts
 
 import mdn_cupy as mdn

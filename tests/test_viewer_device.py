@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from cuda_host import fake_cupy
 from helpers import assert_gradients_close
-from mdn_viewer import device
-from mdn_viewer.losses import Loss, pull_of
-from mdn_viewer.session import ALL, KINDS, VotingSession
-from mdn_viewer.sweep import sweep
+from mdn_viewer.logic import device
+from mdn_viewer.logic.losses import Loss, pull_of
+from mdn_viewer.logic.session import ALL, KINDS, VotingSession
+from mdn_viewer.logic.sweep import sweep
 from viewer_support import add_fields, dock, two_parts, wrong
 
 import mdn_cupy as mdn

@@ -3,8 +3,8 @@
 import gc
 
 import pytest
-from mdn_viewer import garbage
-from mdn_viewer.garbage import SearchAtRest, garbage_among_new_objects
+from mdn_viewer.scene import garbage
+from mdn_viewer.scene.garbage import SearchAtRest, garbage_among_new_objects
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.descent import arrows
-from mdn_viewer.losses import Loss, pull_of
+from mdn_viewer.logic.descent import arrows
+from mdn_viewer.logic.losses import Loss, pull_of
+from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.target import target_of_points
 from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.session import RULES, VotingSession
-from mdn_viewer.target import target_of_points
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from viewer_support import (
     PLUGIN,
@@ -229,7 +229,7 @@ def test_fields_go_away_while_it_plays(hidden, qtbot):
 
 
 def test_arrows_show_where_a_step_moves_the_votes():
-    from mdn_viewer.descent import Descent
+    from mdn_viewer.logic.descent import Descent
 
     session = VotingSession(two_parts(), "left", 2.0)
     start = Descent.begin(session, target_of_points([[14, 9]], 3.0, (24, 32)), Loss.CROSS_ENTROPY)

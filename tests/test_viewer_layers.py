@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 from mdn_viewer import reader
-from mdn_viewer.layers import (
+from mdn_viewer.logic.session import ALL
+from mdn_viewer.scene.layers import (
     Reading,
     backdrop,
     fields_of,
@@ -16,7 +17,6 @@ from mdn_viewer.layers import (
     role_of,
     to_fields,
 )
-from mdn_viewer.session import ALL
 from napari.layers import Image, Vectors
 from viewer_support import two_parts
 
@@ -211,7 +211,10 @@ def test_an_even_backdrop_is_black():
 
 def test_the_logic_knows_no_window():
     code = """
-import sys, mdn_viewer.session, mdn_viewer.model, mdn_viewer.layers, mdn_viewer.reader
+import importlib, pkgutil, sys, mdn_viewer.scene.layers, mdn_viewer.reader, mdn_viewer.__main__
+from mdn_viewer import logic
+for module in pkgutil.iter_modules(logic.__path__, "mdn_viewer.logic."):
+    importlib.import_module(module.name)
 assert not {"napari", "qtpy", "magicgui"} & sys.modules.keys()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

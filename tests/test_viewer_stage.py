@@ -4,9 +4,9 @@ import gc
 
 import numpy as np
 import pytest
-from mdn_viewer import garbage
-from mdn_viewer.cells import own
-from mdn_viewer.stage import Stage
+from mdn_viewer.scene import garbage
+from mdn_viewer.scene.cells import own
+from mdn_viewer.scene.stage import Stage
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 from viewer_support import names

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from mdn_viewer.model import VotingModel
+from mdn_viewer.logic.model import VotingModel
+from mdn_viewer.logic.session import ALL, RULES, VotingSession
+from mdn_viewer.logic.sweep import same_sweep, sweep, work_of
+from mdn_viewer.panels.plot import SweepPlot
 from mdn_viewer.panels.sweep import SweepPanel
-from mdn_viewer.plot import SweepPlot
-from mdn_viewer.session import ALL, RULES, VotingSession
-from mdn_viewer.stage import Stage
-from mdn_viewer.sweep import same_sweep, sweep, work_of
+from mdn_viewer.scene.stage import Stage
 from mdn_viewer.worker import LatestWins
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint

@@ -1,7 +1,7 @@
 """Turns of the event loop: what is taken in steps leaves room for what comes meanwhile."""
 
 import pytest
-from mdn_viewer.turns import Breath, EventTurns
+from mdn_viewer.scene.turns import Breath, EventTurns
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
 
 

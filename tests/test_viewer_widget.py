@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.controls import Figure
-from mdn_viewer.session import ALL
+from mdn_viewer.logic.session import ALL
+from mdn_viewer.panels.controls import Figure
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from mdn_viewer.controls import Figure
-from mdn_viewer.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.panels.controls import Figure
 from mdn_viewer.widget import MassDisplacement
 from napari._app_model import get_app_model
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl

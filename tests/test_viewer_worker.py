@@ -5,7 +5,7 @@ import time
 
 import pytest
 from mdn_viewer import worker
-from mdn_viewer.jobs import Stopped
+from mdn_viewer.logic.jobs import Stopped
 from mdn_viewer.worker import LatestWins
 from napari.utils.progress import progress
 

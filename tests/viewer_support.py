@@ -13,10 +13,10 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
 from mdn_viewer import settings
-from mdn_viewer.cells import own
-from mdn_viewer.layers import layer_data
-from mdn_viewer.session import RULES, VotingSession
-from mdn_viewer.stage import Stage
+from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.scene.cells import own
+from mdn_viewer.scene.layers import layer_data
+from mdn_viewer.scene.stage import Stage
 from mdn_viewer.widget import MassDisplacement
 from napari.components import ViewerModel
 from napari.layers import Image

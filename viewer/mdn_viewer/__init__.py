@@ -1,19 +1,22 @@
 """The napari plugin of mdn-cupy: see a network's votes move, ask them questions, train them.
 
-Arrows go one way; only the last two rows know Qt::
+Arrows go one way, from the last row to the first; `pyproject.toml` holds them to it:
 
     logic      session (fields and parameters -> maps), device, sweep, provenance,
-               target -> losses -> descent, snippet, export, tables
-    state      model (the one thing that changes), descending (steps down a loss), jobs
-    layers     layers and reader (field sets as layers), stage with its cells and its curtain
-               (napari's grid), maps, overlays, pull_layers, target_layers, clicks; canvas and
-               quick_canvas (what is private in napari)
-    controls   controls, inputs, compare, picker, readout, worker, turns and garbage (who does what
-               when), settings, plot, panels/
-    window     widget (puts all of it together), __main__ (mdn-viewer), display
+               target -> losses -> descent, snippet, tables; model (the one thing that changes),
+               descending (steps down a loss), jobs. Neither Qt nor napari.
+    scene      layers (field sets as layers of napari's), stage with its cells and its curtain
+               (napari's grid), maps, overlays, pull_layers, target_layers, clicks, export;
+               turns and garbage (who does what when); canvas and quick_canvas (the only two
+               that touch what is private in napari)
+    settings, reader, worker
+               what the viewer remembers, how napari opens a file, where votes are counted
+    panels     controls, inputs, picker, compare, readout, plot, and one panel for each question:
+               voters, sweep, gradient, save
+    widget     puts all of it together, for napari's menu; __main__ for `mdn-viewer`
 
 A change of a control is a new `VotingSession`; the model has a worker vote for it, and tells all
 who listen what came of it: the layers, the panels, the status bar. Layers come and go in turns of
-the event loop, so that the window never stands still for long. Tests drive logic and state without
-a window.
+the event loop, so that the window never stands still for long. Tests drive the logic without a
+window.
 """

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
 from mdn_viewer.display import obstacle
-from mdn_viewer.layers import LayerData, layer_data
+from mdn_viewer.logic.session import VotingSession
 from mdn_viewer.reader import opening_part
-from mdn_viewer.session import VotingSession
+from mdn_viewer.scene.layers import LayerData, layer_data
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -120,7 +120,7 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     warm_up()
     import napari
 
-    from mdn_viewer.turns import EventTurns
+    from mdn_viewer.scene.turns import EventTurns
 
     viewer = napari.Viewer(title=f"mdn-viewer: {name}")
     _resize(viewer)
@@ -146,7 +146,8 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
 
 def warm_up() -> None:
     """Import now, while there is no window that could stand still, what takes seconds."""
-    from mdn_viewer import canvas, settings, widget  # noqa: F401
+    from mdn_viewer import settings, widget  # noqa: F401
+    from mdn_viewer.scene import canvas
 
     canvas.warm_up()
     settings.recall_shown()  # for which napari reads what every plugin declares
@@ -160,7 +161,7 @@ def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Call
     viewer : napari.Viewer
         Where to.
     layers : list of (data, keywords, "image")
-        Of `mdn_viewer.layers.layer_data`.
+        Of `mdn_viewer.scene.layers.layer_data`.
     widgets : list
         Where to put the widget when it is there.
 
@@ -169,7 +170,7 @@ def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Call
     callable
         Says whether there is more to open.
     """
-    from mdn_viewer.canvas import frames_held, quicken
+    from mdn_viewer.scene.canvas import frames_held, quicken
     from mdn_viewer.widget import MassDisplacement
 
     def acts() -> Iterator[None]:

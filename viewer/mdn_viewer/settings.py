@@ -6,8 +6,8 @@ from typing import Any
 
 from napari.settings import get_plugin_settings
 
-from mdn_viewer.maps import CONFIDENCE
-from mdn_viewer.session import KINDS
+from mdn_viewer.logic.session import KINDS
+from mdn_viewer.scene.maps import CONFIDENCE
 
 __all__ = ["recall", "recall_shown", "remember", "remember_shown"]
 

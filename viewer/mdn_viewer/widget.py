@@ -11,25 +11,25 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 import mdn_cupy as mdn
-from mdn_viewer.canvas import draw_now, quicken, warm_up
-from mdn_viewer.clicks import Clicks
-from mdn_viewer.compare import ComparePanel
-from mdn_viewer.controls import Controls, once
-from mdn_viewer.garbage import SearchAtRest
-from mdn_viewer.inputs import InputControls
-from mdn_viewer.layers import fields_of, first_part, origin_of
-from mdn_viewer.maps import MapLayers
-from mdn_viewer.model import VotingModel
+from mdn_viewer.logic.model import VotingModel
+from mdn_viewer.logic.session import ALL, VotingSession
+from mdn_viewer.panels.compare import ComparePanel
+from mdn_viewer.panels.controls import Controls, once
 from mdn_viewer.panels.gradient import GradientPanel
+from mdn_viewer.panels.inputs import InputControls
+from mdn_viewer.panels.picker import FieldPicker, images, offset_layers
+from mdn_viewer.panels.readout import Readout
 from mdn_viewer.panels.save import SavePanel
 from mdn_viewer.panels.sweep import SweepPanel
 from mdn_viewer.panels.voters import VotersPanel
-from mdn_viewer.picker import FieldPicker, images, offset_layers
-from mdn_viewer.readout import Readout
-from mdn_viewer.session import ALL, VotingSession
+from mdn_viewer.scene.canvas import draw_now, quicken, warm_up
+from mdn_viewer.scene.clicks import Clicks
+from mdn_viewer.scene.garbage import SearchAtRest
+from mdn_viewer.scene.layers import fields_of, first_part, origin_of
+from mdn_viewer.scene.maps import MapLayers
+from mdn_viewer.scene.stage import Stage
+from mdn_viewer.scene.turns import EventTurns
 from mdn_viewer.settings import recall, remember
-from mdn_viewer.stage import Stage
-from mdn_viewer.turns import EventTurns
 from mdn_viewer.worker import LatestWins
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from napari.utils.progress import cancelable_progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from mdn_viewer.jobs import Stopped
+from mdn_viewer.logic.jobs import Stopped
 
 __all__ = ["LatestWins"]
 

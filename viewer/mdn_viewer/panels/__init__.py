@@ -1,1 +1,1 @@
-"""What the dock widget's tabs hold: each a panel on a `VotingModel` and the stage of its viewer."""
+"""What a hand touches: the controls, and a panel for each question one asks."""

@@ -8,18 +8,18 @@ from napari.layers import Points
 from qtpy.compat import isalive
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from mdn_viewer.controls import once
-from mdn_viewer.descending import Aim, DescentModel
-from mdn_viewer.descent import Descent, Rates
+from mdn_viewer.logic.descending import Aim, DescentModel
+from mdn_viewer.logic.descent import Descent, Rates
+from mdn_viewer.panels.controls import once
 from mdn_viewer.panels.gradient_controls import GradientControls
 from mdn_viewer.panels.loss_curve import LossCurve
-from mdn_viewer.pull_layers import PullLayers
-from mdn_viewer.target_layers import CELL, new_points, target_of, targets
+from mdn_viewer.scene.pull_layers import PullLayers
+from mdn_viewer.scene.target_layers import CELL, new_points, target_of, targets
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
-    from mdn_viewer.session import VotingSession
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.logic.session import VotingSession
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["GradientPanel"]
 

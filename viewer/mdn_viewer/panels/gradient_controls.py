@@ -7,9 +7,9 @@ from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QPushButton
 
-from mdn_viewer.controls import Message
-from mdn_viewer.descent import Descent, Rates
-from mdn_viewer.losses import Loss
+from mdn_viewer.logic.descent import Descent, Rates
+from mdn_viewer.logic.losses import Loss
+from mdn_viewer.panels.controls import Message
 
 __all__ = ["GradientControls"]
 

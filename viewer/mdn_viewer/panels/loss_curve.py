@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mdn_viewer.plot import PlotCanvas
+from mdn_viewer.panels.plot import PlotCanvas
 
 __all__ = ["LossCurve"]
 

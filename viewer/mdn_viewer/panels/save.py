@@ -17,14 +17,14 @@ from qtpy.QtWidgets import (
 )
 
 import mdn_cupy as mdn
-from mdn_viewer.controls import Message
-from mdn_viewer.export import save_fields, save_map, save_picture, save_text
+from mdn_viewer.logic.snippet import loading, snippet
+from mdn_viewer.panels.controls import Message
 from mdn_viewer.panels.parts import button
-from mdn_viewer.snippet import loading, snippet
+from mdn_viewer.scene.export import save_fields, save_map, save_picture, save_text
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["SavePanel"]
 

@@ -8,14 +8,14 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog, QProgressBar, QVBoxLayout, QWidget
 
+from mdn_viewer.logic.session import VotingSession
+from mdn_viewer.logic.sweep import Sweep, same_sweep, sweep, work_of
 from mdn_viewer.panels.parts import button, line, row
-from mdn_viewer.plot import Look, SweepPlot
-from mdn_viewer.session import VotingSession
-from mdn_viewer.sweep import Sweep, same_sweep, sweep, work_of
+from mdn_viewer.panels.plot import Look, SweepPlot
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["SweepPanel"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QAbstractItemView, QTableView
 
-from mdn_viewer.provenance import Provenance
+from mdn_viewer.logic.provenance import Provenance
 
 __all__ = ["VoterTable", "VoterView"]
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
-from mdn_viewer.overlays import MOST_ARROWS, VoteOverlays
+from mdn_viewer.logic.provenance import Landing, Provenance, landing_of, provenance_of
 from mdn_viewer.panels.parts import button, line, row
 from mdn_viewer.panels.voter_table import VoterView
-from mdn_viewer.provenance import Landing, Provenance, landing_of, provenance_of
+from mdn_viewer.scene.overlays import MOST_ARROWS, VoteOverlays
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
-    from mdn_viewer.session import VotingSession
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.logic.session import VotingSession
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["VotersPanel"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Layer
 
-from mdn_viewer.canvas import conceal, reveal, reveal_upon
-from mdn_viewer.cells import is_empty, set_data
+from mdn_viewer.scene.canvas import conceal, reveal, reveal_upon
+from mdn_viewer.scene.cells import is_empty, set_data
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdn_viewer.maps import CONFIDENCE
+from mdn_viewer.scene.maps import CONFIDENCE
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["Clicks"]
 

@@ -10,14 +10,14 @@ from napari.experimental import link_layers
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
-from mdn_viewer.canvas import place_labels
-from mdn_viewer.cells import own
-from mdn_viewer.layers import backdrop, values_of
-from mdn_viewer.session import VoteMap
-from mdn_viewer.stage import Stage
+from mdn_viewer.logic.session import VoteMap
+from mdn_viewer.scene.canvas import place_labels
+from mdn_viewer.scene.cells import own
+from mdn_viewer.scene.layers import backdrop, values_of
+from mdn_viewer.scene.stage import Stage
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
+    from mdn_viewer.logic.model import VotingModel
 
 __all__ = ["CONFIDENCE", "DIVERGING", "Inputs", "MapLayers"]
 

@@ -11,8 +11,8 @@ import numpy as np
 from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, PushButton
 
-from mdn_viewer.controls import Message
-from mdn_viewer.layers import Reading
+from mdn_viewer.panels.controls import Message
+from mdn_viewer.scene.layers import Reading
 
 __all__ = ["InputControls"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points
 
-from mdn_viewer.cells import is_staged
-from mdn_viewer.layers import backdrop, grid_of, role_of, values_of
-from mdn_viewer.session import ALL, VotingSession
-from mdn_viewer.target import target_of_image, target_of_points
+from mdn_viewer.logic.session import ALL, VotingSession
+from mdn_viewer.logic.target import target_of_image, target_of_points
+from mdn_viewer.scene.cells import is_staged
+from mdn_viewer.scene.layers import backdrop, grid_of, role_of, values_of
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from mdn_viewer.controls import Figure
+from mdn_viewer.panels.controls import Figure
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-    from mdn_viewer.model import VotingModel
+    from mdn_viewer.logic.model import VotingModel
 
 __all__ = ["Readout"]
 

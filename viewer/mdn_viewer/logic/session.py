@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_cupy.figure import Peak
-from mdn_viewer import device
+from mdn_viewer.logic import device
 
 __all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes"]
 

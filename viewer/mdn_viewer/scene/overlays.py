@@ -11,10 +11,10 @@ import numpy.typing as npt
 from napari.layers import Image, Layer, Points, Vectors
 from napari.utils.colormaps import Colormap
 
-from mdn_viewer.provenance import Landing, Provenance
+from mdn_viewer.logic.provenance import Landing, Provenance
 
 if TYPE_CHECKING:
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["MOST_ARROWS", "VoteOverlays", "arrows", "colours"]
 

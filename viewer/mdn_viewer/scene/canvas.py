@@ -14,7 +14,7 @@ import numpy as np
 from napari.layers import Image, Points
 from qtpy.compat import isalive
 
-from mdn_viewer.quick_canvas import QuickCanvas, make_quick
+from mdn_viewer.scene.quick_canvas import QuickCanvas, make_quick
 
 if TYPE_CHECKING:
     from napari import Viewer

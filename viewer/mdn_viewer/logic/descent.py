@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_viewer.losses import Loss, Pull, loss_of, pull_of
-from mdn_viewer.session import ALL, VotingSession
+from mdn_viewer.logic.losses import Loss, Pull, loss_of, pull_of
+from mdn_viewer.logic.session import ALL, VotingSession
 
 __all__ = ["Descent", "Moments", "Rates", "arrows"]
 
@@ -93,7 +93,7 @@ class Descent:
     Examples
     --------
     >>> import mdn_cupy as mdn
-    >>> from mdn_viewer.target import target_of_points
+    >>> from mdn_viewer.logic.target import target_of_points
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
     >>> target = target_of_points([[200, 150]], 8.0, (385, 385))
     >>> start = Descent.begin(session, target, Loss.CROSS_ENTROPY)

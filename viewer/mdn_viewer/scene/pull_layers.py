@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Vectors
 
-from mdn_viewer.descent import Descent
-from mdn_viewer.maps import CONFIDENCE, DIVERGING
-from mdn_viewer.target_layers import CELL as TARGET
+from mdn_viewer.logic.descent import Descent
+from mdn_viewer.scene.maps import CONFIDENCE, DIVERGING
+from mdn_viewer.scene.target_layers import CELL as TARGET
 
 if TYPE_CHECKING:
-    from mdn_viewer.stage import Stage
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["PullLayers"]
 

@@ -13,7 +13,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_cupy.files import replacing
-from mdn_viewer.sweep import Sweep
+from mdn_viewer.logic.sweep import Sweep
 
 __all__ = ["Look", "PlotCanvas", "SweepPlot"]
 

@@ -11,7 +11,7 @@ from magicgui.widgets import ComboBox, Container, FloatSlider, Label
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QWidget
 
-from mdn_viewer.session import VotingSession
+from mdn_viewer.logic.session import VotingSession
 
 __all__ = ["RED", "Controls", "Figure", "Message", "once"]
 

@@ -16,13 +16,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from mdn_viewer.controls import Figure
-from mdn_viewer.maps import CONFIDENCE, MapLayers
-from mdn_viewer.session import KINDS, VoteMap, VotingSession
+from mdn_viewer.logic.session import KINDS, VoteMap, VotingSession
+from mdn_viewer.panels.controls import Figure
+from mdn_viewer.scene.maps import CONFIDENCE, MapLayers
 from mdn_viewer.settings import recall, recall_shown, remember, remember_shown
 
 if TYPE_CHECKING:
-    from mdn_viewer.model import VotingModel
+    from mdn_viewer.logic.model import VotingModel
 
 __all__ = ["ComparePanel"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.session import RULES, VotingSession
-from mdn_viewer.tables import write_csv
+from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.tables import write_csv
 
 __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 import mdn_cupy as mdn
-from mdn_viewer.session import ALL, RULES, VotingSession
+from mdn_viewer.logic.session import ALL, RULES, VotingSession
 
 __all__ = ["loading", "snippet"]
 
@@ -26,7 +26,7 @@ def snippet(
     session : VotingSession
         What votes.
     kinds : collection of str
-        Which maps, of `mdn_viewer.session.KINDS`.
+        Which maps, of `mdn_viewer.logic.session.KINDS`.
     found : str, optional
         The expression that loads the fields, which `loading` returns.
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from psygnal import Signal
 
-from mdn_viewer.descent import Descent, Rates, arrows
-from mdn_viewer.losses import Loss
-from mdn_viewer.model import VotingModel
-from mdn_viewer.session import VotingSession
+from mdn_viewer.logic.descent import Descent, Rates, arrows
+from mdn_viewer.logic.losses import Loss
+from mdn_viewer.logic.model import VotingModel
+from mdn_viewer.logic.session import VotingSession
 
 __all__ = ["Aim", "DescentModel"]
 
@@ -52,12 +52,12 @@ class DescentModel:
     descent : Descent or None
         The gradient, and the way so far; None where there is no aim or nothing votes.
     arrows : array [N, 2, 2], float32, or None
-        Of it, as `mdn_viewer.descent.arrows` returns them.
+        Of it, as `mdn_viewer.logic.descent.arrows` returns them.
 
     Examples
     --------
     >>> import mdn_cupy as mdn
-    >>> from mdn_viewer.target import target_of_points
+    >>> from mdn_viewer.logic.target import target_of_points
     >>> model = VotingModel()
     >>> model.show(VotingSession(mdn.samples.load("pose"), "nose", 8.0))
     >>> descending = DescentModel(model)

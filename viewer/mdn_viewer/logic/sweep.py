@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.session import RULES, VotingSession, same_votes
-from mdn_viewer.tables import write_csv
+from mdn_viewer.logic.session import RULES, VotingSession, same_votes
+from mdn_viewer.logic.tables import write_csv
 
 __all__ = ["Sweep", "bound", "same_sweep", "sweep", "work_of"]
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from napari.layers import Image, Layer
 from psygnal import Signal
 
-from mdn_viewer.canvas import frames_held, insert
-from mdn_viewer.cells import Cell, Slot, is_ours, own, renewed
-from mdn_viewer.curtain import Curtain
-from mdn_viewer.garbage import garbage_among_new_objects
-from mdn_viewer.jobs import OneTurn, Turns
+from mdn_viewer.logic.jobs import OneTurn, Turns
+from mdn_viewer.scene.canvas import frames_held, insert
+from mdn_viewer.scene.cells import Cell, Slot, is_ours, own, renewed
+from mdn_viewer.scene.curtain import Curtain
+from mdn_viewer.scene.garbage import garbage_among_new_objects
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -45,7 +45,7 @@ class Stage:
     viewer : napari.Viewer
         The viewer.
     turns : Turns
-        Whose turns to take: `mdn_viewer.turns.EventTurns` where a window must not wait.
+        Whose turns to take: `mdn_viewer.scene.turns.EventTurns` where a window must not wait.
     """
 
     busy_changed = Signal(bool)  # whether layers are coming or going

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mdn_viewer.turns import Breath
+from mdn_viewer.scene.turns import Breath
 
 try:
     from napari._vispy.camera import VispyCamera

@@ -9,8 +9,8 @@ from typing import Any
 from psygnal import Signal
 
 import mdn_cupy as mdn
-from mdn_viewer.jobs import AtOnce, MakeWorker, Stopped, Worker
-from mdn_viewer.session import KINDS, RULES, VoteMap, VotingSession, same_votes
+from mdn_viewer.logic.jobs import AtOnce, MakeWorker, Stopped, Worker
+from mdn_viewer.logic.session import KINDS, RULES, VoteMap, VotingSession, same_votes
 
 __all__ = ["VotingModel"]
 
@@ -24,8 +24,9 @@ class VotingModel:
     Parameters
     ----------
     make_worker : callable
-        Makes workers of two callables, for a result and for an error: `mdn_viewer.jobs.AtOnce`, or
-        `mdn_viewer.worker.LatestWins` where a window must not wait.
+        Makes workers of two callables, for a result and for an error:
+        `mdn_viewer.logic.jobs.AtOnce`, or `mdn_viewer.worker.LatestWins` where a window must not
+        wait.
 
     Attributes
     ----------

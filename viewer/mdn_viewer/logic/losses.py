@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.session import VotingSession
+from mdn_viewer.logic.session import VotingSession
 
 __all__ = ["Loss", "Pull", "loss_of", "pull_of"]
 
@@ -92,7 +92,7 @@ def pull_of(session: VotingSession, target: FloatArray, loss: Loss) -> Pull:
 
     Examples
     --------
-    >>> from mdn_viewer.target import target_of_points
+    >>> from mdn_viewer.logic.target import target_of_points
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
     >>> pull = pull_of(session, target_of_points([[95, 166]], 8.0, (385, 385)), Loss.CROSS_ENTROPY)
     >>> pull.confidence.shape, pull.offsets.shape

@@ -65,7 +65,7 @@ class AtOnce:
 
 
 class Turns(Protocol):
-    """Takes work in the window's own thread step by step; see `mdn_viewer.turns.EventTurns`."""
+    """Takes work in the window's thread step by step: `mdn_viewer.scene.turns.EventTurns`."""
 
     def take(self, step: Callable[[], bool]) -> None:
         """Call a function, in one turn or in many, until it says that nothing is left to do."""

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Layer, Vectors
 
 import mdn_cupy as mdn
-from mdn_viewer.cells import is_staged
-from mdn_viewer.controls import once
-from mdn_viewer.inputs import InputControls
-from mdn_viewer.layers import fields_of, grid_of, role_of, to_fields
-from mdn_viewer.maps import Inputs
+from mdn_viewer.panels.controls import once
+from mdn_viewer.panels.inputs import InputControls
+from mdn_viewer.scene.cells import is_staged
+from mdn_viewer.scene.layers import fields_of, grid_of, role_of, to_fields
+from mdn_viewer.scene.maps import Inputs
 
 if TYPE_CHECKING:
     from napari import Viewer

@@ -1,0 +1,1 @@
+"""What the viewer draws: fields, maps and answers as layers of napari's, cell by cell."""
