@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import os
 import zipfile
@@ -22,7 +23,7 @@ __all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
 FloatArray = npt.NDArray[np.floating]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Fields:
     """The fields of a network on one image: P parts on an H × W grid.
 
@@ -59,6 +60,9 @@ class Fields:
     >>> fields = mdn.Fields(np.zeros((2, 4, 4), np.float32), np.zeros((2, 2, 4, 4), np.float32))
     >>> fields.names
     ('part 0', 'part 1')
+    >>> fields  # doctest: +NORMALIZE_WHITESPACE
+    Fields(confidence=float32 [2, 4, 4], offsets=float32 [2, 2, 4, 4], stride=1.0, origin=0.0,
+           sigma=2.0, names=('part 0', 'part 1'), source='')
     """
 
     confidence: FloatArray
@@ -113,6 +117,12 @@ class Fields:
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        """Say what there is, and of which shape; the numbers would fill a screen."""
+        members = {member.name: getattr(self, member.name) for member in dataclasses.fields(self)}
+        said = (f"{name}={_said(x)}" for name, x in members.items() if x is not None)
+        return f"Fields({', '.join(said)})"
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -332,6 +342,12 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
     if "source" in values:
         values["source"] = str(values["source"])
     return Fields(**values)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {[*value.shape]}"
+    return repr(value)
 
 
 def _expect_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:

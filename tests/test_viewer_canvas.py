@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.scene import quick_canvas
 from mdn_viewer.scene.canvas import conceal, frames_held, insert, quicken, reveal, reveal_upon
+from mdn_viewer.scene.quick import canvas as quick_canvas
 from napari._vispy.canvas import VispyCanvas
 from napari.components import ViewerModel
 from napari.layers import Image

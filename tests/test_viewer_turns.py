@@ -1,5 +1,7 @@
 """Turns of the event loop: what is taken in steps leaves room for what comes meanwhile."""
 
+from time import sleep
+
 import pytest
 from mdn_viewer.scene.turns import Breath, EventTurns
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
@@ -34,6 +36,32 @@ def test_between_two_steps_the_user_is_heard(qtbot):
     qtbot.waitUntil(lambda: heard.count("timer") == 3)
     assert [heard[i] for i in (0, 3, 6)] == ["step"] * 3
     assert [{*heard[i : i + 2]} for i in (1, 4, 7)] == [{"user", "timer"}] * 3
+
+
+def test_after_long_work_of_others_the_user_is_heard_first(qtbot):
+    heard = []
+    breath = Breath(lambda: heard.append("act"))
+
+    def work():
+        sleep(0.1)
+        QTimer.singleShot(0, lambda: heard.append("user"))
+
+    for _ in range(3):
+        breath.start()
+        QTimer.singleShot(1, work)
+        qtbot.waitUntil(lambda: "act" in heard)
+        assert heard == ["user", "act"]
+        heard.clear()
+
+
+def test_where_others_work_all_the_time_nobody_waits_for_ever(qtbot):
+    acts, works = [], QTimer()
+    breath = Breath(lambda: acts.append(1))
+    works.timeout.connect(lambda: sleep(0.06))
+    works.start()
+    breath.start()
+    qtbot.waitUntil(lambda: bool(acts))
+    works.stop()
 
 
 def test_what_is_left_is_done_at_once_or_never(qtbot):

@@ -14,7 +14,8 @@ import numpy as np
 from napari.layers import Image, Points
 from qtpy.compat import isalive
 
-from mdn_viewer.scene.quick_canvas import QuickCanvas, make_quick
+from mdn_viewer.scene.quick import controls as quick_controls
+from mdn_viewer.scene.quick.canvas import QuickCanvas, make_quick
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -29,6 +30,7 @@ __all__ = [
     "quicken",
     "reveal",
     "reveal_upon",
+    "spell",
     "warm_up",
 ]
 
@@ -48,6 +50,7 @@ def quicken(viewer: Viewer) -> bool:
     """
     canvas = _canvas(viewer)
     make_quick(canvas)
+    quick_controls.make_quick(_layer_controls(viewer))
     return isinstance(canvas, QuickCanvas)
 
 
@@ -151,6 +154,13 @@ def place_labels(viewer: Viewer) -> None:
         canvas._update_overlay_canvas_positions()
 
 
+def spell(viewer: Viewer, text: str) -> Iterator[None]:
+    """Have a quick canvas prepare what a text is written with, a character with each step."""
+    canvas = _canvas(viewer)
+    if isinstance(canvas, QuickCanvas):
+        yield from canvas.spell(text)
+
+
 def warm_up() -> None:
     """Have napari import now what it puts off until the first layers: pandas, tables of units."""
     Image(np.zeros((2, 2), np.float32))
@@ -158,8 +168,16 @@ def warm_up() -> None:
 
 
 def _canvas(viewer: Viewer) -> Any:
+    return _part(viewer, "canvas")
+
+
+def _layer_controls(viewer: Viewer) -> Any:
+    return _part(viewer, "controls")
+
+
+def _part(viewer: Viewer, name: str) -> Any:
     try:
-        return _bare(viewer).window._qt_viewer.canvas
+        return getattr(_bare(viewer).window._qt_viewer, name)
     except AttributeError:  # there is no window, or napari is built otherwise
         return None
 

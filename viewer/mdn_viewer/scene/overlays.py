@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer, Points, Vectors
+from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap
 
 from mdn_viewer.logic.provenance import Landing, Provenance
+from mdn_viewer.scene.marks import Points, Vectors
 
 if TYPE_CHECKING:
     from mdn_viewer.scene.stage import Stage

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Vectors
+from napari.layers import Image
 
 from mdn_viewer.logic.descent import Descent
 from mdn_viewer.scene.maps import CONFIDENCE, DIVERGING
+from mdn_viewer.scene.marks import Vectors
 from mdn_viewer.scene.target_layers import CELL as TARGET
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from napari.layers import Image, Layer
 from psygnal import Signal
 
 from mdn_viewer.logic.jobs import OneTurn, Turns
-from mdn_viewer.scene.canvas import frames_held, insert
+from mdn_viewer.scene.canvas import frames_held, insert, spell
 from mdn_viewer.scene.cells import Cell, Slot, is_ours, own, renewed
 from mdn_viewer.scene.curtain import Curtain
 from mdn_viewer.scene.garbage import garbage_among_new_objects
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage"]
 
+_NUMBERS = "-.0123456789"  # beside a colorbar
 _IN_A_FRAME = 3  # layers that are not to be seen yet
 _BACKDROP_LOOKS = {"colormap": "gray", "contrast_limits": (0, 2)}  # half as bright: votes stand out
 
@@ -218,6 +219,7 @@ class Stage:
                     yield from self._drawn_next([self._curtain.draw_next])
                 unnamed = next((cell for cell in self._cells.values() if cell.labels), None)
                 if unnamed is not None:
+                    yield from spell(self.viewer, unnamed.picture.name + _NUMBERS)
                     label = unnamed.labels.pop(0)
                     yield from self._drawn_next([partial(setattr, label, "visible", True)])
 

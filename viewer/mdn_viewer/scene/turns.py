@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from qtpy.compat import isalive
@@ -12,6 +13,8 @@ __all__ = ["Breath", "EventTurns"]
 
 _ROUNDS = 2  # of the event loop: the user may be heard after what is done in one
 _NEXT_ROUND_MS = 1  # not 0, for which Qt need not have looked for the user
+_LATE_S = 0.05  # a round that took so long was somebody else's: the user is heard first
+_PATIENCE = 4  # such rounds
 
 
 class Breath(QObject):
@@ -29,6 +32,7 @@ class Breath(QObject):
         super().__init__(parent)
         self._act = act
         self._rounds = 0
+        self._begun = 0.0  # the last round
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._on_round)
@@ -37,7 +41,7 @@ class Breath(QObject):
         """Call the function soon: once, however often this is said meanwhile."""
         if isalive(self._timer) and not self._timer.isActive():  # type: ignore[no-untyped-call]
             self._rounds = _ROUNDS
-            self._timer.start(_NEXT_ROUND_MS)
+            self._next_round()
 
     def stop(self) -> bool:
         """Do not call it, and say whether it would have been."""
@@ -48,10 +52,15 @@ class Breath(QObject):
 
     def _on_round(self) -> None:
         self._rounds -= 1
-        if self._rounds:
-            self._timer.start(_NEXT_ROUND_MS)
+        late = monotonic() - self._begun > _LATE_S and self._rounds > -_PATIENCE
+        if self._rounds > 0 or late:
+            self._next_round()
         else:
             self._act()
+
+    def _next_round(self) -> None:
+        self._begun = monotonic()
+        self._timer.start(_NEXT_ROUND_MS)
 
 
 class EventTurns:

@@ -1,4 +1,4 @@
-"""napari's canvas, quick to change. Like `canvas`, it reaches into napari where nothing is public.
+"""A canvas that is quick to change.
 
 There are four places in which napari 0.9 freezes the window, for seconds if it has many layers:
 
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from mdn_viewer.scene.quick.meshes import keep_programs
 from mdn_viewer.scene.turns import Breath
 
 try:
@@ -35,6 +36,8 @@ _NEEDED = (
     "add_layer_visual_mapping",
     "on_draw",
     "_clean_and_update_scenegraph",
+    "_create_or_update_vispy_overlay",
+    "_font_info",
     "_init_or_update_grid",
     "_needs_overlay_position_update",
     "_pause_scene_graph",
@@ -47,6 +50,7 @@ _NEEDED = (
     "grid_cameras",
     "grid_views",
 )
+_MEASURED = " ÅÉÑŐjgpqy"  # letters by which vispy finds the height of every line
 
 
 def make_quick(canvas: Any) -> None:
@@ -91,6 +95,7 @@ class QuickCanvas(VispyCanvas):  # type: ignore[misc]
         native = self.native
         self._frame = Breath(native.update, native)
         self._batch_ends = Breath(self._end_batch, native)
+        self._spelled: set[str] = set()
         if hasattr(native, "_vispy_update"):
             native._vispy_update = self._frame.start
 
@@ -99,12 +104,26 @@ class QuickCanvas(VispyCanvas):  # type: ignore[misc]
         if self._frame.stop():
             self.native.update()
 
-    def add_layer_visual_mapping(self, *layer_and_visual: Any) -> None:
+    def spell(self, text: str) -> Iterator[None]:
+        """Prepare what a text is written with: one character with each step, for 20 ms."""
+        font = self._font_info.font_manager.get_font(self._font_info.face)
+        for character in sorted({*_MEASURED, *text} - self._spelled):
+            self._spelled.add(character)
+            font[character]
+            yield
+
+    def add_layer_visual_mapping(self, layer: Layer, visual: Any) -> None:
         """Build the grid once for all layers that come in one turn: those of a file, say."""
+        keep_programs(visual.node)
         if self.viewer.canvas.grid.enabled and not self._pause_scene_graph:
             self._pause_scene_graph = self._in_batch = True
             self._batch_ends.start()
-        super().add_layer_visual_mapping(*layer_and_visual)
+        super().add_layer_visual_mapping(layer, visual)
+
+    def _create_or_update_vispy_overlay(self, *args: Any, **keywords: Any) -> Any:
+        overlay = super()._create_or_update_vispy_overlay(*args, **keywords)
+        keep_programs(getattr(overlay, "box", None))
+        return overlay
 
     def _end_batch(self) -> None:
         if self._in_batch:
