@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from qtpy.QtCore import QCoreApplication, QEvent, QSize
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-import mdn_cupy as mdn
 from mdn_viewer.logic.model import VotingModel
 from mdn_viewer.logic.session import ALL, VotingSession
 from mdn_viewer.panels.compare import ComparePanel
 from mdn_viewer.panels.controls import Controls, once
 from mdn_viewer.panels.gradient import GradientPanel
 from mdn_viewer.panels.inputs import InputControls
+from mdn_viewer.panels.opening import Opening
+from mdn_viewer.panels.part_slider import PartSlider
 from mdn_viewer.panels.picker import FieldPicker, images, offset_layers
 from mdn_viewer.panels.readout import Readout
 from mdn_viewer.panels.save import SavePanel
@@ -25,23 +25,20 @@ from mdn_viewer.panels.voters import VotersPanel
 from mdn_viewer.scene.canvas import draw_now, quicken, warm_up
 from mdn_viewer.scene.clicks import Clicks
 from mdn_viewer.scene.garbage import SearchAtRest
-from mdn_viewer.scene.layers import fields_of, first_part, origin_of
 from mdn_viewer.scene.maps import MapLayers
 from mdn_viewer.scene.stage import Stage
 from mdn_viewer.scene.turns import EventTurns
-from mdn_viewer.settings import recall, remember
+from mdn_viewer.settings import remember
 from mdn_viewer.worker import LatestWins
 
 if TYPE_CHECKING:
     from napari import Viewer
-    from napari.layers import Image
 
 __all__ = ["PANELS", "MassDisplacement"]
 
 PANELS: tuple[type[Any], ...] = (VotersPanel, SweepPanel, GradientPanel, SavePanel)
 """The panels, each made of the model and the stage, in the order of their tabs."""
 
-_WELCOME = "Open a field set (File > Open Sample, or a .mdn file), or choose layers in Fields."
 _OPENING = "Laying out the maps…"
 _REST_MS = 200  # after so long without a new frame the slider rests
 _WIDTH = 380  # screen pixels: a peak can be read, a slider be dragged
@@ -74,11 +71,15 @@ class MassDisplacement(QWidget):
         self.panels = [panel(self.model, self.stage) for panel in PANELS]
         self._clicks = Clicks(self.model, self.stage)
         self._readout = Readout(self.model, napari_viewer, self)
-        self._voters: Image | None = None  # the confidence layer of the last session
-        self._step = -1  # of napari's slider for the parts
+        self._slider = PartSlider(napari_viewer, self.controls)
         self._rest = once(self.model.settle, self)
+        opening = Opening(self.model, self.maps, self.controls, self.inputs, self.compare)
         self._picker = FieldPicker(
-            napari_viewer, self.inputs, self.model.cancel, self._begin, self.stage.hold_back
+            napari_viewer,
+            self.inputs,
+            self.model.cancel,
+            lambda: opening.begin(self._picker),
+            self.stage.hold_back,
         )
         self._garbage = SearchAtRest(lambda: self.stage.busy or self.in_motion)
         self._lay_out()
@@ -155,7 +156,6 @@ class MassDisplacement(QWidget):
         model.said.connect(controls.message.say)
         self.stage.busy_changed.connect(self._on_stage)
         model.refused.connect(self._on_refused)
-        self._viewer.dims.events.current_step.connect(self._on_step)
         self._end = _Ending(
             model.close,
             self._picker.close,
@@ -163,7 +163,7 @@ class MassDisplacement(QWidget):
             self._readout.close,
             self._garbage.close,
             self.stage.close,
-            partial(self._viewer.dims.events.current_step.disconnect, self._on_step),
+            self._slider.close,
         )
         self.destroyed.connect(self._end)
 
@@ -174,43 +174,6 @@ class MassDisplacement(QWidget):
             for array, name in zip((confidence, offsets), names, strict=True)
         ]
         self._picker.take(*layers)
-
-    def _begin(self) -> None:
-        """Begin a session on what is chosen, or say what is missing or does not fit."""
-        self.inputs.misfit.say("")
-        self.controls.message.say("")
-        try:
-            fields = self._picker.fields()
-            session = None if fields is None else self._session_on(fields)
-        except (TypeError, ValueError) as error:
-            self.model.show(None)
-            self.inputs.misfit.say(str(error), wrong=True)
-            self.model.refuse(error)
-            return
-        self.maps.set_inputs(self._picker.layers)
-        self.model.show(session, origin_of(self._picker.layers.confidence))
-        if session is None:
-            self.maps.clear()
-            self.model.say(_WELCOME)
-            return
-        complaint = _complaint(session.fields)
-        self.inputs.misfit.say(complaint, wrong=True)
-        if complaint:
-            self.model.refuse(complaint)
-
-    def _session_on(self, fields: mdn.Fields) -> VotingSession:
-        """Where the same layer votes as before, stay with its part, its sigma and the rest."""
-        confidence = self._picker.layers.confidence
-        again, self._voters = self._voters, confidence
-        normalized, truncate = self.compare.normalized.isChecked(), self.compare.truncate.value()
-        part, sigma, cross = first_part(confidence), fields.sigma, False
-        controls = self.controls
-        if fields_of(confidence) is None:  # plain layers know of no width
-            sigma = recall("sigma")
-        if again is self._voters and controls.part.value in (*range(len(fields.names)), ALL):
-            part, sigma = controls.part.value, controls.sigma.value
-            cross = controls.cross.value and fields.cross_offsets is not None
-        return VotingSession(fields, part, sigma, normalized, truncate, cross)
 
     def _on_stage(self, busy: bool) -> None:
         """Say that the maps are being laid out, unless something else is said."""
@@ -226,7 +189,7 @@ class MassDisplacement(QWidget):
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:
             self.controls.follow(session)
-            self._show_part(session.part)
+            self._slider.show(session.part)
 
     def _on_part(self, part: int | str) -> None:
         cross = self.controls.cross.value and part != ALL
@@ -235,19 +198,6 @@ class MassDisplacement(QWidget):
     def _on_sigma(self, sigma: float) -> None:
         self.model.change(sigma=sigma)
         draw_now(self._viewer)
-
-    def _show_part(self, part: int | str) -> None:
-        dims = self._viewer.dims
-        if part != ALL and dims.ndim > 2 and dims.current_step[-3] != part:
-            dims.set_current_step(dims.ndim - 3, part)
-
-    def _on_step(self, *_: Any) -> None:
-        """Follow napari's slider for the parts, by which one pages through the confidence."""
-        steps = self._viewer.dims.current_step
-        step = steps[-3] if len(steps) > 2 else -1
-        if step != self._step and step in self.controls.part.choices:
-            self.controls.part.value = step
-        self._step = step
 
     def _on_rest(self) -> None:
         if self.model.session is not None:
@@ -278,12 +228,3 @@ def _scrollable(page: QWidget) -> QScrollArea:
     area.setFrameShape(QScrollArea.Shape.NoFrame)
     area.setWidget(page)
     return area
-
-
-def _complaint(fields: mdn.Fields) -> str:
-    """Say which values lie outside the domain of the votes; they vote all the same."""
-    try:
-        mdn.check_fields(fields.confidence, fields.offsets, fields.sigma)
-    except ValueError as error:
-        return str(error)
-    return ""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-__all__ = ["Cell", "Slot", "is_empty", "is_ours", "is_staged", "own", "renewed", "set_data"]
+__all__ = ["Cell", "is_empty", "is_ours", "is_staged", "own", "renewed", "set_data"]
 
 _MARK = "mdn_stage"  # the key in a layer's metadata under which ours carry their own identity
 
@@ -55,14 +55,6 @@ class Cell:
             self.backdrop = None
         elif self.backdrop is not None and self.backdrop.data is not gray:
             self.backdrop.data = gray
-
-
-class Slot(NamedTuple):
-    """A place among the layers of a cell."""
-
-    layer: Layer | None  # None until it is made
-    make: Callable[[], Layer] | None = None  # None where somebody else has made it
-    onto: Layer | None = None  # the picture that it is an overlay of
 
 
 def renewed(before: Cell | None, picture: Layer, under: Layer | None) -> Cell:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from napari.layers import Image, Layer
+from napari.layers import Layer
 from psygnal import Signal
 
 from mdn_viewer.logic.jobs import OneTurn, Turns
+from mdn_viewer.scene.arrangement import Arrangement, Slot
 from mdn_viewer.scene.canvas import frames_held, insert, spell
-from mdn_viewer.scene.cells import Cell, Slot, is_ours, own, renewed
+from mdn_viewer.scene.cells import is_ours
 from mdn_viewer.scene.curtain import Curtain
 from mdn_viewer.scene.garbage import garbage_among_new_objects
 
@@ -25,7 +26,6 @@ __all__ = ["Stage"]
 
 _NUMBERS = "-.0123456789"  # beside a colorbar
 _IN_A_FRAME = 3  # layers that are not to be seen yet
-_BACKDROP_LOOKS = {"colormap": "gray", "contrast_limits": (0, 2)}  # half as bright: votes stand out
 
 
 class Stage:
@@ -59,15 +59,12 @@ class Stage:
         self._afterwards: list[Callable[[], None]] = []
         self._on_show: dict[Any, str | None] | None = None  # the cells before layers come and go
         self._curtain = Curtain(viewer)
-        self._gray: npt.NDArray[np.float32] | None = None
-        self._cells: dict[str, Cell] = {}
-        self._overlays: dict[str, Callable[[str], Layer]] = {}
-        self._laid_over: set[str] = set()
+        self._arrangement = Arrangement()
 
     @property
     def pictures(self) -> dict[str, Layer]:
         """The pictures by the names of their cells, in the order of the cells."""
-        return {name: cell.picture for name, cell in self._cells.items()}
+        return self._arrangement.pictures
 
     @property
     def in_order(self) -> bool:
@@ -76,7 +73,7 @@ class Stage:
 
     def shows(self, picture: Layer | None) -> bool:
         """Whether a picture is in one of the cells, or on its way, and has not been deleted."""
-        cells, layers = self._cells.values(), self.viewer.layers
+        cells, layers = self._arrangement.cells.values(), self.viewer.layers
         return any(cell.picture == picture and not cell.is_gone(layers) for cell in cells)
 
     def set_cells(
@@ -96,31 +93,23 @@ class Stage:
         visible : mapping of bool, optional
             Layers to be shown or hidden as soon as the cells are there.
         """
-        before, self._gray = self._cells, gray
-        self._cells = {name: renewed(before.get(name), *pair) for name, pair in pictures.items()}
-        added = {name: cell for name, cell in before.items() if cell.added}
-        self._cells |= {n: cell for n, cell in added.items() if n not in self._cells}
-        for cell in self._cells.values():
-            cell.set_gray(gray)
+        self._arrangement.set_cells(pictures, gray)
         self._curtain.later(visible or {})
         self.arrange()
 
     def add_cell(self, name: str, picture: Layer) -> None:
         """Show a picture in a cell of its own behind the others; replaces one of that name."""
-        cell = Cell(own(picture), added=True)
-        if name in self._cells:
-            cell.backdrop, cell.overlays = self._cells[name].backdrop, self._cells[name].overlays
-        self._cells[name] = cell
+        self._arrangement.add_cell(name, picture)
         self.arrange()
 
     def remove_cell(self, name: str) -> None:
         """Remove a cell with its layers, if it is there."""
-        if self._cells.pop(name, None) is not None:
+        if self._arrangement.cells.pop(name, None) is not None:
             self.arrange()
 
     def hold_back(self, layer: Layer) -> None:
         """Hide a new layer, where cells are on display, until it has one of them."""
-        if self._cells:
+        if self._arrangement.cells:
             self._curtain.hold_back(layer)
 
     def overlay(self, name: str, make: Callable[[str], Layer]) -> None:
@@ -134,17 +123,16 @@ class Stage:
             Returns a new layer for the cell whose name it is given, which shows how things stand;
             called for every cell once it is laid over them, and again for cells that come later.
         """
-        self._overlays[name] = make
+        self._arrangement.overlay(name, make)
 
     def lay_over(self, *names: str) -> None:
         """Lay overlays over every picture, from now on."""
-        self._laid_over |= {*names}
+        self._arrangement.lay_over(names)
         self.arrange()
 
     def overlays(self, name: str) -> list[Layer]:
         """Return the layers of an overlay that are there, to set their data."""
-        found = (cell.overlays.get(name) for cell in self._cells.values())
-        return [layer for layer in found if layer is not None and layer in self.viewer.layers]
+        return [x for x in self._arrangement.overlays(name) if x in self.viewer.layers]
 
     def draw(self, overlay: Layer, data: Any) -> None:
         """Set the data of an overlay."""
@@ -152,7 +140,7 @@ class Stage:
 
     def clear(self) -> None:
         """Remove all cells; what is laid over the next ones has to be said again."""
-        self._cells, self._gray, self._laid_over = {}, None, set()
+        self._arrangement.clear()
         self.arrange()
 
     def cell_at(self, viewbox: tuple[int, int] | None) -> str | None:
@@ -217,7 +205,7 @@ class Stage:
                     yield from self._drawn_next([self._do_afterwards])
                 while self._curtain:
                     yield from self._drawn_next([self._curtain.draw_next])
-                unnamed = next((cell for cell in self._cells.values() if cell.labels), None)
+                unnamed = next((c for c in self._arrangement.cells.values() if c.labels), None)
                 if unnamed is not None:
                     yield from spell(self.viewer, unnamed.picture.name + _NUMBERS)
                     label = unnamed.labels.pop(0)
@@ -247,9 +235,9 @@ class Stage:
 
     def _show_and_hide(self) -> None:
         self._curtain.show_and_hide()
-        if self._cells:
+        if self._arrangement.cells:
             grid, selection = self.viewer.canvas.grid, self.viewer.layers.selection
-            grid.stride, grid.enabled = self._stride, True
+            grid.stride, grid.enabled = self._arrangement.stride, True
             if selection.active is None:
                 selection.active = next(iter(self.pictures.values()))
 
@@ -266,8 +254,8 @@ class Stage:
     def _next(self) -> Callable[[], Any] | None:
         """Say what is to be done next until all layers are in their places."""
         layers = list(self.viewer.layers)  # the indices of which are quick
-        self._cells = {n: cell for n, cell in self._cells.items() if not cell.is_gone(layers)}
-        slots = self._slots()
+        self._arrangement.drop_what_is_gone(layers)
+        slots = self._arrangement.slots()
         wanted = [slot.layer for slot in slots]
         for layer in layers:
             if is_ours(layer) and layer not in wanted:
@@ -286,46 +274,19 @@ class Stage:
             self._curtain.draw_later(layer)
         else:
             self._curtain.draw_upon(layer, slot.onto)
-        for cell in self._cells.values():
+        for cell in self._arrangement.cells.values():
             cell.placed |= cell.picture == layer
 
-    @property
-    def _stride(self) -> int:
-        return len(self._slots()) // len(self._cells)
-
-    def _slots(self) -> list[Slot]:
-        """Return the places of all cells from the bottom up, with the layers that are there."""
-        slots: list[Slot] = []
-        for name, cell in self._cells.items():
-            if cell.under is not None:
-                slots.append(Slot(cell.under))
-            elif self._gray is not None:
-                slots.append(Slot(cell.backdrop, partial(self._make_backdrop, name, cell)))
-            slots.append(Slot(cell.picture))
-            for overlay in self._overlays:
-                if overlay in self._laid_over:
-                    make = partial(self._make_overlay, name, cell, overlay)
-                    slots.append(Slot(cell.overlays.get(overlay), make, cell.picture))
-        return slots
-
-    def _make_backdrop(self, name: str, cell: Cell) -> Layer:
-        cell.backdrop = own(Image(self._gray, name=f"image ({name})", **_BACKDROP_LOOKS))
-        return cell.backdrop
-
-    def _make_overlay(self, name: str, cell: Cell, overlay: str) -> Layer:
-        cell.overlays[overlay] = layer = own(self._overlays[overlay](name))
-        layer.name = f"{overlay} ({name})"
-        return layer
-
     def _is_arranged(self) -> bool:
-        unnamed = any(cell.labels for cell in self._cells.values())
+        unnamed = any(cell.labels for cell in self._arrangement.cells.values())
         return not unnamed and self._is_arranged_but_for_labels()
 
     def _is_arranged_but_for_labels(self) -> bool:
         grid = self.viewer.canvas.grid
         if self._curtain.waits or self._next() is not None:
             return False
-        return not self._cells or (grid.enabled and grid.stride == self._stride)
+        bare = not self._arrangement.cells
+        return bare or (grid.enabled and grid.stride == self._arrangement.stride)
 
     def _do_afterwards(self) -> None:
         while self._afterwards:
