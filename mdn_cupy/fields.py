@@ -101,8 +101,9 @@ class Fields:
         if len(names) != parts:
             raise ValueError(f"names must name {parts} parts, got {len(names)}")
         for name in ("stride", "sigma"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}")
+            if not (np.isfinite(value := getattr(self, name)) and value > 0):
+                finite = " and finite" if value == np.inf else ""
+                raise ValueError(f"{name} must be greater than 0{finite}, got {value}")
         if not np.isfinite(self.origin):
             raise ValueError(f"origin must be finite, got {self.origin}")
         settled = {
@@ -309,8 +310,8 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
     missing = [name for name in ("confidence", "offsets") if name not in arrays]
     if missing:
         raise ValueError(
-            f"{path}: a .mdn file must hold 'confidence' and 'offsets'; {' and '.join(missing)} "
-            f"missing among {', '.join(sorted(arrays)) or 'no arrays'}"
+            f"{path}: a .mdn file must hold 'confidence' and 'offsets'; "
+            f"{' and '.join(missing)} missing"
         )
     try:
         return _from_arrays(arrays)
