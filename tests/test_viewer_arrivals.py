@@ -133,3 +133,19 @@ def test_mdn_viewer_opens_the_widget_that_the_menu_shows_and_hides(make_napari_v
     widget.wait()
     assert_shows(viewer, two_parts(), "left", 2.0)
     assert viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1] is widget
+
+
+def test_the_maps_fill_their_cells_whatever_comes_beside_them(viewer):
+    remember_defaults(("noisy-or", "additive", "difference", "confidence"))
+    widget, camera = dock(viewer), viewer.scene.camera
+    widget.wait()
+    before = camera.zoom
+    widget.compare.shown["evidence"].setChecked(True)
+    widget.wait()
+    assert viewer.canvas.grid.actual_shape(viewer.layers) == (2, 3)
+    assert camera.zoom < 0.8 * before
+    camera.zoom = 7  # as the user likes it
+    widget.compare.shown["evidence"].setChecked(False)
+    widget.wait()
+    assert camera.zoom == 7
+    remember_defaults()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mdn_viewer.logic.session import RULES, VotingSession
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
-from napari.layers import Layer
-from qtpy.QtCore import QPoint, Qt
+from napari.layers import Layer, Points
+from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt
 from qtpy.QtWidgets import QToolButton
 from viewer_support import (
     BLOCK,
@@ -149,6 +149,25 @@ def test_a_closed_widget_leaves_the_maps_of_the_next_alone(viewer, two):
     again.wait()
     assert names(viewer)[: len(BLOCK)] == BLOCK
     assert_shows(viewer, two_parts(), "left", 2.0)
+
+
+def test_qt_deletes_the_widget_and_its_timers_in_any_order(viewer, two, qtbot):
+    def say_so(*_):
+        raise AssertionError("there is nobody left to be told")
+
+    stage = two.stage
+    stage.overlay("marks", lambda cell: Points(np.zeros((0, 2)), ndim=2))
+    stage.lay_over("marks")
+    assert stage.busy
+    stage.busy_changed.connect(say_so)
+    two._garbage.deleteLater()
+    two.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not stage.busy
+    before = names(viewer)
+    stage.arrange()
+    qtbot.wait(20)
+    assert names(viewer) == before
 
 
 @pytest.fixture

@@ -94,6 +94,62 @@ def test_maps_on_request(viewer, two):
     assert figures["evidence"][2] == f"{peak.total:.4g}"
 
 
+def test_only_the_confidence_and_then_nothing(viewer, two):
+    shown = two.compare.shown
+    for kind in RULES:
+        shown[kind].setChecked(False)
+    two.wait()
+    assert [name for name in names(viewer) if "two" not in name] == []
+    assert viewer.layers["two confidence"].visible
+    two.controls.sigma.value = 3
+    shown["confidence"].setChecked(False)
+    two.wait()
+    assert not any(layer.visible for layer in viewer.layers)
+    assert two.compare.figures["noisy-or"][0].text() == "–"
+    shown["difference"].setChecked(True)  # alone: it has nothing to be linked with
+    two.wait()
+    assert names(viewer)[:2] == ["image (difference)", "difference"]
+    assert_map(viewer, "difference", VotingSession(two_parts(), "left", 3.0))
+
+
+@pytest.mark.parametrize("shown", [set(), {"confidence"}], ids=["nothing", "the confidence"])
+def test_opened_with_no_map_to_be_shown(viewer, shown):
+    settings.remember_shown(shown)
+    add_fields(viewer, two_parts())
+    widget = dock(viewer)
+    assert widget.voted
+    visible = {layer.name for layer in viewer.layers if layer.visible}
+    assert visible == ({"two confidence", "two image"} if shown else set())
+    assert viewer.canvas.grid.enabled == bool(shown)
+    assert names(viewer) == ["two image", "two confidence", "two offsets"]
+    viewer.layers.clear()
+    widget.wait()
+    assert not widget.voted
+
+
+def test_no_difference_is_black(viewer):
+    settings.remember_shown({"difference"})
+    add_fields(viewer, two_parts(confidence=np.zeros((2, 6, 8), np.float32)))
+    widget = dock(viewer)
+    difference = viewer.layers["difference"]
+    assert list(difference.contrast_limits) == [-1, 1]
+    difference.contrast_limits = 0, 1  # by the user; till something else is shown
+    widget.controls.sigma.value = 3
+    widget.wait()
+    assert list(difference.contrast_limits) == pytest.approx([-1.15, 1.15])  # with room to rise
+    widget.model.settle()
+    assert list(difference.contrast_limits) == [-1, 1]
+
+
+def test_layers_that_lie_askew_are_refused(viewer, two):
+    confidence = viewer.layers["two confidence"]
+    confidence.rotate = 30
+    confidence.data = confidence.data / 2
+    two.wait()
+    assert two.inputs.misfit.wrong
+    assert "the layer is rotated" in two.inputs.misfit.said
+
+
 def test_the_kernel(viewer, two):
     two.compare.normalized.setChecked(False)
     two.compare.truncate.setValue(1.5)
@@ -112,6 +168,14 @@ def test_colormaps_are_linked_and_remembered(viewer, two):
     two.compare.colormap.setCurrentText("magma")
     assert viewer.layers["additive"].colormap.name == "magma"
     assert settings.recall("colormap") == "magma"
+
+
+def test_colormaps_to_choose_from_are_those_of_the_settings(two):
+    box = two.compare.colormap
+    for name in [box.itemText(n) for n in range(box.count())]:
+        settings.remember("colormap", name)
+    with pytest.raises(ValueError, match="'viridi' is not one of the allowed"):
+        settings.remember("colormap", "viridi")
 
 
 def test_settings_are_remembered(viewer, two, qtbot):
@@ -187,6 +251,19 @@ def test_a_model_without_a_window():
     model.show(None)
     assert model.maps == {}
     assert model.pixel is None
+
+
+def test_a_model_of_which_no_map_is_wanted():
+    model = VotingModel()
+    ear = Ear(model)
+    model.show_kinds(())
+    assert ear.heard == []
+    session = VotingSession(two_parts(), "left", 2.0)
+    model.show(session)
+    assert ear.heard == [("session_changed", session), ("maps_changed", {})]
+    assert model.voted is session
+    model.show(None)
+    assert model.voted is None
 
 
 def test_other_values_of_the_same_fields():

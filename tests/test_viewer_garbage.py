@@ -5,6 +5,7 @@ import gc
 import pytest
 from mdn_viewer.scene import garbage
 from mdn_viewer.scene.garbage import SearchAtRest, garbage_among_new_objects
+from qtpy.QtCore import QCoreApplication, QEvent
 
 
 @pytest.fixture
@@ -45,6 +46,17 @@ def test_it_does_not_look_when_it_is_closed(qtbot, searches):
     qtbot.wait(100)
     assert not search.pending
     assert 2 not in searches
+
+
+def test_qt_may_delete_it_first(qtbot):
+    before = gc.get_threshold()
+    search = SearchAtRest(lambda: False)
+    search.deleteLater()
+    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    search.soon()
+    assert not search.pending
+    search.close()
+    assert gc.get_threshold() == before
 
 
 def test_python_looks_as_often_as_before_when_the_last_has_gone(qtbot):

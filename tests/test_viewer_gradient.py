@@ -2,17 +2,21 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.descent import arrows
+from mdn_viewer.logic.descent import Descent, arrows
 from mdn_viewer.logic.losses import Loss, pull_of
-from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.session import ALL, RULES, VotingSession
 from mdn_viewer.logic.target import target_of_points
 from mdn_viewer.panels.gradient import GradientPanel
+from mdn_viewer.scene.pull_layers import PullLayers
+from mdn_viewer.scene.target_layers import target_of
+from napari.layers import Image
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from viewer_support import (
     PLUGIN,
     add_fields,
     click,
     dock,
+    empty_stage,
     maps,
     names,
     press,
@@ -162,6 +166,15 @@ def test_what_is_no_target_is_refused_beside_it(hidden):
     for layer, reason in (
         (viewer.add_points(np.zeros((0, 2)), name="none"), "no points yet"),
         (viewer.add_points([[99, 99]], name="far"), "lies on the map of 24 × 32"),
+        (viewer.add_points([[1, 9, 9], [1, 3, 3]], name="right"), "other parts than left (part 0)"),
+        (
+            viewer.add_image(np.ones((24, 32)), name="turned", rotate=9),
+            "turned: the layer is rotated",
+        ),
+        (
+            viewer.add_image(np.ones((24, 32)), name="sheared", shear=[0.1]),
+            "['sheared'].shear = [0]",
+        ),
         (viewer.add_image(np.ones((9, 9)), name="square"), "proportions"),
         (viewer.add_image(np.ones((7, 24, 32)), name="seven"), "one for each part"),
         (viewer.add_image(np.ones((2, 24, 32)), name="two"), ""),
@@ -172,6 +185,55 @@ def test_what_is_no_target_is_refused_beside_it(hidden):
         assert panel.controls.message.wrong == bool(reason)
         assert (PICTURE in names(viewer)) == (not reason)
     assert "noisy-or" in names(viewer)
+
+
+def test_an_image_is_no_target_where_only_an_affine_transform_says_where_it_is():
+    moved = np.array([[1, 0, 4], [0, 1, 0], [0, 0, 1]])
+    layer = Image(np.ones((2, 24, 32)), scale=(1, 2, 2), translate=(0, 3, 3), name="wanted")
+    target_of(layer, 1.0)
+    layer.affine = moved
+    with pytest.raises(ValueError, match="wanted: the layer is moved by an affine transform"):
+        target_of(layer, 1.0)
+
+
+def test_a_narrow_grid_is_no_picture_in_colors():
+    fields = two_parts(
+        confidence=np.full((40, 40, 3), 0.3, np.float32),
+        offsets=np.zeros((40, 2, 40, 3), np.float32),
+        names=tuple(map(str, range(40))),
+        image=None,
+    )
+    stage, session = empty_stage(), VotingSession(fields, ALL, 2.0)
+    target = target_of_points([[30, 5]], 3.0, session.output_shape)
+    PullLayers(stage).show(Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
+    shown = stage.viewer.layers[PICTURE]
+    assert (shown.rgb, shown.ndim) == (False, shown.data.ndim)
+
+
+def test_the_widget_is_closed_and_opened_again_while_it_plays(hidden, qtbot):
+    viewer, widget = hidden
+    panel = widget.panel(GradientPanel)
+    panel.controls.add.click()
+    widget.wait()
+    viewer.layers["target"].add([[14, 8]])
+    settle(qtbot, widget)
+    panel.controls.play.click()
+    viewer.window.remove_dock_widget(widget)
+    assert not panel.playing
+    again = dock(viewer)
+    assert again is not widget
+    viewer.layers["noisy-or"].name = "renamed"  # at which the first arranged its own again
+    assert not panel._soon.isActive()
+    qtbot.wait(50)
+    again.wait()
+    assert not again.stage.busy
+    assert not {PICTURE, ARROWS} & {*names(viewer)}
+    assert viewer.layers["target"].data.tolist() == [[14, 8]]
+    again.panel(GradientPanel).controls.target = viewer.layers["target"]
+    settle(qtbot, again)
+    assert PICTURE in names(viewer)
+    viewer.layers["target"].data = [[9, 9]]
+    assert not panel._soon.isActive()
 
 
 def test_layers_change_under_it(hidden, qtbot):
@@ -229,8 +291,6 @@ def test_fields_go_away_while_it_plays(hidden, qtbot):
 
 
 def test_arrows_show_where_a_step_moves_the_votes():
-    from mdn_viewer.logic.descent import Descent
-
     session = VotingSession(two_parts(), "left", 2.0)
     start = Descent.begin(session, target_of_points([[14, 9]], 3.0, (24, 32)), Loss.CROSS_ENTROPY)
     drawn = arrows(start)

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.scene.canvas import quicken, spell
+from mdn_viewer.scene.canvas import quicken, show_controls_now, spell
 from mdn_viewer.scene.marks import Points, Vectors
 from mdn_viewer.scene.quick import controls as quick_controls
 from mdn_viewer.scene.quick.controls import QuickControls
 from napari.layers import Image, Layer
+from napari.settings import get_settings
 from vispy.visuals.shaders.program import ModularProgram
 
 ARROWS = np.array([[[1.0, 1.0], [5.0, 5.0]], [[2.0, 8.0], [5.0, -5.0]]])
@@ -111,6 +112,16 @@ def test_controls_are_made_for_the_layer_that_is_selected(viewer, qtbot):
     assert controls.widgets[layer].ndisplay == 3
 
 
+def test_controls_are_shown_at_once_where_a_picture_is_taken(viewer):
+    quicken(viewer)
+    controls = viewer.window._qt_viewer.controls
+    layer = viewer.add_image(np.zeros((4, 4)))
+    assert layer not in controls.widgets
+    show_controls_now(viewer)
+    assert controls.currentWidget() is controls.widgets.get(layer)
+    assert not controls.widgets._shown.stop()
+
+
 def test_controls_built_otherwise_stay_as_they_are(viewer, monkeypatch):
     monkeypatch.setattr(quick_controls, "_NEEDED", ("_something_of_the_past",))
     quicken(viewer)
@@ -118,6 +129,7 @@ def test_controls_built_otherwise_stay_as_they_are(viewer, monkeypatch):
     assert type(controls.widgets) is dict
     layer = viewer.add_image(np.zeros((4, 4)))
     assert layer in [*controls.widgets]
+    show_controls_now(viewer)  # as they are
 
 
 def test_marks_take_no_room(viewer):
@@ -152,3 +164,12 @@ def test_a_point_is_highlighted_when_it_is_selected(viewer):
     assert layer._highlight_index == [1]
     layer.selected_data, layer.mode = set(), "pan_zoom"
     assert layer._highlight_index == []
+
+
+def test_dynamic_controls_are_left_to_napari(viewer, monkeypatch):
+    quicken(viewer)
+    monkeypatch.setattr(get_settings().experimental, "dynamic_layer_controls", True)
+    layer = viewer.add_image(np.zeros((4, 4)))
+    with pytest.raises(KeyError):
+        viewer.window._qt_viewer.controls.widgets[layer]
+    viewer.layers.remove(layer)

@@ -182,6 +182,20 @@ def test_stepped_fields_are_saved_as_they_are_and_said_to_be(two, tmp_path):
     assert saved.source == "tests, moved along a gradient"
 
 
+def test_without_maps_there_are_fields_to_save(two):
+    _, widget = two
+    panel = widget.panel(SavePanel)
+    assert panel.save_map.isEnabled()
+    for box in widget.compare.shown.values():
+        box.setChecked(False)
+    widget.wait()
+    assert panel.save_fields.isEnabled()
+    assert not panel.save_map.isEnabled()
+    assert not panel.save_program.isEnabled()
+    widget.open_tab("Save")
+    assert panel.program.toPlainText() == ""
+
+
 def test_without_fields_there_is_nothing_to_save(two):
     viewer, widget = two
     panel = widget.panel(SavePanel)

@@ -101,7 +101,40 @@ def test_a_screenshot(tmp_path, elsewhere):
     assert pixels.shape[0] >= 500
     assert pixels.shape[1] >= 700
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 200  # not blank
+    controls = pixels[50:300, 20:300].reshape(-1, 3)  # of the layer that is selected
+    assert len(np.unique(controls, axis=0)) > 100
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".hand.png")]
+
+
+def test_settings_that_make_no_sense_or_no_map(tmp_path, elsewhere):
+    (tmp_path / "napari").mkdir()
+    off = [f"  show_{kind}: false" for kind in ("noisy_or", "additive", "difference", "confidence")]
+    told = "\n".join(["maps:", "  colormap: nonsense", *off])
+    (tmp_path / "napari" / "mdn-cupy.yaml").write_text(told)
+    command = [*SCRIPT, "delta", "--screenshot", str(tmp_path / "delta.png")]
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "'nonsense' is not one of the allowed" in done.stderr  # as napari says it
+    assert (tmp_path / "delta.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_ctrl_c(elsewhere):
+    code = """
+import signal, sys
+import napari
+from qtpy.QtCore import QTimer
+from mdn_viewer.__main__ import main
+
+def run(run=napari.run):
+    QTimer.singleShot(500, lambda: signal.raise_signal(signal.SIGINT))
+    run()
+
+napari.run = run
+sys.exit(main(["delta"]))
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=elsewhere, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_the_window_stays(elsewhere):

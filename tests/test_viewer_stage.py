@@ -7,6 +7,7 @@ import pytest
 from mdn_viewer.scene import garbage
 from mdn_viewer.scene.cells import own
 from mdn_viewer.scene.stage import Stage
+from mdn_viewer.scene.turns import EventTurns
 from napari.components import ViewerModel
 from napari.layers import Image, Points
 from viewer_support import names
@@ -165,3 +166,84 @@ def test_a_click_means_the_cell_that_is_still_to_be_seen(stage):
     assert (stage.cell_at((0, 0)), stage.cell_at((0, 1))) == (None, "s")
     stage.wait()
     assert (stage.cell_at((0, 0)), stage.cell_at((0, 1))) == ("s", "g")
+
+
+def test_a_closed_stage_leaves_the_viewer_to_the_next(stage):
+    viewer, done = stage.viewer, []
+    stage.close()
+    viewer.layers.remove("m")
+    after = names(viewer)
+    (marks,) = stage.overlays("marks")[1:]
+    mine = viewer.add_points(name="mine")
+    stage.arrange()
+    stage.add_cell("g", mine)
+    stage.remove_cell("s")
+    stage.lay_over("marks")
+    stage.set_cells({"t": (picture("t"), None)}, None)
+    stage.hold_back(mine)
+    stage.draw(marks, [[1, 2]])
+    stage.then(lambda: done.append("then"))
+    stage.wait()
+    stage.clear()
+    assert names(viewer) == [*after, "mine"]
+    assert (stage.busy, done, len(marks.data), mine.visible) == (False, [], 0, True)
+    Stage(viewer).arrange()
+    assert names(viewer) == ["mine"]  # not a closed stage's own
+
+
+def test_the_grid_stays_off_where_the_user_has_turned_it_off_until_cells_change(stage):
+    grid = stage.viewer.canvas.grid
+    grid.enabled = False
+    assert stage.in_order
+    stage.arrange()
+    stage.overlay("more", lambda cell: Points(np.zeros((0, 2)), ndim=2))
+    stage.lay_over("more")
+    assert (grid.enabled, grid.stride) == (False, 4)
+    stage.add_cell("g", Image(np.zeros((6, 8)), name="g"))
+    assert grid.enabled
+    grid.enabled = False
+    stage.clear()
+    stage.set_cells({"m": (picture("m"), None)}, None)
+    assert grid.enabled
+
+
+def test_what_is_held_back_may_be_hidden_for_good(slow):
+    new = slow.viewer.add_image(np.zeros((6, 8)), name="x")
+    slow.hold_back(new)
+    slow.hide(new)
+    slow.wait()
+    assert not new.visible
+    slow.hide(slow.pictures["m"])
+    assert not slow.pictures["m"].visible
+
+
+def test_what_others_do_to_the_cells_is_made_good_at_once(qtbot):
+    stage = Stage(ViewerModel(), EventTurns())
+    stage.overlay("marks", lambda cell: Points(np.zeros((0, 2)), ndim=2))
+    stage.lay_over("marks")
+    stage.set_cells({"m": (picture("m"), None), "s": (picture("s"), None)}, np.zeros((6, 8)))
+    stage.wait()
+    layers = stage.viewer.layers
+    layers.remove("marks (m)")
+    layers.move(0, 4)
+    qtbot.waitUntil(lambda: names(stage.viewer) == CELLS)
+    layers.insert(2, Image(np.zeros((6, 8)), name="a copy"))
+    qtbot.waitUntil(lambda: names(stage.viewer) == [*CELLS, "a copy"])
+    stage.wait()
+    stage.close()
+    layers.remove("s")
+    qtbot.wait(50)
+    assert "s" not in names(stage.viewer)
+
+
+def test_it_says_when_the_grid_has_another_shape(stage):
+    shapes = []
+    stage.reshaped.connect(
+        lambda: shapes.append(stage.viewer.canvas.grid.actual_shape(stage.viewer.layers))
+    )
+    stage.add_cell("g", picture("g"))
+    stage.add_cell("h", picture("h"))
+    stage.remove_cell("h")
+    stage.add_cell("h", picture("h"))
+    stage.add_cell("i", picture("i"))
+    assert shapes == [(2, 2), (2, 3)]

@@ -1,6 +1,7 @@
 """The sweep over sigma: its curves, its plot, its files."""
 
 import csv
+import os
 import sys
 import traceback
 from dataclasses import replace
@@ -17,10 +18,12 @@ from mdn_viewer.scene.stage import Stage
 from mdn_viewer.worker import LatestWins
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QFileDialog, QPushButton
-from viewer_support import PLUGIN, dock, mouse, onto_the_screen, two_parts
+from qtpy.QtWidgets import QPushButton
+from viewer_support import PLUGIN, dock, mouse, name_file, onto_the_screen, two_parts
 
 import mdn_cupy as mdn
+
+BEGINNINGS = {".csv": b"sigma,", ".png": b"\x89PNG"}
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def test_files(panel, model, both, tmp_path):
     model.show(both)
     model.settle()
     panel.export(str(tmp_path / "sweep.csv"))
-    panel.export(str(tmp_path / "sweep.png"))
+    panel.save_picture(str(tmp_path / "sweep.png"))
     assert [text.endswith("written") for text in said] == [True, True]
     with open(tmp_path / "sweep.csv", encoding="utf-8") as file:
         assert len(file.readlines()) == 1 + len(panel.found.sigmas)
@@ -185,8 +188,44 @@ def test_files(panel, model, both, tmp_path):
     for colour in ("#ff9f1c", "#4cc2ff"):
         rgb = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
         assert (np.abs(picture - rgb).max(axis=-1) < 0.05).sum() > 200, colour
-    panel.export(str(tmp_path / "nowhere" / "sweep.png"))
+    panel.save_picture(str(tmp_path / "nowhere" / "sweep.png"))
     assert "nowhere" in refused[0]
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "reason"),
+    [
+        ("export", "sweep.png", "a table is saved as .csv"),
+        ("export", "sweep", "a table is saved as .csv"),
+        ("save_picture", "sweep.jpg", "a picture is saved as .png"),
+        ("save_picture", "sweep.csv", "a picture is saved as .png"),
+    ],
+)
+def test_a_name_of_another_ending_is_refused(panel, model, both, tmp_path, save, name, reason):
+    refused = []
+    model.refused.connect(refused.append)
+    panel.show()
+    model.show(both)
+    model.settle()
+    getattr(panel, save)(str(tmp_path / name))
+    assert refused == [f"{tmp_path / name}: {reason}"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("button", "ending"), [("CSV", ".csv"), ("PNG", ".png")])
+def test_a_name_without_an_ending_gets_that_of_the_button(
+    panel, model, both, qtbot, tmp_path, button, ending
+):
+    said = []
+    model.said.connect(said.append)
+    panel.show()
+    model.show(both)
+    model.settle()
+    next(b for b in panel.findChildren(QPushButton) if button in b.text()).click()
+    name_file(qtbot, panel, tmp_path / "plot")
+    qtbot.waitUntil(lambda: said == [f"{tmp_path / 'plot'}{ending} written"])
+    assert os.listdir(tmp_path) == [f"plot{ending}"]
+    assert (tmp_path / f"plot{ending}").read_bytes().startswith(BEGINNINGS[ending])
 
 
 @pytest.fixture
@@ -254,7 +293,7 @@ def test_a_plot_is_drawn_only_while_it_is_to_be_seen(qtbot, delta):
     qtbot.waitUntil(lambda: bool(drawn))
 
 
-def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path, monkeypatch):
+def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 850)
     viewer.open_sample(PLUGIN, "delta")
@@ -272,10 +311,9 @@ def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path, mon
         assert cursor_of(panel.plot) == pytest.approx(widget.model.session.sigma, rel=0.03)
     widget.model.ask_pixel((28, 40))
     qtbot.waitUntil(lambda: panel.found.pixel == (28, 40))
-    path = str(tmp_path / "sweep.png")
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (path, "*.png"))
     next(b for b in panel.findChildren(QPushButton) if "PNG" in b.text()).click()
-    assert imread(path).shape[0] > 300
+    name_file(qtbot, panel, tmp_path / "sweep.png")
+    assert imread(tmp_path / "sweep.png").shape[0] > 300
 
 
 def press(qtbot, plot, sigma):

@@ -219,3 +219,15 @@ def test_a_cell_that_comes_later_shows_the_same(stage, both):
     for name in ("votes", "voters", "footprint"):
         first, second = stage.overlays(name)
         np.testing.assert_array_equal(first.data, second.data)
+
+
+def test_points_that_were_selected_are_others_now(stage, both):
+    overlays = VoteOverlays(stage)
+    overlays.show(provenance_of(both, (10, 5), "noisy-or"), None)
+    (points,) = stage.overlays("voters")
+    points.selected_data = {len(points.data) - 1}
+    overlays.show(None, landing_of(both, (0, 2, 3)))
+    assert points.selected_data == set()
+    points.size = 3  # of what is selected
+    points.remove_selected()
+    assert len(points.data) == 2

@@ -8,8 +8,8 @@ from mdn_viewer.logic.model import VotingModel
 from mdn_viewer.logic.session import ALL, VotingSession
 from mdn_viewer.panels.voters import VotersPanel
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QFileDialog, QPushButton
-from viewer_support import PLUGIN, click, dock, empty_stage, two_parts
+from qtpy.QtWidgets import QPushButton
+from viewer_support import PLUGIN, click, dock, empty_stage, name_file, two_parts
 
 import mdn_cupy as mdn
 
@@ -118,6 +118,9 @@ def test_a_file_that_cannot_be_written_is_said(panel, model, tmp_path):
     model.ask_pixel((11, 12))
     panel.export(str(tmp_path / "nowhere" / "voters.csv"))
     assert "nowhere" in said[0]
+    panel.export(str(tmp_path / "voters.xlsx"))
+    assert said[1].endswith("voters.xlsx: a table is saved as .csv")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_everything_explains_itself(panel, model):
@@ -154,7 +157,7 @@ def overlay(widget, name):
     return np.asarray(layers[0].data)
 
 
-def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path, monkeypatch):
+def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     viewer, model, panel = widget.stage.viewer, widget.model, widget.panel(VotersPanel)
     widget.open_tab("Voters")
     click(qtbot, viewer, "noisy-or", 95, 166)
@@ -172,11 +175,9 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path, monkeypatch):
     landing = overlay(widget, "votes").sum(axis=1)
     assert (np.abs(landing - (row, column)) <= 4 * model.session.sigma).all()
 
-    monkeypatch.setattr(
-        QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "voters.csv"), "*.csv")
-    )
     button = next(b for b in panel.findChildren(QPushButton) if "CSV" in b.text())
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    name_file(qtbot, panel, tmp_path / "voters")
     with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == voters
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mdn_viewer.logic.session import ALL
 from mdn_viewer.panels.controls import Figure
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QCoreApplication, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (
     BLOCK,
@@ -58,9 +58,30 @@ def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
     add_fields(viewer, two_parts(sigma=3.0), "other", part=ALL)
     widget.wait()
     assert_shows(viewer, two_parts(), ALL, 3.0)
-    visible = [layer.name for layer in viewer.layers if layer.visible]
+    visible = _visible(viewer)
     assert visible == [*BLOCK, "other image", "other confidence"]
     assert names(viewer)[: len(visible)] == visible
+
+
+def test_of_several_field_sets_the_last_is_shown(viewer):
+    for name in ("first", "second"):
+        add_fields(viewer, two_parts(), name)
+    widget = dock(viewer)
+    shown = ["second image", "second confidence"]
+    assert _visible(viewer) == [*BLOCK, *shown]
+    for name in ("third", "fourth"):  # at once: nobody looks at the third
+        add_fields(viewer, two_parts(), name)
+    widget.wait()
+    assert _visible(viewer) == [*BLOCK, "fourth image", "fourth confidence"]
+    add_fields(viewer, two_parts(), "fifth")
+    QCoreApplication.processEvents()
+    add_fields(viewer, two_parts(), "sixth")  # while the fifth comes
+    widget.wait()
+    assert _visible(viewer) == [*BLOCK, "sixth image", "sixth confidence"]
+
+
+def _visible(viewer):
+    return [layer.name for layer in viewer.layers if layer.visible]
 
 
 def test_a_file_that_is_opened_is_shown_at_once(viewer, tmp_path):
@@ -173,7 +194,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(viewer, two):
     two.controls.sigma.value = 3
     two.inputs.confidence.value = viewer.layers["counts"]
     two.wait()
-    assert "confidence must be of a floating dtype" in wrong(two)
+    assert "confidence must be floating-point numbers" in wrong(two)
     assert names(viewer) == everything
     two.inputs.confidence.value = viewer.layers["two confidence"]  # brings its offsets along
     two.wait()

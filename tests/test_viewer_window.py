@@ -5,8 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from mdn_viewer.logic.provenance import provenance_of
 from mdn_viewer.logic.session import RULES, VotingSession
 from mdn_viewer.panels.controls import Figure
+from mdn_viewer.panels.voters import VotersPanel
 from mdn_viewer.widget import MassDisplacement
 from napari._app_model import get_app_model
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -15,6 +17,7 @@ from qtpy.QtWidgets import QApplication, QSlider
 from viewer_support import (
     PLUGIN,
     assert_shows,
+    click,
     dock,
     drag,
     mouse,
@@ -131,6 +134,15 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     eye = VotingSession(pose, "left eye", pose.sigma, cross=True)
     expected = eye.vote()["noisy-or"].values
     np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
+    click(qtbot, viewer, "noisy-or", *np.unravel_index(expected.argmax(), expected.shape))
+    panel = widget.panel(VotersPanel)
+    qtbot.waitUntil(lambda: panel.support.text() != "")
+    panel.wait()
+    supporters = provenance_of(eye, panel.asked.pixel, "noisy-or").support
+    assert len(supporters) > 1
+    for name, count, share in supporters[:3]:
+        assert f"{name} {share:.1%} ({count})" in panel.support.text()
+    widget.model.ask_pixel(None)
 
     widget.open_tab("Fields")
     viewer.add_image(np.zeros((3, 3), np.float32), name="small")

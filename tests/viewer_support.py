@@ -189,6 +189,29 @@ def drag(qtbot: Any, slider: Any, *values: float) -> None:
     qtbot.waitUntil(lambda: not slider.isSliderDown())
 
 
+def name_file(qtbot: Any, panel: Any, path: Any) -> None:
+    """Give the dialog that a panel has opened a name, and wait until it has gone."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtWidgets import QFileDialog, QLineEdit
+
+    (dialog,) = panel.findChildren(QFileDialog)
+    qtbot.waitUntil(dialog.isVisible, timeout=30000)
+    line = dialog.findChild(QLineEdit)
+
+    def paste() -> bool:
+        """Until it stays: the dialog fills in its own suggestion some time after it has opened."""
+        if line.text() == str(path):
+            return True
+        line.selectAll()
+        line.insert(str(path))
+        qtbot.wait(100)
+        return False
+
+    qtbot.waitUntil(paste, timeout=30000)
+    qtbot.keyClick(line, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) == [], timeout=30000)
+
+
 def onto_the_screen(widget: Any) -> None:
     window, screen = widget.window(), widget.screen().geometry()
     beyond = widget.mapToGlobal(widget.rect().bottomRight()) - screen.bottomRight()

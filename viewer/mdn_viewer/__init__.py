@@ -5,10 +5,10 @@ Arrows go one way, from the last row to the first; `pyproject.toml` holds them t
     logic      session (fields and parameters -> maps), device, sweep, provenance,
                target -> losses -> descent, snippet, tables; model (the one thing that changes),
                descending (steps down a loss), jobs. Neither Qt nor napari.
-    scene      layers (field sets as layers of napari's); stage with its arrangement of cells and
-               its curtain (napari's grid); maps, overlays of marks, pull_layers, target_layers,
-               clicks, export; turns and garbage (who does what when); canvas and quick/ (all
-               that touches what is private in napari)
+    scene      layers (field sets as layers of napari's) and checks of them; stage with its
+               arrangement of cells and its curtain (napari's grid); maps, overlays of marks,
+               pull_layers, target_layers, clicks, export; turns and garbage (who does what when);
+               canvas and quick/ (all that touches what is private in napari)
     settings, reader, worker
                what the viewer remembers, how napari opens a file, where votes are counted
     panels     controls, inputs, picker, opening (from layers to a session), part_slider, compare,

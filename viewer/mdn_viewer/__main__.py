@@ -33,6 +33,7 @@ the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
 _DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
 _SIZE = (1400, 850)  # of the window, in screen pixels
+_INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 2 for arguments that make no sense, 1 if no window can open.
+        Exit status: 2 for arguments that make no sense, 1 if no window can open, 130 after Ctrl+C.
     """
     args = _parser().parse_args(arguments)
     try:
@@ -57,7 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    return _run(layers, Path(args.fields).stem, args.screenshot)
+    try:
+        return _run(layers, Path(args.fields).stem, args.screenshot)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,20 +131,27 @@ def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     gc.freeze()  # napari collects garbage whenever layers go: window and modules are none
     turns, widgets = EventTurns(), list[Any]()
     turns.take(opening(viewer, layers, widgets))
-    if screenshot is None:
-        napari.run()
-        return 0
-    turns.finish()
-    (widget,) = widgets
-    widget.wait()
     try:
-        if not widget.voted:
-            return _fail(1, f"{name}: {widget.controls.message.said}")
-        _write_screenshot(viewer, screenshot)
+        if screenshot is None:
+            napari.run()
+            return 0
+        turns.finish()
+        status = _photograph(viewer, widgets[0], screenshot, name)
+    except KeyboardInterrupt:
+        viewer.close()
+        raise
+    viewer.close()
+    return status
+
+
+def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
+    widget.wait()
+    if not widget.voted:
+        return _fail(1, f"{name}: {widget.controls.message.said}")
+    try:
+        _write_screenshot(viewer, path)
     except OSError as error:
         return _fail(1, str(error))
-    finally:
-        viewer.close()
     return 0
 
 
@@ -212,6 +223,9 @@ def _write_screenshot(viewer: Viewer, path: Path) -> None:
     from matplotlib.image import imsave
     from qtpy.QtCore import QCoreApplication, QEvent
 
+    from mdn_viewer.scene.canvas import show_controls_now
+
+    show_controls_now(viewer)
     # What Qt puts off until its loop runs: else the sliders that napari replaced are still there.
     for _ in range(2):  # the layout follows the deletions
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

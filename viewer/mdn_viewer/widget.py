@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari.layers import Image
 from qtpy.QtCore import QCoreApplication, QEvent, QSize
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
@@ -17,6 +18,7 @@ from mdn_viewer.panels.gradient import GradientPanel
 from mdn_viewer.panels.inputs import InputControls
 from mdn_viewer.panels.opening import Opening
 from mdn_viewer.panels.part_slider import PartSlider
+from mdn_viewer.panels.parts import leave_wheel
 from mdn_viewer.panels.picker import FieldPicker, images, offset_layers
 from mdn_viewer.panels.readout import Readout
 from mdn_viewer.panels.save import SavePanel
@@ -80,6 +82,7 @@ class MassDisplacement(QWidget):
             self.model.cancel,
             lambda: opening.begin(self._picker),
             self.stage.hold_back,
+            self.stage.hide,
         )
         self._garbage = SearchAtRest(lambda: self.stage.busy or self.in_motion)
         self._lay_out()
@@ -93,8 +96,8 @@ class MassDisplacement(QWidget):
 
     @property
     def voted(self) -> bool:
-        """Whether there are maps for what is chosen."""
-        return bool(self.model.maps)
+        """Whether the votes for what is chosen have been counted, be it into no map at all."""
+        return self.model.voted is not None
 
     def wait(self) -> None:
         """Wait until the maps are those that the controls ask for."""
@@ -151,28 +154,32 @@ class MassDisplacement(QWidget):
         controls.cross.changed.connect(lambda cross: model.change(cross=cross))
         controls.sigma.changed.connect(self._on_sigma)
         model.session_changed.connect(self._follow)
-        model.maps_changed.connect(lambda maps: self._rest.start(_REST_MS) if maps else None)
+        model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
         model.said.connect(controls.message.say)
         self.stage.busy_changed.connect(self._on_stage)
         model.refused.connect(self._on_refused)
         self._end = _Ending(
-            model.close,
-            self._picker.close,
-            self._clicks.close,
-            self._readout.close,
-            self._garbage.close,
-            self.stage.close,
             self._slider.close,
+            self._garbage.close,
+            *(panel.end for panel in self.panels if hasattr(panel, "end")),
+            self.stage.busy_changed.disconnect,  # the widgets that would say so may have gone
+            self.stage.close,
+            self._readout.close,
+            self._clicks.close,
+            self._picker.close,
+            model.close,
         )
         self.destroyed.connect(self._end)
 
     def _open(self, confidence: Any, offsets: Any, *names: str) -> None:
         """Make layers of two arrays, and let them vote."""
         layers = [
-            self._viewer.add_image(array, name=name, visible=False)
+            Image(array, rgb=False, name=name, visible=False)
             for array, name in zip((confidence, offsets), names, strict=True)
-        ]
+        ]  # both, before either is added
+        for layer in layers:
+            self._viewer.add_layer(layer)
         self._picker.take(*layers)
 
     def _on_stage(self, busy: bool) -> None:
@@ -210,7 +217,7 @@ class _Ending:
     Parameters
     ----------
     actions : callables
-        What to do.
+        What to do, in this order.
     """
 
     def __init__(self, *actions: Callable[[], Any]) -> None:
@@ -219,10 +226,11 @@ class _Ending:
     def __call__(self, *_: Any) -> None:
         """Do it, once."""
         while self._actions:
-            self._actions.pop()()
+            self._actions.pop(0)()
 
 
 def _scrollable(page: QWidget) -> QScrollArea:
+    leave_wheel(page)
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)

@@ -58,7 +58,7 @@ class VotingModel:
     """
 
     session_changed = Signal(object)  # VotingSession or None: other fields, or another parameter
-    maps_changed = Signal(object)  # dict of VoteMap, empty when there are none any more
+    maps_changed = Signal(object)  # dict of VoteMap, empty when none are wanted or left
     settled = Signal()  # the slider rests: time for what takes long, and for whoever looks on
     said = Signal(str)  # a line for the user
     refused = Signal(str)  # a line for the user: what does not fit, and why
@@ -98,7 +98,7 @@ class VotingModel:
         self._loaded = None if session is None else session.fields
         self.origin = origin
         self.session = self.voted = None
-        self._show_maps({})
+        self._forget_maps()
         self.ask_pixel(None)
         self.ask_source(None)
         self._begin(session)
@@ -227,8 +227,8 @@ class VotingModel:
             return  # what voted is gone
         if not same_votes(session, self.session):
             return  # another part has been chosen, and is under way
-        self.voted = session
-        self._show_maps(maps)
+        self.voted, self.maps = session, maps
+        self.maps_changed.emit(maps)  # none too, where no kinds are wanted
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, Stopped) and self.voted is not None:
@@ -236,13 +236,13 @@ class VotingModel:
             self.session_changed.emit(self.session)
         else:
             self.voted = None
-            self._show_maps({})
+            self._forget_maps()
         self.refuse(error)
 
-    def _show_maps(self, maps: dict[str, VoteMap]) -> None:
-        if maps or self.maps:
-            self.maps = maps
-            self.maps_changed.emit(maps)
+    def _forget_maps(self) -> None:
+        if self.maps:
+            self.maps = {}
+            self.maps_changed.emit({})
 
 
 def _grid(fields: mdn.Fields) -> tuple[tuple[int, ...], float, float]:

@@ -39,7 +39,7 @@ _COLUMNS = {
     "row, col": "The pixel of the output in which the peak is.",
     "total": "The sum of all pixels of the map.",
 }
-_COLORMAPS = ("inferno", "magma", "viridis", "turbo", "gray")
+_COLORMAPS = ("inferno", "magma", "viridis", "turbo", "gray")  # those that `napari.yaml` allows
 
 
 class ComparePanel(QWidget):
@@ -78,6 +78,7 @@ class ComparePanel(QWidget):
         self.colormap = QComboBox()
         self.colormap.setToolTip("Colours of all maps but the difference; they are linked.")
         self.place = QLabel()
+        self.place.setTextFormat(Qt.TextFormat.PlainText)  # it may be an error's
         self.place.setWordWrap(True)
         self._lay_out()
         self._begin()
@@ -114,7 +115,7 @@ class ComparePanel(QWidget):
         self.normalized.setChecked(True)
         self.truncate.setValue(4)
         colormap = recall("colormap")
-        self.colormap.addItems([*_COLORMAPS, *({colormap} - {*_COLORMAPS})])
+        self.colormap.addItems(_COLORMAPS)
         self.colormap.setCurrentText(colormap)
         self._maps.set_colormap(colormap)
         self._model.show_kinds(shown)

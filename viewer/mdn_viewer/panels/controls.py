@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from html import escape
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container, FloatSlider, Label
-from qtpy.QtCore import QSize, Qt, QTimer
-from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QWidget
+from qtpy.QtCore import QSignalBlocker, QSize, Qt, QTimer
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from mdn_viewer.logic.session import VotingSession
 
-__all__ = ["RED", "Controls", "Figure", "Message", "once"]
+__all__ = ["RED", "Controls", "Figure", "Message", "WidthSlider", "once"]
 
 RED = "#e5534b"  # readable on napari's dark theme and on its light one
+# napari's own style keeps 90 pixels for a number, at the expense of the slider.
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
+_DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which are shown
+_STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
 _VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
 
 
@@ -32,6 +36,8 @@ class Message(Label):
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Show a line of text."""
         self.said, self.wrong = text, wrong and bool(text)
+        formats = Qt.TextFormat  # told, since Qt would guess by what looks like HTML
+        self.native.setTextFormat(formats.RichText if self.wrong else formats.PlainText)
         red = f'<span style="color: {RED}">{escape(text)}</span>'
         self.value = red if self.wrong else text
 
@@ -64,6 +70,62 @@ class Figure(QLineEdit):
         return self.sizeHint()
 
 
+class WidthSlider(FloatSlider):
+    """A slider and a number for a width in pixels, by hundredths where it is moved by hand.
+
+    A width that is set by a program is kept with all its digits, as long as what is shown is it.
+    """
+
+    _exact = math.nan
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(step=_STEP, **keywords)
+        self._slider = self.native.findChild(QSlider)
+        self._number = self.native.findChild(QDoubleSpinBox)
+        self._number.setStyleSheet(_NARROW)
+        self._number.setToolTip(self.tooltip)
+        self._number.setKeyboardTracking(False)  # a number is typed to its end
+        self._number.valueChanged.connect(self._on_number)
+        self.limits = self.min, self.max
+        self._set_steps()
+
+    def get_value(self) -> float:
+        """Return the width that was set, or the one that is shown."""
+        shown = round(super().get_value(), _DIGITS)
+        if shown == round(self._exact, _DIGITS):
+            return self._exact
+        return float(min(max(shown, self.min), self.max))
+
+    def set_value(self, value: Any) -> None:
+        """Set a width; the limits are as exact as what is shown."""
+        self._exact = float(value)
+        within = min(max(self._exact, self.min), self.max)
+        super().set_value(within if abs(within - value) <= _HUNDREDTH else value)
+
+    def set_limits(self, low: float, high: float, value: float) -> None:
+        """Set the least and the largest width, and one between."""
+        with QSignalBlocker(self._number):  # magicgui goes by values between
+            self.max = max(high, self.max)  # and insists on the order
+            self.min = min(low, self.min)
+            self.value = value
+            self.min, self.max = self.limits = low, high
+        self._set_steps()
+
+    def _set_steps(self) -> None:
+        """Tell the slider, which counts in units of its own: they depend on the limits."""
+        units = self._slider.maximum() / self.max  # to a pixel
+        self._slider.setSingleStep(max(1, round(_STEP * units)))
+        self._slider.setPageStep(max(1, round(_PAGE * units)))
+
+    def _on_number(self, number: float) -> None:
+        """Move the slider where keys and wheel step the number; magicgui waits for its end."""
+        if abs(number - self.get_value()) > _STEP / 2:
+            self.value = number
+
+    def _on_value_change(self, value: float | None = None) -> None:
+        super()._on_value_change(self.get_value())
+
+
 class Controls(Container[Any]):
     """A part, who votes for it, and a sigma; and a line of text."""
 
@@ -80,7 +142,7 @@ class Controls(Container[Any]):
             tooltip="Let the part's own sources vote, or those of all parts by their cross "
             "offsets, where the fields carry some.",
         )
-        self.sigma = FloatSlider(
+        self.sigma = WidthSlider(
             label="sigma (px)",
             min=0.3,
             max=24,
@@ -88,8 +150,6 @@ class Controls(Container[Any]):
             tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it.",
         )
         self.message = Message("What to do next, or what does not fit and why.")
-        # napari's own style keeps 90 pixels for a number, at the expense of the slider.
-        self.sigma.native.findChild(QDoubleSpinBox).setStyleSheet(_NARROW)
         self._parts: list[tuple[str, int | str]] = []
         self.margins = (0, 0, 0, 0)
         self.extend([self.part, self.cross, self.sigma, self.message])
@@ -116,11 +176,8 @@ class Controls(Container[Any]):
 
     def _set_sigma(self, session: VotingSession) -> None:
         low, high = session.sigma_limits
-        if (self.sigma.min, self.sigma.max) != (low, high):
-            self.sigma.max = max(high, self.sigma.value)  # magicgui insists on the order
-            self.sigma.min = min(low, self.sigma.value)
-            self.sigma.value = session.sigma
-            self.sigma.min, self.sigma.max = low, high
+        if self.sigma.limits != (low, high):
+            self.sigma.set_limits(low, high, session.sigma)
         elif self.sigma.value != session.sigma:
             self.sigma.value = session.sigma
 

@@ -13,6 +13,7 @@ from mdn_viewer.logic.descent import Descent, Rates
 from mdn_viewer.panels.controls import once
 from mdn_viewer.panels.gradient_controls import GradientControls
 from mdn_viewer.panels.loss_curve import LossCurve
+from mdn_viewer.scene.cells import disown
 from mdn_viewer.scene.pull_layers import PullLayers
 from mdn_viewer.scene.target_layers import CELL, new_points, target_of, targets
 
@@ -61,6 +62,18 @@ class GradientPanel(QWidget):
         """Whether step follows step."""
         return self.controls.play.isChecked()
 
+    def end(self) -> None:
+        """Follow the layers no longer, and leave the points that were added to the user."""
+        for event in self._list_events:
+            event.disconnect(self.reset_choices)
+        if self._target is not None:
+            self._target.events.data.disconnect(self._on_data)
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._soon.stop()
+            self.controls.play.setChecked(False)
+        if self._points is not None:
+            disown(self._points)
+
     def wait(self) -> None:
         """Wait until the gradient is that of what is chosen; not for the end of a play."""
         if self._soon.isActive():
@@ -76,6 +89,11 @@ class GradientPanel(QWidget):
         self.controls.offer(targets(self._stage.viewer, self._points), self._target)
         if self.controls.target is not self._target:
             self._choose()
+
+    @property
+    def _list_events(self) -> tuple[Any, ...]:
+        events = self._stage.viewer.layers.events
+        return events.inserted, events.removed, events.reordered, events.renamed
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
@@ -100,8 +118,7 @@ class GradientPanel(QWidget):
         self.descending.changed.connect(self._show)
         self.descending.refused.connect(self._refuse)
         model.session_changed.connect(self._on_session)
-        events = self._stage.viewer.layers.events
-        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+        for event in self._list_events:
             event.connect(self.reset_choices)
 
     def _choose(self, *_: Any) -> None:

@@ -17,6 +17,7 @@ from mdn_viewer.scene.layers import Reading
 __all__ = ["InputControls"]
 
 _ORDERS: list[tuple[str, bool]] = [("x, y (right, down)", False), ("y, x (down, right)", True)]
+_NUMBERS = "biuf"  # kinds of NumPy's: booleans, integers, floats
 _UNITS: list[tuple[str, bool]] = [("pixels of the output", False), ("sources of the grid", True)]
 
 
@@ -147,4 +148,16 @@ def _load(control: FileEdit) -> Any:
         raise ValueError(  # noqa: TRY004
             f"{path}: an archive of several arrays; choose a .npy file with one"
         )
+    reason = _unfit(array)
+    if reason:
+        raise ValueError(f"{path}: {reason}")
     return array
+
+
+def _unfit(array: np.ndarray[Any, Any]) -> str:
+    """Say why an array is neither a confidence nor offsets, whatever there is beside it."""
+    if array.dtype.kind not in _NUMBERS:
+        return f"it holds {array.dtype}; confidences and offsets are real numbers"
+    if array.ndim < 2:
+        return f"its shape is {array.shape}, without rows and columns"
+    return f"it is empty, of shape {array.shape}" if array.size == 0 else ""

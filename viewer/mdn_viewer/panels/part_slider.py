@@ -26,7 +26,7 @@ class PartSlider:
 
     def __init__(self, viewer: Viewer, controls: Controls) -> None:
         self._dims, self._controls = viewer.dims, controls
-        self._step = -1
+        self._step = self._part()
         self._dims.events.current_step.connect(self._on_step)
 
     def show(self, part: int | str) -> None:
@@ -40,8 +40,11 @@ class PartSlider:
         self._dims.events.current_step.disconnect(self._on_step)
 
     def _on_step(self, *_: Any) -> None:
-        steps, part = self._dims.current_step, self._controls.part
-        step = steps[-3] if len(steps) > 2 else -1
+        step, part = self._part(), self._controls.part
         if step != self._step and step in part.choices:
             part.value = step
         self._step = step
+
+    def _part(self) -> int:
+        steps = self._dims.current_step
+        return int(steps[-3]) if len(steps) > 2 else -1

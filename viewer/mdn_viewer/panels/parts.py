@@ -5,10 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QWidget,
+)
 
-__all__ = ["button", "line", "row"]
+__all__ = ["ask_where", "button", "leave_wheel", "line", "row"]
+
+
+def ask_where(parent: QWidget, name: str, patterns: str, save: Callable[[str], Any]) -> None:
+    """Ask for the name of a file, without holding up the window, and save under it.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Who asks.
+    name : str
+        What to suggest; a name without an ending gets that of this one.
+    patterns : str
+        Kinds of files, as Qt reads them.
+    save : callable
+        Takes the path, if there is one.
+    """
+    dialog = QFileDialog(parent, "Save", name, patterns)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(name.rpartition(".")[2])
+    dialog.selectFile(name)
+    dialog.fileSelected.connect(save)
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()
 
 
 def button(text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
@@ -19,10 +50,19 @@ def button(text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
     return made
 
 
+def leave_wheel(page: QWidget) -> None:
+    """Have the wheel scroll a page, and turn only that of its boxes which has been clicked into."""
+    patience = _Patience(page)
+    for box in (*page.findChildren(QComboBox), *page.findChildren(QAbstractSpinBox)):
+        box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # which the wheel does not give
+        box.installEventFilter(patience)
+
+
 def line(tooltip: str) -> QLabel:
     """Make a label for a sentence or two, which can be selected and copied."""
     label = QLabel()
     label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # whatever people call their parts
     label.setToolTip(tooltip)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
@@ -34,3 +74,16 @@ def row(*buttons: QPushButton) -> QHBoxLayout:
     for each in buttons:
         layout.addWidget(each)
     return layout
+
+
+class _Patience(QObject):
+    """Keeps the wheel from widgets without the focus; what lies behind them gets it."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take a wheel's turn away, and let Qt carry it on."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if isinstance(watched, QWidget) and watched.hasFocus():
+            return False
+        event.ignore()
+        return True

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Layer, Vectors
+from qtpy.compat import isalive
 
 import mdn_cupy as mdn
 from mdn_viewer.panels.controls import once
@@ -39,6 +40,9 @@ class FieldPicker:
         Called when `fields` may have become different.
     on_arrival : callable
         Called with each layer of a field set that is being opened.
+    on_overtaken : callable
+        Called with each layer of a field set that another is chosen instead of, as it was opened
+        later.
     """
 
     def __init__(
@@ -48,9 +52,11 @@ class FieldPicker:
         on_loss: Callable[[], None],
         on_change: Callable[[], None],
         on_arrival: Callable[[Layer], None],
+        on_overtaken: Callable[[Layer], None],
     ) -> None:
         self._viewer, self._controls = viewer, controls
         self._on_loss, self._on_change, self._on_arrival = on_loss, on_change, on_arrival
+        self._on_overtaken = on_overtaken
         self._watched: list[Layer] = []
         self._closed = False
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
@@ -107,7 +113,8 @@ class FieldPicker:
     def close(self) -> None:
         """Follow the layers no longer: what comes now may be another widget's."""
         self._closed = True
-        self.soon.stop()
+        if isalive(self.soon):  # type: ignore[no-untyped-call]
+            self.soon.stop()
         self._watch([])
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
 
@@ -129,6 +136,9 @@ class FieldPicker:
     def _take(self, layer: Layer | None) -> None:
         self.refresh()
         fields = fields_of(layer)
+        for other in images(self._viewer) if fields is not None else ():
+            if role_of(other) is not None and fields_of(other) is not fields:
+                self._on_overtaken(other)
         self._pick(None if fields is None else self._member("confidence", fields))
 
     def _pick(self, confidence: Image | None) -> None:

@@ -41,6 +41,10 @@ class PlotCanvas(FigureCanvasQTAgg):
         if self.isVisible():
             super().draw_idle()  # type: ignore[no-untyped-call]
 
+    def wheelEvent(self, event: Any) -> None:
+        """Leave the wheel to who scrolls: a curve has no use for it."""
+        event.ignore()
+
     def showEvent(self, event: Any) -> None:
         """Draw what has changed meanwhile."""
         super().showEvent(event)  # type: ignore[no-untyped-call]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QPlainTextEdit,
     QVBoxLayout,
@@ -19,11 +18,12 @@ from qtpy.QtWidgets import (
 import mdn_cupy as mdn
 from mdn_viewer.logic.snippet import loading, snippet
 from mdn_viewer.panels.controls import Message
-from mdn_viewer.panels.parts import button
+from mdn_viewer.panels.parts import ask_where, button
 from mdn_viewer.scene.export import save_fields, save_map, save_picture, save_text
 
 if TYPE_CHECKING:
     from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.logic.session import VotingSession
     from mdn_viewer.scene.stage import Stage
 
 __all__ = ["SavePanel"]
@@ -51,8 +51,10 @@ class SavePanel(QWidget):
         self._saved: tuple[mdn.Fields | None, str] = None, ""  # the fields that were saved last
         self._found: tuple[mdn.Fields | None, str, str | None] = None, "", None
         self._build()
+        model.session_changed.connect(self._on_session)
         model.maps_changed.connect(self._on_maps)
         model.settled.connect(self._write)
+        self._on_session(model.session)
         self._on_maps(model.maps)
 
     def showEvent(self, event: Any) -> None:
@@ -121,21 +123,23 @@ class SavePanel(QWidget):
         layout.addWidget(self.message.native)
         layout.addWidget(self.program, 1)
 
+    def _on_session(self, session: VotingSession | None) -> None:
+        _enable(self.save_fields, session is not None)
+
     def _on_maps(self, maps: dict[str, Any]) -> None:
         kinds = [self.kind.itemText(n) for n in range(self.kind.count())]
         if kinds != [*maps]:
             self.kind.clear()
             self.kind.addItems([*maps])
-        for each in (self.save_fields, self.save_map, self.copy, self.save_program):
-            if each.isEnabled() != bool(maps):
-                each.setEnabled(bool(maps))
+        for each in (self.save_map, self.copy, self.save_program):
+            _enable(each, bool(maps))
         if not maps:
             self._write()
 
     def _write(self) -> None:
         """Write the program anew; whether the fields are in a file takes a look at it."""
         session = self._model.session
-        if session is None:
+        if session is None or not self._model.kinds:
             self.program.setPlainText("")
         elif self.isVisible():
             found = self._loading(session.fields)
@@ -152,13 +156,7 @@ class SavePanel(QWidget):
 
     def _ask(self, name: str, patterns: str, save: Callable[[str], None]) -> None:
         """Ask for a name, without holding up the window, and save under it."""
-        dialog = QFileDialog(self, "Save", name, patterns)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setDefaultSuffix(name.rpartition(".")[2])
-        dialog.selectFile(name)
-        dialog.fileSelected.connect(lambda path: self._try(save, path))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_where(self, name, patterns, lambda path: self._try(save, path))
 
     def _try(self, save: Callable[[str], None], path: str) -> None:
         try:
@@ -193,3 +191,9 @@ class SavePanel(QWidget):
         self.program.selectAll()
         self.program.copy()
         self.message.say("the program is on the clipboard")
+
+
+def _enable(widget: QWidget, enabled: bool) -> None:
+    """Enable a widget or not; Qt draws it anew even if it is so already."""
+    if widget.isEnabled() != enabled:
+        widget.setEnabled(enabled)

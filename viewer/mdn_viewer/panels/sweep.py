@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFileDialog, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from mdn_viewer.logic.session import VotingSession
 from mdn_viewer.logic.sweep import Sweep, same_sweep, sweep, work_of
-from mdn_viewer.panels.parts import button, line, row
+from mdn_viewer.panels.parts import ask_where, button, line, row
 from mdn_viewer.panels.plot import Look, SweepPlot
+from mdn_viewer.scene.export import expect
 
 if TYPE_CHECKING:
     from mdn_viewer.logic.model import VotingModel
@@ -57,18 +59,18 @@ class SweepPanel(QWidget):
         self._worker.wait()
 
     def export(self, path: str) -> None:
-        """Write the curves to a CSV file, or a picture of them to a PNG file."""
-        if self.found is None:
-            return
-        try:
-            if path.lower().endswith(".png"):
-                self.plot.save(path)
-            else:
-                self.found.save(path)
-        except OSError as error:
-            self._model.refuse(error)
-        else:
-            self._model.say(f"{path} written")
+        """Write the curves to a CSV file; what fails is said where all is said that fails."""
+        if self.found is not None:
+            self._write(self.found.save, path, "a table is", ".csv")
+
+    def save_picture(self, path: str) -> None:
+        """Write a picture of the curves to a PNG file; what fails is said as above."""
+        if self.found is not None:
+            self._write(self.plot.save, path, "a picture is", ".png")
+
+    def end(self) -> None:
+        """Follow the viewer's theme no longer."""
+        self._viewer.events.theme.disconnect(self._dress)
 
     def showEvent(self, event: Any) -> None:
         """Catch up with what has happened meanwhile."""
@@ -175,15 +177,19 @@ class SweepPanel(QWidget):
         self._model.change(sigma=sigma)
 
     def _on_csv(self) -> None:
-        self._ask_where("sweep.csv", "*.csv")
+        ask_where(self, "sweep.csv", "CSV (*.csv)", self.export)
 
     def _on_png(self) -> None:
-        self._ask_where("sweep.png", "*.png")
+        ask_where(self, "sweep.png", "PNG (*.png)", self.save_picture)
 
-    def _ask_where(self, name: str, kind: str) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Export the sweep", name, kind)
-        if path:
-            self.export(path)
+    def _write(self, save: Callable[[str], None], path: str, what: str, suffix: str) -> None:
+        try:
+            expect(path, what, suffix)
+            save(path)
+        except (OSError, ValueError) as error:
+            self._model.refuse(error)
+        else:
+            self._model.say(f"{path} written")
 
 
 def _hint(found: Sweep) -> str:

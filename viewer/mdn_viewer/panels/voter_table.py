@@ -25,7 +25,7 @@ _MEANINGS = {
     "evidence": "What it adds to the pixel's evidence: −log(1 − w·c), or its part of the sum s.",
 }
 _TITLES = {"column": "col"}
-_FORMATS = {"c": ".3f", "o_x": ".1f", "o_y": ".1f", "w": ".3f", "share": ".1%", "evidence": ".4g"}
+_FORMATS = {"c": ".3f", "o_x": ".1f", "o_y": ".1f", "w": ".3f", "share": ".1%", "evidence": ".3g"}
 _ROW_HEIGHT, _NARROWEST, _MARGIN = 20, 24, 5  # screen pixels
 _CLOSE = "QHeaderView::section, QTableView::item { padding: 0 1px; margin: 0 }"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_viewer.logic.provenance import Landing, Provenance, landing_of, provenance_of
-from mdn_viewer.panels.parts import button, line, row
+from mdn_viewer.panels.parts import ask_where, button, line, row
 from mdn_viewer.panels.voter_table import VoterView
+from mdn_viewer.scene.export import expect
 from mdn_viewer.scene.overlays import MOST_ARROWS, VoteOverlays
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ class VotersPanel(QWidget):
         if self.asked is None:
             return
         try:
+            expect(path, "a table is", ".csv")
             self.asked.save(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._model.refuse(error)
         else:
             self._model.say(f"{path} written")
@@ -73,7 +75,7 @@ class VotersPanel(QWidget):
 
     def _build(self) -> None:
         self.headline = line("The pixel, its value, and how many sources voted for it.")
-        self._support = line("How much of the pixel's evidence comes from each part.")
+        self.support = line("How much of the pixel's evidence comes from each part.")
         self.where = line("Where the vote of the source lands, and what it adds there.")
         self.table = VoterView()
         self.table.chosen.connect(self._model.ask_source)
@@ -85,7 +87,7 @@ class VotersPanel(QWidget):
         )
         layout = QVBoxLayout(self)
         layout.addWidget(self.headline)
-        layout.addWidget(self._support)
+        layout.addWidget(self.support)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.where)
         layout.addLayout(row(self._export, self._forget))
@@ -125,8 +127,8 @@ class VotersPanel(QWidget):
         if changed:
             self.table.show_voters(self.asked)
         self.headline.setText(_ASK_PIXEL if self.asked is None else _summary(self.asked))
-        self._support.setText("" if self.asked is None else _support(self.asked))
-        self._support.setVisible(bool(self._support.text()))
+        self.support.setText("" if self.asked is None else _support(self.asked))
+        self.support.setVisible(bool(self.support.text()))
         self.where.setText(_ASK_SOURCE if self.landing is None else str(self.landing))
         self._export.setEnabled(self.asked is not None)
         self._forget.setEnabled(answers != (None, None))
@@ -136,9 +138,7 @@ class VotersPanel(QWidget):
         self._model.refuse(error)
 
     def _on_export(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Export the voters", "voters.csv", "*.csv")
-        if path:
-            self.export(path)
+        ask_where(self, "voters.csv", "CSV (*.csv)", self.export)
 
     def _on_clear(self) -> None:
         self._model.ask_source(None)

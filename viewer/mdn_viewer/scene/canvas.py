@@ -16,6 +16,7 @@ from qtpy.compat import isalive
 
 from mdn_viewer.scene.quick import controls as quick_controls
 from mdn_viewer.scene.quick.canvas import QuickCanvas, make_quick
+from mdn_viewer.scene.quick.controls import QuickControls
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -30,6 +31,7 @@ __all__ = [
     "quicken",
     "reveal",
     "reveal_upon",
+    "show_controls_now",
     "spell",
     "warm_up",
 ]
@@ -142,6 +144,13 @@ def draw_now(viewer: Viewer) -> None:
     canvas = _canvas(viewer)
     if isinstance(canvas, QuickCanvas):
         canvas.draw_now()
+
+
+def show_controls_now(viewer: Viewer) -> None:
+    """Show the controls of the layer that is selected before anything else happens."""
+    controls = _layer_controls(viewer)
+    if isinstance(getattr(controls, "widgets", None), QuickControls):
+        controls.widgets.show_now()
 
 
 def place_labels(viewer: Viewer) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Layer
 
-__all__ = ["Cell", "is_empty", "is_ours", "is_staged", "own", "renewed", "set_data"]
+__all__ = ["Cell", "disown", "is_empty", "is_ours", "is_staged", "own", "renewed", "set_data"]
 
 _MARK = "mdn_stage"  # the key in a layer's metadata under which ours carry their own identity
 
@@ -72,6 +72,11 @@ def own(layer: Any) -> Any:
     """Mark a layer as one that the stage may remove."""
     layer.metadata[_MARK] = str(layer.unique_id)
     return layer
+
+
+def disown(layer: Any) -> None:
+    """Take the mark of `own` off a layer: no stage may remove it any more."""
+    layer.metadata.pop(_MARK, None)
 
 
 def is_staged(layer: Any) -> bool:

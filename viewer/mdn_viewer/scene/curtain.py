@@ -43,6 +43,12 @@ class Curtain:
         if layer.visible:
             self._visible[layer], layer.visible = True, False
 
+    def hide(self, layer: Layer) -> None:
+        """Hide a layer for good, also one that has been held back."""
+        self._visible.pop(layer, None)
+        if layer.visible:
+            layer.visible = False
+
     def later(self, visible: Mapping[Layer, bool]) -> None:
         """Say which layers `show_and_hide` is to show, and which to hide."""
         self._visible.update(visible)

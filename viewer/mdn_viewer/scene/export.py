@@ -13,7 +13,7 @@ import numpy.typing as npt
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
 
-__all__ = ["MAP_SUFFIXES", "save_fields", "save_map", "save_picture", "save_text"]
+__all__ = ["MAP_SUFFIXES", "expect", "save_fields", "save_map", "save_picture", "save_text"]
 
 MAP_SUFFIXES = (".npy", ".tif", ".tiff")
 """What a map may be saved as."""
@@ -38,7 +38,7 @@ def save_fields(path: PathLike, fields: mdn.Fields) -> None:
     OSError
         If the file cannot be written there.
     """
-    _expect(path, "fields are", ".mdn")
+    expect(path, "fields are", ".mdn")
     mdn.save_fields(path, fields)
 
 
@@ -59,7 +59,7 @@ def save_map(path: PathLike, values: npt.NDArray[Any]) -> None:
     OSError
         If the file cannot be written there.
     """
-    if _expect(path, "a map is", *MAP_SUFFIXES) == ".npy":
+    if expect(path, "a map is", *MAP_SUFFIXES) == ".npy":
         with replacing(path) as file:
             np.save(file, values)
         return
@@ -90,7 +90,7 @@ def save_picture(path: PathLike, pixels: npt.NDArray[Any]) -> None:
     """
     from matplotlib.image import imsave
 
-    _expect(path, "a screenshot is", ".png")
+    expect(path, "a screenshot is", ".png")
     with replacing(path) as file:
         imsave(file, pixels, format="png")
 
@@ -112,12 +112,28 @@ def save_text(path: PathLike, text: str) -> None:
     OSError
         If the file cannot be written there.
     """
-    _expect(path, "a program is", ".py")
+    expect(path, "a program is", ".py")
     with replacing(path) as file:
         file.write(f"{text.rstrip()}\n".encode())
 
 
-def _expect(path: PathLike, what: str, *suffixes: str) -> str:
+def expect(path: PathLike, what: str, *suffixes: str) -> str:
+    """Return the ending of a name, if it says what is to be written.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        What is to be written, and "is" or "are".
+    *suffixes : str
+        Its endings, in small letters.
+
+    Raises
+    ------
+    ValueError
+        If the name has another ending; it names those that would do.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
         raise ValueError(f"{path}: {what} saved as {' or '.join(suffixes)}")

@@ -48,11 +48,11 @@ class SearchAtRest(QObject):
     @property
     def pending(self) -> bool:
         """Whether it waits for a rest."""
-        return self._timer.isActive()
+        return bool(isalive(self._timer) and self._timer.isActive())  # type: ignore[no-untyped-call]
 
     def soon(self) -> None:
         """Say that much has come or gone."""
-        if not self._closed:
+        if not self._closed and isalive(self._timer):  # type: ignore[no-untyped-call]
             self._looks = 0
             self._timer.start(_LOOK_MS)
 

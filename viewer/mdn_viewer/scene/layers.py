@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
+from mdn_viewer.scene.checks import expect_even, expect_floating, expect_gray, expect_upright
 
 if TYPE_CHECKING:
     from napari.layers import Image, Vectors
@@ -74,6 +75,7 @@ def layer_data(
                 "colormap": "magma",
                 "contrast_limits": (0, 1),
                 "opacity": 0.7,
+                "rgb": False,  # which napari would take a grid of three or four columns for
             },
         ),
         "offsets": (
@@ -85,11 +87,12 @@ def layer_data(
                 "colormap": "twilight",  # dark where an offset is 0
                 "contrast_limits": _symmetric_limits(fields.offsets),
                 "visible": False,
+                "rgb": False,
             },
         ),
     }
     if fields.image is not None:
-        layers = {"image": (fields.image, {}), **layers}
+        layers = {"image": (fields.image, {"rgb": fields.image.ndim == 3}), **layers}
     return [
         (
             data,
@@ -132,16 +135,11 @@ def grid_of(confidence: Image) -> tuple[float, float]:
     Raises
     ------
     ValueError
-        If they are not the same along rows and columns.
+        If they are not the same along rows and columns, or the layer is rotated, say.
     """
-    scale, translate = confidence.scale[-2:], confidence.translate[-2:]
-    if not (np.isclose(*scale) and np.isclose(*translate)):
-        raise ValueError(
-            f"{confidence.name}: stride and origin must be the same along rows and columns, but "
-            f"the layer's scale is {tuple(map(float, scale))} and its translation "
-            f"{tuple(map(float, translate))}"
-        )
-    return float(scale[1]), float(translate[1])
+    expect_upright(confidence)
+    expect_even(confidence)
+    return float(confidence.scale[-1]), float(confidence.translate[-1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +189,9 @@ def to_fields(
     TypeError, ValueError
         If they do not fit each other; the message says why.
     """
+    expect_gray(confidence, "confidence")
     c = values_of(confidence)
+    expect_floating(confidence, c, "confidence")
     c = c[None] if c.ndim == 2 else c
     found: dict[str, Any] = {
         "confidence": c,
@@ -211,7 +211,9 @@ def _offsets_of(layer: Image | Vectors, shape: tuple[int, ...], reading: Reading
     if hasattr(layer, "vector_style"):  # napari is not imported here: it takes seconds
         o = _offsets_of_vectors(layer, shape, reading)
     else:
+        expect_gray(layer, "offsets")
         o = values_of(layer)
+        expect_floating(layer, o, "offsets")
         if role_of(layer) == "offsets":
             o = np.moveaxis(o, 0, 1)
         o = o[None] if o.ndim == 3 and len(o) == 2 else o
@@ -253,8 +255,18 @@ def backdrop(image: Array) -> npt.NDArray[np.float32]:
 
 
 def values_of(layer: Image) -> Array:
-    """Return a layer's data, at full resolution, as an array."""
-    return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    """Return a layer's data, at full resolution, as an array.
+
+    Raises
+    ------
+    ValueError
+        If they are lazy, and cannot be computed.
+    """
+    try:
+        return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+    except Exception as error:  # whatever the files or the functions behind them raise
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ValueError(f"{layer.name}: its values cannot be computed ({what})") from error
 
 
 def _symmetric_limits(offsets: Array) -> tuple[float, float]:

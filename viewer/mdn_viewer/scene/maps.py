@@ -13,7 +13,7 @@ from napari.utils.colormaps import Colormap
 from mdn_viewer.logic.session import VoteMap
 from mdn_viewer.scene.canvas import place_labels
 from mdn_viewer.scene.cells import own
-from mdn_viewer.scene.layers import backdrop, values_of
+from mdn_viewer.scene.layers import backdrop
 from mdn_viewer.scene.stage import Stage
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class MapLayers:
         self._layers: dict[str, Image] = {}
         self._inputs = Inputs(None, None, None)
         self._laid_out: tuple[Any, ...] = ()
+        self._framed: tuple[Any, ...] = ()  # the view, as it was chosen here
         self._image: npt.NDArray[Any] | None = None
         self._backdrop: npt.NDArray[np.float32] | None = None  # in gray
         self._same_scale = False
@@ -64,6 +65,7 @@ class MapLayers:
         self._colormap: Any = _SEQUENTIAL
         model.maps_changed.connect(self._on_maps)
         model.settled.connect(self._settle)
+        stage.reshaped.connect(self._on_reshaped)
 
     @property
     def colormap(self) -> str:
@@ -95,7 +97,7 @@ class MapLayers:
     def show_confidence(self, shown: bool) -> None:
         """Show the confidence in a cell of its own, or not."""
         self._confidence_shown = shown
-        if self._model.maps:
+        if self._model.voted is not None:
             self._lay_out(self._model.maps)
 
     def clear(self) -> None:
@@ -104,7 +106,7 @@ class MapLayers:
         self._stage.clear()
 
     def _on_maps(self, maps: dict[str, VoteMap]) -> None:
-        if not maps:
+        if self._model.voted is None:
             return  # others come, or `clear`
         new = self._laid_out != self._plan(maps)
         if new or not self._stage.in_order:
@@ -136,11 +138,23 @@ class MapLayers:
         if confidence is not None and self._confidence_shown:
             cells[CONFIDENCE] = confidence, image
         visible = {x: self._confidence_shown and x is not offsets for x in inputs}
-        self._stage.set_cells(cells, self._gray(image), {} if known else visible)
-        link_layers([x for k, x in self._layers.items() if k != "difference"], _LINKED)
-        if not known:
-            self._laid_out = self._plan(maps)
+        self._stage.set_cells(cells, self._gray(), {} if known else visible)
+        alike = [layer for kind, layer in self._layers.items() if kind != "difference"]
+        if alike:
+            link_layers(alike, _LINKED)
+        if not self._laid_out:  # else the user may have chosen what to look at
             self._stage.then(self._frame)
+        self._laid_out = self._plan(maps)
+
+    @property
+    def _view(self) -> tuple[Any, ...]:
+        camera = self._stage.viewer.scene.camera
+        return tuple(camera.center), camera.zoom
+
+    def _on_reshaped(self) -> None:
+        """Have the maps fill their new cells, unless the user has chosen what to look at."""
+        if self._view == self._framed:
+            self._frame()
 
     def _frame(self) -> None:
         """Have the maps, and what they are made of, fill their cells."""
@@ -149,10 +163,11 @@ class MapLayers:
         # napari can frame layers only if one of them has all the dimensions there are.
         all_dimensions = max((x.ndim for x in framed), default=0) == viewer.dims.ndim
         viewer.reset_view(layers=framed if all_dimensions else None)
+        self._framed = self._view
 
-    def _gray(self, image: Image | None) -> npt.NDArray[np.float32] | None:
+    def _gray(self) -> npt.NDArray[np.float32] | None:
         """Return the image in gray: the same array as long as it is the same image."""
-        data = None if image is None else values_of(image)
+        data = None if self._model.voted is None else self._model.voted.fields.image
         if data is not self._image:
             self._image, self._backdrop = data, None if data is None else backdrop(data)
         return self._backdrop
@@ -164,12 +179,12 @@ class MapLayers:
             if layer is None:
                 continue
             low, high = _limits(kind, vote_map, same_scale=self._same_scale)
-            shown = float(layer.contrast_limits[1])
+            lowest, highest = map(float, layer.contrast_limits)
             # New limits cost as much as a frame: the colorbar, the thumbnail, the layer's controls.
             if exactly:
-                if high != shown:
+                if (low, high) != (lowest, highest):
                     layer.contrast_limits = low, high
-            elif not _SLACK * shown <= high <= shown:
+            elif not _SLACK * highest <= high <= highest or bool(low) != bool(lowest):
                 layer.contrast_limits = low * _ROOM, high * _ROOM
 
     def _settle(self) -> None:

@@ -96,6 +96,7 @@ class VoteOverlays:
             lands = np.array([landing.footprint.landing[::-1]])
             marks.append(_Marks(lands, _LANDS, "x", _MARK * pixel))
             marks.append(_Marks(landing.position[None], _LANDS, "disc", _SOURCE * pixel))
+        layer.selected_data = set()  # other points, of which some may be fewer
         self._stage.draw(layer, np.concatenate([np.zeros((0, 2)), *(mark.at for mark in marks)]))
         if marks:
             layer.face_color = np.concatenate([mark.colour for mark in marks])

@@ -81,6 +81,7 @@ def _picture(descent: Descent) -> Image:
     beyond = values.ndim - 2
     layer = Image(
         values,
+        rgb=False,  # a grid of 3 or 4 columns is none of colors
         scale=(1,) * beyond + (votes["stride"],) * 2,
         translate=(0,) * beyond + (votes["origin"],) * 2,
         colormap=DIVERGING,

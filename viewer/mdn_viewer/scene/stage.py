@@ -38,8 +38,8 @@ class Stage:
 
     napari takes long for a layer, so they come in turns, and are drawn in others. An overlay is
     drawn at once if its picture is; all else when it is there and the grid is built, one after
-    another, and then names and colorbars. Layers may be deleted or moved at any time; `arrange`
-    makes good for it.
+    another, and then names and colorbars. Layers may be deleted or moved at any time; where it
+    takes turns, it makes good for it in the next, else when it is next asked to `arrange`.
 
     Parameters
     ----------
@@ -50,6 +50,7 @@ class Stage:
     """
 
     busy_changed = Signal(bool)  # whether layers are coming or going
+    reshaped = Signal()  # the grid has other rows or columns
 
     def __init__(self, viewer: Viewer, turns: Turns | None = None) -> None:
         self.viewer = viewer
@@ -58,8 +59,14 @@ class Stage:
         self._steps: Iterator[None] = iter(())
         self._afterwards: list[Callable[[], None]] = []
         self._on_show: dict[Any, str | None] | None = None  # the cells before layers come and go
+        self._gridded: tuple[str, ...] = ()  # the cells that the grid has been turned on for
+        self._closed = False
         self._curtain = Curtain(viewer)
         self._arrangement = Arrangement()
+        self._shape = (0, 0)  # of the grid
+        if turns is not None:
+            for event in self._others_acts:
+                event.connect(self._make_good)
 
     @property
     def pictures(self) -> dict[str, Layer]:
@@ -99,8 +106,9 @@ class Stage:
 
     def add_cell(self, name: str, picture: Layer) -> None:
         """Show a picture in a cell of its own behind the others; replaces one of that name."""
-        self._arrangement.add_cell(name, picture)
-        self.arrange()
+        if not self._closed:
+            self._arrangement.add_cell(name, picture)
+            self.arrange()
 
     def remove_cell(self, name: str) -> None:
         """Remove a cell with its layers, if it is there."""
@@ -109,8 +117,12 @@ class Stage:
 
     def hold_back(self, layer: Layer) -> None:
         """Hide a new layer, where cells are on display, until it has one of them."""
-        if self._arrangement.cells:
+        if self._arrangement.cells and not self._closed:
             self._curtain.hold_back(layer)
+
+    def hide(self, layer: Layer) -> None:
+        """Hide a layer, even if it is being held back."""
+        self._curtain.hide(layer)
 
     def overlay(self, name: str, make: Callable[[str], Layer]) -> None:
         """Say what may lie over every picture, above what has been named before.
@@ -136,7 +148,8 @@ class Stage:
 
     def draw(self, overlay: Layer, data: Any) -> None:
         """Set the data of an overlay."""
-        self._curtain.set_data(overlay, data)
+        if not self._closed:
+            self._curtain.set_data(overlay, data)
 
     def clear(self) -> None:
         """Remove all cells; what is laid over the next ones has to be said again."""
@@ -157,13 +170,15 @@ class Stage:
 
     def arrange(self) -> None:
         """Make the layers that are missing, remove what is not wanted, put all in their places."""
-        if not self.busy and not self._is_arranged():
+        if not (self._closed or self.busy or self._is_arranged()):
             self.busy, self._steps = True, self._arranging()
             self.busy_changed.emit(True)
             self._turns.take(self._step)
 
     def then(self, action: Callable[[], None]) -> None:
         """Do something as soon as all layers are in their places; now, if they are."""
+        if self._closed:
+            return
         self._afterwards.append(action)
         if not self.busy:
             self._do_afterwards()
@@ -173,11 +188,27 @@ class Stage:
         self._turns.finish()
 
     def close(self) -> None:
-        """Leave everything as it is, but show what has been held back."""
+        """Leave everything as it is from now on, but show what has been held back.
+
+        Whatever is asked of it later is not done: another stage may have the viewer by then.
+        """
+        self._closed = True
+        for event in self._others_acts:
+            event.disconnect(self._make_good)
         self._turns.close()
         self._afterwards.clear()
         self._curtain.show_and_hide()
         self._rest()
+
+    @property
+    def _others_acts(self) -> tuple[Any, ...]:
+        events = self.viewer.layers.events
+        return events.inserted, events.removed, events.reordered
+
+    def _make_good(self, *_: Any) -> None:
+        """Have what somebody else has deleted, copied or moved in its place again."""
+        if not self.busy and self._arrangement.cells and self._next() is not None:
+            self.arrange()
 
     def _step(self) -> bool:
         try:
@@ -237,9 +268,12 @@ class Stage:
         self._curtain.show_and_hide()
         if self._arrangement.cells:
             grid, selection = self.viewer.canvas.grid, self.viewer.layers.selection
-            grid.stride, grid.enabled = self._arrangement.stride, True
+            grid.stride = self._arrangement.stride
+            if self._cells_are_new():  # else the user may have turned it off
+                grid.enabled = True
             if selection.active is None:
                 selection.active = next(iter(self.pictures.values()))
+        self._gridded = tuple(self._arrangement.cells)
 
     @contextmanager
     def _cells_as_shown(self) -> Iterator[None]:
@@ -286,8 +320,15 @@ class Stage:
         if self._curtain.waits or self._next() is not None:
             return False
         bare = not self._arrangement.cells
-        return bare or (grid.enabled and grid.stride == self._arrangement.stride)
+        return bare or not (self._cells_are_new() or grid.stride != self._arrangement.stride)
+
+    def _cells_are_new(self) -> bool:
+        return self._gridded != tuple(self._arrangement.cells)
 
     def _do_afterwards(self) -> None:
+        shape = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
+        if shape != self._shape:
+            self._shape = shape
+            self.reshaped.emit()
         while self._afterwards:
             self._afterwards.pop(0)()

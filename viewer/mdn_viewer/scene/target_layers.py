@@ -13,6 +13,7 @@ from napari.layers import Image, Points
 from mdn_viewer.logic.session import ALL, VotingSession
 from mdn_viewer.logic.target import target_of_image, target_of_points
 from mdn_viewer.scene.cells import is_staged
+from mdn_viewer.scene.checks import expect_upright
 from mdn_viewer.scene.layers import backdrop, grid_of, role_of, values_of
 
 if TYPE_CHECKING:
@@ -65,10 +66,17 @@ def target_of(layer: Any, width: float) -> Target:
     -------
     callable
         Takes a session and returns the target (Ho, Wo) for its map, or raises ValueError.
+
+    Raises
+    ------
+    ValueError
+        If an image is rotated or sheared, or its pixels are not square; or it is lazy, and cannot
+        be computed.
     """
     if isinstance(layer, Points):
         world = [layer.data_to_world(point) for point in layer.data]
         return partial(_points_for, np.array(world), width)
+    expect_upright(layer)
     values = values_of(layer)
     if layer.rgb or (role_of(layer) == "image" and values.ndim == 3):
         values = backdrop(values)
@@ -94,7 +102,13 @@ def _points_for(world: FloatArray, width: float, session: VotingSession) -> Floa
     if not len(world):
         raise ValueError("the target has no points yet: click on a map to add one")
     if world.shape[1] > 2 and session.part != ALL:
-        world = world[np.rint(world[:, -3]) == session.part]
+        count, world = len(world), world[np.rint(world[:, -3]) == session.part]
+        if not len(world):
+            name = session.fields.names[int(session.part)]
+            raise ValueError(
+                f"all {count} points of the target belong to other parts than {name} (part "
+                f"{session.part}); choose a part that has points, or add one to this"
+            )
     return target_of_points(world[:, -2:], width, session.output_shape)
 
 

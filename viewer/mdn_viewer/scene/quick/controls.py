@@ -58,10 +58,17 @@ class QuickControls(dict[Any, Any]):
         layers.events.removed.connect(self._remove)
         layers.selection.events.changed.connect(self._select)
 
+    def show_now(self) -> None:
+        """Show the controls of the layer that is selected, if they are not shown yet."""
+        if self._shown.stop():
+            self._controls._populate()
+
     def __missing__(self, layer: Layer) -> Any:
         """Make the controls of a layer."""
         self._controls._add(SimpleNamespace(value=layer))
-        return super().__getitem__(layer)
+        if layer not in self:  # napari's setting "dynamic layer controls" makes none
+            raise KeyError(layer)
+        return self[layer]
 
     def _remove(self, event: Any) -> None:
         if event.value in self:
