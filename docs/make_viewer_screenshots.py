@@ -1,7 +1,7 @@
 """Take the pictures of the viewer that the documentation shows, into docs/images.
 
-Each is checked before it is written: its map cells show votes. Run it with a display, or with one
-that nobody sees:
+Each is checked before it is written: for the votes in its cells, and for the colours of what it is
+about. Run it with a display, or with one that nobody sees:
 
     xvfb-run -s "-screen 0 1600x1000x24" python docs/make_viewer_screenshots.py [picture ...]
 """
@@ -14,7 +14,19 @@ from pathlib import Path
 import numpy as np
 
 IMAGES = Path(__file__).parent / "images"
-FEWEST_BRIGHT = 200  # pixels in the colours of votes, without which a picture is wrong
+
+# Colours, and how many pixels of each a picture has at the least; else it is wrong.
+VOTES = {"votes": (200, lambda r, g, b: (r > 230) & (g > 150) & (b < 190))}
+ARROWS = {"arrows": (60, lambda r, g, b: (g > 180) & (b > 150) & (r < 170) & (g > r + 60))}
+FOOTPRINT = {"footprint": (150, lambda r, g, b: (g > 90) & (g > r + 50) & (g > b + 50))}
+LANDING = {"landing": (40, lambda r, g, b: (r > 200) & (b > 200) & (g < 150))}
+PULLS = {"arrows": (100, lambda r, g, b: (g > 170) & (g > r + 70) & (g > b + 50))}
+TWO_SIGNS = {
+    "pushed up": (300, lambda r, g, b: (b > r + 50) & (b > 100)),
+    "pulled down": (300, lambda r, g, b: (r > b + 50) & (r > 100)),
+}
+CURVES = {"curves": (300, lambda r, g, b: (r > 180) & (r > b + 90) & (g > 80))}
+LOSS = {"loss": (100, PULLS["arrows"][1])}
 
 
 def opened(widget):
@@ -112,35 +124,34 @@ def item8(widget):
     widget.open_tab("Save")
 
 
-PICTURES = {
-    "viewer": opened,
-    "viewer-1-fields": fields,
-    "viewer-2-compare": compared,
-    "viewer-3-voters": item3_voters,
-    "viewer-3-parts": item3_parts,
-    "viewer-4-source": item4_source,
-    "viewer-5-sweep": item5_sweep,
-    "viewer-6-gradient": item6,
-    "viewer-6-collapsed": item6_collapsed,
-    "viewer-7-cross": item7,
-    "viewer-8-save": item8,
+PICTURES = {  # what to do, what the canvas shows then, and what the panel
+    "viewer": (opened, VOTES, {}),
+    "viewer-1-fields": (fields, VOTES, {}),
+    "viewer-2-compare": (compared, VOTES | TWO_SIGNS, {}),
+    "viewer-3-voters": (item3_voters, VOTES | ARROWS, {}),
+    "viewer-3-parts": (item3_parts, VOTES | ARROWS, {}),
+    "viewer-4-source": (item4_source, VOTES | FOOTPRINT | LANDING, {}),
+    "viewer-5-sweep": (item5_sweep, VOTES, CURVES),
+    "viewer-6-gradient": (item6, VOTES | PULLS | TWO_SIGNS, {}),
+    "viewer-6-collapsed": (item6_collapsed, VOTES | PULLS, LOSS),
+    "viewer-7-cross": (item7, VOTES, {}),
+    "viewer-8-save": (item8, VOTES, {}),
 }
 
 
 def make(names) -> int:
     """Take some of the pictures, or all."""
     for name in names or PICTURES:
-        take(name, PICTURES[name])
+        take(name, *PICTURES[name])
         print(f"written {IMAGES / name}.png")
     return 0
 
 
-def take(name, drive):
-    """Open the pose sample in a window of its own, drive it, and photograph it."""
+def take(name, drive, on_canvas, in_panel):
+    """Open the pose sample in a window of its own, drive it, look at it, and photograph it."""
     import napari
     from mdn_viewer import settings
     from mdn_viewer.__main__ import _resize, _write_screenshot
-    from napari.layers import Image
     from qtpy.QtCore import QEventLoop, QTimer
 
     settings.remember_shown({"noisy-or", "additive", "difference", "confidence"})
@@ -155,20 +166,30 @@ def take(name, drive):
         QTimer.singleShot(800, loop.quit)
         loop.exec()
         widget.wait()
-    # What is shown, and not how far arrows reach; with the offsets, which have all dimensions.
-    viewer.reset_view(layers=[layer for layer in viewer.layers if isinstance(layer, Image)])
-    check(name, viewer.screenshot(flash=False))
+    check(name, viewer.screenshot(flash=False), on_canvas)
+    check(name, grabbed(widget), in_panel)
     IMAGES.mkdir(exist_ok=True)
     _write_screenshot(viewer, IMAGES / f"{name}.png")
     viewer.close()
 
 
-def check(name, canvas):
-    """See to it that the canvas shows votes: the bright end of the maps' colours."""
-    red, green, blue = np.moveaxis(canvas[..., :3].astype(int), -1, 0)
-    bright = int(((red > 230) & (green > 150) & (blue < 190)).sum())
-    if bright < FEWEST_BRIGHT:
-        raise SystemExit(f"{name}: shows no votes ({bright} bright pixels)")
+def grabbed(widget):
+    """The pixels of a widget, [H, W, 4]."""
+    from qtpy.QtGui import QImage
+
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGBA8888)
+    pixels = np.frombuffer(image.constBits().asarray(image.sizeInBytes()), np.uint8)
+    return pixels.reshape(image.height(), -1, 4)[:, : image.width()]
+
+
+def check(name, pixels, expected):
+    """See to it that a picture shows what it is about."""
+    red, green, blue = np.moveaxis(pixels[..., :3].astype(int), -1, 0)
+    for what, (least, has_colour) in expected.items():
+        count = int(has_colour(red, green, blue).sum())
+        print(f"{name}: {count} pixels of {what}")
+        if count < least:
+            raise SystemExit(f"{name}: does not show the {what} ({count} pixels, not {least})")
 
 
 if __name__ == "__main__":
