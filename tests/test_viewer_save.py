@@ -10,10 +10,17 @@ from mdn_viewer.panels.gradient import GradientPanel
 from mdn_viewer.panels.save import SavePanel
 from mdn_viewer.scene.export import save_fields, save_map, save_picture, save_text
 from napari_builtins.io import imread
-from qtpy.QtCore import Qt
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog, QLineEdit
-from viewer_support import PLUGIN, add_fields, dock, press, remember_defaults, two_parts
+from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog
+from viewer_support import (
+    PLUGIN,
+    add_fields,
+    dock,
+    name_file,
+    press,
+    remember_defaults,
+    two_parts,
+)
 
 import mdn_cupy as mdn
 
@@ -82,24 +89,9 @@ def fill_in(qtbot, panel, button, path):
     """Press a button and give the dialog that opens a name, by mouse and keyboard."""
     press(qtbot, button)
     qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) != [], timeout=30000)
-    (dialog,) = panel.findChildren(QFileDialog)
-    qtbot.waitUntil(dialog.isVisible, timeout=30000)
-    line = dialog.findChild(QLineEdit)
-
-    def paste():
-        """Until it stays: the dialog fills in its own suggestion some time after it has opened."""
-        if line.text() == str(path):
-            return True
-        line.selectAll()
-        line.insert(str(path))
-        qtbot.wait(100)
-        return False
-
-    qtbot.waitUntil(paste, timeout=30000)
     panel.message.say("")
-    qtbot.keyClick(line, Qt.Key.Key_Return)
+    name_file(qtbot, panel, path)
     qtbot.waitUntil(lambda: panel.message.said != "", timeout=30000)
-    qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) == [], timeout=30000)
 
 
 def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp_path, monkeypatch):
