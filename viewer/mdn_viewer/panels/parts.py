@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
@@ -16,7 +16,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-__all__ = ["ask_where", "button", "leave_wheel", "line", "row"]
+from mdn_viewer.scene.export import expect
+
+if TYPE_CHECKING:
+    from mdn_viewer.logic.model import VotingModel
+
+__all__ = ["ask_where", "button", "leave_wheel", "line", "row", "write"]
 
 
 def ask_where(parent: QWidget, name: str, patterns: str, save: Callable[[str], Any]) -> None:
@@ -74,6 +79,33 @@ def row(*buttons: QPushButton) -> QHBoxLayout:
     for each in buttons:
         layout.addWidget(each)
     return layout
+
+
+def write(
+    model: VotingModel, save: Callable[[str], None], path: str, what: str, suffix: str
+) -> None:
+    """Write a file, and say that it is written, or why not where all is said that fails.
+
+    Parameters
+    ----------
+    model : VotingModel
+        Who says it.
+    save : callable
+        Takes the path.
+    path : str
+        The file.
+    what : str
+        What is to be written, and "is" or "are".
+    suffix : str
+        How its name must end.
+    """
+    try:
+        expect(path, what, suffix)
+        save(path)
+    except (OSError, ValueError) as error:
+        model.refuse(error)
+    else:
+        model.say(f"{path} written")
 
 
 class _Patience(QObject):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
@@ -11,9 +10,8 @@ from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
 from mdn_viewer.logic.session import VotingSession
 from mdn_viewer.logic.sweep import Sweep, same_sweep, sweep, work_of
-from mdn_viewer.panels.parts import ask_where, button, line, row
+from mdn_viewer.panels.parts import ask_where, button, line, row, write
 from mdn_viewer.panels.plot import Look, SweepPlot
-from mdn_viewer.scene.export import expect
 
 if TYPE_CHECKING:
     from mdn_viewer.logic.model import VotingModel
@@ -61,12 +59,12 @@ class SweepPanel(QWidget):
     def export(self, path: str) -> None:
         """Write the curves to a CSV file; what fails is said where all is said that fails."""
         if self.found is not None:
-            self._write(self.found.save, path, "a table is", ".csv")
+            write(self._model, self.found.save, path, "a table is", ".csv")
 
     def save_picture(self, path: str) -> None:
         """Write a picture of the curves to a PNG file; what fails is said as above."""
         if self.found is not None:
-            self._write(self.plot.save, path, "a picture is", ".png")
+            write(self._model, self.plot.save, path, "a picture is", ".png")
 
     def end(self) -> None:
         """Follow the viewer's theme no longer."""
@@ -181,15 +179,6 @@ class SweepPanel(QWidget):
 
     def _on_png(self) -> None:
         ask_where(self, "sweep.png", "PNG (*.png)", self.save_picture)
-
-    def _write(self, save: Callable[[str], None], path: str, what: str, suffix: str) -> None:
-        try:
-            expect(path, what, suffix)
-            save(path)
-        except (OSError, ValueError) as error:
-            self._model.refuse(error)
-        else:
-            self._model.say(f"{path} written")
 
 
 def _hint(found: Sweep) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_viewer.logic.provenance import Landing, Provenance, landing_of, provenance_of
-from mdn_viewer.panels.parts import ask_where, button, line, row
+from mdn_viewer.panels.parts import ask_where, button, line, row, write
 from mdn_viewer.panels.voter_table import VoterView
-from mdn_viewer.scene.export import expect
 from mdn_viewer.scene.overlays import MOST_ARROWS, VoteOverlays
 
 if TYPE_CHECKING:
@@ -58,15 +57,8 @@ class VotersPanel(QWidget):
 
     def export(self, path: str) -> None:
         """Write the table to a CSV file; what fails is said where all is said that fails."""
-        if self.asked is None:
-            return
-        try:
-            expect(path, "a table is", ".csv")
-            self.asked.save(path)
-        except (OSError, ValueError) as error:
-            self._model.refuse(error)
-        else:
-            self._model.say(f"{path} written")
+        if self.asked is not None:
+            write(self._model, self.asked.save, path, "a table is", ".csv")
 
     def wait(self) -> None:
         """Wait until what has been asked is answered, and drawn."""
