@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -105,14 +106,30 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
         "--sigma", type=float, help="width of the Gaussian in output pixels (default: the file's)"
     )
     command.add_argument(
+        "--stride",
+        type=_numbers,
+        help="output pixels from source to source: a number, or y,x (default: the file's)",
+    )
+    command.add_argument(
+        "--origin",
+        type=_numbers,
+        help="where the first source sits in the output: a number, or y,x (default: the file's)",
+    )
+    command.add_argument(
         "--cross", action="store_true", help="let all parts vote for this one (cross offsets)"
     )
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
 
 
 def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, float]:
     """Load the fields, and settle the part (None: all together) and sigma."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
+    given = {name: getattr(arguments, name) for name in ("stride", "origin")}
+    fields = replace(fields, **{n: x[0] if len(x) == 1 else x for n, x in given.items() if x})
     part = fields.names[0] if arguments.part is None else arguments.part
     sigma = fields.sigma if arguments.sigma is None else arguments.sigma
     if part == "all" and part not in fields.names:

@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, is_number, refuse_masked, to_numpy
 from mdn_cupy.files import replacing
-from mdn_cupy.problem import Rule, VoteOptions, compute_dtype, floating_dtype, vote_problem
+from mdn_cupy.problem import (
+    Rule,
+    VoteOptions,
+    compute_dtype,
+    floating_dtype,
+    per_axis,
+    vote_problem,
+)
 
 __all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
 
@@ -37,8 +44,10 @@ class Fields:
         Part p's votes for part k; NaN where there is none.
     image : array [Hi, Wi] or [Hi, Wi, 3 or 4], optional
         What the fields were computed from. The output grid is the image's.
-    stride, origin : float
-        Source (i, j) sits at the output position (origin + stride·j, origin + stride·i).
+    stride, origin : float or (float, float)
+        One number, or a pair (y, x): source (i, j) sits at the output position
+        (x, y) = (origin_x + stride_x·j, origin_y + stride_y·i). Kept as a number where y and x are
+        equal.
     sigma : float
         A width that suits these fields, in output pixels.
     names : sequence of str, optional
@@ -69,8 +78,8 @@ class Fields:
     offsets: FloatArray
     cross_offsets: FloatArray | None = None
     image: npt.NDArray[Any] | None = None
-    stride: float = 1.0
-    origin: float = 0.0
+    stride: float | Sequence[float] = 1.0
+    origin: float | Sequence[float] = 0.0
     sigma: float = 2.0
     names: Sequence[str] = ()
     source: str = ""
@@ -100,18 +109,17 @@ class Fields:
         names = names or tuple(f"part {p}" for p in range(parts))
         if len(names) != parts:
             raise ValueError(f"names must name {parts} parts, got {len(names)}")
-        for name in ("stride", "sigma"):
-            if not (np.isfinite(value := getattr(self, name)) and value > 0):
-                finite = " and finite" if value == np.inf else ""
-                raise ValueError(f"{name} must be greater than 0{finite}, got {value}")
-        if not np.isfinite(self.origin):
-            raise ValueError(f"origin must be finite, got {self.origin}")
+        stride = per_axis("stride", self.stride, positive=True)
+        origin = per_axis("origin", self.origin)
+        if not (np.isfinite(self.sigma) and self.sigma > 0):
+            finite = " and finite" if self.sigma == np.inf else ""
+            raise ValueError(f"sigma must be greater than 0{finite}, got {self.sigma}")
         settled = {
             "confidence": self.confidence.astype(dtype, copy=False),
             "offsets": self.offsets.astype(dtype, copy=False),
             "cross_offsets": cross_offsets,
-            "stride": float(self.stride),
-            "origin": float(self.origin),
+            "stride": stride[0] if stride[0] == stride[1] else stride,
+            "origin": origin[0] if origin[0] == origin[1] else origin,
             "sigma": float(self.sigma),
             "names": names,
             "source": str(self.source),
@@ -332,12 +340,16 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
     values: dict[str, Any] = dict(arrays)
-    for name in {"stride", "origin", "sigma"} & values.keys():
-        if values[name].size != 1:
-            raise ValueError(f"{name} must be one number, got the shape {values[name].shape}")
-        if values[name].dtype.kind not in "biuf":
-            raise TypeError(f"{name} must be a real number, got {values[name].dtype}")
-        values[name] = float(values[name].item())
+    for name, most in {"stride": 2, "origin": 2, "sigma": 1}.items():
+        if name not in values:
+            continue
+        numbers = values[name]
+        if numbers.size not in (1, most):
+            wanted = "one number" if most == 1 else "one number, or two (y, x)"
+            raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
+        if numbers.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a real number, got {numbers.dtype}")
+        values[name] = float(numbers.item()) if numbers.size == 1 else numbers.ravel().tolist()
     if "names" in values:
         values["names"] = tuple(str(name) for name in values["names"].ravel())
     if "source" in values:

@@ -138,8 +138,9 @@ def _within(fields: Fields, part: str | int | None) -> tuple[Map, Map]:
 
 def _extent(fields: Fields, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     """Edges of the coarse grid in output pixels: left, right, bottom, top."""
-    low = fields.origin - fields.stride / 2
-    return (low, low + fields.stride * shape[1], low + fields.stride * shape[0], low)
+    stride = np.broadcast_to(fields.stride, 2)
+    top, left = (float(low) for low in fields.origin - stride / 2)
+    return (left, left + float(stride[1]) * shape[1], top + float(stride[0]) * shape[0], top)
 
 
 def _draw_map(
@@ -165,9 +166,10 @@ def _draw_votes(
     c = confidence[rows, columns]
     cast = c >= 0.05 * max(float(c[0]), 1e-9) if c.size else np.zeros(0, bool)
     rows, columns, c = rows[cast], columns[cast], c[cast]
+    y, x = (np.broadcast_to(fields.origin, 2) + np.stack([rows, columns], -1) * fields.stride).T
     axes.quiver(
-        fields.origin + fields.stride * columns,
-        fields.origin + fields.stride * rows,
+        x,
+        y,
         offsets[0, rows, columns],
         offsets[1, rows, columns],
         c,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -21,15 +21,21 @@ from mdn_cupy.arrays import Array, dtype_name, is_number, library
 
 __all__ = [
     "Gradients",
+    "Pair",
     "Rule",
     "VoteOptions",
     "VoteProblem",
     "compute_dtype",
     "floating_dtype",
+    "per_axis",
+    "shown_pair",
     "vote_problem",
 ]
 
 Shape = tuple[int, ...]
+
+Pair = tuple[float, float]
+"""One number per axis of the map: along the rows' axis y, and along the columns' axis x."""
 
 _MOST_PIXELS = 1 << 40
 
@@ -75,6 +81,8 @@ class Gradients(NamedTuple):
 class VoteOptions:
     """What a caller may set beside the fields, checked; see `mdn_cupy.noisy_or` for the meaning.
 
+    `stride` and `origin` are taken as a number or a pair (y, x) and kept as a pair.
+
     Raises
     ------
     TypeError
@@ -84,8 +92,8 @@ class VoteOptions:
     """
 
     truncate: float = 4.0
-    stride: float = 1.0
-    origin: float = 0.0
+    stride: float | Sequence[float] = (1.0, 1.0)
+    origin: float | Sequence[float] = (0.0, 0.0)
     output_shape: Sequence[int] | None = None
     aggregate: int | None = None
     deterministic: bool = True
@@ -93,8 +101,8 @@ class VoteOptions:
     def __post_init__(self) -> None:
         settled = {
             "truncate": _positive("truncate", self.truncate),
-            "stride": _positive("stride", self.stride),
-            "origin": _finite("origin", self.origin),
+            "stride": per_axis("stride", self.stride, positive=True),
+            "origin": per_axis("origin", self.origin),
             "output_shape": _size(self.output_shape),
             "aggregate": _axis(self.aggregate),
             "deterministic": bool(self.deterministic),
@@ -120,8 +128,8 @@ class VoteProblem:
     aggregate: int | None  # the axis of `batch` whose maps vote into one
     output_shape: tuple[int, int]  # (Ho, Wo)
     truncate: float
-    stride: float
-    origin: float
+    stride: Pair
+    origin: Pair
     deterministic: bool
     given: tuple[Shape, Shape, Shape]  # the shapes of confidence, offsets and sigma as they came
 
@@ -261,10 +269,10 @@ def vote_problem(
         dtype=dtype,
         batch=batch,
         aggregate=_aggregate(options.aggregate, batch),
-        output_shape=_output_shape(options.output_shape, source_shape, options.stride),
+        output_shape=_output_shape(options.output_shape, source_shape, cast(Pair, options.stride)),
         truncate=_representable("truncate", options.truncate, dtype),
-        stride=options.stride,
-        origin=options.origin,
+        stride=cast(Pair, options.stride),
+        origin=cast(Pair, options.origin),
         deterministic=options.deterministic,
         given=(
             tuple(confidence.shape),
@@ -272,6 +280,50 @@ def vote_problem(
             () if width is not None else tuple(sigma.shape),
         ),
     )
+
+
+def per_axis(name: str, value: object, positive: bool = False) -> Pair:
+    """Return a number, or a pair (y, x), as a pair of floats.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in an error message.
+    value : float or sequence of two floats
+        One number for both axes, or one for each, in the order of `output_shape`.
+    positive : bool
+        Whether 0 and less are refused.
+
+    Returns
+    -------
+    (float, float)
+        y and x.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a number nor two.
+    ValueError
+        If a number is not finite, or not greater than 0 where it has to be.
+    """
+    try:
+        y, x = (value, value) if is_number(value) else cast(Sequence[object], value)
+    except (TypeError, ValueError):
+        y = x = None
+    if not (is_number(y) and is_number(x)):
+        length = f" of length {len(value)}" if isinstance(value, Sized) else ""
+        raise TypeError(
+            f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
+            f"got {type(value).__name__}{length}"
+        )
+    check = _positive if positive else _finite
+    return check(name, y), check(name, x)
+
+
+def shown_pair(pair: Pair) -> str:
+    """Write a pair as a number where both are equal, else as (y, x)."""
+    y, x = pair
+    return f"{y:g}" if y == x else f"({y:g}, {x:g})"
 
 
 def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
@@ -365,16 +417,19 @@ def _aggregate(axis: int | None, batch: Shape) -> int | None:
 
 
 def _output_shape(
-    wanted: Sequence[int] | None, source_shape: tuple[int, int], stride: float
+    wanted: Sequence[int] | None, source_shape: tuple[int, int], stride: Pair
 ) -> tuple[int, int]:
     if wanted is None:
-        height, width = (math.floor(stride * (n - 1)) + 1 if n else 0 for n in source_shape)
+        height, width = (
+            math.floor(step * (n - 1)) + 1 if n else 0
+            for step, n in zip(stride, source_shape, strict=True)
+        )
     else:
         height, width = wanted
     if height * width > _MOST_PIXELS:
         raise ValueError(
             f"output_shape {(height, width)} is more than 2⁴⁰ pixels; give a smaller one, or "
-            f"check stride ({stride:g})"
+            f"check stride ({shown_pair(stride)})"
         )
     return height, width
 
@@ -407,7 +462,7 @@ def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
     number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 

@@ -140,8 +140,8 @@ def voters(
     rule: str = "noisy_or",
     normalized: bool = True,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
 ) -> Voters:
@@ -207,8 +207,8 @@ def footprint(
     rule: str = "noisy_or",
     normalized: bool = True,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
 ) -> Footprint:
@@ -256,7 +256,8 @@ def footprint(
     all_c, all_o, all_s = _broadcast(problem)
     c, s = float(all_c[where]), float(all_s[where])
     o_x, o_y = (float(o) for o in all_o[(*leading, slice(None), i, j)])
-    p = (problem.origin + problem.stride * j) + o_x, (problem.origin + problem.stride * i) + o_y
+    (y, x) = (t + s * n for t, s, n in zip(problem.origin, problem.stride, (i, j), strict=True))
+    p = x + o_x, y + o_y
     casts = bool(np.isfinite(p).all()) and s > 0
     reach = problem.truncate * s if casts else -1.0
     rows, dy = _reach(p[1], reach, problem.output_shape[0])
@@ -311,8 +312,10 @@ def _votes_for(
     """Find the voters of one pixel, plane by plane: source, c, o, p and σ of each."""
     confidence, offsets, sigma = _broadcast(problem)
     height, width = problem.source_shape
-    x = problem.origin + problem.stride * np.arange(width, dtype=np.float64)
-    y = problem.origin + problem.stride * np.arange(height, dtype=np.float64)
+    y, x = (
+        t + s * np.arange(size, dtype=np.float64)
+        for t, s, size in zip(problem.origin, problem.stride, (height, width), strict=True)
+    )
     axis = problem.aggregate
     for v in range(problem.voters):
         plane = leading if axis is None else (*leading[:axis], v, *leading[axis:])

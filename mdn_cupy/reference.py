@@ -46,8 +46,8 @@ class _Fields:
     offsets: Float64  # [..., 2, H, W]
     sigma: Float64  # [..., H, W]
     truncate: float
-    stride: float
-    origin: float
+    stride: tuple[float, float]  # y, x
+    origin: tuple[float, float]
     aggregate: int | None
     output_shape: tuple[int, int]
     floor: float
@@ -63,8 +63,8 @@ class _Fields:
         for source in np.ndindex(self.confidence.shape):
             *leading, i, j = source
             o_x, o_y = (float(o) for o in self.offsets[(*leading, slice(None), i, j)])
-            p_x = (self.origin + self.stride * j) + o_x
-            p_y = (self.origin + self.stride * i) + o_y
+            p_x = (self.origin[1] + self.stride[1] * j) + o_x
+            p_y = (self.origin[0] + self.stride[0] * i) + o_y
             c, sigma = float(self.confidence[source]), float(self.sigma[source])
             if not (np.isfinite(p_x) and np.isfinite(p_y) and sigma > 0):
                 continue
@@ -222,8 +222,8 @@ def _fields(
     sigma: Any,
     *,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,
@@ -236,9 +236,11 @@ def _fields(
             for x in (confidence, offsets[..., 0, :, :], offsets[..., 1, :, :], sigma)
         )
     )
+    s_y, s_x = (float(s) for s in np.broadcast_to(stride, 2))
+    t_y, t_x = (float(t) for t in np.broadcast_to(origin, 2))
     height, width = c.shape[-2:]
     if output_shape is None:
-        last = (int(np.floor(stride * (n - 1))) if n else -1 for n in (height, width))
+        last = (int(np.floor(s * (n - 1))) if n else -1 for s, n in ((s_y, height), (s_x, width)))
         output_shape = tuple(n + 1 for n in last)
     if aggregate is not None and aggregate < 0:
         aggregate += c.ndim
@@ -247,8 +249,8 @@ def _fields(
         offsets=np.stack([o_x, o_y], axis=-3),
         sigma=sigma,
         truncate=truncate,
-        stride=stride,
-        origin=origin,
+        stride=(s_y, s_x),
+        origin=(t_y, t_x),
         aggregate=aggregate,
         output_shape=(int(output_shape[0]), int(output_shape[1])),
         floor=float(np.finfo(computed).epsneg),

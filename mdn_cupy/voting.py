@@ -20,8 +20,8 @@ def noisy_or(
     sigma: Array | float,
     *,
     truncate: float = ...,
-    stride: float = ...,
-    origin: float = ...,
+    stride: float | Sequence[float] = ...,
+    origin: float | Sequence[float] = ...,
     output_shape: Sequence[int] | None = ...,
     aggregate: int | None = ...,
     deterministic: bool = ...,
@@ -36,8 +36,8 @@ def noisy_or(
     sigma: Array | float,
     *,
     truncate: float = ...,
-    stride: float = ...,
-    origin: float = ...,
+    stride: float | Sequence[float] = ...,
+    origin: float | Sequence[float] = ...,
     output_shape: Sequence[int] | None = ...,
     aggregate: int | None = ...,
     deterministic: bool = ...,
@@ -51,8 +51,8 @@ def noisy_or(
     sigma: Array | float,
     *,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,
@@ -79,11 +79,12 @@ def noisy_or(
     truncate : float
         A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
         Beyond 37 sigma, weights are below 1e-296, and the CPU leaves them out.
-    stride, origin : float
-        Source (i, j) sits at the output position ``(origin + stride * j, origin + stride * i)``.
+    stride, origin : float or (float, float)
+        One number, or a pair (y, x) in the order of `output_shape`: source (i, j) sits at the
+        output position ``(x, y) = (origin_x + stride_x * j, origin_y + stride_y * i)``.
     output_shape : (int, int), optional
         Size (Ho, Wo) of the map; by default (H, W) at stride 1, else
-        ``floor(stride * (H - 1)) + 1`` by ``floor(stride * (W - 1)) + 1``.
+        ``floor(stride_y * (H - 1)) + 1`` by ``floor(stride_x * (W - 1)) + 1``.
     aggregate : int, optional
         Axis of the broadcast confidence shape, not one of the last two, whose maps all vote into
         one output map (cross-part voting).
@@ -139,8 +140,8 @@ def additive(
     *,
     normalized: bool = True,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,
@@ -196,8 +197,8 @@ def compare(
     *,
     normalized: bool = True,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,
@@ -261,8 +262,8 @@ def noisy_or_vjp(
     *,
     log_complement: Array | None = None,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,
@@ -332,8 +333,8 @@ def additive_vjp(
     *,
     normalized: bool = True,
     truncate: float = 4.0,
-    stride: float = 1.0,
-    origin: float = 0.0,
+    stride: float | Sequence[float] = 1.0,
+    origin: float | Sequence[float] = 0.0,
     output_shape: Sequence[int] | None = None,
     aggregate: int | None = None,
     deterministic: bool = True,

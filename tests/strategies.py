@@ -18,8 +18,8 @@ OUTPUT_SHAPES = st.one_of(
     st.none(), st.tuples(st.integers(1, 19), st.integers(1, 19)), st.sampled_from([(0, 5), (1, 1)])
 )
 LAYOUTS = st.sampled_from(["contiguous", "fortran", "sliced", "reversed"])
-STRIDES = (1.0, 2.0, 16.0, 0.5, 1.5)
-ORIGINS = (0.0, 0.5, -3.25, 7.0)
+STRIDES = st.sampled_from((1.0, 2.0, 16.0, 0.5, 1.5))
+ORIGINS = st.sampled_from((0.0, 0.5, -3.25, 7.0))
 TRUNCATES = (4.0, 0.5, 1.0, 2.5, 6.0)
 
 
@@ -59,8 +59,8 @@ def votes(draw: Any, dtype: type = np.float32) -> Votes:
     assume(np.prod(batch, dtype=int) * height * width <= MOST_SOURCES)
     options = {
         "truncate": draw(st.sampled_from(TRUNCATES)),
-        "stride": draw(st.sampled_from(STRIDES)),
-        "origin": draw(st.sampled_from(ORIGINS)),
+        "stride": draw(st.one_of(STRIDES, st.tuples(STRIDES, STRIDES))),
+        "origin": draw(st.one_of(ORIGINS, st.tuples(ORIGINS, ORIGINS))),
         "output_shape": draw(OUTPUT_SHAPES),
         "aggregate": _aggregate(draw, len(batch)),
     }
@@ -120,9 +120,10 @@ def _offsets(
     on_grid: bool,
 ) -> np.ndarray:
     """Offsets from every source to a target of some kind."""
-    stride, grid = options["stride"], shape[-2:]
-    size = np.array(options["output_shape"] or [stride * n for n in grid])[::-1, None, None]
-    source = options["origin"] + stride * np.indices(grid)[::-1]
+    grid = shape[-2:]
+    stride, origin = (np.broadcast_to(options[n], 2)[:, None, None] for n in ("stride", "origin"))
+    size = np.array(options["output_shape"] or stride.ravel() * grid)[::-1, None, None]
+    source = (origin + stride * np.indices(grid))[::-1]
     spread = rng.choice([1.0, 1.0, 0.2])  # the votes of some problems meet
     anywhere = spread * rng.uniform(-2, 1 + size, shape)
     pixel = np.round(anywhere)

@@ -105,6 +105,17 @@ def test_compare_draws_fields_without_an_image(capsys, tmp_path):
     assert matplotlib.image.imread(tmp_path / "a.png").std() > 0.05
 
 
+def test_arrows_and_grid_of_a_figure_follow_stride_and_origin():
+    pose = mdn.samples.load("pose")
+    fields = dataclasses.replace(pose, image=None, stride=(16.0, 8.0), origin=(1.0, 2.0))
+    drawn = figure.draw(fields, "nose", figure.compare(fields, "nose", 8.0))
+    image, confidence = [axes for axes in drawn.axes if axes.get_title()][:2]
+    assert confidence.images[0].get_extent() == [-2.0, 198.0, 393.0, -7.0]
+    (arrows,) = (each for each in image.collections if hasattr(each, "XY"))
+    assert set(arrows.XY[:, 0]) <= {2.0 + 8 * n for n in range(25)}
+    assert set(arrows.XY[:, 1]) <= {1.0 + 16 * n for n in range(25)}
+
+
 # vote
 
 
@@ -139,6 +150,16 @@ def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
     ):
         succeed(capsys, "vote", "pose", *argv, "-o", path)
         np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**votes, sigma=8.0))
+
+
+@pytest.mark.parametrize(("text", "value"), [("12", 12.0), ("12,8.5", (12.0, 8.5))])
+def test_stride_and_origin_take_the_place_of_the_files(capsys, tmp_path, text, value):
+    path = tmp_path / "map.npy"
+    succeed(capsys, "vote", "pose", "--stride", text, "--origin=" + text, "-o", path)
+    pose = dataclasses.replace(mdn.samples.load("pose"), stride=value, origin=value)
+    np.testing.assert_array_equal(
+        np.load(path), mdn.noisy_or(**pose.votes("nose"), sigma=pose.sigma)
+    )
 
 
 def test_a_part_that_is_called_all_is_one_part(capsys, tmp_path):
@@ -185,6 +206,8 @@ BAD = {
     "sigma NaN": (["pose", "--sigma", "nan"], "sigma: 1 of 1 values not positive and finite"),
     "sigma 0": (["pose", "--sigma", "0"], "sigma"),
     "sigma negative": (["pose", "--sigma", "-2"], "sigma"),
+    "stride 0": (["pose", "--stride", "4,0"], "stride must be greater than 0"),
+    "three strides": (["pose", "--stride", "4,3,2"], "a number or a pair of numbers (y, x)"),
     "sigma infinite": (["pose", "--sigma", "inf"], "sigma"),
 }
 

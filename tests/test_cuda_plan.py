@@ -152,7 +152,7 @@ def test_work_beyond_the_grid_is_looped_over():
         ({"shape": (2**30 + 1, 1), "output_shape": (1, 1)}, "fields .* longer than"),
         ({"output_shape": (2**23 + 1, 1)}, "output_shape .* longer than"),
         ({"stride": 1e15, "output_shape": (4, 5)}, "pixels away"),
-        ({"origin": -1e15}, "pixels away"),
+        ({"origin": (0.0, -1e15)}, "origin=.0, -1e.15. place sources .* pixels away"),
         ({"shape": (2**20, 2**20, 1, 1)}, "patches of work"),
     ],
 )

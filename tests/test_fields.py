@@ -25,14 +25,14 @@ def field_sets(draw):
     cross = None if targets is None else rng.normal(size=(targets, parts, 2, height, width))
     image = draw(st.sampled_from([None, (5, 6), (5, 6, 3), (1, 1, 4), (1, 2)]))
     names = [draw(st.text(max_size=5).filter(unpadded)) for _ in range(parts)]
-    positive = st.floats(1e-3, 1e3)
+    positive, anywhere = st.floats(1e-3, 1e3), st.floats(-1e3, 1e3)
     return mdn.Fields(
         confidence=rng.random((parts, height, width)).astype(dtype),
         offsets=rng.normal(size=(parts, 2, height, width)).astype(dtype),
         cross_offsets=None if cross is None else np.where(cross > 1, np.nan, cross),
         image=None if image is None else rng.integers(0, 255, image).astype(np.uint8),
-        stride=draw(positive),
-        origin=draw(st.floats(-1e3, 1e3)),
+        stride=draw(positive | st.tuples(positive, positive)),
+        origin=draw(anywhere | st.tuples(anywhere, anywhere)),
         sigma=draw(positive),
         names=draw(st.just(names) | st.just(())),
         source=draw(st.text(max_size=9).filter(unpadded)),
@@ -276,7 +276,9 @@ def test_an_array_with_a_wrong_header(tmp_path, npy):
         ({"image": C[0, 0]}, ["image", "(H, W)", "(4,)"]),
         ({"image": np.ones((3, 4, 2))}, ["image", "(3, 4, 2)"]),
         ({"names": np.array(["left"])}, ["names", "2", "1"]),
-        ({"stride": np.array([1.0, 2.0])}, ["stride", "one number", "(2,)"]),
+        ({"stride": np.array([1.0, 2.0, 3.0])}, ["stride", "one number, or two (y, x)", "(3,)"]),
+        ({"stride": np.array([1.0, 0.0])}, ["stride", "greater than 0"]),
+        ({"sigma": np.array([1.0, 2.0])}, ["sigma", "one number", "(2,)"]),
         ({"stride": np.array(0.0)}, ["stride", "greater than 0"]),
         ({"sigma": np.array(np.nan)}, ["sigma", "greater than 0", "nan"]),
         ({"sigma": np.array(-2.0)}, ["sigma", "greater than 0", "-2"]),

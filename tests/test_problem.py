@@ -117,6 +117,20 @@ def test_object_arrays(function, name):
             for name in ("truncate", "stride", "origin")
             for value in ("2.0", None, [1.0], 1j)
         ),
+        *(
+            ({name: value}, TypeError, [name, "pair of numbers (y, x)", seen])
+            for name in ("stride", "origin")
+            for value, seen in (
+                ((1.0, 2.0, 3.0), "tuple of length 3"),
+                ("24", "str of length 2"),
+                ([1.0, None], "list of length 2"),
+                (np.ones((2, 2)), "of length 2"),
+                ((True, 1.0), "tuple of length 2"),
+            )
+        ),
+        ({"stride": (4.0, 0.0)}, ValueError, ["stride", "greater than 0", "0.0"]),
+        ({"stride": (4.0, np.inf)}, ValueError, ["stride", "finite", "inf"]),
+        ({"origin": [np.nan, 0.0]}, ValueError, ["origin", "finite", "nan"]),
         ({"output_shape": (-1, 3)}, ValueError, ["output_shape", "negative", "(-1, 3)"]),
         *(
             ({"output_shape": value}, ValueError, ["output_shape", "two integers"])
@@ -204,7 +218,7 @@ def test_numpy_scalars_serve_as_numbers(kind):
         kind,
         sigma=np.float64(1.0),
         truncate=np.int64(3),
-        stride=np.float32(2.0),
+        stride=[np.float32(2.0), np.int64(3)],
         origin=np.int8(1),
         output_shape=np.array([4, 6]),
         aggregate=np.int64(0),

@@ -30,6 +30,7 @@ by_geometry = pytest.mark.parametrize(
         {"stride": 2.0, "origin": -0.5},
         {"stride": 0.5, "origin": 0.25, "output_shape": (4, 3)},
         {"stride": 1.5, "truncate": 0.75, "output_shape": (2, 7)},
+        {"stride": (1.5, 2.0), "origin": (-0.5, 0.25)},
     ],
 )
 
@@ -44,12 +45,17 @@ def fields(seed=0, sides=(2, 3)):
     return confidence, offsets, rng.uniform(0.5, 2, (2, *sides))
 
 
+def pair(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
 def weights(offsets, sigma, output_shape, stride=1.0, origin=0.0, truncate=4.0):
     """{(source, pixel): (w, x0_x − p_x, x0_y − p_y)} of one part, for votes in their windows."""
     found = {}
+    (t_y, t_x), (s_y, s_x) = pair(origin), pair(stride)
     for i, j in np.ndindex(sigma.shape):
-        p_x = origin + stride * j + offsets[0, i, j]
-        p_y = origin + stride * i + offsets[1, i, j]
+        p_x = t_x + s_x * j + offsets[0, i, j]
+        p_y = t_y + s_y * i + offsets[1, i, j]
         for y, x in np.ndindex(*output_shape):
             d_x, d_y, reach = x - p_x, y - p_y, truncate * sigma[i, j]
             if abs(d_x) <= reach and abs(d_y) <= reach:
@@ -60,8 +66,9 @@ def weights(offsets, sigma, output_shape, stride=1.0, origin=0.0, truncate=4.0):
 
 def size_of(sides, options):
     """The default output shape, written out."""
-    stride = options.get("stride", 1.0)
-    return options.get("output_shape") or tuple(math.floor(stride * (n - 1)) + 1 for n in sides)
+    stride = pair(options.get("stride", 1.0))
+    steps = zip(stride, sides, strict=True)
+    return options.get("output_shape") or tuple(math.floor(s * (n - 1)) + 1 for s, n in steps)
 
 
 def amplitude(rule, sigma):

@@ -45,24 +45,30 @@ def test_it_takes_the_place_of_the_predictor_of_a_keypoint_rcnn(n, edges):
         assert all(p.grad.isfinite().all() for p in predictor.parameters())
 
 
-@pytest.mark.parametrize("stride", [1, 2, 5])
+@pytest.mark.parametrize("stride", [1, 2, 5, (3, 2)])
 @pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
 def test_maps_are_stride_times_as_fine_as_the_features(stride, edges):
-    assert head(8, 3, stride=stride, edges=edges)(features()).shape == (
-        2,
-        3,
-        7 * stride,
-        6 * stride,
-    )
+    y, x = stride if isinstance(stride, tuple) else (stride, stride)
+    network = head(8, 3, stride=stride, edges=edges)
+    assert network(features()).shape == (2, 3, 7 * y, 6 * x)
 
 
 def test_a_cell_is_at_the_centre_of_its_pixels():
-    network = head(8, 1, stride=4, sigma=1.0)
+    network = head(8, 1, stride=(4, 3), sigma=1.0)
     fields = network.fields(features(1))
     confidence = torch.zeros_like(fields.confidence)
     confidence[0, 0, 2, 3] = 0.5
     L = network.vote(fields._replace(confidence=confidence, offsets=0 * fields.offsets))
-    assert (find_peaks(-L).positions[0, 0] - torch.tensor([13.5, 9.5])).abs().max() < 0.05
+    assert (find_peaks(-L).positions[0, 0] - torch.tensor([10.0, 9.5])).abs().max() < 0.05
+
+
+def test_offsets_are_predicted_in_cells():
+    network = head(8, 1, stride=(4, 3))
+    with torch.no_grad():
+        network.offsets.bias[:] = torch.tensor([1.0, -2.0])
+    offsets = network.fields(0 * features(1)).offsets[0, 0]
+    assert offsets[0].eq(3.0).all()
+    assert offsets[1].eq(-8.0).all()
 
 
 @pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])

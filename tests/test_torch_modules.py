@@ -190,6 +190,10 @@ def test_a_module_of_an_unknown_rule_is_refused():
         ({}, "rule=noisy_or, sigma=2"),
         ({"sigma": [1.0, 2.5], "learnable": True}, "rule=noisy_or, sigma=(1, 2.5), learnable"),
         (
+            {"stride": (4, 3), "origin": [0.5, 0.5]},
+            "rule=noisy_or, sigma=2, stride=(4, 3), origin=0.5",
+        ),
+        (
             {"rule": "additive", "normalized": False, "stride": 4, "aggregate": -3},
             "rule=additive, sigma=2, normalized=False, stride=4, aggregate=-3",
         ),
@@ -197,7 +201,7 @@ def test_a_module_of_an_unknown_rule_is_refused():
         ({"sigma": [[1.0] * 4, [3.0] * 4], "output_shape": (9, 7)},
          "rule=noisy_or, sigma=(1, 1, 1, 1, 3, 3, 3, 3), output_shape=(9, 7)"),
     ],
-    ids=["default", "per part", "options", "many", "per pair"],
+    ids=["default", "per part", "per axis", "options", "many", "per pair"],
 )  # fmt: skip
 def test_a_module_says_what_it_is(arguments, words):
     assert repr(mdn.torch.MassDisplacement(**arguments)) == f"MassDisplacement({words})"

@@ -22,7 +22,7 @@ by_rule = pytest.mark.parametrize("rule", RULES)
     [
         {},
         {"aggregate": -3},
-        {"stride": 2.0, "origin": 0.5, "output_shape": (4, 6)},
+        {"stride": (2.0, 1.5), "origin": (0.5, -1.0), "output_shape": (4, 6)},
         {"stride": 0.5, "truncate": 9.0},
     ],
     ids=["plain", "aggregate", "stride", "fine"],

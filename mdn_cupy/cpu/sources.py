@@ -55,8 +55,8 @@ class Geometry(NamedTuple):
 
     rule: int
     truncate: float
-    stride: float
-    origin: float
+    stride: tuple[float, float]  # y, x
+    origin: tuple[float, float]
     floor: float  # least factor 1 − w·c
     double: bool  # whether the fields are float64
 
@@ -123,8 +123,8 @@ def collect(
     at_c = sources.confidence_plane[voter] * height * width + number
     at_x = sources.offsets_plane[voter] * 2 * height * width + number
     row = (at_c, at_x, at_x + height * width, number, stop - start)
-    y = geometry.origin + geometry.stride * i
-    places = (geometry.origin, geometry.stride, y, float(start))
+    (origin_y, origin_x), (stride_y, stride_x) = geometry.origin, geometry.stride
+    places = (origin_x, stride_x, origin_y + stride_y * i, float(start))
     found, fields = (aim.p_x, aim.p_y, aim.confidence), (sources.confidence, sources.offsets)
     count: int = windows.collect(found, aim.number, fields, row, places, waiting, every)
     return count

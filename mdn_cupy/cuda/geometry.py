@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.problem import Shape, VoteProblem
+from mdn_cupy.problem import Pair, Shape, VoteProblem, shown_pair
 
 __all__ = ["LANES", "MAX_BLOCKS", "WARPS", "geometry"]
 
@@ -36,7 +36,8 @@ _AXIS = np.dtype([(name, np.int64) for name in ("size", "confidence", "offsets",
 _SCALARS = (
     *("axis_count", "height", "width", "map_height", "map_width"),
     *("confidence_row", "confidence_column", "offsets_component", "offsets_row", "offsets_column"),
-    *("sigma_row", "sigma_column", "map_row", "map_column", "stride", "origin"),
+    *("sigma_row", "sigma_column", "map_row", "map_column"),
+    *("stride_y", "stride_x", "origin_y", "origin_x"),
     *("patches", "patches_down", "patches_across", "patch_columns_log2", "patch_rows"),
 )
 _GEOMETRY = np.dtype(
@@ -92,8 +93,8 @@ def geometry(
         "offsets_component": offsets[-3],
         "offsets_row": offsets[-2],
         "offsets_column": offsets[-1],
-        "stride": np.float64(problem.stride).view(np.int64),
-        "origin": np.float64(problem.origin).view(np.int64),
+        **dict(zip(("stride_y", "stride_x"), _bits(problem.stride), strict=True)),
+        **dict(zip(("origin_y", "origin_x"), _bits(problem.origin), strict=True)),
         **_patches(math.prod(problem.batch), height, width, enough_patches),
     }
     axes = _merged(_leading_axes(problem, confidence, offsets, sigma, maps))
@@ -105,6 +106,10 @@ def geometry(
         result["axes"][n] = axis
     result.flags.writeable = False
     return result
+
+
+def _bits(pair: Pair) -> npt.NDArray[np.int64]:
+    return np.array(pair, np.float64).view(np.int64)
 
 
 def _broadcast(strides: Shape, shape: Sequence[int]) -> Shape:
@@ -186,9 +191,10 @@ def _check_sizes(problem: VoteProblem, maps: Shape) -> None:
             f"the rows and columns of the cotangent lie {maps[-2:]} elements apart, more than "
             f"{_MAX_MAP_STRIDE}; make it contiguous"
         )
-    farthest = abs(problem.origin) + problem.stride * max(problem.source_shape)
+    axes = zip(problem.origin, problem.stride, problem.source_shape, strict=True)
+    farthest = max(abs(origin) + stride * size for origin, stride, size in axes)
     if farthest >= _FARTHEST:
         raise ValueError(
-            f"stride={problem.stride} and origin={problem.origin} place sources {farthest:.3g} "
-            f"pixels away; on CUDA they must be nearer than {_FARTHEST:.3g}"
+            f"stride={shown_pair(problem.stride)} and origin={shown_pair(problem.origin)} place "
+            f"sources {farthest:.3g} pixels away; on CUDA they must be nearer than {_FARTHEST:.3g}"
         )

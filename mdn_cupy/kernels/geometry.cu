@@ -27,7 +27,7 @@ struct Geometry {
     long long offsets_component, offsets_row, offsets_column;
     long long sigma_row, sigma_column;
     long long map_row, map_column;
-    long long stride, origin;                                   // the bits of two float64
+    long long stride_y, stride_x, origin_y, origin_x;           // the bits of float64
     long long patches, patches_down, patches_across;            // see Patch
     long long patch_columns_log2, patch_rows;
 };

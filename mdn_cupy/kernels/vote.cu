@@ -90,9 +90,10 @@ __device__ inline void prepare(const Geometry &geometry, const Patch &patch, con
         return;
     }
     const auto reach = reach_of(truncate, spread);
-    vote->x = span_of(geometry, patch.column, offsets[offset], reach, geometry.map_width);
-    vote->y = span_of(geometry, patch.row, offsets[offset + geometry.offsets_component], reach,
-                      geometry.map_height);
+    vote->x = span_of(geometry.origin_x, geometry.stride_x, patch.column, offsets[offset], reach,
+                      geometry.map_width);
+    vote->y = span_of(geometry.origin_y, geometry.stride_y, patch.row,
+                      offsets[offset + geometry.offsets_component], reach, geometry.map_height);
     vote->confidence = tamed<T, RULE>(
         confidence[patch.confidence + patch.row * geometry.confidence_row
                    + patch.column * geometry.confidence_column]);

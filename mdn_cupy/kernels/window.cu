@@ -1,6 +1,7 @@
 // Which pixels a vote reaches, decided exactly.
 //
-// The specification is in float64: p = (origin + stride·index) + offset, and pixel k is in the
+// The specification is in float64: p = (origin + stride·index) + offset, each axis with its own
+// origin and stride, and pixel k is in the
 // window if |k − p| <= truncate·σ. At the window's edge a vote still weighs exp(−8) = 3e-4, so a
 // float32 kernel that rounds p to float32 is wrong by 30 times the tolerance wherever it errs by a
 // pixel, which on a map of 1000 pixels is often. The float kernel therefore decides in fixed point:
@@ -73,24 +74,26 @@ __device__ inline Fixed rounded(Fixed value)
     return value < 0 ? -size : size;
 }
 
-// p along one axis; false where there is none.
-__device__ inline bool locate(const Geometry &geometry, long long index, float offset, Fixed *p)
+// p along one axis, of whose origin and stride the bits are given; false where there is none.
+__device__ inline bool locate(long long origin, long long stride, long long index, float offset,
+                              Fixed *p)
 {
     const unsigned bits = __float_as_uint(offset);
     if ((bits & 0x7fffffffu) >= (unsigned)(FARTHEST_LOG2 + 127) << 23) {  // inf and NaN as well
         return false;
     }
     const Fixed size = fixed(significand_of(bits), exponent_of(bits));
-    const Fixed step = rounded(fixed_float64(geometry.stride) * index);
-    const Fixed source = rounded(fixed_float64(geometry.origin) + step);
+    const Fixed step = rounded(fixed_float64(stride) * index);
+    const Fixed source = rounded(fixed_float64(origin) + step);
     *p = rounded(bits >> 31 ? source - size : source + size);
     return true;
 }
 
-__device__ inline bool locate(const Geometry &geometry, long long index, double offset, double *p)
+__device__ inline bool locate(long long origin, long long stride, long long index, double offset,
+                              double *p)
 {
-    const double step = __dmul_rn(__longlong_as_double(geometry.stride), (double)index);
-    *p = __dadd_rn(__dadd_rn(__longlong_as_double(geometry.origin), step), offset);
+    const double step = __dmul_rn(__longlong_as_double(stride), (double)index);
+    *p = __dadd_rn(__dadd_rn(__longlong_as_double(origin), step), offset);
     return fabs(*p) < (double)(1ll << FARTHEST_LOG2);
 }
 
@@ -149,9 +152,9 @@ __device__ inline Span<double> span_of(double p, double reach, long long size)
 
 // The window along an axis of the source in row or column `index`; empty if it has no position.
 template <typename T, typename Position>
-__device__ inline Span<T> span_of(const Geometry &geometry, int index, T offset, Position reach,
-                                  long long size)
+__device__ inline Span<T> span_of(long long origin, long long stride, int index, T offset,
+                                  Position reach, long long size)
 {
     Position p;
-    return locate(geometry, index, offset, &p) ? span_of(p, reach, size) : Span<T>{};
+    return locate(origin, stride, index, offset, &p) ? span_of(p, reach, size) : Span<T>{};
 }

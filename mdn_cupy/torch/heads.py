@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from mdn_cupy.problem import shown_pair
 from mdn_cupy.torch.checks import check_dtype, check_floating
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.layers import MassDisplacement, Sigma
@@ -53,8 +54,8 @@ class MDNKeypointHead(nn.Module):
     of every edge.
 
     Before training the offsets are about 0, and all confidences so low that 0.1 votes are expected
-    at a pixel: Σ w·c, which is c·2πσ²/stride² times the parts that vote for one. A noisy-or
-    of hundreds of sources at a confidence of 0.5 is saturated, and its gradient is 0.
+    at a pixel: Σ w·c, which is c·2πσ²/(stride_y·stride_x) times the parts that vote for one. A
+    noisy-or of hundreds of sources at a confidence of 0.5 is saturated, and its gradient is 0.
 
     Parameters
     ----------
@@ -62,9 +63,9 @@ class MDNKeypointHead(nn.Module):
         Channels C of the features.
     parts : int
         Number P of parts.
-    stride : int
-        Output pixels per feature cell, along each axis. For a denser grid of sources, upsample the
-        features before the head.
+    stride : int or (int, int)
+        Output pixels per feature cell: along each axis, or a pair (y, x). For a denser grid of
+        sources, upsample the features before the head.
     sigma : float or nested sequence of float
         Width of the Gaussian, in output pixels: one, one per voting part [P], or, with edges, one
         per part voted for and voting part [P, P].
@@ -113,7 +114,7 @@ class MDNKeypointHead(nn.Module):
         in_channels: int,
         parts: int,
         *,
-        stride: int = 4,
+        stride: int | Sequence[int] = 4,
         sigma: Sigma = 2.0,
         learnable: bool = False,
         edges: Iterable[tuple[int, int]] | None = (),
@@ -124,7 +125,7 @@ class MDNKeypointHead(nn.Module):
         check_dtype(dtype)
         in_channels = _count("in_channels", in_channels)
         self.parts = parts = _count("parts", parts)
-        self.stride = stride = _count("stride", stride)
+        self.stride = stride = _counts("stride", stride)
         self.pairs = _directed(() if edges is None else edges, parts)
         channels = parts + len(self.pairs)
         self.confidence = nn.Conv2d(in_channels, parts, 1, device=device, dtype=dtype)
@@ -138,7 +139,7 @@ class MDNKeypointHead(nn.Module):
             sigma,
             learnable=learnable,
             stride=stride,
-            origin=(stride - 1) / 2,  # a source is the centre of its cell
+            origin=[(step - 1) / 2 for step in stride],  # a source is the centre of its cell
             aggregate=-3 if self.pairs else None,
             device=device,
             dtype=dtype,
@@ -152,7 +153,7 @@ class MDNKeypointHead(nn.Module):
         if self.trust_logit is not None:
             nn.init.constant_(self.trust_logit, math.log(_INITIAL_TRUST / (1 - _INITIAL_TRUST)))
         sigma = float(self.displacement.initial_sigma.max())
-        sources = max(1.0, 2 * math.pi * sigma**2 / self.stride**2)  # Σ w at a pixel
+        sources = max(1.0, 2 * math.pi * sigma**2 / math.prod(self.stride))  # Σ w at a pixel
         neighbours = max(Counter(k for k, _ in self.pairs).values(), default=0)
         voters = 1 + _INITIAL_TRUST * neighbours
         confidence_bias = -math.log(sources * voters / _INITIAL_VOTES - 1)
@@ -162,7 +163,7 @@ class MDNKeypointHead(nn.Module):
             nn.init.constant_(convolution.bias, bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Vote: features [N, C, H, W] to logits [N, P, stride·H, stride·W]; see `logit`."""
+        """Vote: features [N, C, H, W] to logits [N, P, stride_y·H, stride_x·W]; see `logit`."""
         return logit(self.log_complement(features))
 
     def log_complement(self, features: Tensor) -> Tensor:
@@ -176,7 +177,9 @@ class MDNKeypointHead(nn.Module):
             shape = tuple(features.shape)
             raise ValueError(f"features must have the shape (N, C, H, W), got {shape}")
         confidence = torch.sigmoid(self.confidence(features))
-        every = self.stride * self.offsets(features).unflatten(1, (-1, 2))
+        cells = self.offsets(features).unflatten(1, (-1, 2)).unbind(2)  # o_x, o_y in cells
+        steps = reversed(self.stride)
+        every = torch.stack([s * o for s, o in zip(steps, cells, strict=True)], 2)
         offsets = every[:, : self.parts]
         if not self.pairs:
             return VoteFields(confidence, offsets, None)
@@ -187,7 +190,7 @@ class MDNKeypointHead(nn.Module):
         return VoteFields(confidence, offsets, cross_offsets)
 
     def vote(self, fields: VoteFields) -> Tensor:
-        """Vote with fields that `fields` predicted: L [N, P, stride·H, stride·W]."""
+        """Vote with fields that `fields` predicted: L [N, P, stride_y·H, stride_x·W]."""
         if not isinstance(fields, tuple) or len(fields) != 3:
             raise TypeError(
                 "fields must be VoteFields, such as head.fields(features) gives, got "
@@ -197,7 +200,7 @@ class MDNKeypointHead(nn.Module):
         if (cross_offsets is None) == bool(self.pairs):
             wanted = "offsets along the edges" if self.pairs else "None, as the head has no edges"
             raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
-        size = [self.stride * n for n in confidence.shape[-2:]]
+        size = [s * n for s, n in zip(self.stride, confidence.shape[-2:], strict=True)]
         if cross_offsets is None:
             return self.displacement.accumulate(confidence, offsets, output_shape=size)
         trusted = confidence[:, None] * self.trust[..., None, None]
@@ -216,7 +219,7 @@ class MDNKeypointHead(nn.Module):
     def extra_repr(self) -> str:
         """Parts, stride and edges, for `repr`."""
         edges = f", edges={len(self.pairs) // 2}" if self.pairs else ""
-        return f"parts={self.parts}, stride={self.stride}{edges}"
+        return f"parts={self.parts}, stride={shown_pair(self.stride)}{edges}"
 
     def _find_places(self) -> Tensor:
         """Where in [voted for, voter] the offsets go: first every part's own, then the pairs'."""
@@ -256,9 +259,15 @@ def _check_sigma(sigma: Tensor, parts: int, edges: bool) -> None:
     raise ValueError(f"sigma must have the shape {allowed}, got {shape}{hint}")
 
 
-def _count(name: str, value: int) -> int:
+def _counts(name: str, value: int | Sequence[int]) -> tuple[int, int]:
+    """Return a whole number, or a pair (y, x), as a pair."""
+    y, x = value if isinstance(value, Sequence) and len(value) == 2 else (value, value)
+    return _count(name, y), _count(name, x)
+
+
+def _count(name: str, value: object) -> int:
     try:
-        count = operator.index(value)
+        count = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         count = 0
     if count < 1:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.problem import Rule, VoteOptions
+from mdn_cupy.problem import Rule, VoteOptions, shown_pair
 from mdn_cupy.torch.checks import check_dtype
 from mdn_cupy.torch.functional import complement
 from mdn_cupy.torch.operator import accumulate
@@ -75,8 +75,8 @@ class MassDisplacement(nn.Module):
         learnable: bool = False,
         normalized: bool = True,
         truncate: float = 4.0,
-        stride: float = 1.0,
-        origin: float = 0.0,
+        stride: float | Sequence[float] = 1.0,
+        origin: float | Sequence[float] = 0.0,
         output_shape: Sequence[int] | None = None,
         aggregate: int | None = None,
         deterministic: bool = True,
@@ -142,6 +142,8 @@ class MassDisplacement(nn.Module):
         for option in fields(VoteOptions):
             value = getattr(self.options, option.name)
             if value != option.default:
+                if option.name in ("stride", "origin"):
+                    value = shown_pair(value)
                 shown = f"{value:g}" if isinstance(value, float) else value
                 words.append(f"{option.name}={shown}")
         return ", ".join(words)

@@ -25,8 +25,8 @@ Fields = tuple[Tensor, Tensor, Tensor]
 
 _FIELDS = "Tensor confidence, Tensor offsets, Tensor sigma"
 _SCALARS = (
-    "int rule, float truncate, float stride, float origin, SymInt[]? output_shape, int? aggregate, "
-    "bool deterministic"
+    "int rule, float truncate, float[2] stride, float[2] origin, SymInt[]? output_shape, "
+    "int? aggregate, bool deterministic"
 )
 
 _RESULTS = "(Tensor, Tensor, Tensor)"
@@ -160,8 +160,9 @@ def _symbolic_shape(
     if aggregate is not None:
         del maps[aggregate + 2 if aggregate < 0 else aggregate]
     if output_shape is None:
-        step = int(stride) if stride == int(stride) else stride  # keeps the sizes whole
-        output_shape = [torch.sym_int(step * (n - 1)) + 1 for n in confidence.shape[-2:]]
+        steps = (int(s) if s == int(s) else s for s in stride)  # keeps the sizes whole
+        sizes = zip(steps, confidence.shape[-2:], strict=True)
+        output_shape = [torch.sym_int(step * (n - 1)) + 1 for step, n in sizes]
     return (*maps, *output_shape)
 
 

@@ -60,7 +60,7 @@ PROBLEMS = {
         {"aggregate": -3},
     ),
     "stride 16": (*fields(5, 5, spread=30), 6.0, {"stride": 16.0, "origin": -0.5}),
-    "an odd stride": (*fields(7, 8), 1.0, {"stride": 1 / 3, "origin": 0.1}),
+    "an odd stride": (*fields(7, 8), 1.0, {"stride": (1 / 3, 0.7), "origin": (0.1, -2.3)}),
     "not contiguous": (
         fields(6, 3, 8)[0].transpose(1, 2, 0)[:, ::-2],
         fields(4, 3, 6)[1].transpose(2, 1, 0, 3),

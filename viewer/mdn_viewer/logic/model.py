@@ -245,7 +245,7 @@ class VotingModel:
             self.maps_changed.emit({})
 
 
-def _grid(fields: mdn.Fields) -> tuple[tuple[int, ...], float, float]:
+def _grid(fields: mdn.Fields) -> tuple[object, ...]:
     return fields.confidence.shape, fields.stride, fields.origin
 
 

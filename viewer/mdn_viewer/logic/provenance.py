@@ -65,7 +65,8 @@ class Provenance:
     def positions(self) -> Float64:
         """Where the voters are: rows and columns of the output, [n, 2]."""
         fields = self.session.fields
-        return fields.origin + fields.stride * self.voters.source[:, -2:].astype(np.float64)
+        stride = np.asarray(fields.stride)
+        return fields.origin + stride * self.voters.source[:, -2:].astype(np.float64)
 
     @cached_property
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -144,7 +145,7 @@ class Landing:
     def position(self) -> Float64:
         """Where the source is: row and column of the output."""
         fields = self.session.fields
-        return fields.origin + fields.stride * np.array(self.source[1:], np.float64)
+        return fields.origin + np.asarray(fields.stride) * np.array(self.source[1:], np.float64)
 
     @property
     def lands(self) -> bool:

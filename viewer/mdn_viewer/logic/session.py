@@ -178,7 +178,7 @@ class VotingSession:
     @property
     def sigma_limits(self) -> tuple[float, float]:
         """The widths worth looking at: from votes a pixel wide to votes that all run together."""
-        widest = max(_WIDEST, 3 * self.fields.sigma, 1.5 * self.fields.stride)
+        widest = max(_WIDEST, 3 * self.fields.sigma, 1.5 * float(np.max(self.fields.stride)))
         return min(_NARROWEST, self.sigma), max(widest, self.sigma)
 
     @property
@@ -187,8 +187,9 @@ class VotingSession:
         if self.fields.image is not None:
             rows, columns = self.fields.image.shape[:2]
             return int(rows), int(columns)
-        stride, (height, width) = self.fields.stride, self.fields.confidence.shape[-2:]
-        return math.floor(stride * (height - 1)) + 1, math.floor(stride * (width - 1)) + 1
+        y, x = np.broadcast_to(self.fields.stride, 2)
+        height, width = self.fields.confidence.shape[-2:]
+        return math.floor(y * (height - 1)) + 1, math.floor(x * (width - 1)) + 1
 
     @property
     def work(self) -> float:
