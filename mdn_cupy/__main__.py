@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mdn_cupy import __version__, samples
+from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
 from mdn_cupy.bench import command as bench
 from mdn_cupy.fields import Fields, check_fields, load_fields
@@ -124,18 +125,20 @@ def _numbers(text: str) -> list[float]:
     return [float(number) for number in text.split(",")]
 
 
-def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, float]:
+def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Array | float]:
     """Load the fields, and settle the part (None: all together) and sigma."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
     given = {name: getattr(arguments, name) for name in ("stride", "origin")}
     fields = replace(fields, **{n: x[0] if len(x) == 1 else x for n, x in given.items() if x})
     part = fields.names[0] if arguments.part is None else arguments.part
-    sigma = fields.sigma if arguments.sigma is None else arguments.sigma
     if part == "all" and part not in fields.names:
         part = None
     within = fields.votes(part)
+    sigma = fields.sigma_for(part) if arguments.sigma is None else arguments.sigma
     check_fields(within["confidence"], within["offsets"], sigma)
+    if arguments.sigma is None:
+        sigma = fields.sigma_for(part, cross=arguments.cross)
     return fields, part, sigma
 
 
@@ -157,7 +160,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     drawn = figure.draw(fields, part, comparison)
     with replacing(arguments.output) as file:
         drawn.savefig(file, format=suffix, dpi=110)
-    print(f"{'all parts' if part is None else part}, sigma {sigma:g}")
+    print(f"{'all parts' if part is None else part}, sigma {figure.width_in_words(sigma)}")
     print(f"noisy-or peak {comparison.noisy_or_peak}")
     print(f"additive peak {comparison.additive_peak}")
     print(f"written to {arguments.output}")

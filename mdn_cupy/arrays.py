@@ -21,6 +21,7 @@ from mdn_cupy.backends import Backend, module
 __all__ = [
     "Array",
     "adopt",
+    "cast",
     "dtype_name",
     "is_number",
     "is_torch",
@@ -30,6 +31,7 @@ __all__ = [
     "refuse_masked",
     "to_gpu",
     "to_numpy",
+    "together",
 ]
 
 Array = Any
@@ -105,15 +107,39 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
         If an argument is no array, or the arguments are of different libraries or devices.
     """
     adopted = {name: _import(name, x) for name, x in named.items()}
-    places = {name: _place(x) for name, x in adopted.items()}
-    if len(set(places.values())) > 1:
-        seen = ", ".join(f"{name} is on {place}" for name, place in places.items())
-        raise TypeError(
-            f"the arrays must be of one library and on one device, but {seen}; "
-            "move them with cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
-        )
+    _expect_one_place(adopted)
     first = next(iter(adopted.values()))
     return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
+
+
+def together(**named: object) -> dict[str, Array]:
+    """Check that arrays are of one library and on one device; torch tensors pass, unlike `adopt`.
+
+    Parameters
+    ----------
+    **named : array
+        The arguments by name; the names are used in the error messages.
+
+    Returns
+    -------
+    dict
+        The same names, with NumPy or CuPy arrays or torch tensors.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array, or the arguments are of different libraries or devices.
+    """
+    arrays = {name: x if is_torch(x) else _import(name, x) for name, x in named.items()}
+    _expect_one_place(arrays)
+    return arrays
+
+
+def cast(array: Array, dtype: str) -> Array:
+    """Convert an array to a dtype, named as NumPy names it; no copy where it has it already."""
+    if is_torch(array):
+        return array.to(getattr(namespace(array), dtype))
+    return array.astype(dtype, copy=False)
 
 
 def to_gpu(array: Array, name: str = "the array") -> Array:
@@ -237,9 +263,21 @@ def _from_dlpack(name: str, value: Any) -> Array:
     )
 
 
+def _expect_one_place(arrays: dict[str, Array]) -> None:
+    places = {name: _place(x) for name, x in arrays.items()}
+    if len(set(places.values())) > 1:
+        seen = ", ".join(f"{name} is on {place}" for name, place in places.items())
+        raise TypeError(
+            f"the arrays must be of one library and on one device, but {seen}; "
+            "move them with cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
+        )
+
+
 def _place(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "NumPy (CPU)"
+    if is_torch(array):
+        return f"torch ({array.device})"
     return f"CuPy (CUDA device {array.device.id})"
 
 

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, is_number, refuse_masked, to_numpy
+from mdn_cupy.arrays import (
+    Array,
+    cast,
+    dtype_name,
+    is_number,
+    library,
+    refuse_masked,
+    to_numpy,
+    together,
+)
 from mdn_cupy.files import replacing
 from mdn_cupy.problem import (
     Rule,
@@ -27,12 +36,14 @@ from mdn_cupy.problem import (
 
 __all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
 
-FloatArray = npt.NDArray[np.floating]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Fields:
     """The fields of a network on one image: P parts on an H × W grid.
+
+    The arrays are of NumPy, CuPy or torch, all on one device; the functions that vote return the
+    same kind, and tensors keep their graph. `to_numpy` brings them to the CPU. A batch or a video
+    is a sequence of `Fields`, one for each image.
 
     Parameters
     ----------
@@ -43,22 +54,27 @@ class Fields:
     cross_offsets : array [K, P, 2, H, W], optional
         Part p's votes for part k; NaN where there is none.
     image : array [Hi, Wi] or [Hi, Wi, 3 or 4], optional
-        What the fields were computed from. The output grid is the image's.
+        What the fields were computed from, a NumPy array. The output grid is the image's.
     stride, origin : float or (float, float)
         One number, or a pair (y, x): source (i, j) sits at the output position
         (x, y) = (origin_x + stride_x·j, origin_y + stride_y·i). Kept as a number where y and x are
         equal.
-    sigma : float
-        A width that suits these fields, in output pixels.
+    sigma : float or array
+        A width that suits these fields, in output pixels; an array broadcasts against `confidence`:
+        (P, 1, 1) holds one width per part, (P, H, W) one per source.
     names : sequence of str, optional
         The parts' names, P of them; "part 0", "part 1", … by default.
     source : str
         Where the fields come from.
+    output_shape : (int, int), optional
+        Height and width of the output grid where there is no image. By default the grid ends at the
+        last source, as in `mdn_cupy.noisy_or`.
 
     Raises
     ------
     TypeError
-        If a field is not of a floating dtype or is masked, or names is a string.
+        If a field is not of a floating dtype, is masked or on another device than the rest, or
+        names is a string.
     ValueError
         If a shape does not fit the others or a scalar is out of range.
 
@@ -74,34 +90,36 @@ class Fields:
            sigma=2.0, names=('part 0', 'part 1'), source='')
     """
 
-    confidence: FloatArray
-    offsets: FloatArray
-    cross_offsets: FloatArray | None = None
+    confidence: Array
+    offsets: Array
+    cross_offsets: Array | None = None
     image: npt.NDArray[Any] | None = None
     stride: float | Sequence[float] = 1.0
     origin: float | Sequence[float] = 0.0
-    sigma: float = 2.0
+    sigma: Array | float = 2.0
     names: Sequence[str] = ()
     source: str = ""
+    output_shape: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("confidence", "offsets", "cross_offsets", "image"):
-            _expect_numpy(name, getattr(self, name))
-        dtype = compute_dtype(self.confidence, self.offsets)
-        if self.confidence.ndim != 3:
-            raise ValueError(
-                f"confidence must have the shape (P, H, W), got {self.confidence.shape}"
-            )
-        parts, height, width = self.confidence.shape
+        arrays = self._arrays()
+        dtype = compute_dtype(arrays["confidence"], arrays["offsets"])
+        shape = tuple(arrays["confidence"].shape)
+        if len(shape) != 3:
+            raise ValueError(f"confidence must have the shape (P, H, W), got {shape}")
+        parts, height, width = shape
         if parts == 0:
             raise ValueError("confidence must hold at least one part, got the shape (0, ...)")
-        _expect_shape("offsets", self.offsets, (parts, 2, height, width))
-        cross_offsets = self.cross_offsets
-        if cross_offsets is not None:
-            floating_dtype("cross_offsets", cross_offsets)
-            targets = cross_offsets.shape[:1]
-            _expect_shape("cross_offsets", cross_offsets, (*targets, parts, 2, height, width))
-            cross_offsets = cross_offsets.astype(dtype, copy=False)
+        _expect_shape("offsets", arrays["offsets"], (parts, 2, height, width))
+        if "cross_offsets" in arrays:
+            targets = arrays["cross_offsets"].shape[:1]
+            wanted = (*targets, parts, 2, height, width)
+            _expect_shape("cross_offsets", arrays["cross_offsets"], wanted)
+        if "sigma" in arrays:
+            arrays["sigma"] = _broadcastable("sigma", arrays["sigma"], shape)
+        for name, array in arrays.items():
+            floating_dtype(name, array)
+            arrays[name] = cast(array, dtype.name)
         _expect_image(self.image)
         if isinstance(self.names, str):
             raise TypeError(f"names must be a sequence of names, got the string {self.names!r}")
@@ -111,21 +129,29 @@ class Fields:
             raise ValueError(f"names must name {parts} parts, got {len(names)}")
         stride = per_axis("stride", self.stride, positive=True)
         origin = per_axis("origin", self.origin)
-        if not (np.isfinite(self.sigma) and self.sigma > 0):
-            finite = " and finite" if self.sigma == np.inf else ""
-            raise ValueError(f"sigma must be greater than 0{finite}, got {self.sigma}")
+        if "sigma" not in arrays:
+            arrays["sigma"] = sigma = float(self.sigma)
+            if not (np.isfinite(sigma) and sigma > 0):
+                finite = " and finite" if sigma == np.inf else ""
+                raise ValueError(f"sigma must be greater than 0{finite}, got {sigma}")
         settled = {
-            "confidence": self.confidence.astype(dtype, copy=False),
-            "offsets": self.offsets.astype(dtype, copy=False),
-            "cross_offsets": cross_offsets,
+            **arrays,
             "stride": stride[0] if stride[0] == stride[1] else stride,
             "origin": origin[0] if origin[0] == origin[1] else origin,
-            "sigma": float(self.sigma),
             "names": names,
             "source": str(self.source),
+            "output_shape": _size_of_output(self.output_shape, self.image),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
+
+    def _arrays(self) -> dict[str, Array]:
+        """Return the fields that are arrays, all on one device; the image is none of them."""
+        names = ("confidence", "offsets", "cross_offsets", "sigma")
+        given = {name: x for name in names if (x := getattr(self, name)) is not None}
+        if is_number(self.sigma) or getattr(self.sigma, "ndim", None) == 0:
+            del given["sigma"]
+        return together(**given)
 
     def __repr__(self) -> str:
         """Say what there is, and of which shape; the numbers would fill a screen."""
@@ -136,8 +162,73 @@ class Fields:
     @property
     def geometry(self) -> dict[str, Any]:
         """The keywords stride, origin and output_shape of the voting functions."""
-        output_shape = None if self.image is None else self.image.shape[:2]
+        output_shape = self.output_shape if self.image is None else self.image.shape[:2]
         return {"stride": self.stride, "origin": self.origin, "output_shape": output_shape}
+
+    @property
+    def typical_sigma(self) -> float:
+        """One width for all votes: sigma, or its geometric mean weighted by confidence."""
+        if is_number(self.sigma):
+            return float(self.sigma)
+        sigma, weights = to_numpy(self.sigma), to_numpy(self.confidence)
+        total = weights.sum(dtype=np.float64)
+        if not total > 0:
+            weights, total = np.ones_like(weights), weights.size
+        return float(np.exp((np.log(sigma) * weights).sum(dtype=np.float64) / total))
+
+    def sigma_for(self, part: str | int | None = None, *, cross: bool = False) -> Array | float:
+        """Width of the votes that `votes` returns for the same arguments.
+
+        Parameters
+        ----------
+        part : str or int, optional
+            As in `votes`.
+        cross : bool
+            As in `votes`.
+
+        Returns
+        -------
+        float or array
+            `sigma`; where it is an array, the part's alone if only that part votes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> fields = mdn.Fields(
+        ...     np.zeros((2, 3, 4)), np.zeros((2, 2, 3, 4)), sigma=np.array([[[1.0]], [[5.0]]])
+        ... )
+        >>> fields.sigma_for(1)
+        array([[5.]])
+        >>> fields.sigma_for().shape
+        (2, 1, 1)
+        """
+        sigma: Array = self.sigma
+        if is_number(sigma) or part is None or cross:
+            return sigma
+        return sigma[self.part(part) if len(sigma) > 1 else 0]
+
+    def to_numpy(self) -> Fields:
+        """Copy the arrays to the CPU where they are not there yet; tensors leave their graph.
+
+        Returns
+        -------
+        Fields
+            With NumPy arrays; the same one if it has them already.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import mdn_cupy as mdn
+        >>> fields = mdn.Fields(torch.zeros(1, 3, 4), torch.zeros(1, 2, 3, 4))
+        >>> type(fields.to_numpy().offsets)
+        <class 'numpy.ndarray'>
+        """
+        given = self._arrays()
+        if isinstance(given["confidence"], np.ndarray):
+            return self
+        arrays: dict[str, Any] = {name: to_numpy(x, name) for name, x in given.items()}
+        return dataclasses.replace(self, **arrays)
 
     def votes(self, part: str | int | None = None, *, cross: bool = False) -> dict[str, Any]:
         """Arguments of the voting functions for the votes that one output map receives.
@@ -263,10 +354,11 @@ def save_fields(path: str | os.PathLike[str], fields: Fields) -> None:
             f"fields must be a field set, mdn_cupy.Fields(confidence, offsets, ...), "
             f"got {type(fields).__name__}"
         )
-    arrays: dict[str, Any] = {
-        name: getattr(fields, name)
-        for name in ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "sigma")
-        if getattr(fields, name) is not None
+    fields = fields.to_numpy()
+    arrays = {
+        member.name: value
+        for member in dataclasses.fields(fields)
+        if (value := getattr(fields, member.name)) is not None
     }
     arrays["names"] = np.array(fields.names, dtype=np.str_)
     arrays["source"] = np.array(fields.source, dtype=np.str_)
@@ -340,16 +432,19 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
     values: dict[str, Any] = dict(arrays)
-    for name, most in {"stride": 2, "origin": 2, "sigma": 1}.items():
-        if name not in values:
-            continue
+    for name in {"stride", "origin", "sigma"} & values.keys():
         numbers = values[name]
-        if numbers.size not in (1, most):
-            wanted = "one number" if most == 1 else "one number, or two (y, x)"
-            raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
         if numbers.dtype.kind not in "biuf":
             raise TypeError(f"{name} must be a real number, got {numbers.dtype}")
-        values[name] = float(numbers.item()) if numbers.size == 1 else numbers.ravel().tolist()
+        if numbers.size == 1:
+            values[name] = float(numbers.item())
+        elif name != "sigma":
+            if numbers.size != 2:
+                wanted = "one number, or two (y, x)"
+                raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
+            values[name] = numbers.ravel().tolist()
+    if "output_shape" in values:
+        values["output_shape"] = values["output_shape"].tolist()
     if "names" in values:
         values["names"] = tuple(str(name) for name in values["names"].ravel())
     if "source" in values:
@@ -358,27 +453,45 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
 
 
 def _said(value: object) -> str:
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {[*value.shape]}"
+    if library(value) is not None:
+        return f"{dtype_name(value)} {[*value.shape]}"  # type: ignore[attr-defined]
     return repr(value)
 
 
-def _expect_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:
-    if array.shape != shape:
+def _expect_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:
+    if tuple(array.shape) != shape:
         raise ValueError(
-            f"{name} must have the shape {shape} to match confidence, got {array.shape}"
+            f"{name} must have the shape {shape} to match confidence, got {tuple(array.shape)}"
         )
 
 
-def _expect_numpy(name: str, value: object) -> None:
-    if value is not None and not isinstance(value, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array, got {type(value).__name__}")
-    refuse_masked(name, value)
+def _broadcastable(name: str, array: Array, shape: tuple[int, int, int]) -> Array:
+    """Give an array that broadcasts against confidence all three axes."""
+    given = tuple(array.shape)
+    padded = (1,) * (3 - len(given)) + given
+    if len(padded) > 3 or any(n not in (1, size) for n, size in zip(padded, shape, strict=True)):
+        raise ValueError(
+            f"{name} must be a number or broadcast against confidence {shape}, got the shape "
+            f"{given}; one {name} per part has the shape {(shape[0], 1, 1)}"
+        )
+    return array.reshape(padded)
+
+
+def _size_of_output(
+    wanted: Sequence[int] | None, image: npt.NDArray[Any] | None
+) -> Sequence[int] | None:
+    size = VoteOptions(output_shape=wanted).output_shape
+    if image is not None and size not in (None, image.shape[:2]):
+        raise ValueError(f"output_shape must be the image's, {image.shape[:2]}, got {size}")
+    return size
 
 
 def _expect_image(image: npt.NDArray[Any] | None) -> None:
     if image is None:
         return
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"image must be a NumPy array, got {type(image).__name__}")
+    refuse_masked("image", image)
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))) or not image.size:
         raise ValueError(
             "image must have the shape (H, W), (H, W, 3) or (H, W, 4) and some pixels, "

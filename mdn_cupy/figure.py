@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy import voting
+from mdn_cupy.arrays import Array, is_number
 from mdn_cupy.fields import Fields
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "Peak", "compare", "draw", "peak"]
+__all__ = ["Comparison", "Peak", "compare", "draw", "peak", "width_in_words"]
 
 Map = npt.NDArray[np.floating]
 
@@ -44,7 +45,7 @@ class Comparison:
     additive: Map
     noisy_or_peak: Peak
     additive_peak: Peak
-    sigma: float
+    sigma: Array | float
 
 
 def peak(values: Map, evidence: Map | None = None) -> Peak:
@@ -77,7 +78,7 @@ def peak(values: Map, evidence: Map | None = None) -> Peak:
 
 
 def compare(
-    fields: Fields, part: str | int | None, sigma: float, *, cross: bool = False
+    fields: Fields, part: str | int | None, sigma: Array | float, *, cross: bool = False
 ) -> Comparison:
     """Vote by both rules; the arguments are those of `Fields.votes`."""
     votes = fields.votes(part, cross=cross)
@@ -121,8 +122,15 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
         axes.set(xlim=output[:2], ylim=output[2:])
         axes.tick_params(labelsize=8)
     name = "all parts" if part is None else fields.names[fields.part(part)]
-    figure.suptitle(f"{name}, σ = {comparison.sigma:g} px")
+    figure.suptitle(f"{name}, σ = {width_in_words(comparison.sigma)} px")
     return figure
+
+
+def width_in_words(sigma: Array) -> str:
+    """Say a width in a few characters; of an array its least and its greatest."""
+    if is_number(sigma):
+        return f"{sigma:g}"
+    return f"{sigma.min():.3g} to {sigma.max():.3g}"
 
 
 def _within(fields: Fields, part: str | int | None) -> tuple[Map, Map]:

@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +34,8 @@ def field_sets(draw):
         image=None if image is None else rng.integers(0, 255, image).astype(np.uint8),
         stride=draw(positive | st.tuples(positive, positive)),
         origin=draw(anywhere | st.tuples(anywhere, anywhere)),
-        sigma=draw(positive),
+        sigma=draw(positive) if draw(st.booleans()) else rng.random((parts, 1, width)) + 0.1,
+        output_shape=draw(st.none() | st.just((7, 3))) if image is None else None,
         names=draw(st.just(names) | st.just(())),
         source=draw(st.text(max_size=9).filter(unpadded)),
     )
@@ -49,13 +51,14 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, fields):
     path = tmp_path_factory.mktemp("fields") / "some.mdn"
     mdn.save_fields(path, fields)
     loaded = mdn.load_fields(path)
-    for name in ("stride", "origin", "sigma", "names", "source"):
+    for name in ("stride", "origin", "names", "source", "output_shape"):
         assert getattr(loaded, name) == getattr(fields, name)
-    for name in ("confidence", "offsets", "cross_offsets", "image"):
+    for name in ("confidence", "offsets", "cross_offsets", "image", "sigma"):
         old, new = getattr(fields, name), getattr(loaded, name)
         assert (old is None) == (new is None)
-        if old is not None:
+        if isinstance(old, np.ndarray) and old.size != 1:  # one width is loaded as a number
             assert old.dtype == new.dtype
+        if old is not None:
             np.testing.assert_array_equal(old, new)
 
 
@@ -283,6 +286,13 @@ def test_an_array_with_a_wrong_header(tmp_path, npy):
         ({"sigma": np.array(np.nan)}, ["sigma", "greater than 0", "nan"]),
         ({"sigma": np.array(-2.0)}, ["sigma", "greater than 0", "-2"]),
         ({"sigma": np.array("wide")}, ["sigma", "real number"]),
+        ({"sigma": np.ones(3)}, ["sigma", "(2, 3, 4)", "(3,)", "(2, 1, 1)"]),
+        ({"sigma": np.ones((1, 2, 1, 1))}, ["sigma", "broadcast", "(1, 2, 1, 1)"]),
+        ({"sigma": np.ones((2, 1, 1), int)}, ["sigma", "floating", "int64"]),
+        ({"output_shape": np.array([3])}, ["output_shape", "two integers"]),
+        ({"output_shape": np.array([3, -1])}, ["output_shape", "negative"]),
+        ({"output_shape": np.array([3.5, 1])}, ["output_shape", "two integers"]),
+        ({"output_shape": np.array([3, 4]), "image": np.ones((5, 4))}, ["output_shape", "(5, 4)"]),
         ({"origin": np.array(np.inf)}, ["origin", "finite"]),
         ({"confidence": C > 0.5}, ["confidence", "floating", "bool"]),
         ({"offsets": O.astype(int)}, ["offsets", "floating", "int64"]),
@@ -356,6 +366,83 @@ def test_votes_of_one_part_of_all_and_of_all_for_one():
         np.testing.assert_array_equal(votes["confidence"], c)
         np.testing.assert_array_equal(votes["offsets"], o)
         assert mdn.noisy_or(**votes, sigma=1.0).shape == (9, 8)
+
+
+def test_the_output_grid_is_the_images_or_what_is_said_or_ends_at_the_last_source():
+    assert mdn.Fields(C, O, image=np.zeros((9, 8))).geometry["output_shape"] == (9, 8)
+    assert mdn.Fields(C, O, output_shape=[9, 8]).geometry["output_shape"] == (9, 8)
+    same = mdn.Fields(C, O, image=np.zeros((9, 8)), output_shape=(9, 8))
+    assert same.geometry["output_shape"] == (9, 8)
+    assert mdn.noisy_or(**mdn.Fields(C, O).votes(0), sigma=1.0).shape == (3, 4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4), (2, 1, 1), (1, 3, 4), (3, 1), (4,)])
+def test_widths_of_single_sources_follow_the_part(shape):
+    sigma = np.linspace(0.5, 2, np.prod(shape), dtype=np.float32).reshape(shape)
+    fields = mdn.Fields(C, O, np.stack([O, O]), sigma=sigma)
+    every = np.broadcast_to(sigma, C.shape)
+    for part, cross, c, o, s in (
+        (0, False, C[0], O[0], every[0]),
+        (1, False, C[1], O[1], every[1]),
+        (None, False, C, O, every),
+        (1, True, C, O, every),
+    ):
+        got = mdn.noisy_or(
+            **fields.votes(part, cross=cross), sigma=fields.sigma_for(part, cross=cross)
+        )
+        want = mdn.noisy_or(c, o, s, aggregate=-3 if c.ndim == 3 else None)
+        np.testing.assert_array_equal(got, want)
+
+
+def test_one_width_that_stands_for_all_is_their_mean_by_confidence():
+    assert mdn.Fields(C, O, sigma=3).typical_sigma == 3
+    sigma = np.ones((2, 3, 4))
+    sigma[1, 2, 3] = 16
+    sure = np.zeros_like(sigma)
+    assert mdn.Fields(sure, O, sigma=sigma).typical_sigma == pytest.approx(16 ** (1 / 24))
+    sure[1, 2, 2:] = 0.5
+    assert mdn.Fields(sure, O, sigma=sigma).typical_sigma == pytest.approx(4)
+
+
+def test_a_width_of_no_axes_is_a_number():
+    for sigma in (np.array(1.5), np.float32(1.5), torch.tensor(1.5)):
+        assert mdn.Fields(C, O, sigma=sigma).sigma == 1.5
+        assert isinstance(mdn.Fields(C, O, sigma=sigma).sigma, float)
+
+
+def test_tensors_stay_tensors_and_are_saved_as_arrays(tmp_path):
+    arrays = [torch.tensor(x, requires_grad=True) for x in (C, O, np.stack([O, O]))]
+    fields = mdn.Fields(*arrays, sigma=torch.ones(2, 1, 1), output_shape=(9, 8))
+    assert repr(fields).startswith("Fields(confidence=float32 [2, 3, 4], offsets=float32 [2, 2, 3,")
+    assert fields.typical_sigma == 1
+    for part, cross in ((0, False), (None, False), (1, True)):
+        votes = fields.votes(part, cross=cross)
+        m = mdn.noisy_or(**votes, sigma=fields.sigma_for(part, cross=cross))
+        (gradient,) = torch.autograd.grad(m.sum(), arrays[0])
+        assert gradient.abs().sum() > 0
+    copied = fields.to_numpy()
+    assert copied.to_numpy() is copied
+    mdn.save_fields(tmp_path / "a.mdn", fields)
+    loaded = mdn.load_fields(tmp_path / "a.mdn")
+    for name in ("confidence", "offsets", "cross_offsets", "sigma"):
+        array = getattr(copied, name)
+        assert isinstance(array, np.ndarray)
+        np.testing.assert_array_equal(array, getattr(loaded, name))
+        np.testing.assert_array_equal(array, getattr(fields, name).detach().numpy())
+
+
+def test_half_tensors_become_float32():
+    half = mdn.Fields(torch.zeros(1, 2, 2).bfloat16(), torch.zeros(1, 2, 2, 2).half())
+    assert half.confidence.dtype == half.offsets.dtype == torch.float32
+
+
+def test_fields_of_two_libraries_are_refused():
+    with pytest.raises(TypeError, match=r"confidence is on NumPy \(CPU\), offsets is on torch"):
+        mdn.Fields(C, torch.tensor(O))
+    with pytest.raises(TypeError, match=r"sigma is on torch \(cpu\)"):
+        mdn.Fields(C, O, sigma=torch.ones(2, 1, 1))
+    with pytest.raises(TypeError, match="image must be a NumPy array, got Tensor"):
+        mdn.Fields(C, O, image=torch.zeros(3, 4))
 
 
 def test_votes_across_parts_need_cross_offsets_and_a_part():
@@ -439,8 +526,6 @@ def test_everything_wrong_is_said_at_once():
 
 
 def test_values_of_tensors_are_checked_too():
-    import torch
-
     fields = {name: torch.from_numpy(x) for name, x in good().items()}
     fields["confidence"].requires_grad_()
     mdn.check_fields(**fields)

@@ -92,7 +92,7 @@ def _layers(name: str, part: str | None, sigma: float | None) -> list[LayerData]
     sample = name in mdn.samples.names()
     fields = mdn.samples.load(name) if sample else _load(name)
     part_or_first = opening_part(name) if part is None else part
-    session = VotingSession(fields, part_or_first, fields.sigma if sigma is None else sigma)
+    session = VotingSession(fields, part_or_first, fields.typical_sigma if sigma is None else sigma)
     fields = replace(fields, sigma=session.sigma)  # the one that the window begins with
     origin = f"sample:{name}" if sample else str(Path(name).absolute())
     return layer_data(fields, Path(name).stem, session.part, origin)

@@ -178,15 +178,16 @@ class VotingSession:
     @property
     def sigma_limits(self) -> tuple[float, float]:
         """The widths worth looking at: from votes a pixel wide to votes that all run together."""
-        widest = max(_WIDEST, 3 * self.fields.sigma, 1.5 * float(np.max(self.fields.stride)))
+        widest = max(
+            _WIDEST, 3 * self.fields.typical_sigma, 1.5 * float(np.max(self.fields.stride))
+        )
         return min(_NARROWEST, self.sigma), max(widest, self.sigma)
 
     @property
     def output_shape(self) -> tuple[int, int]:
         """Size (Ho, Wo) of the maps."""
-        if self.fields.image is not None:
-            rows, columns = self.fields.image.shape[:2]
-            return int(rows), int(columns)
+        if (size := self.fields.geometry["output_shape"]) is not None:
+            return int(size[0]), int(size[1])
         y, x = np.broadcast_to(self.fields.stride, 2)
         height, width = self.fields.confidence.shape[-2:]
         return math.floor(y * (height - 1)) + 1, math.floor(x * (width - 1)) + 1

@@ -80,7 +80,7 @@ class Opening:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
         again, self._voters = self._voters, confidence
         normalized, truncate = self._compare.normalized.isChecked(), self._compare.truncate.value()
-        part, sigma, cross = first_part(confidence), fields.sigma, False
+        part, sigma, cross = first_part(confidence), fields.typical_sigma, False
         controls = self._controls
         if fields_of(confidence) is None:  # plain layers know of no width
             sigma = recall("sigma")

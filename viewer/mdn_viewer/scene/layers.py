@@ -64,6 +64,7 @@ def layer_data(
     """
     if fields.confidence.size == 0:
         raise ValueError(f"confidence has no sources: its shape is {fields.confidence.shape}")
+    fields = fields.to_numpy()
     stride, start = fields.stride, fields.origin
     layers: dict[str, tuple[Array, dict[str, Any]]] = {
         "confidence": (
