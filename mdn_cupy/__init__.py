@@ -37,6 +37,7 @@ __all__ = [
     "Footprint",
     "Gradients",
     "Voters",
+    "adapters",
     "additive",
     "additive_vjp",
     "backends",
@@ -55,7 +56,7 @@ __all__ = [
     "voters",
 ]
 
-_LAZY = ("reference", "samples", "torch")
+_LAZY = ("adapters", "reference", "samples", "torch")
 
 
 def __getattr__(name: str) -> ModuleType:

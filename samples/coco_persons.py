@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import posenet
+
+import mdn_cupy as mdn
 
 # Twice the spread of each keypoint among COCO's annotators, as a share of the person's size.
 SPREAD = 2 * np.array(
@@ -234,7 +235,7 @@ def _person_category(dataset):
     for category in categories:
         names = category.get("keypoints")
         if isinstance(names, list) and [str(name).replace("_", " ") for name in names] == list(
-            posenet.PART_NAMES
+            mdn.adapters.POSENET_PARTS
         ):
             return _identity(category, "id", "the person's category: ")
     for category in categories:

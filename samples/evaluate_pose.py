@@ -28,7 +28,6 @@ from person_cutouts import cut_out, read_image
 from pose_decoding import WAYS, Voting, decode
 from tqdm import tqdm
 
-import mdn_cupy as mdn
 from mdn_cupy.files import replacing
 
 EXAMPLES = """\
@@ -102,7 +101,7 @@ def find(network, persons, arguments):
     Parameters
     ----------
     network : callable
-        `posenet.PoseNet`: (385, 385, 3) uint8 -> `posenet.PoseFields`.
+        `posenet.PoseNet`: (385, 385, 3) uint8 -> `mdn_cupy.Fields`.
     persons : list of coco_persons.Person
         By image: each is read once.
     arguments : argparse.Namespace
@@ -134,7 +133,7 @@ def find(network, persons, arguments):
         except ValueError as error:
             findings.left_out.append(f"{current['file_name']}: {error}")
             continue
-        fields, box = vote_fields(network(cutout)), crop.box_to_input(person.box)
+        fields, box = network(cutout), crop.box_to_input(person.box)
         for way in arguments.ways:
             points, scores = decode(fields, way, voting, box)
             findings.found[way].append((crop.to_image(points), scores))
@@ -144,17 +143,6 @@ def find(network, persons, arguments):
     if not findings.persons:
         raise ValueError(f"no person could be looked at: {findings.left_out[0]}")
     return findings
-
-
-def vote_fields(outputs):
-    """What PoseNet answered, as votes on the pixels of its input."""
-    return mdn.Fields(
-        confidence=outputs.confidence,
-        offsets=outputs.offsets,
-        cross_offsets=posenet.cross_offsets(outputs),
-        stride=posenet.STRIDE,
-        names=posenet.PART_NAMES,
-    )
 
 
 def measure(findings, ignored):

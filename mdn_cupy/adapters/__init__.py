@@ -1,0 +1,43 @@
+"""From the arrays that a network wrote to `mdn_cupy.Fields`: one function for each family.
+
+Each takes NumPy arrays, CuPy arrays or torch tensors as the network's own code has them, and
+returns `Fields` of the same kind, on the same device; tensors keep their graph. With one more
+leading axis, the batch, they return a list with the `Fields` of each image. Confidences come out in
+[0, 1], offsets as (x, y) in pixels of the network's input, which is the output grid of the votes.
+
+Examples
+--------
+>>> import numpy as np
+>>> import mdn_cupy as mdn
+>>> heatmap, locref = np.zeros((1, 4, 30, 40)), np.zeros((1, 8, 30, 40))  # what DeepLabCut 3 writes
+>>> [fields] = mdn.adapters.deeplabcut(heatmap, locref, stride=8, apply_sigmoid=True)
+>>> mdn.noisy_or(**fields.votes(), sigma=fields.sigma).shape
+(240, 320)
+"""
+
+from mdn_cupy.adapters.instances import embedseg, panoptic_deeplab, sleap_nn, spotiflow
+from mdn_cupy.adapters.keypoints import (
+    POSENET_EDGES,
+    POSENET_PARTS,
+    centernet,
+    deeplabcut,
+    mmpose_udp,
+    movenet,
+    openpifpaf,
+    posenet,
+)
+
+__all__ = [
+    "POSENET_EDGES",
+    "POSENET_PARTS",
+    "centernet",
+    "deeplabcut",
+    "embedseg",
+    "mmpose_udp",
+    "movenet",
+    "openpifpaf",
+    "panoptic_deeplab",
+    "posenet",
+    "sleap_nn",
+    "spotiflow",
+]
