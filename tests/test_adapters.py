@@ -1,10 +1,12 @@
 """Every adapter's votes land where the peer's own decoder, written anew here, finds its points."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 
 import mdn_cupy as mdn
 
@@ -542,3 +544,19 @@ def test_a_centre_without_its_way_on_is_refused(family):
     for missing in ("hps", "center"):
         some = {name: x for name, x in arrays.items() if name != missing}
         assert "both hps and center" in refusal(lambda some=some: getattr(A, family)(**some))
+
+
+# The page in the documentation
+
+
+def test_the_page_has_every_family_and_its_examples_run():
+    page = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
+    names, used = {}, set()
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, names)
+        used |= set(re.findall(r"adapters\.(\w+)", block))
+        if "adapters." in block:
+            assert isinstance(names["fields"], mdn.Fields)
+    assert used == set(FAMILIES)
+    for family in FAMILIES:
+        assert re.search(rf"^\| `{family}` \|", page, flags=re.MULTILINE)

@@ -162,6 +162,25 @@ def test_stride_and_origin_take_the_place_of_the_files(capsys, tmp_path, text, v
     )
 
 
+def test_widths_of_single_sources_are_used_and_said(capsys, tmp_path):
+    sigma = np.linspace(1, 3, 96, dtype=np.float32).reshape(2, 6, 8)
+    rng = np.random.default_rng(1)
+    cross = rng.normal(size=(2, 2, 2, 6, 8)).astype(np.float32)
+    fields = save(tmp_path / "a.mdn", sigma=sigma, cross_offsets=cross, output_shape=(9, 12))
+    for argv, votes, widths, said in (
+        (["--part", "1"], fields.votes(1), sigma[1], "2.01 to 3"),
+        (["--part", "all"], fields.votes(), sigma, "1 to 3"),
+        (["--part", "1", "--cross"], fields.votes(1, cross=True), sigma, "1 to 3"),
+        (["--part", "1", "--sigma", "2"], fields.votes(1), 2.0, "2"),
+    ):
+        succeed(capsys, "vote", tmp_path / "a.mdn", *argv, "-o", tmp_path / "map.npy")
+        want = mdn.noisy_or(**votes, sigma=widths)
+        assert want.shape == (9, 12)
+        np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), want)
+        out = succeed(capsys, "compare", tmp_path / "a.mdn", *argv, "-o", tmp_path / "map.png")
+        assert f"sigma {said}\n" in out
+
+
 def test_a_part_that_is_called_all_is_one_part(capsys, tmp_path):
     pose = mdn.samples.load("pose")
     fields = dataclasses.replace(pose, names=(*pose.names[:-1], "all"))

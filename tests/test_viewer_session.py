@@ -27,6 +27,18 @@ def test_it_votes_as_the_library_does():
     assert tuple(maps) == RULES
 
 
+def test_the_output_is_as_large_as_the_fields_say():
+    fields = replace(two_parts(), image=None, output_shape=(70, 90))
+    session = VotingSession(fields, "left", 1.5)
+    assert session.output_shape == session.vote()["additive"].values.shape == (70, 90)
+
+
+def test_widths_of_single_sources_begin_as_one_number():
+    sigma = np.array([[[2.0]], [[30.0]]])
+    low, high = VotingSession(replace(two_parts(), sigma=sigma), "left", 1.5).sigma_limits
+    assert low < 1.5 < 3 * 2 < high < 3 * 30
+
+
 def test_all_parts_vote_into_one_map():
     fields = two_parts()
     together = VotingSession(fields, ALL, 1.5).vote()["additive"].values

@@ -209,9 +209,9 @@ def mmpose_udp(
     --------
     >>> import numpy as np
     >>> import mdn_cupy as mdn
-    >>> fields = mdn.adapters.mmpose_udp(np.zeros((51, 64, 64)), input_size=(256, 256))
-    >>> fields.confidence.shape, fields.output_shape
-    ((17, 64, 64), (256, 256))
+    >>> fields = mdn.adapters.mmpose_udp(np.zeros((51, 64, 48)), input_size=(192, 256))
+    >>> fields.output_shape, [round(s, 3) for s in fields.stride]  # (y, x)
+    ((256, 192), [4.063, 4.085])
     """
     size_x, size_y = input_size
 
@@ -225,7 +225,7 @@ def mmpose_udp(
             "offsets": namespace(x).stack(
                 [x * (radius * stride_x), y * (radius * stride_y)], axis=1
             ),
-            "stride": stride_y if stride_y == stride_x else (stride_y, stride_x),
+            "stride": (stride_y, stride_x),
             "sigma": half_a_cell(stride_y, stride_x),
         }
 
