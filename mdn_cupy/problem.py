@@ -39,6 +39,10 @@ Pair = tuple[float, float]
 
 _MOST_PIXELS = 1 << 40
 
+_FARTHEST = 37.0
+"""Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and float64 products with them might leave
+the range. So a NaN does not show beyond either."""
+
 _COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float16": np.dtype(np.float32),
     "bfloat16": np.dtype(np.float32),
@@ -49,14 +53,14 @@ _NAMES = {dtype: dtype.name for dtype in _COMPUTED_IN.values()}  # NumPy spells 
 
 
 class Rule(IntEnum):
-    """How votes combine; the numbers are the kernels' template parameter."""
+    """How the terms φ(w·c) of the votes read; the numbers are the kernels' template parameter."""
 
     NOISY_OR = 0
     """Σ log(1 − w·c), the log-complement of Eq. 2."""
     ADDITIVE = 1
-    """Σ w·c with K(0) = 1 (Eq. 3, plain kernel)."""
-    NORMALIZED = 2
-    """Σ w·c / (2πσ²) (Eq. 3, normalised kernel)."""
+    """Σ w·c / (2πσ²) (Eq. 3 with the normalised kernel, Eq. 6)."""
+    PLAIN_SUM = 2
+    """Σ w·c with K(0) = 1 (Eq. 3 with the plain kernel, Eq. 4)."""
 
 
 class Gradients(NamedTuple):
@@ -100,7 +104,7 @@ class VoteOptions:
 
     def __post_init__(self) -> None:
         settled = {
-            "truncate": _positive("truncate", self.truncate),
+            "truncate": _truncation(self.truncate),
             "stride": per_axis("stride", self.stride, positive=True),
             "origin": per_axis("origin", self.origin),
             "output_shape": _size(self.output_shape),
@@ -127,7 +131,7 @@ class VoteProblem:
     batch: Shape  # the broadcast leading axes, the aggregated one included
     aggregate: int | None  # the axis of `batch` whose maps vote into one
     output_shape: tuple[int, int]  # (Ho, Wo)
-    truncate: float
+    truncate: float  # at most 37: beyond, weights change nothing
     stride: Pair
     origin: Pair
     deterministic: bool
@@ -251,9 +255,7 @@ def vote_problem(
     width = None  # a number; no axes
     if is_number(sigma):
         width = _representable("sigma", _positive("sigma", sigma), dtype)
-        if rule is Rule.NORMALIZED and 1 / (2 * math.pi) / width / width > float(
-            np.finfo(dtype).max
-        ):
+        if rule is Rule.ADDITIVE and 1 / (2 * math.pi) / width / width > float(np.finfo(dtype).max):
             raise ValueError(
                 f"sigma, {width:g}, is so small that 1/(2πσ²) is out of the range of {dtype.name}"
             )
@@ -270,7 +272,7 @@ def vote_problem(
         batch=batch,
         aggregate=_aggregate(options.aggregate, batch),
         output_shape=_output_shape(options.output_shape, source_shape, cast(Pair, options.stride)),
-        truncate=_representable("truncate", options.truncate, dtype),
+        truncate=_representable("truncate", min(options.truncate, _FARTHEST), dtype),
         stride=cast(Pair, options.stride),
         origin=cast(Pair, options.origin),
         deterministic=options.deterministic,
@@ -475,6 +477,12 @@ def _representable(name: str, number: float, dtype: np.dtype[np.floating]) -> fl
     if not 0 < rounded < math.inf:
         raise ValueError(f"{name}, {number:g}, is out of the range of {dtype.name}")
     return rounded
+
+
+def _truncation(value: object) -> float:
+    if is_number(value) and not float(value) > 0:  # type: ignore[arg-type]
+        raise ValueError(f"truncate must be greater than 0, or math.inf, got {value}")
+    return math.inf if value == math.inf else _finite("truncate", value)
 
 
 def _positive(name: str, value: object) -> float:

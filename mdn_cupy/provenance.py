@@ -274,7 +274,7 @@ def _rule(name: str, normalized: bool) -> Rule:
         raise ValueError(f"rule must be 'noisy_or' or 'additive', got {name!r}")
     if name == "noisy_or":
         return Rule.NOISY_OR
-    return Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    return Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
 
 
 def _problem(
@@ -357,7 +357,7 @@ def _terms(problem: VoteProblem, weight: Float64, c: Float64, sigma: Float64) ->
         votes = np.asarray(weight * c)
         if problem.rule is Rule.NOISY_OR:
             return np.asarray(-np.log1p(-np.minimum(votes, 1 - problem.saturation_floor)))
-        if problem.rule is Rule.NORMALIZED:
+        if problem.rule is Rule.ADDITIVE:
             return votes / (2 * np.pi) / sigma / sigma
         return votes
 

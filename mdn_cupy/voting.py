@@ -77,8 +77,9 @@ def noisy_or(
         Width σ of the Gaussian, in output pixels. An array broadcasts against `confidence`:
         (P, 1, 1) is one per part, (..., H, W) one per source.
     truncate : float
-        A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
-        Beyond 37 sigma, weights are below 1e-296, and the CPU leaves them out.
+        A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis;
+        with ``math.inf`` every pixel, which is the paper's own sum. Weights beyond 37 sigma, below
+        1e-296, are left out.
     stride, origin : float or (float, float)
         One number, or a pair (y, x) in the order of `output_shape`: source (i, j) sits at the
         output position ``(x, y) = (origin_x + stride_x * j, origin_y + stride_y * i)``.
@@ -180,7 +181,7 @@ def additive(
     >>> bool(np.isclose(s[0, 0], 1 / (2 * np.pi * 2.0**2)))  # Eq. 6
     True
     """
-    rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    rule = Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
         from mdn_cupy.torch.operator import accumulate
@@ -240,7 +241,7 @@ def compare(
     >>> float(m[0, 1]), float(s[0, 1])
     (0.875, 1.5)
     """
-    rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    rule = Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence) or is_torch(offsets) or is_torch(sigma):
         from mdn_cupy.torch.functional import complement
@@ -374,7 +375,7 @@ deterministic
     >>> float(g.confidence[0, 0])
     1.0
     """
-    rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    rule = Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
     if is_torch(confidence):
         from mdn_cupy.torch import operator

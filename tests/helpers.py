@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 RULES: dict[str, tuple[str, dict[str, bool]]] = {
     "noisy_or": ("noisy_or", {}),
-    "additive": ("additive", {"normalized": False}),
-    "normalized": ("additive", {"normalized": True}),
+    "additive": ("additive", {"normalized": True}),
+    "plain_sum": ("additive", {"normalized": False}),
 }
 
 
@@ -53,7 +53,7 @@ def assert_agrees(backend: Any, votes: Votes) -> None:
     assert_maps_close(m, want_m, allowed)
     np.testing.assert_array_equal(vote(backend, "noisy_or", votes), m)  # with or without L
     assert_maps_close(log_complement, want_l, allowed, 1 + np.abs(want_l))
-    for rule in ("additive", "normalized"):
+    for rule in ("additive", "plain_sum"):
         s, want = vote(backend, rule, votes), vote(mdn.reference, rule, votes)
         assert_maps_close(s, want, allowed, np.maximum(1, np.abs(want)))
         both = backend.compare(*votes.fields, **votes.options, **RULES[rule][1])

@@ -1,5 +1,6 @@
 """Voting problems for hypothesis: what shapes, layouts and values the tests of the votes draw."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ OUTPUT_SHAPES = st.one_of(
 LAYOUTS = st.sampled_from(["contiguous", "fortran", "sliced", "reversed"])
 STRIDES = st.sampled_from((1.0, 2.0, 16.0, 0.5, 1.5))
 ORIGINS = st.sampled_from((0.0, 0.5, -3.25, 7.0))
-TRUNCATES = (4.0, 0.5, 1.0, 2.5, 6.0)
+TRUNCATES = (4.0, 0.5, 1.0, 2.5, 6.0, math.inf)
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,9 @@ def _offsets(
     spread = rng.choice([1.0, 1.0, 0.2])  # the votes of some problems meet
     anywhere = spread * rng.uniform(-2, 1 + size, shape)
     pixel = np.round(anywhere)
-    reach = options["truncate"] * (rng.choice(sigma.ravel(), shape) if sigma.size else 1.0)
+    reach = min(options["truncate"], 4.0) * (
+        rng.choice(sigma.ravel(), shape) if sigma.size else 1.0
+    )
     if on_grid:
         edge = pixel + np.where(rng.random(shape) < 0.5, reach, -reach)
         target = _choose(rng, pixel, pixel, pixel, pixel + 0.5, np.round(8 * anywhere) / 8, edge)

@@ -105,7 +105,7 @@ def test_float_atomics_depend_on_the_order(rule):
 def test_sums_reach_the_bound_and_do_not_overflow(voters, dtype, meet, spread):
     """The strongest votes that a peak stands for, all for one pixel: N·2^e·2^s is 2^60."""
     for strongest in (np.nextafter(dtype(1), dtype(0)), dtype(1)):
-        total = accumulate(meet(np.full((1, voters), strongest), Rule.ADDITIVE))[0, 0]
+        total = accumulate(meet(np.full((1, voters), strongest), Rule.PLAIN_SUM))[0, 0]
         np.testing.assert_allclose(total, voters * strongest, rtol=4 * np.finfo(dtype).eps)
     saturated = accumulate(meet(np.ones((1, voters), dtype), Rule.NOISY_OR))[0, 0]
     floor = np.log(np.finfo(dtype).epsneg)
@@ -116,7 +116,7 @@ def test_sums_reach_the_bound_and_do_not_overflow(voters, dtype, meet, spread):
 @pytest.mark.parametrize("size", [1e-30, 1e-8, 1.0, 1e8, 1e30])
 def test_additive_votes_of_any_size_are_summed(size, dtype, spread):
     confidence = (size * np.random.default_rng(0).normal(size=(9, 11))).astype(dtype)
-    total = accumulate(meeting(confidence, Rule.ADDITIVE))[0, 0]
+    total = accumulate(meeting(confidence, Rule.PLAIN_SUM))[0, 0]
     want = confidence.astype(float).sum()
     tolerance = 1e-6 if dtype is np.float32 else 1e-14
     np.testing.assert_allclose(total, want, atol=tolerance * np.abs(confidence).sum())
@@ -125,7 +125,7 @@ def test_additive_votes_of_any_size_are_summed(size, dtype, spread):
 @pytest.mark.parametrize("nowhere", [np.nan, np.inf, 1e9])
 def test_a_source_that_casts_no_vote_does_not_set_the_unit(nowhere):
     confidence = np.full((4, 8), 1e-3, np.float32)
-    problem = meeting(confidence, Rule.ADDITIVE)
+    problem = meeting(confidence, Rule.PLAIN_SUM)
     confidence[2, 3], problem.offsets[0, 2, 3] = 1e30, nowhere
     np.testing.assert_allclose(accumulate(problem)[0, 0], 31e-3, rtol=1e-6)
 
@@ -169,7 +169,7 @@ def test_sums_at_the_bound_do_not_hide_a_mark(sign, value, meet, spread):
         voters = confidence.copy()
         voters[0, position] = value
         for seed in range(1, 4):
-            total = accumulate(meet(voters, Rule.ADDITIVE), seed)[0, 0]
+            total = accumulate(meet(voters, Rule.PLAIN_SUM), seed)[0, 0]
             np.testing.assert_equal(total, np.float32(value))
 
 
@@ -177,7 +177,7 @@ def test_nan_wins_over_infinity_in_any_order(spread):
     for first in ([np.nan, np.inf], [np.inf, np.nan], [np.inf, -np.inf]):
         confidence = np.float32([*first, *np.ones(30)])
         for seed in range(1, 5):
-            assert np.isnan(accumulate(meeting(confidence, Rule.ADDITIVE), seed)[0, 0])
+            assert np.isnan(accumulate(meeting(confidence, Rule.PLAIN_SUM), seed)[0, 0])
 
 
 def atomics(problem):

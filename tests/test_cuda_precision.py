@@ -32,7 +32,7 @@ def test_float32_reaches_the_very_pixels_of_the_specification(stride, origin):
     offsets[np.arange(maps), 0, 0, column] = offset
     size = int(stride * width)
     options = VoteOptions(float(truncate), stride, origin, output_shape=(1, size))
-    problem = vote_problem(confidence, offsets, sigma[:, None, None], Rule.ADDITIVE, options)
+    problem = vote_problem(confidence, offsets, sigma[:, None, None], Rule.PLAIN_SUM, options)
     reached = cuda.accumulate(problem, HostExecutor())[:, 0] > 0
 
     p = (origin + stride * column.astype(float)) + offset.astype(float)

@@ -103,14 +103,22 @@ def test_object_arrays(function, name):
     ("options", "error", "fragments"),
     [
         *(
-            ({name: value}, ValueError, [name, "greater than 0", str(float(value))])
+            ({name: value}, ValueError, [name, "greater than 0", str(value)])
             for name in ("sigma", "truncate", "stride")
             for value in (0, -1.5)
         ),
         *(
             ({name: value}, ValueError, [name, "finite", str(value)])
-            for name in ("sigma", "truncate", "stride", "origin")
+            for name in ("sigma", "stride", "origin")
             for value in (float("nan"), float("inf"), -float("inf"))
+        ),
+        *(
+            (
+                {"truncate": value},
+                ValueError,
+                ["truncate", "greater than 0, or math.inf", str(value)],
+            )
+            for value in (float("nan"), -float("inf"))
         ),
         *(
             ({name: value}, TypeError, [name, "number", type(value).__name__])
@@ -228,8 +236,9 @@ def test_numpy_scalars_serve_as_numbers(kind):
 
 @by_function
 @by_kind
-@pytest.mark.parametrize("name", ["sigma", "truncate"])
-@pytest.mark.parametrize("value", [1e300, 1e-300])
+@pytest.mark.parametrize(
+    ("name", "value"), [("sigma", 1e300), ("sigma", 1e-300), ("truncate", 1e-300)]
+)
 def test_numbers_that_the_dtype_cannot_hold(function, kind, name, value):
     refused(lambda: call(function, kind, **{name: value}), ValueError, name)
 

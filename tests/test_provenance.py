@@ -13,8 +13,8 @@ from mdn_cupy import reference
 
 KEYWORDS = {
     "noisy_or": {"rule": "noisy_or"},
-    "additive": {"rule": "additive", "normalized": False},
-    "normalized": {"rule": "additive", "normalized": True},
+    "additive": {"rule": "additive", "normalized": True},
+    "plain_sum": {"rule": "additive", "normalized": False},
 }
 DTYPES = (np.float32, np.float64)
 

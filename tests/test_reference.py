@@ -10,15 +10,17 @@ from mdn_cupy import reference
 
 FORWARD = {
     "noisy_or": reference.noisy_or,
-    "additive": lambda *fields, **options: reference.additive(*fields, normalized=False, **options),
-    "normalized": reference.additive,
+    "plain_sum": lambda *fields, **options: reference.additive(
+        *fields, normalized=False, **options
+    ),
+    "additive": reference.additive,
 }
 BACKWARD = {
     "noisy_or": reference.noisy_or_vjp,
-    "additive": lambda *fields, **options: reference.additive_vjp(
+    "plain_sum": lambda *fields, **options: reference.additive_vjp(
         *fields, normalized=False, **options
     ),
-    "normalized": reference.additive_vjp,
+    "additive": reference.additive_vjp,
 }
 
 by_rule = pytest.mark.parametrize("rule", FORWARD)
@@ -72,7 +74,7 @@ def size_of(sides, options):
 
 
 def amplitude(rule, sigma):
-    return 1 / (2 * math.pi * sigma**2) if rule == "normalized" else 1.0
+    return 1 / (2 * math.pi * sigma**2) if rule == "additive" else 1.0
 
 
 @by_rule
@@ -121,7 +123,7 @@ def test_gradients_are_the_sums_of_equation_1(rule, options):
             want_x += pull * c * d_x / s**2
             want_y += pull * c * d_y / s**2
             want_s += pull * c * (d_x**2 + d_y**2) / s**3
-            want_s -= 2 / s * pull * c if rule == "normalized" else 0
+            want_s -= 2 / s * pull * c if rule == "additive" else 0
         assert got.confidence[source] == pytest.approx(want_c, rel=1e-12, abs=1e-12)
         assert got.offsets[(0, *source)] == pytest.approx(want_x, rel=1e-12, abs=1e-12)
         assert got.offsets[(1, *source)] == pytest.approx(want_y, rel=1e-12, abs=1e-12)

@@ -19,8 +19,8 @@ from mdn_cupy.problem import Rule
     [
         (Rule.NOISY_OR, "scalar", None),
         (Rule.NOISY_OR, "per source", [5, 2]),
-        (Rule.ADDITIVE, "per part", None),
-        (Rule.NORMALIZED, "scalar", [5, 2]),
+        (Rule.PLAIN_SUM, "per part", None),
+        (Rule.ADDITIVE, "scalar", [5, 2]),
     ],
 )
 def test_opcheck_of_the_operators(rule, sigma, output_shape):

@@ -10,8 +10,10 @@ torch.set_num_threads(1)
 RULES = {
     "noisy_or": mdn.torch.noisy_or,
     "log_complement": mdn.torch.noisy_or_log_complement,
-    "additive": lambda *fields, **options: mdn.torch.additive(*fields, normalized=False, **options),
-    "normalized": mdn.torch.additive,
+    "plain_sum": lambda *fields, **options: mdn.torch.additive(
+        *fields, normalized=False, **options
+    ),
+    "additive": mdn.torch.additive,
 }
 
 

@@ -135,7 +135,7 @@ def _check(device: Device, case: Case) -> None:
     for deterministic in (True, False):
         votes = _Pass(device, case, Rule.NOISY_OR, deterministic=deterministic)
         hold("noisy_or", votes.forward(), log_complement, MAP_TOLERANCE)
-    sums = _Pass(device, case, Rule.NORMALIZED)
+    sums = _Pass(device, case, Rule.ADDITIVE)
     hold("additive", sums.forward(), reference.additive(*fields), MAP_TOLERANCE)
     got, want = sums.backward(), reference.additive_vjp(case.cotangent, *fields)
     for gradient, specified in ((got.confidence, want.confidence), (got.offsets, want.offsets)):
@@ -215,7 +215,7 @@ def _forward(
     for words, rule, deterministic in (
         ("noisy-or", Rule.NOISY_OR, True),
         ("noisy-or by float atomics", Rule.NOISY_OR, False),
-        ("additive", Rule.NORMALIZED, True),
+        ("additive", Rule.ADDITIVE, True),
     ):
         ours = _Pass(device, case, rule, deterministic=deterministic).forward
         name: RuleName = "noisy_or" if rule is Rule.NOISY_OR else "additive"

@@ -31,7 +31,7 @@ from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
-from mdn_cupy.cpu.sources import FARTHEST, Geometry, Sources
+from mdn_cupy.cpu.sources import Geometry, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_queue, new_scratch, new_tile
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 
@@ -41,7 +41,7 @@ _PARTIALS = 8  # tiles of one place held at a time
 
 
 def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
-    """Sum the evidence Σφ of all votes for every output pixel.
+    """Sum the terms φ(w·c) of all votes for every output pixel.
 
     Parameters
     ----------
@@ -55,8 +55,8 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
         the additive rules.
     """
     multiplied = problem.rule == Rule.NOISY_OR
-    maps = _vote(problem, evidence=multiplied, total=not multiplied)
-    return (maps.evidence if multiplied else maps.sum).reshape(problem.result_shape)
+    maps = _vote(problem, log_complement=multiplied, total=not multiplied)
+    return (maps.log_complement if multiplied else maps.sum).reshape(problem.result_shape)
 
 
 def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
@@ -76,8 +76,8 @@ def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.ND
     log_complement : numpy.ndarray or None
         L = log(1 − m), if kept.
     """
-    maps, shape = _vote(problem, evidence=keep, complement=True), problem.result_shape
-    return maps.complement.reshape(shape), maps.evidence.reshape(shape) if keep else None
+    maps, shape = _vote(problem, log_complement=keep, noisy_or=True), problem.result_shape
+    return maps.noisy_or.reshape(shape), maps.log_complement.reshape(shape) if keep else None
 
 
 def compare(
@@ -95,9 +95,10 @@ def compare(
     m, log_complement, s : numpy.ndarray
         `problem.result_shape`, `problem.dtype` each.
     """
-    maps = _vote(problem, evidence=True, complement=True, total=True)
+    maps = _vote(problem, log_complement=True, noisy_or=True, total=True)
     m, log_complement, s = (
-        each.reshape(problem.result_shape) for each in (maps.complement, maps.evidence, maps.sum)
+        each.reshape(problem.result_shape)
+        for each in (maps.noisy_or, maps.log_complement, maps.sum)
     )
     return m, log_complement, s
 
@@ -157,13 +158,13 @@ def _any_votes(problem: VoteProblem) -> bool:
 
 
 def _vote(
-    problem: VoteProblem, evidence: bool = False, complement: bool = False, total: bool = False
+    problem: VoteProblem, log_complement: bool = False, noisy_or: bool = False, total: bool = False
 ) -> Maps:
     """Fill in those of the maps that are wanted."""
     maps = Maps(
         *(
             np.zeros((problem.maps if wanted else 0, *problem.output_shape), problem.dtype)
-            for wanted in (evidence, complement, total)
+            for wanted in (log_complement, noisy_or, total)
         )
     )
     if _any_votes(problem):
@@ -235,7 +236,7 @@ def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
 def _geometry(problem: VoteProblem) -> Geometry:
     return Geometry(
         int(problem.rule),
-        min(problem.truncate, FARTHEST),
+        problem.truncate,
         problem.stride,
         problem.origin,
         problem.saturation_floor,

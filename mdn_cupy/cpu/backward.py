@@ -12,8 +12,8 @@ from mdn_cupy.cpu import gaussian, moments
 from mdn_cupy.cpu.compiled import inlined, jit
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.cpu.sources import (
+    ADDITIVE,
     NOISY_OR,
-    NORMALIZED,
     PATCH_COLUMNS,
     Aim,
     aim_at,
@@ -132,6 +132,6 @@ def _add_gradients(
             grad_offsets[offsets, 0, i, j] += slope * pull_x
             grad_offsets[offsets, 1, i, j] += slope * pull_y
         if wanted[2]:
-            if geometry.rule == NORMALIZED:
+            if geometry.rule == ADDITIVE:
                 pull_square -= 2.0 * sigma * sigma * pull
             grad_sigma[sigmas, i, j] += slope * pull_square / sigma

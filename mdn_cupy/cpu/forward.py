@@ -193,14 +193,14 @@ def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, certain: bool) -> 
 @part
 def _read_out(tile: Any, maps: Any) -> None:
     frame = tile.frame
-    _, height, width = maps.evidence.shape
+    _, height, width = maps.log_complement.shape
     for y in range(frame[ROWS]):
         first = (frame[MAP] * height + frame[TOP] + y) * width + frame[LEFT]
         places = (first, y * frame[PITCH], frame[COLUMNS])
-        if maps.complement.shape[0] > 0:
-            products.complement(maps.complement, tile.product, tile.exponent, places)
-        if maps.evidence.shape[0] > 0:
-            products.log_complement(maps.evidence, tile.product, tile.exponent, places)
+        if maps.noisy_or.shape[0] > 0:
+            products.noisy_or(maps.noisy_or, tile.product, tile.exponent, places)
+        if maps.log_complement.shape[0] > 0:
+            products.log_complement(maps.log_complement, tile.product, tile.exponent, places)
         if maps.sum.shape[0] > 0:
             products.total(maps.sum, tile.sum, tile.exponent, places)
 

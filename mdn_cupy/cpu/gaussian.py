@@ -61,16 +61,17 @@ def _curves(
     sigma: Memory,
     count: ir.Value,
     truncate: ir.Value,
-    normalized: ir.Value,
+    by_area: ir.Value,
 ) -> None:
     """What follows from the sigmas of sources n < count, up to the next multiple of LANES: radius
-    (NaN where sigma is not positive), and of the curve scale, 2^(2·scale) and the peak."""
-    by_area = builder.icmp_signed("!=", normalized, I64(0))
+    (NaN where sigma is not positive), and of the curve scale, 2^(2·scale) and the peak, which is
+    1/(2πσ²) if `by_area` and else 1."""
+    divided = builder.icmp_signed("!=", by_area, I64(0))
     with steps(builder, count) as (n, _):
         s = sigma.load(n)
         radius.store(n, (s * truncate).where(s > 0.0, math.nan))
         scale = (-0.5 / (s * s * math.log(2.0))).at_least(-1e30)  # finite, so that 0 · it is 0
-        peak = (1.0 / (s * s * (2.0 * math.pi))).where(splat(builder, by_area, LANES), 1.0)
+        peak = (1.0 / (s * s * (2.0 * math.pi))).where(splat(builder, divided, LANES), 1.0)
         for memory, values in zip(curve, (scale, _exp2(scale * 2.0, DOUBLE), peak), strict=True):
             memory.store(n, values)
 

@@ -16,7 +16,6 @@ import numpy.typing as npt
 from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import (
-    FARTHEST,
     PATCH_COLUMNS,
     PATCH_ROWS,
     Geometry,
@@ -129,7 +128,7 @@ def _window(problem: VoteProblem) -> int:
     """Pixels that a vote of the mean sigma reaches."""
     given = problem.sigma
     sigma = given if isinstance(given, float) else float(np.mean(given, dtype=np.float64))
-    side = 2 * min(problem.truncate, FARTHEST) * sigma + 1 if math.isfinite(sigma) else 1.0
+    side = 2 * problem.truncate * sigma + 1 if math.isfinite(sigma) else 1.0
     height, width = problem.output_shape
     return math.ceil(min(max(side, 1.0), height) * min(max(side, 1.0), width))
 

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from mdn_cupy.cpu.emitting import lane_function, present, steps
 from mdn_cupy.cpu.lanes import F64, I32, I64, LANES, Lanes, Memory, splat
 
-__all__ = ["clear", "complement", "farthest", "fold_exponents", "log_complement", "total"]
+__all__ = ["clear", "farthest", "fold_exponents", "log_complement", "noisy_or", "total"]
 
 _SQRT_HALF_BITS = int.from_bytes(struct.pack(">d", math.sqrt(0.5)), "big")
 _LOG_ODD_POWERS = range(1, 23, 2)
@@ -137,5 +137,5 @@ def _farthest(
 clear = lane_function(_clear)
 farthest = lane_function(_farthest, types.float64)
 fold_exponents = lane_function(_fold_exponents)
-log_complement, complement = _read(_log), _read(_one_minus)
+log_complement, noisy_or = _read(_log), _read(_one_minus)
 total = _read(lambda value, exponent: value)

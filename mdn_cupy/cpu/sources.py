@@ -13,9 +13,8 @@ from mdn_cupy.cpu.lanes import LANES
 from mdn_cupy.problem import Rule
 
 __all__ = [
-    "FARTHEST",
+    "ADDITIVE",
     "NOISY_OR",
-    "NORMALIZED",
     "PATCH_COLUMNS",
     "PATCH_ROWS",
     "Aim",
@@ -31,12 +30,8 @@ __all__ = [
 PATCH_ROWS, PATCH_COLUMNS = 8, 64
 """Sources walked through together: what they reach of a map stays in the L1 cache."""
 
-FARTHEST = 37.0
-"""Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and products with them might leave the
-range. So a NaN does not show beyond either."""
-
 NOISY_OR = int(Rule.NOISY_OR)
-NORMALIZED = int(Rule.NORMALIZED)
+ADDITIVE = int(Rule.ADDITIVE)
 
 
 class Sources(NamedTuple):
@@ -168,8 +163,8 @@ def _spread(sigmas: Any, width: int, geometry: Any, plane: int, count: int, aim:
     for n in range(count):
         i, j = aim.number[n] // width, aim.number[n] % width
         aim.sigma[n] = sigmas[plane, i if rows > 1 else 0, j if columns > 1 else 0]
-    curve, normalized = (aim.scale, aim.change, aim.peak), geometry.rule == NORMALIZED
-    gaussian.curves(aim.radius, curve, aim.sigma, count, geometry.truncate, normalized)
+    curve, by_area = (aim.scale, aim.change, aim.peak), geometry.rule == ADDITIVE
+    gaussian.curves(aim.radius, curve, aim.sigma, count, geometry.truncate, by_area)
 
 
 @jit

@@ -67,14 +67,14 @@ class Scratch(NamedTuple):
 class Maps(NamedTuple):
     """Where tiles are read out to, [maps, Ho, Wo] each; of no maps where not wanted."""
 
-    evidence: npt.NDArray[Any]
-    complement: npt.NDArray[Any]  # 1 − exp(evidence)
+    log_complement: npt.NDArray[Any]  # L = log Π(1 − w·c)
+    noisy_or: npt.NDArray[Any]  # m = 1 − Π(1 − w·c)
     sum: npt.NDArray[Any]
 
     @property
     def multiply(self) -> bool:
         """Whether the votes' products are needed."""
-        return len(self.evidence) > 0 or len(self.complement) > 0
+        return len(self.log_complement) > 0 or len(self.noisy_or) > 0
 
     @property
     def add(self) -> bool:

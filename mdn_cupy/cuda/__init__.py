@@ -41,7 +41,7 @@ __all__ = [
 
 
 def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
-    """Sum the evidence φ of every vote into the output maps.
+    """Sum the terms φ(w·c) of all votes for every output pixel.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ FILES = (
     "geometry.cu",
     "window.cu",
     "vote.cu",
-    "evidence.cu",
+    "rules.cu",
     "fixed_point.cu",
     "accumulate.cu",
     "gather.cu",

@@ -1,4 +1,4 @@
-// Forward: every source adds its evidence φ(w·c) to the pixels in its window.
+// Forward: every source adds its term φ(w·c) to the pixels in its window.
 //
 // Cost of a vote (one source, one pixel): two loads from shared memory, one multiply, one
 // multiply-add and one logarithm (noisy-or), and its share of an atomic. Exponentials: R + C for a
@@ -109,12 +109,12 @@ __device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box,
                               - piece.column;
                     each_pixel(part, lane, [&](int row, int column) {
                         tile[row * piece.columns + column] +=
-                            evidence<T, RULE>(of_column[column], of_row[row]);
+                            term_of<T, RULE>(of_column[column], of_row[row]);
                     });
                 } else {
                     Sum *corner = map + (long long)part.row * map_width + part.column;
                     each_pixel(part, lane, [&](int row, int column) {
-                        const T phi = evidence<T, RULE>(of_column[column], of_row[row]);
+                        const T phi = term_of<T, RULE>(of_column[column], of_row[row]);
                         deposit(corner + row * map_width + column, phi, scale);
                     });
                 }

@@ -51,23 +51,23 @@ template <typename T> __device__ inline int fraction_bits(int bits, int peak)
     return min(bits - (peak - PEAK_BIAS), Scale<T>::finest);
 }
 
-template <typename T> __device__ inline void deposit(T *sum, T evidence, T)
+template <typename T> __device__ inline void deposit(T *sum, T term, T)
 {
-    if (evidence != 0) {
-        atomicAdd(sum, evidence);
+    if (term != 0) {
+        atomicAdd(sum, term);
     }
 }
 
-template <typename T> __device__ inline void deposit(long long *sum, T evidence, T scale)
+template <typename T> __device__ inline void deposit(long long *sum, T term, T scale)
 {
-    if (evidence == 0) {
+    if (term == 0) {
         return;
     }
-    if (isfinite(evidence)) {
+    if (isfinite(term)) {
         atomicAdd((unsigned long long *)sum,
-                  (unsigned long long)Scale<T>::integer(evidence * scale));
+                  (unsigned long long)Scale<T>::integer(term * scale));
     } else {
-        atomicMax(sum, evidence > 0 ? INFINITE_MARK : NAN_MARK);
+        atomicMax(sum, term > 0 ? INFINITE_MARK : NAN_MARK);
     }
 }
 

@@ -3,7 +3,7 @@
 // With the pull q = g·φ'(w·c)·w of a pixel, its scaled distance z = (x0 − p)/σ and sums over the
 // window,
 //
-//     ∂/∂c = Σ q      ∂/∂o = c/σ·Σ q·z      ∂/∂σ = c/σ·Σ q·|z|²   (− 2c/σ·Σ q when normalised)
+//     ∂/∂c = Σ q      ∂/∂o = c/σ·Σ q·z      ∂/∂σ = c/σ·Σ q·|z|²   (− 2c/σ·Σ q for the additive rule)
 //
 // so one read of the cotangent serves all of them; where only ∂/∂c is asked for, MOMENTS is false
 // and the rest is neither computed nor compiled. Every source is written by one lane: no atomics,
@@ -114,7 +114,7 @@ __global__ void gather(Geometry geometry, const T *confidence, const T *offsets,
             to_offsets[(2 * patch.plane + 1) * pixels + pixel] = strength * sums[2];
         }
         if (MOMENTS && to_sigma) {
-            const T normalizer = RULE == NORMALIZED ? 2 * sums[0] : 0;
+            const T normalizer = RULE == ADDITIVE ? 2 * sums[0] : 0;
             to_sigma[patch.plane * pixels + pixel] = strength * (sums[3] - normalizer);
         }
     }

@@ -3,7 +3,7 @@
 // These files are one translation unit, in the order that mdn_cupy/cuda/source.py lists. They are
 // plain CUDA C++17 for NVRTC and include nothing.
 
-enum Rule { NOISY_OR, ADDITIVE, NORMALIZED };
+enum Rule { NOISY_OR, ADDITIVE, PLAIN_SUM };
 
 constexpr int LANES = 32;             // of a warp
 constexpr int WARPS = 4;              // of a block; they never meet

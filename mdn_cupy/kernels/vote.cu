@@ -49,7 +49,7 @@ __device__ inline double exponential_less_one(double x) { return expm1(x); }
 // The amplitude of a vote's kernel: 1, or 1/(2πσ²).
 template <typename T, int RULE> __device__ inline T scale_of(T inverse)
 {
-    return RULE == NORMALIZED ? (T)0.15915494309189535 * inverse * inverse : (T)1;
+    return RULE == ADDITIVE ? (T)0.15915494309189535 * inverse * inverse : (T)1;
 }
 
 template <typename T> __device__ inline T sigma_of(const Geometry &geometry, const Patch &patch,

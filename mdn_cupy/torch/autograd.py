@@ -13,7 +13,7 @@ from torch.autograd import Function, forward_ad
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
 
-__all__ = ["evidence", "one_minus_exp"]
+__all__ = ["one_minus_exp", "sum_of_terms"]
 
 _NO_FORWARD_MODE = (
     "forward-mode differentiation through mdn_cupy is not implemented; use reverse mode: "
@@ -21,7 +21,7 @@ _NO_FORWARD_MODE = (
 )
 
 
-def evidence(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
+def sum_of_terms(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
     """Σφ of all votes, differentiable; the arguments as `ACCUMULATE` takes them."""
     result: Tensor
     if torch.compiler.is_compiling():  # It knows the operator, and would look into a function.

@@ -154,7 +154,7 @@ def additive(
     tensor([[1.5000, 0.0000]])
     """
     options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
-    rule = Rule.NORMALIZED if normalized else Rule.ADDITIVE
+    rule = Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
     return accumulate(confidence, offsets, sigma, rule, options)
 
 

@@ -125,7 +125,7 @@ class MassDisplacement(nn.Module):
 
         `output_shape`, if given, takes the place of the module's.
         """
-        additive = Rule.NORMALIZED if self.normalized else Rule.ADDITIVE
+        additive = Rule.ADDITIVE if self.normalized else Rule.PLAIN_SUM
         rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
         options = self.options
         if output_shape is not None:

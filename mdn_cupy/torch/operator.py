@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mdn_cupy.arrays import is_number
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, floating_dtype
-from mdn_cupy.torch.autograd import evidence
+from mdn_cupy.torch.autograd import sum_of_terms
 from mdn_cupy.torch.checks import FLOATING, check_dense, check_device
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields, fake_problem, scalars
 
@@ -21,7 +21,7 @@ def accumulate(
 
     Half types are computed in float32; sigma is cast to the dtype of the fields.
     """
-    return evidence(_arguments(confidence, offsets, sigma), scalars(rule, options))
+    return sum_of_terms(_arguments(confidence, offsets, sigma), scalars(rule, options))
 
 
 def noisy_or_vjp(

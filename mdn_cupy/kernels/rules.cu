@@ -1,4 +1,4 @@
-// The evidence φ of a vote v = w·c, and its slope: all that tells the rules apart.
+// The term φ(v) that a vote v = w·c adds to a pixel, and its slope: all that tells the rules apart.
 
 // log(1 − v) from v and u = 1 − v, both to full relative precision: log1p where u is close to 1,
 // log elsewhere. In float with one polynomial for both: u = 2^e·m with m in [2/3, 4/3), and
@@ -29,7 +29,7 @@ __device__ inline double log_complement(double v, double u)
 }
 
 template <typename T, int RULE>
-__device__ inline T evidence(const Factor<T> &column, const Factor<T> &row)
+__device__ inline T term_of(const Factor<T> &column, const Factor<T> &row)
 {
     const T v = column.weight * row.weight;
     if (RULE != NOISY_OR) {
