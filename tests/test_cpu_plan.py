@@ -33,6 +33,44 @@ def test_tiles_cover_every_pixel_once_and_are_as_small_as_wanted(height, width, 
     assert (covered == 1).all()
 
 
+def reaches(seed, height, width, patches):
+    """Boxes top, left, bottom, right around a map, some of them of patches that do not vote."""
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(-50, [height + 20, width + 20], (patches, 2))
+    corner = np.where(rng.random(corner.shape) < 0.4, np.round(corner), corner)
+    boxes = np.hstack([corner, corner + rng.integers(0, rng.choice([3, 200]), corner.shape)])
+    boxes[rng.random(patches) < 0.1] = [np.inf, np.inf, -np.inf, -np.inf]
+    return np.clip(boxes, -1, 2 * (height, width))
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(20, 3000), st.integers(0, 2**32 - 1))
+def test_every_tile_gets_the_patches_that_reach_it_in_order(height, width, pixels, seed):
+    tiles, reach = plan._cut(height, width, pixels), reaches(seed, height, width, 99)
+    top, left, bottom, right = reach.T
+    for (y, x, rows, columns), got in zip(
+        tiles, plan._meeting(reach, np.array(tiles)), strict=True
+    ):
+        met = (top < y + rows) & (bottom >= y) & (left < x + columns) & (right >= x)
+        np.testing.assert_array_equal(got, np.flatnonzero(met))
+
+
+def test_planning_looks_at_a_patch_no_more_often_on_a_larger_map(monkeypatch):
+    looked_at = []
+    met_by = plan._met_by
+    monkeypatch.setattr(
+        plan,
+        "_met_by",
+        lambda each, low, high: looked_at.append(len(low)) or met_by(each, low, high),
+    )
+    for side in (1024, 8192):
+        corners = np.stack(np.mgrid[0:side:64, 0:side:64], -1).reshape(-1, 2)
+        looked_at.clear()
+        tiles = np.array(plan._cut(side, side, 1 << 14))
+        found = sum(map(len, plan._meeting(np.hstack([corners, corners + 64.0]), tiles)))
+        assert len(corners) <= found <= 6 * len(corners)
+        assert sum(looked_at) <= 4 * len(corners)
+
+
 @pytest.mark.parametrize("largest", [1 << 5, 1 << 9, 1 << 12])
 @pytest.mark.parametrize("spread", [3.0, 60.0])
 def test_any_tiles_give_the_same_map(monkeypatch, largest, spread):

@@ -61,10 +61,9 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
             yield from (Share((m, *tile), pieces(every, len(every) / len(tiles))) for tile in tiles)
             continue
         reach = _reach(problem, sources, geometry, m)
-        for tile in tiles:
-            meets = _meets(reach, *tile)
+        for tile, meets in zip(tiles, _meeting(reach, np.array(tiles)), strict=True):
             work = float(_share_inside(reach[meets], *tile).sum())
-            yield Share((m, *tile), pieces(every[meets], work))
+            yield Share((m, *tile), pieces(meets, work))
 
 
 def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
@@ -104,13 +103,38 @@ def _pieces(
     return np.array_split(patches, min(math.ceil(work / length), len(patches)))
 
 
-def _meets(
-    reach: npt.NDArray[np.float64], y: int, x: int, rows: int, columns: int
-) -> npt.NDArray[np.int64]:
-    """Which patches reach a tile."""
+def _meeting(
+    reach: npt.NDArray[np.float64], tiles: npt.NDArray[np.int64]
+) -> Iterator[npt.NDArray[np.int64]]:
+    """Find the patches that reach each tile of a grid, in order.
+
+    Patches are first sorted into rows of tiles, then those of a row into its columns, so that the
+    time is that of reading `reach` and of writing the answer. To look at every patch for every tile
+    took 70 % of the time of a map of 32768² pixels.
+    """
     top, left, bottom, right = reach.T
-    found = (top < y + rows) & (bottom >= y) & (left < x + columns) & (right >= x)
-    return np.flatnonzero(found)
+    down, across = (np.unique(tiles[:, axis::2], axis=0) for axis in (0, 1))
+    for row in _met_by(down, top, bottom):
+        for column in _met_by(across, left[row], right[row]):
+            yield row[column]
+
+
+def _met_by(
+    intervals: npt.NDArray[np.int64], low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]
+) -> list[npt.NDArray[np.int64]]:
+    """Find the n for which [low[n], high[n]] meets each interval, in order.
+
+    `intervals` [k, 2] are start and length, one behind the other without a gap.
+    """
+    starts = intervals[:, 0]
+    first = np.searchsorted(starts + intervals[:, 1], low, side="right")
+    count = np.maximum(np.searchsorted(starts, high, side="right") - first, 0)
+    which = np.repeat(np.arange(len(low)), count)
+    before = np.repeat(np.cumsum(count) - count - first, count)
+    met = np.arange(len(which)) - before
+    small = met.astype(np.min_scalar_type(len(starts)))  # up to 16 bits are sorted in linear time
+    order = np.argsort(small, kind="stable")
+    return np.split(which[order], np.cumsum(np.bincount(met, minlength=len(starts)))[:-1])
 
 
 def _share_inside(
