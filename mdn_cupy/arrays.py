@@ -25,10 +25,14 @@ __all__ = [
     "dtype_name",
     "is_number",
     "is_torch",
+    "kind_of",
     "library",
     "namespace",
+    "not_an_array",
     "on_device",
+    "plain",
     "refuse_masked",
+    "remedy",
     "to_gpu",
     "to_numpy",
     "together",
@@ -86,8 +90,8 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
 def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
     """Bring arrays that belong together to one library and say which backend serves them.
 
-    NumPy and CuPy arrays pass as they are; other DLPack exporters become CuPy (CUDA) or NumPy (CPU)
-    without a copy.
+    CuPy arrays pass as they are, NumPy arrays as `plain` has them; other DLPack exporters become
+    CuPy (CUDA) or NumPy (CPU) without a copy.
 
     Parameters
     ----------
@@ -211,15 +215,95 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
     >>> mdn.to_numpy(torch.ones(2, requires_grad=True))
     array([1., 1.], dtype=float32)
     """
-    if library(array) is None:
-        raise TypeError(_no_array(name, array))
-    refuse_masked(name, array)
     if is_torch(array):
         tensor = array.detach().cpu().resolve_neg()
         return np.asarray((tensor.float() if dtype_name(array) == "bfloat16" else tensor).numpy())
-    if library(array) == "dlpack":
-        array = _from_dlpack(name, array)
+    array = _import(name, array)
     return np.asarray(array.get() if library(array) == "cupy" else array)
+
+
+def plain(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a NumPy array without what a subclass adds to it, in this machine's byte order.
+
+    The arithmetic here is that of `numpy.ndarray`: an `np.matrix`, which is what NumPy makes of an
+    array minus a sparse matrix, would multiply as a matrix. Nothing is copied but another byte
+    order.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in an error message.
+    array : numpy.ndarray
+        Of any subclass.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of that very type.
+
+    Raises
+    ------
+    TypeError
+        If it is masked.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain("confidence", np.matrix([[0.5]], ">f4"))
+    array([[0.5]], dtype=float32)
+    """
+    refuse_masked(name, array)
+    array = np.asarray(array)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def kind_of(value: object) -> str:
+    """Name the type of a value with its module: Dask, Zarr and JAX all have an `Array`.
+
+    Examples
+    --------
+    >>> import fractions
+    >>> kind_of(fractions.Fraction(1)), kind_of([])
+    ('fractions.Fraction', 'list')
+    """
+    kind = type(value)
+    return f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
+
+
+def remedy(name: str, value: object) -> str:
+    """Say what makes a NumPy array of an argument, to end a message with; empty if nothing does.
+
+    Examples
+    --------
+    >>> remedy("sigma", [1.0, 2.0])
+    "; pass numpy.asarray(sigma, 'float32')"
+    """
+    lazy = kind_of(value).startswith("dask.")  # xarray's compute() gives another DataArray
+    methods = ("compute",) if lazy else ("to_numpy", "toarray", "todense")
+    for method in methods:
+        if hasattr(value, method):
+            return f"; pass {name}.{method}()"
+    if isinstance(value, (list, tuple)):
+        return f"; pass numpy.asarray({name}, 'float32')"
+    if library(value) is not None:
+        return f"; pass mdn_cupy.to_numpy({name})"
+    convertible = hasattr(value, "__array__") and not isinstance(value, type)
+    return f"; pass numpy.asarray({name})" if convertible else ""
+
+
+def not_an_array(name: str, value: object) -> str:
+    """Write the message for an argument that is no array: what it is, what was wanted, a way out.
+
+    Examples
+    --------
+    >>> print(not_an_array("sigma", None))
+    sigma must be a number or an array (NumPy, CuPy, torch or any DLPack exporter), got NoneType
+    """
+    wanted = "a number or an array" if name == "sigma" else "an array"
+    return (
+        f"{name} must be {wanted} (NumPy, CuPy, torch or any DLPack exporter), "
+        f"got {kind_of(value)}{remedy(name, value)}"
+    )
 
 
 def refuse_masked(name: str, array: object) -> None:
@@ -232,9 +316,10 @@ def refuse_masked(name: str, array: object) -> None:
 
 
 def _import(name: str, value: object) -> Array:
+    if isinstance(value, np.ndarray):
+        return plain(name, value)
     kind = library(value)
-    if kind in ("numpy", "cupy"):
-        refuse_masked(name, value)
+    if kind == "cupy":
         return value
     if kind == "torch":
         raise TypeError(
@@ -243,18 +328,19 @@ def _import(name: str, value: object) -> Array:
         )
     if kind == "dlpack":
         return _from_dlpack(name, value)
-    raise TypeError(_no_array(name, value))
-
-
-def _no_array(name: str, value: object) -> str:
-    kinds = "NumPy, CuPy, torch or any DLPack exporter"
-    return f"{name} must be an array ({kinds}), got {type(value).__name__}"
+    raise TypeError(not_an_array(name, value))
 
 
 def _from_dlpack(name: str, value: Any) -> Array:
     device, _ = value.__dlpack_device__()
     if device in _DLPACK_CPU:
-        return np.from_dlpack(value)
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise TypeError(
+                f"{name}, a {kind_of(value)}, cannot be read by DLPack ({error}); "
+                f"pass numpy.asarray({name}, 'float32')"
+            ) from error
     if device in _DLPACK_CUDA:
         return module("cuda").from_dlpack(value)
     raise TypeError(

@@ -19,8 +19,10 @@ from mdn_cupy.arrays import (
     cast,
     dtype_name,
     is_number,
+    kind_of,
     library,
-    refuse_masked,
+    plain,
+    remedy,
     to_numpy,
     together,
 )
@@ -63,7 +65,7 @@ class Fields:
         A width that suits these fields, in output pixels; an array broadcasts against `confidence`:
         (P, 1, 1) holds one width per part, (P, H, W) one per source.
     names : sequence of str, optional
-        The parts' names, P of them; "part 0", "part 1", … by default.
+        The parts' names, P of them; "part 0", "part 1", … by default. Bytes are read as UTF-8.
     source : str
         Where the fields come from.
     output_shape : (int, int), optional
@@ -120,10 +122,10 @@ class Fields:
         for name, array in arrays.items():
             floating_dtype(name, array)
             arrays[name] = cast(array, dtype.name)
-        _expect_image(self.image)
-        if isinstance(self.names, str):
+        image = _plain_image(self.image)
+        if isinstance(self.names, (str, bytes)):
             raise TypeError(f"names must be a sequence of names, got the string {self.names!r}")
-        names = tuple(str(name) for name in self.names)
+        names = tuple(_text("names", name) for name in self.names)
         names = names or tuple(f"part {p}" for p in range(parts))
         if len(names) != parts:
             raise ValueError(f"names must name {parts} parts, got {len(names)}")
@@ -136,11 +138,12 @@ class Fields:
                 raise ValueError(f"sigma must be greater than 0{finite}, got {sigma}")
         settled = {
             **arrays,
+            "image": image,
             "stride": stride[0] if stride[0] == stride[1] else stride,
             "origin": origin[0] if origin[0] == origin[1] else origin,
             "names": names,
-            "source": str(self.source),
-            "output_shape": _size_of_output(self.output_shape, self.image),
+            "source": _text("source", self.source),
+            "output_shape": _size_of_output(self.output_shape, image),
         }
         for name, value in settled.items():
             object.__setattr__(self, name, value)
@@ -352,7 +355,7 @@ def save_fields(path: str | os.PathLike[str], fields: Fields) -> None:
     if not isinstance(fields, Fields):
         raise TypeError(
             f"fields must be a field set, mdn_cupy.Fields(confidence, offsets, ...), "
-            f"got {type(fields).__name__}"
+            f"got {kind_of(fields)}"
         )
     fields = fields.to_numpy()
     arrays = {
@@ -445,10 +448,15 @@ def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
             values[name] = numbers.ravel().tolist()
     if "output_shape" in values:
         values["output_shape"] = values["output_shape"].tolist()
-    if "names" in values:
-        values["names"] = tuple(str(name) for name in values["names"].ravel())
+    for name in {"names", "source"} & values.keys():
+        values[name] = values[name].ravel().tolist()
+        strange = [text for text in values[name] if not isinstance(text, (str, bytes))]
+        if strange:
+            raise TypeError(f"{name} must be text, got {arrays[name].dtype}")
     if "source" in values:
-        values["source"] = str(values["source"])
+        if len(values["source"]) != 1:
+            raise ValueError(f"source must be one text, got {len(values['source'])}")
+        (values["source"],) = values["source"]
     return Fields(**values)
 
 
@@ -486,12 +494,23 @@ def _size_of_output(
     return size
 
 
-def _expect_image(image: npt.NDArray[Any] | None) -> None:
+def _text(name: str, value: object) -> str:
+    """Return a text that a file or a caller may hold as bytes."""
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        return str(value)
+    try:
+        return bytes(value).decode()
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} must be text or UTF-8, got {value!r}; decode it first") from None
+
+
+def _plain_image(image: object) -> npt.NDArray[Any] | None:
     if image is None:
-        return
+        return None
     if not isinstance(image, np.ndarray):
-        raise TypeError(f"image must be a NumPy array, got {type(image).__name__}")
-    refuse_masked("image", image)
+        found = f"{kind_of(image)}{remedy('image', image)}"
+        raise TypeError(f"image must be a NumPy array, got {found}")
+    image = plain("image", image)
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] in (3, 4))) or not image.size:
         raise ValueError(
             "image must have the shape (H, W), (H, W, 3) or (H, W, 4) and some pixels, "
@@ -499,6 +518,7 @@ def _expect_image(image: npt.NDArray[Any] | None) -> None:
         )
     if image.dtype.kind not in "buif":
         raise TypeError(f"image must be of numbers, got {image.dtype}")
+    return image
 
 
 def _outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, dtype_name, is_number, library
+from mdn_cupy.arrays import Array, dtype_name, is_number, kind_of, library, not_an_array
 
 __all__ = [
     "Gradients",
@@ -331,10 +331,7 @@ def shown_pair(pair: Pair) -> str:
 def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
     """Return the dtype in which a floating array is computed; TypeError for anything else."""
     if library(array) is None:
-        raise TypeError(
-            f"{name} must be an array (NumPy, CuPy, torch or any DLPack exporter), "
-            f"got {type(array).__name__}"
-        )
+        raise TypeError(not_an_array(name, array))
     dtype = _COMPUTED_IN.get(dtype_name(array))
     if dtype is None:
         raise TypeError(
@@ -462,7 +459,7 @@ def _axis(aggregate: int | None) -> int | None:
 
 def _finite(name: str, value: object) -> float:
     if not is_number(value):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}")
     number = float(value)  # type: ignore[arg-type]
     if not -math.inf < number < math.inf:
         raise ValueError(f"{name} must be finite, got {number}")

@@ -1,7 +1,8 @@
 """The equations in float64 NumPy, one vote at a time: the specification of this library.
 
 Nothing here is clever or fast; every backend is tested against it. The functions have the names and
-arguments of the public ones and return float64 arrays. They share no code with them but the types.
+arguments of the public ones and return float64 arrays. They share no code with them but the types
+and the refusal of masked arrays.
 
 Only the saturation floor depends on the dtype given: a factor 1 − w·c is floored at one ulp below
 one of the dtype in which the library computes (2⁻²⁴ for float32 fields, 2⁻⁵³ for float64), where
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy.arrays import refuse_masked
 from mdn_cupy.problem import Gradients
 
 __all__ = ["additive", "additive_vjp", "noisy_or", "noisy_or_vjp"]
@@ -69,6 +71,11 @@ class _Fields:
         if self.aggregate is not None:
             del leading[self.aggregate]
         return (*leading, *self.output_shape)
+
+    def cotangent(self, given: Any) -> Float64:
+        """∂loss/∂map in float64, of the map's shape."""
+        refuse_masked("cotangent", given)
+        return np.broadcast_to(np.asarray(given, dtype=np.float64), self.result_shape)
 
     def votes(self) -> Iterator[_Vote]:
         for source in np.ndindex(self.confidence.shape):
@@ -171,7 +178,7 @@ def noisy_or_vjp(
         log_product[vote.window] += np.log(np.where(factor == 0, 1, factor))
         zeros[vote.window] += factor == 0
 
-    g = np.broadcast_to(np.asarray(cotangent, dtype=np.float64), fields.result_shape)
+    g = fields.cotangent(cotangent)
     gradients = _Accumulator(fields)
     for vote in fields.votes():
         factor = np.maximum(1 - vote.w * vote.c, 0)
@@ -193,7 +200,7 @@ def additive_vjp(
 ) -> Gradients:
     """Gradients of a loss whose cotangent ∂loss/∂s is given."""
     fields = _fields(confidence, offsets, sigma, **options)
-    g = np.broadcast_to(np.asarray(cotangent, dtype=np.float64), fields.result_shape)
+    g = fields.cotangent(cotangent)
     gradients = _Accumulator(fields)
     for vote in fields.votes():
         pull = g[vote.window] * _scale(vote, normalized) * vote.w
@@ -239,6 +246,8 @@ def _fields(
     aggregate: int | None = None,
     deterministic: bool = True,
 ) -> _Fields:
+    for name, value in (("confidence", confidence), ("offsets", offsets), ("sigma", sigma)):
+        refuse_masked(name, value)
     confidence, offsets = np.asarray(confidence), np.asarray(offsets)
     computed = np.result_type(confidence, offsets, np.float32)
     c, o_x, o_y, sigma = np.broadcast_arrays(

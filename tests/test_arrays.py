@@ -1,7 +1,12 @@
 """Whose array is it: what comes in by DLPack, and what goes back."""
 
+import tempfile
+
+import dask.array
 import numpy as np
+import pandas
 import pytest
+import scipy.sparse
 import torch
 from helpers import assert_gradients_close
 
@@ -97,6 +102,152 @@ def test_masks_are_not_passed_over(name):
     for function in (mdn.noisy_or, mdn.check_fields):
         with pytest.raises(TypeError, match=f"{name} is a masked array"):
             function(**fields)
+
+
+@pytest.mark.parametrize("name", ["cotangent", "log_complement"])
+def test_masks_of_maps_are_not_passed_over(name):
+    maps = {"cotangent": C, name: np.ma.masked_array(C)}
+    with pytest.raises(TypeError, match=f"{name} is a masked array"):
+        mdn.noisy_or_vjp(maps.pop("cotangent"), C, O, S, **maps)
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma", "cotangent"])
+def test_the_specification_looks_at_no_masks_either(name):
+    given = {"confidence": C, "offsets": O, "sigma": S, "cotangent": C}
+    given[name] = np.ma.masked_array(given[name])
+    for vjp in (mdn.reference.noisy_or_vjp, mdn.reference.additive_vjp):
+        with pytest.raises(TypeError, match=f"{name} is a masked array"):
+            vjp(**given)
+
+
+class Units(np.ndarray):
+    """As astropy's quantities: products have another unit, which the next sum refuses."""
+
+    def __array_ufunc__(self, ufunc, *_, **__):
+        raise TypeError(f"{ufunc.__name__}: the units do not agree")
+
+
+SQUARE = C[0, :4, :4]
+FLOW = O[0, :, :4, :4]
+
+
+def as_memmap(array):
+    with tempfile.TemporaryFile() as file:
+        mapped = np.memmap(file, array.dtype, "w+", shape=array.shape)
+    mapped[...] = array
+    return mapped
+
+
+KINDS = {
+    "matrix": lambda a: a.view(np.matrix) if a.ndim == 2 else a,
+    "units": lambda a: a.view(Units),
+    "recarray": lambda a: a.view(np.recarray),
+    "memmap": as_memmap,
+    "big-endian": lambda a: a.astype(a.dtype.newbyteorder(">")),
+    "little-endian": lambda a: a.astype(a.dtype.newbyteorder("<")),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_arrays_of_every_subclass_are_plain_ones(kind, dtype):
+    c, o = SQUARE.astype(dtype), FLOW.astype(dtype)
+    s, g = np.full((4, 4), 1.5, dtype), np.cos(c)
+    m, log_complement = mdn.noisy_or(c, o, s, return_log_complement=True)
+    assert_same(mdn.noisy_or(*map(kind, (c, o, s))), m)
+    assert_same(mdn.additive(*map(kind, (c, o, s))), mdn.additive(c, o, s))
+    for one, other in zip(mdn.compare(*map(kind, (c, o, s))), mdn.compare(c, o, s), strict=True):
+        assert_same(one, other)
+    given = [kind(x) for x in (g, c, o, s)]
+    logc = kind(log_complement)
+    pairs = [
+        (
+            mdn.noisy_or_vjp(*given, log_complement=logc),
+            mdn.noisy_or_vjp(g, c, o, s, log_complement=log_complement),
+        ),
+        (mdn.additive_vjp(*given), mdn.additive_vjp(g, c, o, s)),
+        (mdn.reference.noisy_or_vjp(*given), mdn.reference.noisy_or_vjp(g, c, o, s)),
+    ]
+    for got, want in pairs:
+        for one, other in zip(got, want, strict=True):
+            assert_same(one, other)
+    mdn.check_fields(*map(kind, (c, o, s)))
+    assert_same(mdn.to_numpy(kind(c)), c)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_votes_of_every_subclass_are_told_apart(kind):
+    who = mdn.voters((1, 2), kind(SQUARE), kind(FLOW), kind(np.full((4, 4), 1.5)))
+    assert who.evidence == mdn.voters((1, 2), SQUARE, FLOW, 1.5).evidence
+    vote = mdn.footprint((1, 2), kind(SQUARE), kind(FLOW), 1.5)
+    _, log_complement = mdn.noisy_or(SQUARE, FLOW, 1.5, return_log_complement=True)
+    assert_same(vote.share(kind(-log_complement)), vote.share(-log_complement))
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_field_sets_hold_plain_arrays(kind):
+    image = np.eye(4, dtype=">u2")
+    fields = mdn.Fields(kind(C), kind(O), kind(O[None]), kind(image))
+    assert_same(fields.confidence, C)
+    assert_same(fields.offsets, O)
+    assert_same(fields.cross_offsets, O[None])
+    assert_same(fields.image, image.astype(np.uint16))
+
+
+def assert_same(got, want):
+    assert type(got) is np.ndarray
+    assert got.dtype == want.dtype
+    assert got.dtype.isnative
+    np.testing.assert_array_equal(got, want)
+
+
+def test_the_residual_of_a_sparse_target_is_pulled_back():
+    target = scipy.sparse.coo_matrix(([1.0], ([2], [3])), shape=(4, 4))
+    residual = SQUARE - target
+    assert type(residual) is np.matrix
+    got = mdn.noisy_or_vjp(residual, SQUARE, FLOW, 1.5)
+    want = mdn.reference.noisy_or_vjp(np.asarray(residual), SQUARE, FLOW, 1.5)
+    assert_gradients_close(got, want, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (dask.array.zeros((3, 4, 5)), r"got dask\.array\.core\.Array; pass {}\.compute\(\)"),
+        (scipy.sparse.eye_array(4, format="csr"), r"got scipy\.sparse.*; pass {}\.toarray\(\)"),
+        (pandas.DataFrame(C[0]), r"got pandas\..*DataFrame; pass {}\.to_numpy\(\)"),
+        ([1.0], r"got list; pass numpy\.asarray\({}, 'float32'\)"),
+        ("wide", "got str$"),
+        (None, "got NoneType$"),
+    ],
+    ids=["dask", "sparse", "pandas", "list", "text", "none"],
+)
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+def test_what_is_no_array_is_named_with_a_way_out(name, given, message):
+    fields = {"confidence": C, "offsets": O, "sigma": S, name: given}
+    wanted = f"{name} must be {'a number or ' if name == 'sigma' else ''}an array .*, "
+    calls = [
+        mdn.noisy_or,
+        mdn.check_fields,
+        lambda **fields: mdn.voters((0, 0, 0), **fields),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=wanted + message.format(name)):
+            call(**fields)
+    if name != "sigma" and given is not None:
+        with pytest.raises(TypeError, match=message.format(name)):
+            mdn.Fields(**{k: v for k, v in fields.items() if k != "sigma"})
+
+
+def test_a_tensor_in_a_field_set_is_told_how_to_become_an_array():
+    with pytest.raises(TypeError, match=r"got torch\.Tensor; pass mdn_cupy\.to_numpy\(image\)"):
+        mdn.Fields(C, O, image=torch.zeros(3, 3))
+
+
+def test_a_dtype_that_numpy_does_not_know_is_named():
+    exported = Exporter(torch.zeros(4, 5, dtype=torch.bfloat16))
+    with pytest.raises(TypeError, match=r"confidence, a .*Exporter, cannot be read .*; pass numpy"):
+        mdn.noisy_or(exported, O[0], 1.0)
 
 
 def test_everything_can_be_brought_to_the_cpu():

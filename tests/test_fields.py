@@ -570,3 +570,38 @@ def test_a_link_is_written_through_and_permissions_are_kept(tmp_path):
     assert link.is_symlink()
     assert mdn.load_fields(target).confidence.shape == (1, 2, 2)
     assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("source", [np.array(b"a network"), np.array([b"a network"]), "a network"])
+@pytest.mark.parametrize(
+    "names", [np.array([b"nose", "ohr ä".encode()]), [b"nose", "ohr ä".encode()], ["nose", "ohr ä"]]
+)
+def test_texts_that_a_file_holds_as_bytes_are_decoded(tmp_path, names, source):
+    path = tmp_path / "hand.mdn"
+    arrays = {"confidence": np.zeros((2, 4, 4)), "offsets": np.zeros((2, 2, 4, 4))}
+    with path.open("wb") as file:
+        np.savez(file, **arrays, names=names, source=source)
+    for fields in (mdn.load_fields(path), mdn.Fields(**arrays, names=names, source=b"a network")):
+        assert fields.names == ("nose", "ohr ä")
+        assert fields.source == "a network"
+        assert {type(text) for text in (*fields.names, fields.source)} == {str}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            {"names": [b"nose", "ohr ä".encode("latin-1")]},
+            r"names must be text or UTF-8, got b'ohr",
+        ),
+        ({"source": "ä".encode("latin-1")}, "source must be text or UTF-8"),
+        ({"names": [1, 2]}, "names must be text, got int64"),
+        ({"source": 3.0}, "source must be text, got float64"),
+        ({"source": ["one", "two"]}, "source must be one text, got 2"),
+    ],
+)
+def test_texts_that_are_none_are_refused(tmp_path, texts, message):
+    with (tmp_path / "hand.mdn").open("wb") as file:
+        np.savez(file, confidence=np.zeros((2, 4, 4)), offsets=np.zeros((2, 2, 4, 4)), **texts)
+    with pytest.raises(ValueError, match=f"hand.mdn: {message}"):
+        mdn.load_fields(tmp_path / "hand.mdn")

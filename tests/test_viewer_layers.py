@@ -218,6 +218,15 @@ def test_lazy_data_that_cannot_be_computed():
             to_fields(confidence, offsets, None, Reading())
 
 
+def test_arrays_of_a_layer_are_plain_and_masks_are_not_passed_over():
+    layer = Image(np.ones((4, 5), ">f4"))
+    assert values_of(layer).dtype == np.float32
+    assert values_of(layer).dtype.isnative
+    masked = Image(np.ma.masked_array(np.ones((4, 5)), np.eye(4, 5)), name="holes")
+    with pytest.raises(ValueError, match=r"holes: .*is a masked array"):
+        values_of(masked)
+
+
 def test_a_grid_is_read_off_a_layer():
     assert grid_of(Image(np.zeros((4, 5)), scale=(8, 8), translate=(3.5, 3.5))) == (8, 3.5)
 

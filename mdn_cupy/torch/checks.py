@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mdn_cupy.arrays import kind_of
+
 __all__ = ["FLOATING", "check_dense", "check_device", "check_dtype", "check_floating"]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -14,7 +16,7 @@ FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def check_floating(name: str, value: object) -> None:
     """Raise unless an argument is a dense tensor of a floating dtype."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        kind = value.dtype if isinstance(value, Tensor) else kind_of(value)
         remedy = (
             ".float() converts it"
             if isinstance(value, Tensor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mdn_cupy.arrays import kind_of
 from mdn_cupy.torch.checks import check_dense, check_device, check_floating
 from mdn_cupy.torch.functional import complement
 
@@ -75,7 +76,7 @@ def noisy_or_bce(
 
 def _check(name: str, value: Tensor, log_complement: Tensor) -> None:
     if not isinstance(value, Tensor) or value.is_complex():
-        kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        kind = value.dtype if isinstance(value, Tensor) else kind_of(value)
         raise TypeError(f"{name} must be a torch tensor of real numbers, got {kind}")
     check_dense(name, value)
     if value.ndim:

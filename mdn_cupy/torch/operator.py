@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mdn_cupy.arrays import is_number
+from mdn_cupy.arrays import is_number, kind_of
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, floating_dtype
 from mdn_cupy.torch.autograd import sum_of_terms
 from mdn_cupy.torch.checks import FLOATING, check_dense, check_device
@@ -69,9 +69,7 @@ def _detached(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fie
 def _map_like(name: str, value: Tensor, arguments: Fields, options: VoteOptions) -> Tensor:
     """Check that an argument is a tensor of the vote map's shape, and bring it to its dtype."""
     if not isinstance(value, Tensor):
-        raise TypeError(
-            f"{name} must be a torch tensor like the fields, got {type(value).__name__}"
-        )
+        raise TypeError(f"{name} must be a torch tensor like the fields, got {kind_of(value)}")
     problem = fake_problem(*arguments, *scalars(Rule.NOISY_OR, options))
     problem.check_map(name, value)
     check_dense(name, value)
@@ -86,12 +84,12 @@ def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fi
             _check(name, value, confidence.device)
         elif name == "sigma" and not is_number(value):
             raise TypeError(
-                f"sigma must be a number or a torch tensor, got {type(value).__name__}; "
+                f"sigma must be a number or a torch tensor, got {kind_of(value)}; "
                 "torch.as_tensor(...) makes one"
             )
         elif name != "sigma":
             raise TypeError(
-                f"{name} must be a torch tensor like the other fields, got {type(value).__name__}; "
+                f"{name} must be a torch tensor like the other fields, got {kind_of(value)}; "
                 "torch.as_tensor(...) shares the memory of a NumPy array"
             )
     dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)

@@ -264,7 +264,8 @@ def values_of(layer: Image) -> Array:
         If they are lazy, and cannot be computed.
     """
     try:
-        return np.asarray(layer.data[0] if layer.multiscale else layer.data)
+        data = layer.data[0] if layer.multiscale else layer.data
+        return mdn.to_numpy(np.asanyarray(data), layer.name)
     except Exception as error:  # whatever the files or the functions behind them raise
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ValueError(f"{layer.name}: its values cannot be computed ({what})") from error
