@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Parameters
     ----------
     path : path
-        The file to create or to replace; untouched if the block raises.
+        The file to create or to replace; untouched if the block raises. A new one has the
+        permissions that `open` gives, a replaced one keeps its own.
 
     Yields
     ------
@@ -44,22 +46,21 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     path = Path(path).resolve()  # through a link, what it leads to is replaced
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; name a file in it")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    kept = path.stat().st_mode & 0o777 if path.exists() else None
+    # The system applies the umask: to read it, a process would have to change it for a moment.
+    opener = partial(os.open, mode=0o666 if kept is None else kept)
     try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        file = open(beside, "xb", opener=opener)  # noqa: SIM115
     except OSError as error:
         raise type(error)(f"{path}: cannot be written ({error.strerror})") from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             yield file
-        mode = path.stat().st_mode if path.exists() else 0o666 & ~_umask()
-        os.chmod(beside, mode & 0o777)  # mkstemp made it private
+        if kept is not None:
+            os.chmod(beside, kept)
         os.replace(beside, path)
     except BaseException:
-        os.unlink(beside)
+        with suppress(FileNotFoundError):  # interrupted after it had taken its place
+            os.unlink(beside)
         raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
