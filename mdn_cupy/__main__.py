@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdn_cupy import __version__, samples
+from mdn_cupy import __version__, console, samples
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
 from mdn_cupy.bench import command as bench
@@ -33,11 +33,13 @@ examples:
   mdn-cupy info
   mdn-cupy bench --quick"""
 
-_REFUSED = 2
+_PROGRAM = "mdn-cupy"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; bad input ends in one line on standard error and the status 2.
+
+    Whatever standard output takes, files are written; Ctrl+C ends it with the status 130.
 
     Parameters
     ----------
@@ -47,20 +49,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status.
+        The exit status; 1 if the result went to standard output alone, and that failed.
     """
+    refusals = (ValueError, TypeError, OSError, MemoryError)
+    return console.run(_PROGRAM, lambda: _run(argv), refusals)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
-    try:
-        arguments.run(arguments)
-    except (ValueError, TypeError, OSError, MemoryError) as error:
-        print(f"mdn-cupy: {error}", file=sys.stderr)
-        return _REFUSED
-    return 0
+    heard = console.say(_PROGRAM, arguments.run(arguments))
+    return 0 if heard or arguments.output else console.UNHEARD
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mdn-cupy",
+        prog=_PROGRAM,
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -69,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     info = commands.add_parser("info", help="say which backends work here, and why others do not")
-    info.set_defaults(run=_info)
+    info.set_defaults(run=_info, output=None)
 
     compare = commands.add_parser(
         "compare", help="draw image, confidence, noisy-or and additive map, and print the peaks"
@@ -149,7 +152,7 @@ def _load(name: str) -> Fields:
         raise FileNotFoundError(f"{error}; the samples are {', '.join(samples.names())}") from error
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(arguments: argparse.Namespace) -> str:
     from mdn_cupy import figure
 
     suffix = arguments.output.suffix.lstrip(".").lower()
@@ -159,14 +162,16 @@ def _compare(arguments: argparse.Namespace) -> None:
     comparison = figure.compare(fields, part, sigma, cross=arguments.cross)
     drawn = figure.draw(fields, part, comparison)
     with replacing(arguments.output) as file:
-        drawn.savefig(file, format=suffix, dpi=110)
-    print(f"{'all parts' if part is None else part}, sigma {figure.width_in_words(sigma)}")
-    print(f"noisy-or peak {comparison.noisy_or_peak}")
-    print(f"additive peak {comparison.additive_peak}")
-    print(f"written to {arguments.output}")
+        figure.save(drawn, file, suffix)
+    return (
+        f"{'all parts' if part is None else part}, sigma {figure.width_in_words(sigma)}\n"
+        f"noisy-or peak {comparison.noisy_or_peak}\n"
+        f"additive peak {comparison.additive_peak}\n"
+        f"written to {arguments.output}"
+    )
 
 
-def _vote(arguments: argparse.Namespace) -> None:
+def _vote(arguments: argparse.Namespace) -> str:
     from mdn_cupy.figure import peak
     from mdn_cupy.voting import additive, noisy_or
 
@@ -183,17 +188,20 @@ def _vote(arguments: argparse.Namespace) -> None:
         evidence = values
     with replacing(arguments.output) as file:
         np.save(file, values, allow_pickle=False)
-    print(
-        f"{arguments.rule} of shape {values.shape}, {values.dtype}, peak {peak(values, evidence)}"
+    return (
+        f"{arguments.rule} of shape {values.shape}, {values.dtype}, peak {peak(values, evidence)}\n"
+        f"written to {arguments.output}"
     )
-    print(f"written to {arguments.output}")
 
 
-def _info(arguments: argparse.Namespace) -> None:
-    print(f"mdn-cupy {__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}")
-    for name, status in {**backends(), "viewer": _viewer()}.items():
-        print(f"{name:7} {status}")
-    print(f"samples {', '.join(samples.names())}")
+def _info(arguments: argparse.Namespace) -> str:
+    return "\n".join(
+        [
+            f"mdn-cupy {__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}",
+            *(f"{name:7} {status}" for name, status in {**backends(), "viewer": _viewer()}.items()),
+            f"samples {', '.join(samples.names()) or 'missing'}",
+        ]
+    )
 
 
 def _viewer() -> Status:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "Peak", "compare", "draw", "peak", "width_in_words"]
+__all__ = ["Comparison", "Peak", "compare", "draw", "peak", "save", "width_in_words"]
 
 Map = npt.NDArray[np.floating]
 
@@ -103,6 +104,7 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
     matplotlib.figure.Figure
         Ready to be saved.
     """
+    from matplotlib import rcParams
     from matplotlib.figure import Figure
 
     height, width = comparison.noisy_or.shape
@@ -122,8 +124,51 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
         axes.set(xlim=output[:2], ylim=output[2:])
         axes.tick_params(labelsize=8)
     name = "all parts" if part is None else fields.names[fields.part(part)]
-    figure.suptitle(f"{name}, σ = {width_in_words(comparison.sigma)} px")
+    title = f"{name}, σ = {width_in_words(comparison.sigma)} px"
+    title = title.encode(errors="backslashreplace").decode()  # half a surrogate pair has no glyph
+    as_it_is = {"parse_math": False, "usetex": False}  # a name may have dollars in it
+    figure.suptitle(title, **as_it_is, family=[*rcParams["font.family"], *_fonts_for(title)])
     return figure
+
+
+def save(figure: Figure, file: BinaryIO, kind: str) -> None:
+    """Write a figure to a file, without a word about characters that no font here has.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What `draw` returned.
+    file : binary file
+        What to write to.
+    kind : {'png', 'pdf', 'svg'}
+        The format.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing", UserWarning)
+        figure.savefig(file, format=kind, dpi=110)
+
+
+def _fonts_for(text: str) -> list[str]:
+    """Installed fonts that have the characters of a text which the usual one does not have."""
+    from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+
+    def lacking(path: str, characters: set[str]) -> set[str]:
+        try:
+            font = get_font(path)
+        except (OSError, RuntimeError):  # no longer there, or broken
+            return characters
+        return {one for one in characters if not font.get_char_index(ord(one))}
+
+    left, found = lacking(findfont(FontProperties()), set(text) - {"\n"}), []
+    for font in fontManager.ttflist if left else ():
+        still = lacking(font.fname, left)
+        # matplotlib's last resort has a box for every character, and comes by itself.
+        if still != left and not font.name.startswith("Last Resort"):
+            found.append(font.name)
+            left = still
+        if not left:
+            break
+    return found
 
 
 def width_in_words(sigma: Array) -> str:

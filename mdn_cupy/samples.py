@@ -1,15 +1,25 @@
-"""The field sets that come with the library, from a checkout or a wheel."""
+"""The field sets that come with the library, from a checkout, a wheel or a ZIP archive."""
 
 from __future__ import annotations
 
+import atexit
+from contextlib import ExitStack
+from functools import cache
+from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from mdn_cupy.fields import Fields, load_fields
 
 __all__ = ["load", "names", "path"]
 
-# A wheel carries the files in `_samples` beside this module; a checkout has them in `samples`.
-_FOLDERS = (Path(__file__).parent / "_samples", Path(__file__).parent.parent / "samples")
+# A wheel carries the files in `_samples` beside this module; a checkout has them in `samples`. Any
+# may lie in an archive from which Python imports: a path only in the way of importlib.resources.
+_PACKAGE: Any = files("mdn_cupy")
+_FOLDERS = (_PACKAGE / "_samples", _PACKAGE.parent / "samples")
+
+_extracted = ExitStack()
+atexit.register(_extracted.close)
 
 
 def names() -> list[str]:
@@ -21,11 +31,14 @@ def names() -> list[str]:
     >>> samples.names()
     ['coins', 'delta', 'pose']
     """
-    return sorted(file.stem for file in _folder().glob("*.mdn"))
+    folder = _folder()
+    found = (Path(file.name) for file in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(file.stem for file in found if file.suffix == ".mdn")
 
 
+@cache
 def path(name: str) -> Path:
-    """Path of a sample's `.mdn` file.
+    """Path of a sample's `.mdn` file; of a copy, until the process ends, if it is in an archive.
 
     Raises
     ------
@@ -34,7 +47,7 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise ValueError(f"no sample {name!r}; the samples are {', '.join(names()) or 'missing'}")
-    return _folder() / f"{name}.mdn"
+    return _extracted.enter_context(as_file(_folder() / f"{name}.mdn"))
 
 
 def load(name: str) -> Fields:
@@ -64,5 +77,5 @@ def load(name: str) -> Fields:
     return load_fields(path(name))
 
 
-def _folder() -> Path:
+def _folder() -> Any:
     return next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])

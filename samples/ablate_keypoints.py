@@ -15,6 +15,7 @@ from keypoints.settings import Settings
 from keypoints.training import Training, find_parts
 from train_keypoints import train
 
+from mdn_cupy import console
 from mdn_cupy.files import replacing
 
 SEED = 0
@@ -61,6 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder for what comes out")
     add("--steps", type=int, default=STEPS, metavar="N", help="of a trial (default: %(default)s)")
+    return console.run(parser.prog, lambda: _main(parser, arguments))
+
+
+def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     options = parser.parse_args(arguments)
     if options.steps < 1:
         parser.error(f"--steps must be at least 1, got {options.steps}")
@@ -78,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.exit(
             130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
         )
-    print(table, end="")
+    console.say(parser.prog, table, end="")
     return 0
 
 

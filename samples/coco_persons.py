@@ -42,11 +42,15 @@ def load_persons(path):
     ignored : dict
         By the image's id, the annotations that COCO's evaluation ignores: crowds, and persons
         without keypoints. A detection that is matched to one of them is no error.
+    repeated : int
+        How many entries of images and annotations stand there again, word for word. They count
+        once, as published files have such.
 
     Raises
     ------
     ValueError
-        If the file is no JSON, not of this format, or has no persons with keypoints.
+        If the file is no JSON, not of this format, has no persons with keypoints, or has two
+        entries of the same id that differ.
     OSError
         If the file cannot be read.
     """
@@ -148,13 +152,17 @@ def _ignored_truth(annotation):
 
 def _read_persons(dataset):
     """What `load_persons` returns, of the file's content."""
-    images = _read_images(_entries(dataset, "images"))
+    entries = _entries(dataset, "images")
+    images = _read_images(entries)
     annotations, category = _entries(dataset, "annotations"), _person_category(dataset)
-    persons, ignored = [], {}
+    persons, ignored, known, repeated = [], {}, {}, len(entries) - len(images)
     for number, annotation in enumerate(annotations, start=1):
         if category is not None and annotation.get("category_id", category) != category:
             continue
         try:
+            if _is_repeated(annotation, known):
+                repeated += 1
+                continue
             person = _read_person(annotation, images)
         except ValueError as error:
             raise ValueError(f"annotation number {number}: {error}") from error
@@ -165,7 +173,7 @@ def _read_persons(dataset):
     if not persons:
         raise ValueError(f"no persons with keypoints among {len(annotations)} annotations")
     order = {identity: place for place, identity in enumerate(images)}
-    return sorted(persons, key=lambda person: order[person.image["id"]]), ignored
+    return sorted(persons, key=lambda person: order[person.image["id"]]), ignored, repeated
 
 
 def _entries(dataset, name):
@@ -188,17 +196,26 @@ def _read_images(entries):
     images = {}
     for number, image in enumerate(entries, start=1):
         try:
-            _check_image(image, images)
+            _identity(image, "id")
+            if not _is_repeated(image, images):
+                _check_image(image)
         except ValueError as error:
             raise ValueError(f"image number {number}: {error}") from error
-        images[image["id"]] = image
     return images
 
 
-def _check_image(image, images):
+def _is_repeated(entry, known):
+    """Whether an entry stands in the file already, word for word; else it is known from now on."""
+    identity = entry.get("id")  # annotations need none
+    key = identity if _is_identity(identity) else (json.dumps(entry, sort_keys=True),)
+    first = known.setdefault(key, entry)
+    if first != entry:
+        raise ValueError(f"the id {_short(identity)} is that of another entry, which differs")
+    return first is not entry
+
+
+def _check_image(image):
     """Raise ValueError that says what is wrong with an image's entry."""
-    if _identity(image, "id") in images:
-        raise ValueError(f"the id {_short(image['id'])} is another image's too")
     if not isinstance(_get(image, "file_name"), str) or not image["file_name"]:
         raise ValueError(f"file_name must be a text, got {_short(image['file_name'])}")
     for side in ("width", "height"):

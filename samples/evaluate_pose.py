@@ -28,6 +28,7 @@ from person_cutouts import cut_out, read_image
 from pose_decoding import WAYS, Voting, decode
 from tqdm import tqdm
 
+from mdn_cupy import console
 from mdn_cupy.files import replacing
 
 EXAMPLES = """\
@@ -64,24 +65,25 @@ class Findings:
     found: dict = field(default_factory=dict)  # by way: a list of (points, scores)
     cutouts: list = field(default_factory=list)  # (pixels, crop) of the first persons
     left_out: list = field(default_factory=list)  # why, for every image or person left out
+    repeated: int = 0  # entries of the file that stand there again
 
 
 def main(argv=None):
     """Evaluate; bad input ends in one line on standard error and the status 2."""
     parser = _parser()
+    refusals = (ValueError, TypeError, OSError, KeyError, RuntimeError, ImportError)
+    return console.run(parser.prog, lambda: _run(parser, argv), refusals)
+
+
+def _run(parser, argv):
     arguments = parser.parse_args(argv)
-    try:
-        _check(arguments)
-        persons, ignored = coco.load_persons(arguments.annotations)
-        network = _load_network(arguments.weights)
-        findings = find(network, persons[: arguments.limit], arguments)
-        measures = measure(findings, ignored)
-        _write(arguments, findings, measures)
-    except (ValueError, TypeError, OSError, KeyError, RuntimeError, ImportError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"{parser.prog}: {message}", file=sys.stderr)
-        return 2
-    return 0
+    _check(arguments)
+    persons, ignored, repeated = coco.load_persons(arguments.annotations)
+    network = _load_network(arguments.weights)
+    findings = find(network, persons[: arguments.limit], arguments)
+    findings.repeated = repeated
+    heard = console.say(parser.prog, _write(arguments, findings, measure(findings, ignored)))
+    return 0 if heard or arguments.json else console.UNHEARD
 
 
 def _load_network(directory):
@@ -159,24 +161,27 @@ def measure(findings, ignored):
 
 
 def _write(arguments, findings, measures):
-    """Print the table; write the figures and the pictures, each whole or not at all."""
+    """Write the figures and the pictures, each whole or not at all; return the table."""
     images = len({person.image["id"] for person in findings.persons})
-    print(
+    lines = [
         f"{len(findings.persons)} persons in {images} images;"
-        f" sigma {arguments.sigma:g}, neighbours {arguments.neighbours:g}"
-    )
-    print(f"{'':16}" + "".join(f"{name:>10}" for name in MEASURES))
+        f" sigma {arguments.sigma:g}, neighbours {arguments.neighbours:g}",
+        f"{'':16}" + "".join(f"{name:>10}" for name in MEASURES),
+    ]
     for way, values in measures.items():
-        print(f"{way:16}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES))
+        lines.append(f"{way:16}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES))
     if findings.left_out:
         first = findings.left_out[0]
-        print(f"left out: {len(findings.left_out)} images or persons, the first: {first}")
+        lines.append(f"left out: {len(findings.left_out)} images or persons, the first: {first}")
+    if findings.repeated:
+        lines.append(f"counted once: {findings.repeated} entries that the file repeats")
     if arguments.json:
         report = {
             "annotations": str(arguments.annotations),
             "persons": len(findings.persons),
             "images": images,
             "left_out": findings.left_out,
+            "repeated": findings.repeated,
             **asdict(Voting(arguments.sigma, arguments.neighbours)),
             "ways": {
                 way: {name: _number(value) for name, value in values.items()}
@@ -185,14 +190,15 @@ def _write(arguments, findings, measures):
         }
         with replacing(arguments.json) as file:
             file.write((json.dumps(report, indent=2) + "\n").encode())
-        print(f"written to {arguments.json}")
+        lines.append(f"written to {arguments.json}")
     if arguments.pictures:
         from pose_pictures import draw
 
         page = draw(findings)
         with replacing(arguments.pictures) as file:
             page.savefig(file, format=arguments.pictures.suffix.lstrip(".").lower(), dpi=90)
-        print(f"written to {arguments.pictures}")
+        lines.append(f"written to {arguments.pictures}")
+    return "\n".join(lines)
 
 
 def _number(value):

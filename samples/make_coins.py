@@ -7,6 +7,7 @@ the votes of a rim agree in one place only: the centre of the coin.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from scipy import ndimage
 from skimage import data, feature, filters, segmentation
 
 import mdn_cupy as mdn
+from mdn_cupy import console
 
 HERE = Path(__file__).parent
+PROGRAM = Path(__file__).name
+
+say = partial(console.say, PROGRAM)
 
 RADII = np.arange(18, 33, 2)  # pixels; the coins' radii are 18.4 to 31.6
 SIGMA = 2.0
@@ -129,16 +134,16 @@ def main():
     centres_path = output.with_name(output.stem + "_centres.csv")
     np.savetxt(centres_path, centres, "%.1f", ",", header="row,column", comments="")
 
-    print(f"{output}: {np.count_nonzero(confidence)} votes, {output.stat().st_size} bytes")
-    print(f"{centres_path}: {len(centres)} coins")
+    say(f"{output}: {np.count_nonzero(confidence)} votes, {output.stat().st_size} bytes")
+    say(f"{centres_path}: {len(centres)} coins")
     for sigma in (1.5, 2.0, 3.0, 4.0):
         peaks, heights = find_peaks(confidence, offsets, sigma)
         distances = np.linalg.norm(peaks[:, None] - centres, axis=-1)
-        print(
+        say(
             f"sigma {sigma}: {len(peaks)} peaks, the lowest {heights.min() / heights.max():.2f} of"
             f" the highest ({heights.max():.1f}); farthest coin {distances.min(0).max():.1f} px"
         )
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(console.run(PROGRAM, main))

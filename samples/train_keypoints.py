@@ -35,6 +35,7 @@ from keypoints.settings import Settings
 from keypoints.training import BATCH, Training, find_parts
 from tqdm import tqdm
 
+from mdn_cupy import console
 from mdn_cupy.files import replacing
 
 STEPS, QUICK_STEPS = 1200, 60
@@ -47,18 +48,23 @@ LOOK_STEPS, LOOK_PICTURES = 200, 64  # how often to look at how many validation 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
+    return console.run(parser.prog, lambda: _main(parser, arguments))
+
+
+def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     options = parser.parse_args(arguments)
     _check(parser, options)
     torch.set_num_threads(options.threads)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        _run(options)
+        table = _run(options)
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")
     except KeyboardInterrupt:
         parser.exit(
             130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
         )
+    console.say(parser.prog, table, end="")
     return 0
 
 
@@ -137,8 +143,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--out {options.out} is a file; name a folder")
 
 
-def _run(options: argparse.Namespace) -> None:
-    """Train what is not trained yet; write what came out."""
+def _run(options: argparse.Namespace) -> str:
+    """Train what is not trained yet; write what came out and return the table."""
     runs: dict[str, dict[str, list[Measures]]] = {
         split: {way: [] for way in options.ways} for split in ("validation", "test")
     }
@@ -163,7 +169,7 @@ def _run(options: argparse.Namespace) -> None:
     draw_figure(options.out / "maps.png", first)
     _write(options.out / "results.json", json.dumps(report, indent=1) + "\n")
     _write(options.out / "table.md", table)
-    print(table, end="")
+    return table
 
 
 def train(settings: Settings, checkpoint: Path, title: str | None = None) -> Training:

@@ -1,6 +1,7 @@
 """The command line: what it writes and prints, and how it refuses."""
 
 import dataclasses
+import os
 import re
 import shlex
 
@@ -114,6 +115,58 @@ def test_arrows_and_grid_of_a_figure_follow_stride_and_origin():
     (arrows,) = (each for each in image.collections if hasattr(each, "XY"))
     assert set(arrows.XY[:, 0]) <= {2.0 + 8 * n for n in range(25)}
     assert set(arrows.XY[:, 1]) <= {1.0 + 16 * n for n in range(25)}
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "from $5 to $6",
+        r"lesion $\frac$",
+        "$",
+        r"\$1",
+        "鼻",
+        "😀",
+        "a\nb",
+        "\x1b",
+        "\ud800",
+        "x_1^2 %#&",
+        "",
+    ],
+)
+def test_names_of_parts_are_set_as_they_are(capsys, tmp_path, name, suffix):
+    save(tmp_path / "a.mdn", parts=1, names=(name,))
+    succeed(capsys, "compare", tmp_path / "a.mdn", "--part", 0, "-o", tmp_path / f"a.{suffix}")
+
+
+def test_dollars_are_drawn_as_dollars():
+    def drawn(name):
+        fields = mdn.Fields(np.ones((1, 4, 4)), np.zeros((1, 2, 4, 4)), names=(name,))
+        picture = figure.draw(fields, 0, figure.compare(fields, 0, 1.0))
+        assert picture.get_suptitle() == f"{name}, σ = 1 px"
+        title = picture.texts[0]
+        picture.canvas.draw()
+        return title.get_window_extent().width
+
+    plain, mathematics = drawn("from 5 to 6"), drawn("from $5 to $6")
+    assert mathematics > plain + 10  # two signs more, and blanks that mathtext would leave out
+
+
+def test_characters_that_the_usual_font_lacks_come_from_one_that_has_them(monkeypatch):
+    from matplotlib import font_manager, rcParams
+
+    def has_sigma(family):
+        path = font_manager.findfont(font_manager.FontProperties(family=[family]))
+        return bool(font_manager.get_font(path).get_char_index(ord("σ")))
+
+    monkeypatch.setitem(rcParams, "font.family", ["cmss10"])  # comes with matplotlib
+    assert not has_sigma("cmss10")
+    pose = mdn.samples.load("delta")
+    picture = figure.draw(pose, 0, figure.compare(pose, 0, 1.0))
+    usual, added = picture.texts[0].get_fontfamily()
+    assert usual == "cmss10"
+    assert has_sigma(added)
+    assert not added.startswith("Last Resort")  # whose σ is a box
 
 
 # vote
@@ -292,13 +345,15 @@ def test_an_output_that_cannot_be_is_refused(capsys, bad_files, command, output,
 
 @pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])
 def test_a_folder_without_permission_is_refused(capsys, bad_files, monkeypatch, command, suffix):
-    import tempfile
+    really_open = os.open
 
-    def refuse_to_make(*_, **__):
-        raise PermissionError(13, "Permission denied")
+    def refuse_to_make(path, *how, **more):
+        if str(bad_files) in str(path):
+            raise PermissionError(13, "Permission denied")
+        return really_open(path, *how, **more)
 
     before = contents(bad_files)
-    monkeypatch.setattr(tempfile, "mkstemp", refuse_to_make)
+    monkeypatch.setattr(os, "open", refuse_to_make)
     line = refuse(capsys, command, "delta", "-o", f"precious.{suffix}")
     assert f"precious.{suffix}: cannot be written (Permission denied)" in line
     assert contents(bad_files) == before

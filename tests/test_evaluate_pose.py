@@ -57,7 +57,7 @@ def astronaut():
 @pytest.fixture
 def looked_at(scripts, evaluate, coco, cutouts, decoding):
     """What the evaluation finds in the pose sample's fields: all but the network itself."""
-    (person,), _ = coco.load_persons(ASTRONAUT)
+    (person,), _, _ = coco.load_persons(ASTRONAUT)
     pose = mdn.samples.load("pose")
     crop = cutouts.Crop(0, 0, 512)  # the sample is the whole photograph, resized
     found = {}
@@ -157,11 +157,20 @@ def test_persons_without_keypoints_and_crowds_are_ignored_not_missed(coco, astro
     empty = {**one, "id": 7, "keypoints": [0] * 51, "num_keypoints": 0}
     crowd = {**one, "id": 0, "iscrowd": 1, "segmentation": {"counts": [1], "size": [1, 1]}}
     astronaut["annotations"] = [crowd, empty, one]
-    persons, ignored = coco.load_persons(write(tmp_path / "all.json", astronaut))
+    persons, ignored, _ = coco.load_persons(write(tmp_path / "all.json", astronaut))
     assert len(persons) == 1
     assert len(ignored[1]) == 2
     found = [(persons[0].keypoints[:, :2], np.ones(17))]
     assert coco.average_precision(persons, ignored, found)["AP"] == pytest.approx(1)
+
+
+def test_entries_that_a_file_repeats_word_for_word_count_once(coco, astronaut, tmp_path):
+    (image,), (one,) = astronaut["images"], astronaut["annotations"]
+    nameless = {name: value for name, value in one.items() if name != "id"}
+    astronaut["images"] += [dict(reversed(image.items())), {**image, "id": 2}]
+    astronaut["annotations"] += [one, nameless, nameless]
+    persons, _, repeated = coco.load_persons(write(tmp_path / "twice.json", astronaut))
+    assert (len(persons), repeated) == (2, 3)
 
 
 # photographs
@@ -225,13 +234,13 @@ def test_what_is_no_image_or_of_another_size_says_so(cutouts, tmp_path):
 # the command line, up to the network and from it
 
 
-def test_table_json_and_pictures(evaluate, looked_at, tmp_path, capsys):
+def test_table_json_and_pictures(evaluate, looked_at, tmp_path):
     parser = evaluate._parser()
     more = {"json": tmp_path / "figures.json", "pictures": tmp_path / "page.png"}
     arguments = parser.parse_args(arguments_for(tmp_path, **more))
     looked_at.left_out.append("gone.jpg: no such file")
-    evaluate._write(arguments, looked_at, evaluate.measure(looked_at, {}))
-    said = capsys.readouterr().out
+    looked_at.repeated = 2
+    said = evaluate._write(arguments, looked_at, evaluate.measure(looked_at, {}))
     report = json.loads(more["json"].read_text())
     assert list(report["ways"]) == list(WAYS)
     assert report["persons"] == report["images"] == 1
@@ -240,6 +249,8 @@ def test_table_json_and_pictures(evaluate, looked_at, tmp_path, capsys):
         assert f"{report['ways'][way]['mean OKS']:.3f}" in said
         assert set(report["ways"][way]) == {"mean OKS", "AP", "AP50", "AP75", "AR"}
     assert "left out: 1" in said
+    assert "counted once: 2 entries" in said
+    assert report["repeated"] == 2
     with Image.open(more["pictures"]) as page:
         assert np.ptp(np.asarray(page.convert("L"))) > 100
     assert {path.name for path in tmp_path.iterdir()} == {"figures.json", "page.png"}
@@ -273,8 +284,12 @@ def broken(change):
         ),
         (broken(lambda d, a: d["images"][0].update(height=None)), "height must be a number of"),
         (
-            broken(lambda d, a: d["images"].append(d["images"][0])),
-            "the id 1 is another image's too",
+            broken(lambda d, a: d["images"].append({**d["images"][0], "width": 511})),
+            "image number 2: the id 1 is that of another entry, which differs",
+        ),
+        (
+            broken(lambda d, a: d["annotations"].append({**a, "area": 5})),
+            "annotation number 2: the id 1 is that of another entry, which differs",
         ),
         (broken(lambda d, a: d.pop("annotations")), "as 'annotations', not None"),
         (broken(lambda d, a: d.update(annotations={})), "as 'annotations', not {}"),
@@ -361,13 +376,13 @@ def test_a_category_without_keypoints_and_a_byte_order_mark_are_no_harm(coco, as
     astronaut["categories"] = [{"id": 1, "name": "person"}]
     path = tmp_path / "marked.json"
     path.write_text(json.dumps(astronaut), encoding="utf-8-sig")
-    persons, _ = coco.load_persons(path)
+    persons, _, _ = coco.load_persons(path)
     assert len(persons) == 1
 
 
 def test_images_may_be_told_apart_by_text(coco, astronaut, tmp_path):
     astronaut["images"][0]["id"] = astronaut["annotations"][0]["image_id"] = "astronaut"
-    persons, ignored = coco.load_persons(write(tmp_path / "text.json", astronaut))
+    persons, ignored, _ = coco.load_persons(write(tmp_path / "text.json", astronaut))
     found = [(persons[0].keypoints[:, :2], np.ones(17))]
     assert coco.average_precision(persons, ignored, found)["AP"] == pytest.approx(1)
 
@@ -391,7 +406,7 @@ def test_what_cannot_be_used_is_left_out_and_counted(evaluate, coco, tmp_path, a
     astronaut["annotations"] += [
         {**astronaut["annotations"][0], "id": 2 + i, "image_id": 2 + i} for i in range(len(names))
     ]
-    persons, _ = coco.load_persons(write(tmp_path / "all.json", astronaut))
+    persons, _, _ = coco.load_persons(write(tmp_path / "all.json", astronaut))
     shutil.copy(PHOTOGRAPHS / "astronaut.png", tmp_path)
     with Image.open(PHOTOGRAPHS / "astronaut.png") as photograph:
         photograph.convert("L").save(tmp_path / "grey.png")

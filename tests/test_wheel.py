@@ -1,6 +1,7 @@
 """The wheel, installed alone, is the whole library."""
 
 import zipfile
+from pathlib import Path
 
 import pytest
 from helpers import ROOT, run_python
@@ -114,3 +115,30 @@ raise SystemExit(main(["vote", "delta", "-o", "map.npy"]) or main(["info"]))
 """
     assert "samples coins, delta, pose" in run_installed(installed, code, tmp_path)
     assert (tmp_path / "map.npy").exists()
+
+
+def test_a_wheel_that_is_imported_from_as_it_is_has_the_samples(wheel, tmp_path):
+    code = """
+import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
+assert ".whl" in mdn.__file__
+assert mdn.samples.names() == ["coins", "delta", "pose"]
+path = mdn.samples.path("pose")
+assert path == mdn.samples.path("pose") and mdn.load_fields(path).names[0] == "nose"
+print(path)
+raise SystemExit(main(["vote", "delta", "-o", "map.npy"]))
+"""
+    copy, *_ = run_installed(wheel, code, tmp_path).splitlines()
+    assert (tmp_path / "map.npy").exists()
+    assert not Path(copy).exists()  # when the process has ended
+
+
+def test_a_checkout_in_an_archive_has_the_samples(tmp_path):
+    archive = tmp_path / "checkout.zip"
+    with zipfile.ZipFile(archive, "w") as checkout:
+        for folder in ("mdn_cupy", "samples"):
+            for file in (ROOT / folder).rglob("*.*"):
+                if "__pycache__" not in file.parts and file.is_file():
+                    checkout.write(file, file.relative_to(ROOT))
+    code = "import mdn_cupy as mdn; print(mdn.__file__, mdn.samples.load('pose').names[0])"
+    assert run_installed(archive, code, tmp_path).endswith("nose\n")

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mdn_cupy import console
 from mdn_cupy.bench.report import Report
 from mdn_cupy.bench.suite import first_line
 from mdn_cupy.files import replacing
@@ -30,7 +31,7 @@ def add_to(commands: Any) -> None:
         "--device", choices=("cpu", "cuda"), default="cpu", help="where to vote (default: cpu)"
     )
     command.add_argument(
-        "--json", type=Path, metavar="FILE", help="also write everything to a file"
+        "--json", dest="output", type=Path, metavar="FILE", help="also write everything to a file"
     )
     command.add_argument(
         "--resources",
@@ -41,19 +42,25 @@ def add_to(commands: Any) -> None:
     command.set_defaults(run=_bench)
 
 
-def _bench(arguments: argparse.Namespace) -> None:
-    """Print tables; ValueError if what was asked for cannot be had here."""
-    with ExitStack() as stack:
-        # Opened before the work, so that it is not in vain.
-        file = stack.enter_context(replacing(arguments.json)) if arguments.json else None
-        text, data = (
-            _resources() if arguments.resources else _measured(arguments.device, arguments.quick)
-        )
-        print(text)
-        if file:
-            file.write((json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
-    if arguments.json:
-        print(f"written to {arguments.json}")
+def _bench(arguments: argparse.Namespace) -> str:
+    """Return tables; ValueError if what was asked for cannot be had here."""
+    text = ""
+    try:
+        with ExitStack() as stack:
+            # Opened before the work, so that it is not in vain.
+            file = stack.enter_context(replacing(arguments.output)) if arguments.output else None
+            text, data = (
+                _resources()
+                if arguments.resources
+                else _measured(arguments.device, arguments.quick)
+            )
+            if file:
+                file.write((json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
+    except OSError:
+        if text:  # what took minutes to measure does not depend on the disk
+            console.say("mdn-cupy", text)
+        raise
+    return f"{text}\nwritten to {arguments.output}" if arguments.output else text
 
 
 def _measured(device: str, quick: bool) -> tuple[str, dict[str, Any]]:

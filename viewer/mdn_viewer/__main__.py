@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mdn_cupy as mdn
+from mdn_cupy import console
 from mdn_cupy.files import replacing
 from mdn_viewer.display import obstacle
 from mdn_viewer.logic.session import VotingSession
@@ -33,7 +34,7 @@ the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
 _DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
 _SIZE = (1400, 850)  # of the window, in screen pixels
-_INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+_PROGRAM = "mdn-viewer"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,24 +50,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 2 for arguments that make no sense, 1 if no window can open, 130 after Ctrl+C.
     """
+    return console.run(_PROGRAM, lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
         layers = _layers(args.fields, args.part, args.sigma)
         _check_screenshot(args.screenshot)
     except (OSError, ValueError) as error:
-        return _fail(2, str(error))
+        return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    try:
-        return _run(layers, Path(args.fields).stem, args.screenshot)
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+    return _run(layers, Path(args.fields).stem, args.screenshot)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mdn-viewer",
+        prog=_PROGRAM,
         description="See a network's votes move: confidences and offsets become a noisy-or and an "
         "additive map, side by side in napari, while you drag sigma.",
         epilog=_EPILOG,
@@ -236,7 +238,7 @@ def _write_screenshot(viewer: Viewer, path: Path) -> None:
 
 
 def _fail(status: int, message: str) -> int:
-    print(f"mdn-viewer: {message}", file=sys.stderr)
+    console.complain(_PROGRAM, message)
     return status
 
 

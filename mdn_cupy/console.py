@@ -1,0 +1,143 @@
+"""How a command line speaks and ends, whatever its standard output takes and whenever Ctrl+C comes.
+
+Files are what a command is run for; the text beside them must not cost one. So commands write their
+files first, and `say` raises nothing: what an encoding cannot express is escaped, a closed pipe is
+a reader that has seen enough, and any other failure is named on standard error.
+"""
+
+from __future__ import annotations
+
+import _thread
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+__all__ = ["INTERRUPTED", "REFUSED", "UNHEARD", "complain", "run", "say"]
+
+UNHEARD = 1  # what was only to be printed, could not be
+REFUSED = 2
+INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
+
+_CLOSED = (errno.EPIPE, errno.EINVAL)  # the second on Windows
+_RAISING = ("strict", "surrogateescape", "surrogatepass")  # of the handlers of unknown characters
+_AGAIN = 0.1  # seconds
+
+
+def run(program: str, work: Callable[[], int], refusals: tuple[type[Exception], ...] = ()) -> int:
+    """Run a program, from reading its arguments to its last word.
+
+    Parameters
+    ----------
+    program : str
+        Its name, which messages begin with.
+    work : callable
+        Returns the exit status.
+    refusals : tuple of exception types
+        What bad input raises: one line on standard error and the status 2.
+
+    Returns
+    -------
+    int
+        The exit status; 130 after Ctrl+C.
+
+    Examples
+    --------
+    >>> from mdn_cupy import console
+    >>> console.run("mdn-cupy", lambda: 0 if console.say("mdn-cupy", "a map") else 1)
+    a map
+    0
+    """
+    with _escaping(sys.stdout), _escaping(sys.stderr), _no_lost_interrupt():
+        try:
+            return work()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except refusals as error:
+            complain(program, str(error) or type(error).__name__)
+            return REFUSED
+        except SystemExit:  # argparse's, whose help may lie in the buffer still
+            if say(program, "", end=""):
+                raise
+            return UNHEARD
+
+
+def say(program: str, text: str, end: str = "\n") -> bool:
+    """Print to standard output, and say whether it was taken.
+
+    Parameters
+    ----------
+    program : str
+        Whose name to put before a complaint.
+    text, end : str
+        What to print.
+
+    Returns
+    -------
+    bool
+        False after a failure that standard error now names, such as a full disk. True also where
+        nobody reads any more.
+    """
+    try:
+        print(text, end=end, flush=True)
+    except OSError as error:
+        _discard(sys.stdout)
+        if error.errno not in _CLOSED:
+            complain(program, f"standard output: {error.strerror or error}")
+            return False
+    return True
+
+
+def complain(program: str, message: str) -> None:
+    """Print one line to standard error, if that takes it."""
+    try:
+        print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(stream: Any) -> None:
+    """Lead a stream nowhere: what it still holds would be tried again, and fail, at the exit."""
+    with suppress(OSError, ValueError, AttributeError):  # a stream without a file holds nothing
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+@contextmanager
+def _escaping(stream: Any) -> Iterator[None]:
+    """Let a text stream escape what its encoding does not have, as `\\xb5`, instead of raising."""
+    errors = getattr(stream, "errors", None)
+    if errors not in _RAISING or not hasattr(stream, "reconfigure"):
+        yield
+        return
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):  # it holds what it could not write, or is closed
+            stream.reconfigure(errors=errors)
+
+
+@contextmanager
+def _no_lost_interrupt() -> Iterator[None]:
+    """Raise a KeyboardInterrupt again that came where Python drops and prints exceptions.
+
+    That is in callbacks from C and in finalizers, of which compiling a kernel has many.
+    """
+    usual = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN, _thread.interrupt_main).start()
+        else:
+            usual(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
