@@ -49,6 +49,14 @@ def test_no_float64_instruction_in_a_float32_kernel(rows):
 def test_occupancy(rows):
     """Shared memory and registers leave a third of the warps, in float32."""
     assert over(rows, lambda row: "<float" in row.kernel and row.occupancy < 1 / 3) == []
+    alone = re.compile("(accumulate<float|gather<float, ., false)")
+    assert [
+        row
+        for row in rows
+        if row.architecture in ("sm_90", "sm_100")
+        and alone.match(row.kernel)
+        and row.occupancy < 40 / 64
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,8 @@ def test_one_float64_field_makes_it_float64(backend, rule):
         (-1.5, 1.0, 1.5, [0]),  # from outside, the edge on the first pixel
         (10.25, 1.0, 2.25, [8]),  # and on the last
         (-1.75, 1.0, 1.5, []),
+        (-(2.0**-51), 2.0, 4.0, [*range(9)]),  # 8 + 2⁻⁵¹ is 8 in float64, half a unit away
+        (-(2.0**-48), 2.0, 4.0, [*range(8)]),  # 8 + 2⁻⁴⁸ is not
         (1e30, 1.0, 4.0, []),
     ],
 )
@@ -237,6 +239,19 @@ def test_saturated_votes_add_up_in_the_log_complement(backend, dtype):
 @by_dtype
 def test_a_lone_saturated_vote_keeps_m_one_ulp_below_one_at_most(backend, dtype):
     assert 1 - vote(backend, "noisy_or", crowd([1.0], dtype)).item() <= np.finfo(dtype).epsneg
+
+
+@by_dtype
+def test_factors_are_floored_at_one_ulp_below_one_and_no_higher(backend, dtype):
+    left = np.finfo(dtype).epsneg * np.float64([1, 2, 16, 64])  # the factors 1 − c
+    drawn = crowd(1 - left, dtype)
+    _, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    assert log_complement.item() == pytest.approx(np.log(left).sum(), rel=1e-6)
+    others = pull(backend, "noisy_or", np.ones((1, 1), dtype), drawn).confidence[0]
+    np.testing.assert_allclose(others, left.prod() / left, rtol=1e-4)
+    certain = crowd(np.append(1 - left, 1), dtype)  # whose factor is the floor
+    others = pull(backend, "noisy_or", np.ones((1, 1), dtype), certain).confidence[0]
+    np.testing.assert_allclose(others, left[0] * left.prod() / np.append(left, left[0]), rtol=1e-4)
 
 
 @by_dtype
