@@ -206,7 +206,7 @@ def compare(
 ) -> tuple[Array, Array, Array]:
     r"""Combine displaced votes by both rules: the maps of `noisy_or` and of `additive`.
 
-    Votes of NumPy arrays are aimed and weighed once for both, which takes less time than two calls
+    Votes of NumPy arrays are placed and weighed once for both, which takes less time than two calls
     and gives the same bits. Tensors, which keep their graph, and CuPy arrays are voted on twice.
 
     Parameters

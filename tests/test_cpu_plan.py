@@ -121,7 +121,7 @@ def test_a_mass_that_collapses_onto_one_pixel_is_shared_out(monkeypatch):
     assert max(pieces) > 1
 
 
-@pytest.mark.parametrize("failing", ["new_tile", "new_scratch"])
+@pytest.mark.parametrize("failing", ["new_tile", "new_forward_scratch"])
 def test_a_thread_that_fails_stops_the_others_and_says_why(monkeypatch, failing):
     def fail(*_):
         raise MemoryError("no room for a tile")

@@ -31,8 +31,8 @@ from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
-from mdn_cupy.cpu.sources import Geometry, Sources
-from mdn_cupy.cpu.tiles import Maps, Tile, new_queue, new_scratch, new_tile
+from mdn_cupy.cpu.sources import Scalars, Sources
+from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 
 __all__ = ["accumulate", "compare", "gather", "noisy_or", "status"]
@@ -83,7 +83,7 @@ def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.ND
 def compare(
     problem: VoteProblem,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Compute the maps of both rules, aiming and weighing every vote once.
+    """Compute the maps of both rules, placing and weighing every vote once.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def gather(
         In the shapes of the problem's arrays (sigma: of zero dimensions for a number); None where
         not wanted.
     """
-    sources, geometry = _sources(problem), _geometry(problem)
+    sources, scalars = _sources(problem), _scalars(problem)
     height, width = problem.source_shape
     cotangent = np.ascontiguousarray(cotangent, problem.dtype)
     cotangent = cotangent.reshape(problem.maps, *problem.output_shape)
@@ -134,9 +134,9 @@ def gather(
         np.zeros(sources.offsets.shape if wanted[1] else (0, 2, 0, 0), problem.dtype),
         np.zeros((len(sources.sigma), height, width) if wanted[2] else (0, 0, 0), problem.dtype),
     )
-    pull = partial(backward.gather, sources, geometry, cotangent, outputs, wanted)
+    pull = partial(backward.gather, sources, scalars, cotangent, outputs, wanted)
     if _any_votes(problem):
-        scratch = partial(backward.new_scratch, *problem.output_shape)
+        scratch = partial(backward.new_backward_scratch, *problem.output_shape)
         run(partial(pull, scratch(), patches) for patches in ranges(problem))
     confidence, offsets, sigma = outputs
     return Gradients(
@@ -168,16 +168,16 @@ def _vote(
         )
     )
     if _any_votes(problem):
-        sources, geometry = _sources(problem), _geometry(problem)
-        planned = list(shares(problem, sources, geometry))
-        _fill([s for s in planned if len(s.pieces) == 1], sources, geometry, maps)
+        sources, scalars = _sources(problem), _scalars(problem)
+        planned = list(shares(problem, sources, scalars))
+        _fill([s for s in planned if len(s.pieces) == 1], sources, scalars, maps)
         for share in planned:
             if len(share.pieces) > 1:
-                _fill_together(share, sources, geometry, maps)
+                _fill_together(share, sources, scalars, maps)
     return maps
 
 
-def _fill(shares: list[Share], sources: Sources, geometry: Geometry, maps: Maps) -> None:
+def _fill(shares: list[Share], sources: Sources, scalars: Scalars, maps: Maps) -> None:
     """Vote into tiles, which the threads take from one queue."""
     if not shares:
         return
@@ -185,8 +185,8 @@ def _fill(shares: list[Share], sources: Sources, geometry: Geometry, maps: Maps)
 
     def work() -> None:
         try:
-            tile, scratch = new_tile(maps, queue.frames), new_scratch(queue.frames)
-            while forward.fill(queue, sources, geometry, tile, scratch, maps):
+            tile, scratch = new_tile(maps, queue.frames), new_forward_scratch(queue.frames)
+            while forward.fill(queue, sources, scalars, tile, scratch, maps):
                 pass
         except BaseException:
             queue.taken[0] = len(shares)  # so that the other threads stop too
@@ -195,14 +195,14 @@ def _fill(shares: list[Share], sources: Sources, geometry: Geometry, maps: Maps)
     run([work] * min(thread_count(), len(shares)))
 
 
-def _fill_together(share: Share, sources: Sources, geometry: Geometry, maps: Maps) -> None:
+def _fill_together(share: Share, sources: Sources, scalars: Scalars, maps: Maps) -> None:
     """The same with one tile, in several tasks; what came of each is combined in order."""
     nowhere = Maps(*(each[:0] for each in maps))
 
     def vote(patches: npt.NDArray[np.int64]) -> Tile:
         queue = new_queue([(share.place, patches)])
-        tile, scratch = new_tile(maps, queue.frames), new_scratch(queue.frames)
-        forward.fill(queue, sources, geometry, tile, scratch, nowhere)
+        tile, scratch = new_tile(maps, queue.frames), new_forward_scratch(queue.frames)
+        forward.fill(queue, sources, scalars, tile, scratch, nowhere)
         return tile
 
     total = vote(share.pieces[0][:0])
@@ -233,8 +233,8 @@ def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array).reshape(planes, *plane)
 
 
-def _geometry(problem: VoteProblem) -> Geometry:
-    return Geometry(
+def _scalars(problem: VoteProblem) -> Scalars:
+    return Scalars(
         int(problem.rule),
         problem.truncate,
         problem.stride,

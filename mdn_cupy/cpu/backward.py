@@ -15,39 +15,39 @@ from mdn_cupy.cpu.sources import (
     ADDITIVE,
     NOISY_OR,
     PATCH_COLUMNS,
-    Aim,
-    aim_at,
+    LandingBatch,
     collect,
-    new_aim,
+    find_windows,
+    new_landings,
     patch,
 )
 
-__all__ = ["Scratch", "gather", "new_scratch"]
+__all__ = ["BackwardScratch", "gather", "new_backward_scratch"]
 
 _SINGLE_UP_TO = 0.984375  # |c|, in float32: the factor 1 − w·c keeps 17 bits at least
 
 
-class Scratch(NamedTuple):
+class BackwardScratch(NamedTuple):
     """What a task needs to gather, beside what it reads and writes."""
 
-    aim: Aim
+    landings: LandingBatch
     single: npt.NDArray[np.float32]  # [4, length]: a row of weights, and the profile of a column
     double: npt.NDArray[np.float64]
     moments: npt.NDArray[np.float64]  # [PATCH_COLUMNS, 4]
 
 
-def new_scratch(height: int, width: int) -> Scratch:
+def new_backward_scratch(height: int, width: int) -> BackwardScratch:
     """Memory to gather from maps [height, width]."""
     size = (4, math.ceil(max(height, width) / LANES) * LANES)
-    return Scratch(
-        new_aim(), np.empty(size, np.float32), np.empty(size), np.empty((PATCH_COLUMNS, 4))
+    return BackwardScratch(
+        new_landings(), np.empty(size, np.float32), np.empty(size), np.empty((PATCH_COLUMNS, 4))
     )
 
 
 @jit
 def gather(
     sources: Any,
-    geometry: Any,
+    scalars: Any,
     cotangent: Any,
     outputs: Any,
     wanted: Any,
@@ -65,33 +65,33 @@ def gather(
             for v in range(sources.confidence_plane.shape[1]):
                 for i in range(first, last):
                     row = ((m, v), i, (start, stop))
-                    _moments(sources, geometry, cotangent, row, scratch)
-                    _add_gradients(sources, geometry, row, scratch, outputs, wanted)
+                    _moments(sources, scalars, cotangent, row, scratch)
+                    _add_gradients(sources, scalars, row, scratch, outputs, wanted)
 
 
 @inlined
-def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any) -> None:
+def _moments(sources: Any, scalars: Any, cotangent: Any, row: Any, scratch: Any) -> None:
     """Sum the pull g·φ′·w of the pixels in the windows of a row of sources; see `moments`."""
     voter, i, columns = row
     m, height, width = voter[0], cotangent.shape[1], cotangent.shape[2]
-    aim, single, double, found = scratch
+    landings, single, double, found = scratch
     flat, stride = cotangent.reshape(-1), single.shape[1]
-    count = collect(sources, geometry, voter, i, columns, 0, aim, every=True)
-    aim_at(sources, geometry, voter, count, (0, 0, height, width), aim)
+    count = collect(sources, scalars, voter, i, columns, 0, landings, every=True)
+    find_windows(sources, scalars, voter, count, (0, 0, height, width), landings)
     for n in range(count):
-        left, reached = aim.left[n], aim.right[n] - aim.left[n]
-        upper, deep = aim.upper[n], aim.lower[n] - aim.upper[n]
+        left, reached = landings.left[n], landings.right[n] - landings.left[n]
+        upper, deep = landings.upper[n], landings.lower[n] - landings.upper[n]
         if reached <= 0 or deep <= 0:
             continue
-        c = aim.confidence[n]
-        d_x, d_y, scale = left - aim.p_x[n], upper - aim.p_y[n], aim.scale[n]
+        c = landings.confidence[n]
+        d_x, d_y, scale = left - landings.p_x[n], upper - landings.p_y[n], landings.scale[n]
         window = ((m * height + upper) * width + left, width, deep, reached, stride)
-        factor = (c, geometry.floor)
-        if geometry.double or not abs(c) <= _SINGLE_UP_TO:
+        factor = (c, scalars.floor)
+        if scalars.double or not abs(c) <= _SINGLE_UP_TO:
             w_x, w_y = double[0], double[1:].reshape(-1)
             gaussian.double(w_x, reached, d_x, scale)
             gaussian.double_profile(w_y, stride, deep, d_y, scale)
-            if geometry.rule == NOISY_OR:
+            if scalars.rule == NOISY_OR:
                 moments.noisy_or_double(found, n, flat, window, w_x, w_y, d_x, factor)
             else:
                 moments.double(found, n, flat, window, w_x, w_y, d_x, factor)
@@ -99,7 +99,7 @@ def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any
             w_x32, w_y32 = single[0], single[1:].reshape(-1)
             gaussian.single(w_x32, reached, d_x, scale)
             gaussian.single_profile(w_y32, stride, deep, d_y, scale)
-            if geometry.rule == NOISY_OR:
+            if scalars.rule == NOISY_OR:
                 moments.noisy_or_single(found, n, flat, window, w_x32, w_y32, d_x, factor)
             else:
                 moments.single(found, n, flat, window, w_x32, w_y32, d_x, factor)
@@ -107,7 +107,7 @@ def _moments(sources: Any, geometry: Any, cotangent: Any, row: Any, scratch: Any
 
 @inlined
 def _add_gradients(
-    sources: Any, geometry: Any, row: Any, scratch: Any, outputs: Any, wanted: Any
+    sources: Any, scalars: Any, row: Any, scratch: Any, outputs: Any, wanted: Any
 ) -> None:
     """Turn the moments of a row of sources into gradients, and add them to the outputs."""
     voter, i, (start, stop) = row
@@ -117,21 +117,21 @@ def _add_gradients(
         sources.sigma_plane[voter],
     )
     grad_confidence, grad_offsets, grad_sigma = outputs
-    aim = scratch.aim
+    landings = scratch.landings
     for n in range(stop - start):
-        if aim.right[n] <= aim.left[n] or aim.lower[n] <= aim.upper[n]:
+        if landings.right[n] <= landings.left[n] or landings.lower[n] <= landings.upper[n]:
             continue
-        j, sigma = start + n, aim.sigma[n]
-        weight = aim.peak[n]
-        if geometry.rule == NOISY_OR:
+        j, sigma = start + n, landings.sigma[n]
+        weight = landings.peak[n]
+        if scalars.rule == NOISY_OR:
             weight = -weight
         pull, pull_x, pull_y, pull_square = scratch.moments[n]
         grad_confidence[plane, i, j] += weight * pull
-        slope = weight * aim.confidence[n] / (sigma * sigma)
+        slope = weight * landings.confidence[n] / (sigma * sigma)
         if wanted[1]:
             grad_offsets[offsets, 0, i, j] += slope * pull_x
             grad_offsets[offsets, 1, i, j] += slope * pull_y
         if wanted[2]:
-            if geometry.rule == ADDITIVE:
+            if scalars.rule == ADDITIVE:
                 pull_square -= 2.0 * sigma * sigma * pull
             grad_sigma[sigmas, i, j] += slope * pull_square / sigma

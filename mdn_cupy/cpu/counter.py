@@ -12,7 +12,7 @@ __all__ = ["take"]
 
 
 def _take(typingctx: Any, counter: Any) -> Any:
-    """The number in an array of one, which is one more for whoever asks next."""
+    """Atomic fetch-and-add of 1 to an array of one; returns the previous value."""
 
     def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
         data = context.make_array(signature.args[0])(context, builder, values[0]).data

@@ -8,7 +8,7 @@ from mdn_cupy.cpu import gaussian, groups, products, votes
 from mdn_cupy.cpu.compiled import inlined, jit, part
 from mdn_cupy.cpu.counter import take
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import PATCH_COLUMNS, aim_at, collect, patch
+from mdn_cupy.cpu.sources import PATCH_COLUMNS, collect, find_windows, patch
 from mdn_cupy.cpu.tiles import (
     ABREAST,
     BLOCK_COLUMNS,
@@ -28,7 +28,7 @@ _TILES_A_CALL = 16  # between two looks at the signals that arrived
 
 
 @jit
-def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, maps: Any) -> bool:
+def fill(queue: Any, sources: Any, scalars: Any, tile: Any, scratch: Any, maps: Any) -> bool:
     """Take tiles from a queue, vote into each, and read it out to the maps.
 
     Returns after some tiles; whether there are more. The votes of the last stay in the tile.
@@ -39,13 +39,13 @@ def fill(queue: Any, sources: Any, geometry: Any, tile: Any, scratch: Any, maps:
             return False
         _clear(tile, queue.frames[n])
         patches = queue.patches[queue.ends[n - 1] if n > 0 else 0 : queue.ends[n]]
-        _vote(tile, sources, geometry, patches, scratch)
+        _vote(tile, sources, scalars, patches, scratch)
         _read_out(tile, maps)
     return True
 
 
 @inlined
-def _vote(tile: Any, sources: Any, geometry: Any, patches: Any, scratch: Any) -> None:
+def _vote(tile: Any, sources: Any, scalars: Any, patches: Any, scratch: Any) -> None:
     """Add the votes of some patches of sources to a tile, about a row of a patch at a time."""
     height, width = sources.confidence.shape[1:]
     waiting = 0
@@ -56,30 +56,32 @@ def _vote(tile: Any, sources: Any, geometry: Any, patches: Any, scratch: Any) ->
         for i in range(first, last):
             columns = (start, stop)
             waiting = collect(
-                sources, geometry, voter, i, columns, waiting, scratch.aim, every=False
+                sources, scalars, voter, i, columns, waiting, scratch.landings, every=False
             )
             if waiting >= PATCH_COLUMNS or (ends and i + 1 == last):
-                _vote_of(tile, sources, geometry, voter, waiting, scratch)
+                _vote_of(tile, sources, scalars, voter, waiting, scratch)
                 waiting = 0
 
 
 @inlined
 def _vote_of(
-    tile: Any, sources: Any, geometry: Any, voter: tuple[int, int], waiting: int, scratch: Any
+    tile: Any, sources: Any, scalars: Any, voter: tuple[int, int], waiting: int, scratch: Any
 ) -> None:
     """Add the votes of the sources that wait."""
-    aim, frame = scratch.aim, tile.frame
+    landings, frame = scratch.landings, tile.frame
     window = (frame[TOP], frame[LEFT], frame[ROWS], frame[COLUMNS])
-    aim_at(sources, geometry, voter, waiting, window, aim)
-    count, certain = _choose(geometry, waiting, scratch)
+    find_windows(sources, scalars, voter, waiting, window, landings)
+    count, certain = _choose(scalars, waiting, scratch)
     for begin in range(0, count, LANES):
         group = (begin, count if count < begin + LANES else begin + LANES)
-        groups.enclose(scratch.box, (aim.upper, aim.lower), (aim.left, aim.right), group)
+        groups.enclose(
+            scratch.box, (landings.upper, landings.lower), (landings.left, landings.right), group
+        )
         if _multiplies(tile):
-            _keep_normal(tile, geometry, scratch, group)
+            _keep_normal(tile, scalars, scratch, group)
         span = (scratch.box[groups.LONGEST] + LANES - 1) // LANES * LANES
         _weigh(tile, sources, scratch, begin, span)
-        _cast(tile, geometry, scratch, (*group, span), certain)
+        _cast(tile, scalars, scratch, (*group, span), certain)
 
 
 @inlined
@@ -110,21 +112,28 @@ def _adds(tile: Any) -> bool:
 
 
 @inlined
-def _choose(geometry: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
+def _choose(scalars: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
     """Bring the sources that reach the tile to the front; how many they are, and whether a factor
     1 − w·c of one may have to be raised to the least."""
-    aim = scratch.aim
-    windows = (aim.upper, aim.lower, aim.left, aim.right)
-    found = groups.survey(aim.confidence, windows, waiting, 1.0 - geometry.floor)
+    landings = scratch.landings
+    windows = (landings.upper, landings.lower, landings.left, landings.right)
+    found = groups.survey(landings.confidence, windows, waiting, 1.0 - scalars.floor)
     count: int = waiting
     if found & groups.SILENT:
-        known = (aim.p_x, aim.p_y, aim.confidence, aim.scale, aim.change, aim.peak)
+        known = (
+            landings.p_x,
+            landings.p_y,
+            landings.confidence,
+            landings.scale,
+            landings.change,
+            landings.peak,
+        )
         count = groups.bring_to_front(known, windows, waiting)
     return count, found & groups.CERTAIN != 0
 
 
 @inlined
-def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
+def _keep_normal(tile: Any, scalars: Any, scratch: Any, group: Any) -> None:
     """See to it that no product leaves the range by the votes of a group."""
     box, bound = scratch.box, tile.bound
     upper, lower, left, right = (
@@ -133,7 +142,7 @@ def _keep_normal(tile: Any, geometry: Any, scratch: Any, group: Any) -> None:
         box[groups.LEFT],
         box[groups.RIGHT],
     )
-    least = groups.least_product(scratch.aim.confidence, group, geometry.floor)
+    least = groups.least_product(scratch.landings.confidence, group, scalars.floor)
     abreast = tile.frame[ABREAST]
     for y in range(upper // BLOCK_ROWS, (lower - 1) // BLOCK_ROWS + 1):
         for x in range(left // BLOCK_COLUMNS, (right - 1) // BLOCK_COLUMNS + 1):
@@ -166,19 +175,19 @@ def _make_room(tile: Any, y: int, x: int, least: float) -> None:
 @inlined
 def _weigh(tile: Any, sources: Any, scratch: Any, begin: int, span: int) -> None:
     """The weights of a group, in rows and columns of `span` pixels."""
-    aim, fields = scratch.aim, sources.confidence
-    curve, c = (aim.scale, aim.change), aim.confidence
+    landings, fields = scratch.landings, sources.confidence
+    curve, c = (landings.scale, landings.change), landings.confidence
     top, left = (begin, tile.frame[TOP]), (begin, tile.frame[LEFT])
-    gaussian.across(scratch.a_x, span, aim.left, aim.p_x, curve, c, left, fields)
-    gaussian.down(scratch.w_y, span, aim.upper, aim.p_y, curve, c, top, fields)
+    gaussian.across(scratch.a_x, span, landings.left, landings.p_x, curve, c, left, fields)
+    gaussian.down(scratch.w_y, span, landings.upper, landings.p_y, curve, c, top, fields)
 
 
 @inlined
-def _cast(tile: Any, geometry: Any, scratch: Any, group: Any, certain: bool) -> None:
+def _cast(tile: Any, scalars: Any, scratch: Any, group: Any, certain: bool) -> None:
     """Add the votes of a group."""
-    aim, pitch, floor = scratch.aim, tile.frame[PITCH], geometry.floor
-    windows = (aim.upper, aim.lower, aim.left, aim.right)
-    weights, peak = (scratch.a_x, scratch.w_y), aim.peak
+    landings, pitch, floor = scratch.landings, tile.frame[PITCH], scalars.floor
+    windows = (landings.upper, landings.lower, landings.left, landings.right)
+    weights, peak = (scratch.a_x, scratch.w_y), landings.peak
     alike = scratch.box[groups.ALIKE]
     group = (*group, 1 + alike)
     if _multiplies(tile):

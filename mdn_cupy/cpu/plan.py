@@ -18,9 +18,9 @@ from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import (
     PATCH_COLUMNS,
     PATCH_ROWS,
-    Geometry,
+    Scalars,
     Sources,
-    new_aim,
+    new_landings,
     reach_of_patches,
 )
 from mdn_cupy.cpu.tiles import Place
@@ -47,7 +47,7 @@ class Share:
     pieces: list[npt.NDArray[np.int64]]  # patches, in order; several where one task is too long
 
 
-def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterator[Share]:
+def shares(problem: VoteProblem, sources: Sources, scalars: Scalars) -> Iterator[Share]:
     """Cut every map into tiles; the last are small, so that all threads end together."""
     height, width = problem.output_shape
     every = np.arange(_patches(problem), dtype=np.int64)
@@ -60,7 +60,7 @@ def shares(problem: VoteProblem, sources: Sources, geometry: Geometry) -> Iterat
         if len(tiles) <= _SEEN_BY_ALL:
             yield from (Share((m, *tile), pieces(every, len(every) / len(tiles))) for tile in tiles)
             continue
-        reach = _reach(problem, sources, geometry, m)
+        reach = _reach(problem, sources, scalars, m)
         for tile, meets in zip(tiles, _meeting(reach, np.array(tiles)), strict=True):
             work = float(_share_inside(reach[meets], *tile).sum())
             yield Share((m, *tile), pieces(meets, work))
@@ -176,13 +176,13 @@ def _equal(size: int, most: int) -> int:
 
 
 def _reach(
-    problem: VoteProblem, sources: Sources, geometry: Geometry, m: int
+    problem: VoteProblem, sources: Sources, scalars: Scalars, m: int
 ) -> npt.NDArray[np.float64]:
     """Top, left, bottom and right pixel of map m that each patch may reach."""
     reach = np.empty((_patches(problem), 4))
-    find = partial(reach_of_patches, sources, geometry, m)
+    find = partial(reach_of_patches, sources, scalars, m)
     run(
-        partial(find, n, new_aim(), np.empty((4, LANES)), reach[n : n + _PLANNED_TOGETHER])
+        partial(find, n, new_landings(), np.empty((4, LANES)), reach[n : n + _PLANNED_TOGETHER])
         for n in range(0, len(reach), _PLANNED_TOGETHER)
     )
     reach += [-1, -1, 1, 1]  # p ± radius is rounded

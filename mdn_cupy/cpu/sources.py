@@ -17,12 +17,12 @@ __all__ = [
     "NOISY_OR",
     "PATCH_COLUMNS",
     "PATCH_ROWS",
-    "Aim",
-    "Geometry",
+    "LandingBatch",
+    "Scalars",
     "Sources",
-    "aim_at",
     "collect",
-    "new_aim",
+    "find_windows",
+    "new_landings",
     "patch",
     "reach_of_patches",
 ]
@@ -45,7 +45,7 @@ class Sources(NamedTuple):
     sigma_plane: npt.NDArray[np.int64]  # [maps, voters]
 
 
-class Geometry(NamedTuple):
+class Scalars(NamedTuple):
     """The scalars of a problem."""
 
     rule: int
@@ -56,7 +56,7 @@ class Geometry(NamedTuple):
     double: bool  # whether the fields are float64
 
 
-class Aim(NamedTuple):
+class LandingBatch(NamedTuple):
     """Sources side by side: where their votes land, and which pixels of a window they reach."""
 
     p_x: npt.NDArray[np.float64]  # in pixels of the map
@@ -74,7 +74,7 @@ class Aim(NamedTuple):
     lower: npt.NDArray[np.int32]
 
 
-def new_aim() -> Aim:
+def new_landings() -> LandingBatch:
     """Room for two rows of a patch; made here, where it need not be compiled."""
     size = 2 * PATCH_COLUMNS + LANES
     measures, numbers, ends = (
@@ -82,7 +82,7 @@ def new_aim() -> Aim:
         np.zeros((1, size), np.int64),
         np.zeros((4, size), np.int32),
     )
-    return Aim(*measures, *numbers, *ends)
+    return LandingBatch(*measures, *numbers, *ends)
 
 
 @part
@@ -102,74 +102,75 @@ def patch(number: int, height: int, width: int) -> tuple[int, int, int, int, int
 @inlined
 def collect(
     sources: Any,
-    geometry: Any,
+    scalars: Any,
     voter: tuple[int, int],
     i: int,
     columns: tuple[int, int],
     waiting: int,
-    aim: Any,
+    landings: Any,
     every: bool,
 ) -> int:
     """Append the sources of voter (m, v) in row i and columns [start, stop) that vote, or every
-    one, to those that wait, and say how many wait then."""
+    one, to the batch; return its size."""
     start, stop = columns
     _, _, height, width = sources.offsets.shape
     number = i * width + start
     at_c = sources.confidence_plane[voter] * height * width + number
     at_x = sources.offsets_plane[voter] * 2 * height * width + number
     row = (at_c, at_x, at_x + height * width, number, stop - start)
-    (origin_y, origin_x), (stride_y, stride_x) = geometry.origin, geometry.stride
+    (origin_y, origin_x), (stride_y, stride_x) = scalars.origin, scalars.stride
     places = (origin_x, stride_x, origin_y + stride_y * i, float(start))
-    found, fields = (aim.p_x, aim.p_y, aim.confidence), (sources.confidence, sources.offsets)
-    count: int = windows.collect(found, aim.number, fields, row, places, waiting, every)
+    found = (landings.p_x, landings.p_y, landings.confidence)
+    fields = (sources.confidence, sources.offsets)
+    count: int = windows.collect(found, landings.number, fields, row, places, waiting, every)
     return count
 
 
 @inlined
-def aim_at(
+def find_windows(
     sources: Any,
-    geometry: Any,
+    scalars: Any,
     voter: tuple[int, int],
     count: int,
     window: tuple[int, int, int, int],
-    aim: Any,
+    landings: Any,
 ) -> None:
-    """Find out how far the votes of `count` sources of a voter reach, and which pixels.
+    """Compute how far the votes of `count` sources of a voter reach, and which pixels.
 
     `window` is the part of the map that counts: its top, left, rows and columns.
     """
     top, left, rows, width = window
-    spread(sources, geometry, voter, count, aim)
+    spread(sources, scalars, voter, count, landings)
     across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
-    windows.reach((aim.left, aim.right), aim.p_x, aim.radius, count, across)
-    windows.reach((aim.upper, aim.lower), aim.p_y, aim.radius, count, down)
+    windows.reach((landings.left, landings.right), landings.p_x, landings.radius, count, across)
+    windows.reach((landings.upper, landings.lower), landings.p_y, landings.radius, count, down)
 
 
 @inlined
-def spread(sources: Any, geometry: Any, voter: tuple[int, int], count: int, aim: Any) -> None:
+def spread(sources: Any, scalars: Any, voter: tuple[int, int], count: int, landings: Any) -> None:
     """Fill in what follows from the sigma of `count` sources of a voter."""
     plane = sources.sigma_plane[voter]
     shared = sources.sigma.shape[1] == 1 and sources.sigma.shape[2] == 1
-    if shared and aim.sigma[0] == sources.sigma[plane, 0, 0]:
+    if shared and landings.sigma[0] == sources.sigma[plane, 0, 0]:
         return  # as the sources before
-    _spread(sources.sigma, sources.confidence.shape[2], geometry, plane, count, aim)
+    _spread(sources.sigma, sources.confidence.shape[2], scalars, plane, count, landings)
 
 
 @part
-def _spread(sigmas: Any, width: int, geometry: Any, plane: int, count: int, aim: Any) -> None:
+def _spread(sigmas: Any, width: int, scalars: Any, plane: int, count: int, landings: Any) -> None:
     _, rows, columns = sigmas.shape
     if rows == 1 and columns == 1:
-        count = aim.sigma.shape[0]
+        count = landings.sigma.shape[0]
     for n in range(count):
-        i, j = aim.number[n] // width, aim.number[n] % width
-        aim.sigma[n] = sigmas[plane, i if rows > 1 else 0, j if columns > 1 else 0]
-    curve, by_area = (aim.scale, aim.change, aim.peak), geometry.rule == ADDITIVE
-    gaussian.curves(aim.radius, curve, aim.sigma, count, geometry.truncate, by_area)
+        i, j = landings.number[n] // width, landings.number[n] % width
+        landings.sigma[n] = sigmas[plane, i if rows > 1 else 0, j if columns > 1 else 0]
+    curve, by_area = (landings.scale, landings.change, landings.peak), scalars.rule == ADDITIVE
+    gaussian.curves(landings.radius, curve, landings.sigma, count, scalars.truncate, by_area)
 
 
 @jit
 def reach_of_patches(
-    sources: Any, geometry: Any, m: int, first: int, aim: Any, ends: Any, reach: Any
+    sources: Any, scalars: Any, m: int, first: int, landings: Any, ends: Any, reach: Any
 ) -> None:
     """Which points of the plane of map m the patches from number `first` on reach.
 
@@ -185,10 +186,10 @@ def reach_of_patches(
             bottom[lane] = right[lane] = -np.inf
         for i in range(upper, lower):
             voter = (m, v)
-            count = collect(sources, geometry, voter, i, (start, stop), 0, aim, every=False)
-            spread(sources, geometry, voter, count, aim)
-            windows.widen((left, right), aim.p_x, aim.radius, count)
-            windows.widen((top, bottom), aim.p_y, aim.radius, count)
+            count = collect(sources, scalars, voter, i, (start, stop), 0, landings, every=False)
+            spread(sources, scalars, voter, count, landings)
+            windows.widen((left, right), landings.p_x, landings.radius, count)
+            windows.widen((top, bottom), landings.p_y, landings.radius, count)
         for k in range(4):
             reach[n, k] = ends[k, 0]
             for end in ends[k]:

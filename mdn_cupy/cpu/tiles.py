@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.sources import Aim, new_aim
+from mdn_cupy.cpu.sources import LandingBatch, new_landings
 
 __all__ = [
     "ABREAST",
@@ -22,13 +22,13 @@ __all__ = [
     "PITCH",
     "ROWS",
     "TOP",
+    "ForwardScratch",
     "Maps",
     "Place",
     "Queue",
-    "Scratch",
     "Tile",
+    "new_forward_scratch",
     "new_queue",
-    "new_scratch",
     "new_tile",
 ]
 
@@ -55,10 +55,10 @@ class Tile(NamedTuple):
     sum: npt.NDArray[np.float64]  # of no pixels where not wanted
 
 
-class Scratch(NamedTuple):
+class ForwardScratch(NamedTuple):
     """What a thread needs beside a tile to vote into it."""
 
-    aim: Aim
+    landings: LandingBatch
     a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
     box: npt.NDArray[np.int32]  # what `groups.enclose` finds out about the windows of a group
@@ -118,12 +118,12 @@ def new_tile(maps: Maps, frames: Frames) -> Tile:
     )
 
 
-def new_scratch(frames: Frames) -> Scratch:
+def new_forward_scratch(frames: Frames) -> ForwardScratch:
     """Memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
     weights: Any = np.empty((2, LANES * longest))
-    return Scratch(
-        aim=new_aim(),
+    return ForwardScratch(
+        landings=new_landings(),
         a_x=weights[0],
         w_y=weights[1],
         box=np.empty(6, np.int32),

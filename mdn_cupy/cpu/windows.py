@@ -25,9 +25,9 @@ def _collect(
     waiting: ir.Value,
     every: ir.Value,
 ) -> ir.Value:
-    """Append the sources of a row that vote, or every one, to those that wait: p_x, p_y and
-    confidence to `found`, and which source of the plane it is to `number`. Returns how many wait
-    then; up to LANES − 1 elements behind them are overwritten.
+    """Append the sources of a row that vote, or every one, to the batch: p_x, p_y and confidence to
+    `found`, and the index of the source in its plane to `number`. Returns the batch's size; up to
+    LANES − 1 elements behind it are overwritten.
 
     `fields` are confidences and offsets; `row` are the indices of its first c, o_x and o_y, its
     first number and how many there are; `places` are origin, stride, its y and the column of the

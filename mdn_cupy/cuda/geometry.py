@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from mdn_cupy.problem import Pair, Shape, VoteProblem, shown_pair
 
-__all__ = ["LANES", "MAX_BLOCKS", "WARPS", "geometry"]
+__all__ = ["MAX_BLOCKS", "WARPS", "WARP_SIZE", "geometry"]
 
-LANES = 32  # of a warp
+WARP_SIZE = 32
 WARPS = 4  # of a block
 
 MAX_BLOCKS = 1 << 16
@@ -149,7 +149,8 @@ def _merged(axes: list[Shape]) -> list[Shape]:
 def _patches(planes: int, height: int, width: int, enough: int) -> dict[str, int]:
     """Cut planes of sources into patches, one for a warp."""
     rows = min(_PATCH_ROWS, _power_of_two(height))
-    columns = min(_PATCH_COLUMNS if rows == _PATCH_ROWS else LANES // rows, _power_of_two(width))
+    most = _PATCH_COLUMNS if rows == _PATCH_ROWS else WARP_SIZE // rows
+    columns = min(most, _power_of_two(width))
     while planes * -(-height // rows) * -(-width // columns) < enough:
         if rows * columns == 1:
             break

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import Array
-from mdn_cupy.cuda.geometry import LANES, MAX_BLOCKS, WARPS, geometry
+from mdn_cupy.cuda.geometry import MAX_BLOCKS, WARP_SIZE, WARPS, geometry
 from mdn_cupy.problem import Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "VotePlan"]
@@ -159,7 +159,7 @@ class VotePlan:
 
     def _read_out(self, sums: Operand, peaks: Operand, result: Operand) -> Launch:
         maps, pixels = self.problem.maps, math.prod(self.problem.output_shape)
-        threads = LANES * WARPS
+        threads = WARP_SIZE * WARPS
         return Launch(
             f"read_out<{self._real}>",
             (min(-(-pixels // threads), MAX_BLOCKS), min(maps, _MAX_GRID_Y), 1),
@@ -198,7 +198,7 @@ class VotePlan:
         return Launch(
             kernel,
             (min(blocks, MAX_BLOCKS), slices, 1),
-            (LANES * WARPS, 1, 1),
+            (WARP_SIZE * WARPS, 1, 1),
             (described, *inputs, width, real(problem.truncate), *outputs),
         )
 

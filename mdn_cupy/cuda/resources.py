@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from mdn_cupy import cuda
-from mdn_cupy.cuda.geometry import LANES, WARPS
+from mdn_cupy.cuda.geometry import WARP_SIZE, WARPS
 from mdn_cupy.cuda.source import instances, options, register_limit, source
 
 __all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "resource_table", "resources"]
@@ -78,7 +78,7 @@ class Resources(NamedTuple):
             "warps": most.warps // WARPS,
             "blocks": most.blocks,
             "shared": most.shared_bytes // (self.shared_bytes + _RESERVED_SHARED),
-            "registers": most.registers // (granted * LANES * WARPS),
+            "registers": most.registers // (granted * WARP_SIZE * WARPS),
         }
 
 

@@ -25,9 +25,9 @@ constexpr int TILE_BYTES = 2048;  // per warp: a window of sigma 2 and its neigh
 constexpr int MARGIN = 8;         // pixels by which windows may differ and still be added up
 
 // The working memory of a warp.
-template <typename T> struct Scratch {
+template <typename T> struct AccumulateScratch {
     static constexpr int tile_pixels = TILE_BYTES / sizeof(T);
-    Vote<T> votes[LANES];
+    Vote<T> votes[WARP_SIZE];
     Factor<T> factors[2 * SPAN];  // of a part's columns, then of its rows
     T tile[tile_pixels];          // zero but while a group is cast
 };
@@ -65,7 +65,7 @@ __device__ inline void tabulate(const Vote<T> &vote, const Box &part, int lane, 
 {
     __syncwarp();  // the last part's factors are no longer read
     #pragma unroll 1
-    for (int n = lane; n < part.columns + part.rows; n += LANES) {
+    for (int n = lane; n < part.columns + part.rows; n += WARP_SIZE) {
         factors[n] = factor_of<T, RULE>(vote, n >= part.columns, scaled_distance(vote, part, n),
                                         vote.confidence * vote.scale);
     }
@@ -87,11 +87,11 @@ __device__ inline void flush(T *tile, const Box &piece, Sum *map, int map_width,
 
 // Casts a group of votes into a box, piece by piece: through the tile, or straight.
 template <typename T, int RULE, bool TILED, typename Sum>
-__device__ inline void cast(Scratch<T> &scratch, unsigned group, const Box &box, Sum *map,
+__device__ inline void cast(AccumulateScratch<T> &scratch, unsigned group, const Box &box, Sum *map,
                             int map_width, T scale, int lane)
 {
     const int columns = min(box.columns, SPAN);
-    const int rows = TILED ? min(SPAN, Scratch<T>::tile_pixels / columns) : SPAN;
+    const int rows = TILED ? min(SPAN, AccumulateScratch<T>::tile_pixels / columns) : SPAN;
     for (int top = 0; top < box.rows; top += rows) {
         for (int left = 0; left < box.columns; left += columns) {
             const Box piece = {box.row + top, box.column + left, min(rows, box.rows - top),
@@ -133,10 +133,10 @@ __global__ void accumulate(Geometry geometry, const T *confidence, const T *offs
                            const T *sigma, T width, T truncate, Sum *sums, const int *peaks,
                            int bits)
 {
-    __shared__ Scratch<T> scratches[WARPS];
-    Scratch<T> &scratch = scratches[threadIdx.x / LANES];
-    const int lane = threadIdx.x % LANES;
-    for (int n = lane; n < Scratch<T>::tile_pixels; n += LANES) {
+    __shared__ AccumulateScratch<T> scratches[WARPS];
+    AccumulateScratch<T> &scratch = scratches[threadIdx.x / WARP_SIZE];
+    const int lane = threadIdx.x % WARP_SIZE;
+    for (int n = lane; n < AccumulateScratch<T>::tile_pixels; n += WARP_SIZE) {
         scratch.tile[n] = 0;
     }
     for (unsigned n = first_warp(); n < geometry.patches; n += warp_count()) {

@@ -73,7 +73,7 @@ template <typename T> __device__ inline void deposit(long long *sum, T term, T s
 
 __device__ inline int least_of_warp(int value)
 {
-    for (int lanes = LANES / 2; lanes > 0; lanes /= 2) {
+    for (int lanes = WARP_SIZE / 2; lanes > 0; lanes /= 2) {
         value = min(value, __shfl_xor_sync(ALL, value, lanes));
     }
     return value;
@@ -85,7 +85,7 @@ template <typename T, int RULE>
 __global__ void peak(Geometry geometry, const T *confidence, const T *offsets, const T *sigma,
                      T width, T truncate, int *peaks)
 {
-    const int lane = threadIdx.x % LANES;
+    const int lane = threadIdx.x % WARP_SIZE;
     for (unsigned n = first_warp(); n < geometry.patches; n += warp_count()) {
         const Patch patch = patch_of(geometry, n, lane);
         Vote<T> vote;

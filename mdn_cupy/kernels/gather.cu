@@ -15,8 +15,8 @@
 // its ∂/∂c is not 0.
 
 template <typename T> struct GatherScratch {
-    Vote<T> votes[LANES];
-    T sums[LANES][4];             // of each source: Σq, Σq·z_x, Σq·z_y, Σq·|z|²
+    Vote<T> votes[WARP_SIZE];
+    T sums[WARP_SIZE][4];             // of each source: Σq, Σq·z_x, Σq·z_y, Σq·|z|²
     Moment<T> factors[2 * SPAN];  // of a part's columns, then of its rows
 };
 
@@ -47,7 +47,7 @@ __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vo
                               min(SPAN, window.columns - left)};
             __syncwarp();  // the last part's factors are no longer read
             #pragma unroll 1
-            for (int n = lane; n < part.columns + part.rows; n += LANES) {
+            for (int n = lane; n < part.columns + part.rows; n += WARP_SIZE) {
                 const T z = scaled_distance(vote, part, n);
                 factors[n] = {factor_of<T, RULE>(vote, n >= part.columns, z, vote.scale), z, z * z};
             }
@@ -81,8 +81,8 @@ __global__ void gather(Geometry geometry, const T *confidence, const T *offsets,
                        T *to_sigma)
 {
     __shared__ GatherScratch<T> scratches[WARPS];
-    GatherScratch<T> &scratch = scratches[threadIdx.x / LANES];
-    const int lane = threadIdx.x % LANES;
+    GatherScratch<T> &scratch = scratches[threadIdx.x / WARP_SIZE];
+    const int lane = threadIdx.x % WARP_SIZE;
     for (unsigned n = first_warp(); n < geometry.patches; n += warp_count()) {
         const Patch patch = patch_of(geometry, n, lane);
         Vote<T> &vote = scratch.votes[lane];

@@ -5,7 +5,7 @@
 
 enum Rule { NOISY_OR, ADDITIVE, PLAIN_SUM };
 
-constexpr int LANES = 32;             // of a warp
+constexpr int WARP_SIZE = 32;
 constexpr int WARPS = 4;              // of a block; they never meet
 constexpr unsigned ALL = 0xffffffffu; // every lane takes part
 constexpr int AXES = 8;               // leading axes left after merging
@@ -74,7 +74,7 @@ __device__ inline Patch patch_of(const Geometry &geometry, unsigned index, int l
 // elements of an array is 64 bits wide.
 __device__ inline unsigned first_warp()
 {
-    return blockIdx.x * WARPS + threadIdx.x / LANES;
+    return blockIdx.x * WARPS + threadIdx.x / WARP_SIZE;
 }
 
 __device__ inline unsigned warp_count() { return gridDim.x * WARPS; }

@@ -151,8 +151,8 @@ __device__ inline void each_pixel(const Box &part, int lane, Visit visit)
     const float inverse = __fdividef(1.0f, (float)part.columns);  // exact enough up to SPAN columns
     int row = (int)(((float)lane + 0.5f) * inverse);
     int column = lane - row * part.columns;
-    const int down = (int)(((float)LANES + 0.5f) * inverse);
-    const int across = LANES - down * part.columns;
+    const int down = (int)(((float)WARP_SIZE + 0.5f) * inverse);
+    const int across = WARP_SIZE - down * part.columns;
     #pragma unroll 1
     while (row < part.rows) {
         visit(row, column);
