@@ -25,6 +25,9 @@ __all__ = [
     "Rule",
     "VoteOptions",
     "VoteProblem",
+    "check_positive",
+    "check_size",
+    "check_width",
     "compute_dtype",
     "floating_dtype",
     "per_axis",
@@ -107,7 +110,7 @@ class VoteOptions:
             "truncate": _truncation(self.truncate),
             "stride": per_axis("stride", self.stride, positive=True),
             "origin": per_axis("origin", self.origin),
-            "output_shape": _size(self.output_shape),
+            "output_shape": check_size(self.output_shape),
             "aggregate": _axis(self.aggregate),
             "deterministic": bool(self.deterministic),
         }
@@ -254,11 +257,7 @@ def vote_problem(
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
     width = None  # a number; no axes
     if is_number(sigma):
-        width = _representable("sigma", _positive("sigma", sigma), dtype)
-        if rule is Rule.ADDITIVE and 1 / (2 * math.pi) / width / width > float(np.finfo(dtype).max):
-            raise ValueError(
-                f"sigma, {width:g}, is so small that 1/(2πσ²) is out of the range of {dtype.name}"
-            )
+        width = check_width(sigma, rule, dtype)
     else:
         floating_dtype("sigma", sigma)
         leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
@@ -318,7 +317,7 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
             f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
             f"got {type(value).__name__}{length}"
         )
-    check = _positive if positive else _finite
+    check = check_positive if positive else _finite
     return check(name, y), check(name, x)
 
 
@@ -326,6 +325,16 @@ def shown_pair(pair: Pair) -> str:
     """Write a pair as a number where both are equal, else as (y, x)."""
     y, x = pair
     return f"{y:g}" if y == x else f"({y:g}, {x:g})"
+
+
+def check_width(sigma: float, rule: Rule, dtype: np.dtype[np.floating]) -> float:
+    """Round a sigma that is a number to a dtype; ValueError if it is no width there."""
+    width = _representable("sigma", check_positive("sigma", sigma), dtype)
+    if rule is Rule.ADDITIVE and 1 / (2 * math.pi) / width / width > float(np.finfo(dtype).max):
+        raise ValueError(
+            f"sigma, {width:g}, is so small that 1/(2πσ²) is out of the range of {dtype.name}"
+        )
+    return width
 
 
 def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
@@ -433,7 +442,8 @@ def _output_shape(
     return height, width
 
 
-def _size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
+def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return an output shape as two integers; ValueError if it is anything else, or negative."""
     if wanted is None:
         return None
     try:
@@ -461,7 +471,7 @@ def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
     number = float(value)  # type: ignore[arg-type]
-    if not -math.inf < number < math.inf:
+    if not -math.inf < number < math.inf:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 
@@ -482,7 +492,8 @@ def _truncation(value: object) -> float:
     return math.inf if value == math.inf else _finite("truncate", value)
 
 
-def _positive(name: str, value: object) -> float:
+def check_positive(name: str, value: object) -> float:
+    """Return a number that is positive and finite; TypeError or ValueError for anything else."""
     number = _finite(name, value)
     if number <= 0:
         raise ValueError(f"{name} must be greater than 0, got {number}")

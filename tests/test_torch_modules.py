@@ -30,7 +30,7 @@ def test_the_module_votes_as_the_functions_do():
 @pytest.mark.parametrize("sigma", [2.5, [1.0, 2.5]])
 def test_a_saved_module_comes_back(sigma, learnable):
     layer = mdn.torch.MassDisplacement(sigma=sigma, learnable=learnable)
-    other = mdn.torch.MassDisplacement(sigma=torch.ones(layer.log_sigma.shape).tolist())
+    other = mdn.torch.MassDisplacement(sigma=torch.ones(layer.initial_sigma.shape).tolist())
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
     file.seek(0)

@@ -16,6 +16,7 @@ from mdn_cupy.torch.functional import (
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
 from mdn_cupy.torch.layers import MassDisplacement
 from mdn_cupy.torch.losses import noisy_or_bce
+from mdn_cupy.torch.plain import plain_operators
 
 __all__ = [
     "MDNKeypointHead",
@@ -29,5 +30,6 @@ __all__ = [
     "noisy_or",
     "noisy_or_bce",
     "noisy_or_log_complement",
+    "plain_operators",
     "soft_argmax",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function, forward_ad
 
+from mdn_cupy.torch import plain
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
 
@@ -24,6 +25,8 @@ _NO_FORWARD_MODE = (
 def sum_of_terms(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
     """Σφ of all votes, differentiable; the arguments as `ACCUMULATE` takes them."""
     result: Tensor
+    if plain.is_plain():
+        return plain.total(*fields, *scalars)
     if torch.compiler.is_compiling():  # It knows the operator, and would look into a function.
         if any(forward_ad.unpack_dual(x).tangent is not None for x in fields):
             raise NotImplementedError(_NO_FORWARD_MODE)
@@ -35,9 +38,12 @@ def sum_of_terms(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
 
 def one_minus_exp(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L), exact in value and gradient at both ends."""
-    # torch.compile takes no function that says anything about forward mode.
-    function = _Complement if torch.compiler.is_compiling() else _EagerComplement
-    m: Tensor = function.apply(log_complement)  # type: ignore[no-untyped-call]
+    if plain.is_plain():
+        return plain.one_minus_exp(log_complement)
+    if torch.compiler.is_compiling():  # It would look into a function.
+        small, large = 0 - torch.expm1(log_complement), 1 - torch.exp(log_complement)
+        return torch.where(log_complement > -1, small, large)
+    m: Tensor = _Complement.apply(log_complement)  # type: ignore[no-untyped-call]
     return m
 
 
@@ -135,10 +141,6 @@ class _Complement(Function):
         """Pull a cotangent of m back to L."""
         (log_complement,) = ctx.saved_tensors
         return -cotangent * torch.exp(log_complement)
-
-
-class _EagerComplement(_Complement):
-    """The same, which raises in forward mode."""
 
     jvp = _Accumulate.jvp
 

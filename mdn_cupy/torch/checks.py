@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 
 from mdn_cupy.arrays import kind_of
 
-__all__ = ["FLOATING", "check_dense", "check_device", "check_dtype", "check_floating"]
+__all__ = [
+    "FLOATING",
+    "check_dense",
+    "check_device",
+    "check_dtype",
+    "check_floating",
+    "refuse_script",
+]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of fields and of parameters."""
@@ -52,3 +61,11 @@ def check_dtype(dtype: torch.dtype | None) -> None:
     if dtype is not None and dtype not in FLOATING:
         names = ", ".join(map(str, FLOATING))
         raise TypeError(f"dtype must be a floating dtype ({names}), got {dtype!r}")
+
+
+def refuse_script(module: torch.nn.Module) -> NoReturn:
+    """Raise what `torch.jit.script` is to say of a module."""
+    raise NotImplementedError(
+        f"torch.jit.script cannot compile {type(module).__name__}; torch.jit.trace(module, inputs) "
+        "makes a TorchScript program of it, which takes maps of any size"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -12,8 +11,12 @@ from mdn_cupy.problem import Rule, VoteOptions
 from mdn_cupy.torch.autograd import one_minus_exp
 from mdn_cupy.torch.checks import check_floating
 from mdn_cupy.torch.operator import accumulate
+from mdn_cupy.torch.plain import is_plain
 
 __all__ = ["additive", "complement", "logit", "noisy_or", "noisy_or_log_complement"]
+
+for _name in ("accumulate", "check_floating", "one_minus_exp"):
+    torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
 
 
 def noisy_or(
@@ -66,8 +69,8 @@ def noisy_or(
     >>> c.grad.shape
     torch.Size([1, 4, 4])
     """
-    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
-    return complement(accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options))
+    options = VoteOptions(truncate, stride, origin, None, aggregate, deterministic)
+    return complement(accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options, output_shape))
 
 
 def noisy_or_log_complement(
@@ -109,8 +112,8 @@ def noisy_or_log_complement(
     >>> mdn.torch.noisy_or_log_complement(*saturated, 1.0)  # log 2⁻²⁴
     tensor([[-16.6355]])
     """
-    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
-    return accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options)
+    options = VoteOptions(truncate, stride, origin, None, aggregate, deterministic)
+    return accumulate(confidence, offsets, sigma, Rule.NOISY_OR, options, output_shape)
 
 
 def additive(
@@ -153,9 +156,9 @@ def additive(
     >>> mdn.torch.additive(*agreeing, 0.2, normalized=False)  # both vote for the first pixel
     tensor([[1.5000, 0.0000]])
     """
-    options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+    options = VoteOptions(truncate, stride, origin, None, aggregate, deterministic)
     rule = Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
-    return accumulate(confidence, offsets, sigma, rule, options)
+    return accumulate(confidence, offsets, sigma, rule, options, output_shape)
 
 
 def complement(log_complement: Tensor) -> Tensor:
@@ -227,5 +230,8 @@ def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
     if not 0 < leak < 1:
         raise ValueError(f"leak must be between 0 and 1, got {leak}")
     check_floating("log_complement", log_complement)
-    evidence = -log_complement - math.log1p(-leak)
-    return evidence + torch.log(-torch.expm1(-evidence))
+    # A tensor, since torch.compile can trace no math.log1p; on the CPU, as it is not waited for.
+    leaked = torch.log1p(torch.full((), -leak, dtype=torch.float64, device="cpu"))
+    evidence = -log_complement - leaked
+    m = one_minus_exp(-evidence) if is_plain() else -torch.expm1(-evidence)
+    return evidence + torch.log(m)

@@ -6,17 +6,20 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
 
 from mdn_cupy.problem import shown_pair
-from mdn_cupy.torch.checks import check_dtype, check_floating
+from mdn_cupy.torch.checks import check_dtype, check_floating, refuse_script
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.layers import MassDisplacement, Sigma
 
 __all__ = ["MDNKeypointHead", "VoteFields"]
+
+for _name in ("_check_features", "_spread", "_trust", "logit"):
+    torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
 
 _INITIAL_VOTES = 0.1  # expected at a pixel before training
 _INITIAL_TRUST = 0.3  # in what another part says
@@ -107,7 +110,7 @@ class MDNKeypointHead(nn.Module):
 
     trust_logit: nn.Parameter | None
 
-    _places: Tensor
+    places: Tensor
 
     def __init__(
         self,
@@ -131,7 +134,8 @@ class MDNKeypointHead(nn.Module):
         self.confidence = nn.Conv2d(in_channels, parts, 1, device=device, dtype=dtype)
         self.offsets = nn.Conv2d(in_channels, 2 * channels, 1, device=device, dtype=dtype)
         # Held here, since an index that travelled to a GPU would have to be waited for.
-        self.register_buffer("_places", self._find_places(), persistent=False)
+        # Saved with the edges, which give the channels their meaning.
+        self.register_buffer("places", self._find_places(), persistent=bool(self.pairs))
         trust_logit = torch.empty(len(self.pairs), device=device, dtype=dtype)
         self.trust_logit = nn.Parameter(trust_logit) if self.pairs else None
         self.displacement = MassDisplacement(
@@ -166,16 +170,16 @@ class MDNKeypointHead(nn.Module):
         """Vote: features [N, C, H, W] to logits [N, P, stride_y·H, stride_x·W]; see `logit`."""
         return logit(self.log_complement(features))
 
+    # Types and not their names, which torch.fx would save as text and could not read again.
+    forward.__annotations__ = {"features": Tensor, "return": Tensor}
+
     def log_complement(self, features: Tensor) -> Tensor:
         """L of the vote maps, for `noisy_or_bce`; −L is the evidence, for `find_peaks`."""
         return self.vote(self.fields(features))
 
     def fields(self, features: Tensor) -> VoteFields:
         """Predict confidences and offsets from features [N, C, H, W]."""
-        check_floating("features", features)
-        if features.ndim != 4:
-            shape = tuple(features.shape)
-            raise ValueError(f"features must have the shape (N, C, H, W), got {shape}")
+        _check_features(features)
         confidence = torch.sigmoid(self.confidence(features))
         cells = self.offsets(features).unflatten(1, (-1, 2)).unbind(2)  # o_x, o_y in cells
         steps = reversed(self.stride)
@@ -183,11 +187,7 @@ class MDNKeypointHead(nn.Module):
         offsets = every[:, : self.parts]
         if not self.pairs:
             return VoteFields(confidence, offsets, None)
-        to, by = self._places
-        size = (every.shape[0], self.parts, self.parts, *every.shape[-3:])
-        cross_offsets = every.new_full(size, torch.nan)
-        cross_offsets[:, to, by] = every
-        return VoteFields(confidence, offsets, cross_offsets)
+        return VoteFields(confidence, offsets, _spread(every, self.places, self.parts))
 
     def vote(self, fields: VoteFields) -> Tensor:
         """Vote with fields that `fields` predicted: L [N, P, stride_y·H, stride_x·W]."""
@@ -200,7 +200,7 @@ class MDNKeypointHead(nn.Module):
         if (cross_offsets is None) == bool(self.pairs):
             wanted = "offsets along the edges" if self.pairs else "None, as the head has no edges"
             raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
-        size = [s * n for s, n in zip(self.stride, confidence.shape[-2:], strict=True)]
+        size = tuple(s * n for s, n in zip(self.stride, confidence.shape[-2:], strict=True))
         if cross_offsets is None:
             return self.displacement.accumulate(confidence, offsets, output_shape=size)
         trusted = confidence[:, None] * self.trust[..., None, None]
@@ -209,12 +209,9 @@ class MDNKeypointHead(nn.Module):
     @property
     def trust(self) -> Tensor:
         """How much part p's confidence counts in the vote for part k: [P, P], at most 1."""
-        weight = self.confidence.weight
-        trust = torch.eye(self.parts, dtype=weight.dtype, device=weight.device)
-        if self.trust_logit is not None:
-            to, by = self._places[:, self.parts :]
-            trust[to, by] = torch.sigmoid(self.trust_logit)
-        return trust
+        if self.trust_logit is None:
+            return torch.eye(self.parts).to(self.confidence.weight)
+        return _trust(self.trust_logit, self.places, self.parts)
 
     def extra_repr(self) -> str:
         """Parts, stride and edges, for `repr`."""
@@ -226,21 +223,59 @@ class MDNKeypointHead(nn.Module):
         places = [*((k, k) for k in range(self.parts)), *self.pairs]
         return torch.tensor(places, device="cpu").T.to(self.offsets.weight.device)
 
+    def _load_from_state_dict(
+        self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: list[str]
+    ) -> None:
+        """Load, as torch does, unless the channels belong to the edges of another head."""
+        places = state.get(f"{prefix}places")
+        if places is None or torch.equal(places.cpu(), self._find_places().cpu()):
+            super()._load_from_state_dict(state, prefix, metadata, strict, *lists)  # type: ignore[no-untyped-call]
+        else:
+            edges = [(a, b) for a, b in places.T.tolist() if a < b]
+            own = [(a, b) for a, b in self.pairs if a < b]
+            lists[-1].append(f"the edges of the checkpoint are {edges}, those of this head {own}")
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        refuse_script(self)
+
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> MDNKeypointHead:
         """Move or cast, as torch does; but for this, `to_empty` would leave the places unset."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._places = self._find_places()
+        self.places = self._find_places()
         return self
 
 
+def _check_features(features: Tensor) -> None:
+    check_floating("features", features)
+    if features.ndim != 4:
+        shape = tuple(features.shape)
+        raise ValueError(f"features must have the shape (N, C, H, W), got {shape}")
+
+
+def _spread(every: Tensor, places: Tensor, parts: int) -> Tensor:
+    """Offsets [N, places, 2, H, W] as [N, P, P, 2, H, W], NaN elsewhere."""
+    # Gathered, since scattering makes constants of the sizes in an ONNX file.
+    count = places.shape[1]
+    channel = torch.full((parts, parts), count, device=places.device)  # the last one is NaN
+    channel[places[0], places[1]] = torch.arange(count, device=places.device)
+    padded = torch.cat((every, torch.full_like(every[:, :1], torch.nan)), 1)
+    return padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
+
+
+def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:
+    trust = torch.eye(parts, dtype=trust_logit.dtype, device=trust_logit.device)
+    trust[places[0, parts:], places[1, parts:]] = torch.sigmoid(trust_logit)
+    return trust
+
+
 def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, int]]:
-    """Both directions of every edge, as (voted for, voter)."""
-    pairs: dict[tuple[int, int], None] = {}  # ordered
+    """Both directions of every edge, as (voted for, voter), in order whatever the edges'."""
+    pairs: set[tuple[int, int]] = set()
     for a, b in _pairs(edges):
         if a == b or not (0 <= a < parts and 0 <= b < parts):
             raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {(a, b)}")
-        pairs[a, b] = pairs[b, a] = None
-    return list(pairs)
+        pairs |= {(a, b), (b, a)}
+    return sorted(pairs)
 
 
 def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

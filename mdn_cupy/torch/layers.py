@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import TypeAlias
+from dataclasses import fields
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mdn_cupy.problem import Rule, VoteOptions, shown_pair
-from mdn_cupy.torch.checks import check_dtype
+from mdn_cupy.torch.checks import check_dtype, refuse_script
 from mdn_cupy.torch.functional import complement
 from mdn_cupy.torch.operator import accumulate
 
 __all__ = ["MassDisplacement", "Sigma"]
+
+for _name in ("accumulate", "complement"):
+    torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
 
 Sigma: TypeAlias = float | Sequence["Sigma"] | Tensor
 """A number, or numbers that broadcast against the leading axes of the confidences."""
@@ -91,7 +94,9 @@ class MassDisplacement(nn.Module):
         self.normalized = normalized
         self.options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
         self.initial_sigma = _widths(sigma, dtype or torch.get_default_dtype())
-        log_sigma = torch.empty(self.initial_sigma.shape, device=device, dtype=dtype)
+        # One dimension at least: torch's fully_shard takes no parameter without any.
+        size = self.initial_sigma.shape or (1,)
+        log_sigma = torch.empty(size, device=device, dtype=dtype)
         if learnable:
             self.log_sigma = nn.Parameter(log_sigma)
         else:
@@ -107,12 +112,15 @@ class MassDisplacement(nn.Module):
     def sigma(self) -> Tensor:
         """Width of the Gaussian, in output pixels; (P, 1, 1) where there is one per part."""
         sigma = self.log_sigma.exp()
-        return sigma[..., None, None] if sigma.ndim else sigma
+        return sigma[..., None, None] if self.initial_sigma.ndim else sigma.reshape(())
 
     def forward(self, confidence: Tensor, offsets: Tensor) -> Tensor:
         """Vote: confidence [..., H, W] and offsets [..., 2, H, W] to maps [..., Ho, Wo]."""
         total = self.accumulate(confidence, offsets)
         return complement(total) if self.rule == "noisy_or" else total
+
+    # Types and not their names, which torch.fx would save as text and could not read again.
+    forward.__annotations__ = {"confidence": Tensor, "offsets": Tensor, "return": Tensor}
 
     def accumulate(
         self,
@@ -127,10 +135,7 @@ class MassDisplacement(nn.Module):
         """
         additive = Rule.ADDITIVE if self.normalized else Rule.PLAIN_SUM
         rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
-        options = self.options
-        if output_shape is not None:
-            options = replace(options, output_shape=output_shape)
-        return accumulate(confidence, offsets, self.sigma, rule, options)
+        return accumulate(confidence, offsets, self.sigma, rule, self.options, output_shape)
 
     def extra_repr(self) -> str:
         """Rule, sigma, whether it is learnable, and the options that were set, for `repr`."""
@@ -148,8 +153,19 @@ class MassDisplacement(nn.Module):
                 words.append(f"{option.name}={shown}")
         return ", ".join(words)
 
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load, as torch does; a single log σ may have no dimensions."""
+        log_sigma = state.get(f"{prefix}log_sigma")
+        if log_sigma is not None and log_sigma.ndim == 0:
+            state[f"{prefix}log_sigma"] = log_sigma.reshape(1)
+        super()._load_from_state_dict(state, prefix, *rest)
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        refuse_script(self)
+
     def _sigma_in_words(self) -> str:
         widths = self.initial_sigma if self.log_sigma.is_meta else self.log_sigma.detach().exp()
+        widths = widths.reshape(self.initial_sigma.shape)
         if widths.numel() > _MOST_SIGMAS:
             size = "×".join(map(str, widths.shape))
             return f"{widths.min():.3g}…{widths.max():.3g} ({size})"

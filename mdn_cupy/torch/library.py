@@ -7,6 +7,7 @@ other devices, side streams, the backward thread and graph capture work as for t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,16 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.backends import module
-from mdn_cupy.problem import Rule, Shape, VoteOptions, VoteProblem, vote_problem
+from mdn_cupy.problem import (
+    Rule,
+    Shape,
+    VoteOptions,
+    VoteProblem,
+    check_size,
+    check_width,
+    compute_dtype,
+    vote_problem,
+)
 
 __all__ = ["ACCUMULATE", "GATHER", "Fields", "fake_problem", "scalars"]
 
@@ -46,14 +56,20 @@ GATHER = _define(
 """(cotangent, confidence, offsets, sigma, *scalars, wanted) to the gradients; empty if unwanted."""
 
 
-def scalars(rule: Rule, options: VoteOptions) -> tuple[Any, ...]:
-    """The operators' arguments that are no tensors."""
+def scalars(
+    rule: Rule, options: VoteOptions, output_shape: Sequence[int] | None = None
+) -> tuple[Any, ...]:
+    """The operators' arguments that are no tensors; `output_shape` replaces that of the options."""
+    if output_shape is None:
+        output_shape = options.output_shape
+    elif not torch.jit.is_tracing():  # whose sizes are tensors
+        output_shape = check_size(output_shape)
     return (
         int(rule),
         options.truncate,
         options.stride,
         options.origin,
-        options.output_shape,
+        output_shape,
         options.aggregate,
         options.deterministic,
     )
@@ -96,9 +112,18 @@ def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
 ) -> VoteProblem:
     """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
-    width = float(sigma) if sigma.ndim == 0 and sigma.is_cpu else _share(sigma)
-    fields = _share(confidence), _share(offsets), width
+    fields = _share(confidence), _share(offsets), _width(sigma, confidence, offsets, Rule(rule))
     return vote_problem(*fields, Rule(rule), VoteOptions(*rest))
+
+
+def _width(sigma: Tensor, confidence: Tensor, offsets: Tensor, rule: Rule) -> Any:
+    """Sigma as a number if it has no dimensions and is a width, else as an array of the fields'."""
+    if sigma.ndim == 0 and sigma.is_cpu:
+        try:
+            return check_width(float(sigma), rule, compute_dtype(confidence, offsets))
+        except ValueError:  # A tensor's value raises nothing: that sigma casts no votes.
+            sigma = sigma.to(confidence.device)
+    return _share(sigma)
 
 
 def _share(tensor: Tensor) -> Any:
@@ -143,27 +168,40 @@ def fake_problem(
     return vote_problem(confidence, offsets, width, Rule(rule), VoteOptions(*rest))
 
 
+def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Sequence[int]:
+    """(Ho, Wo) of the map; the arguments are checked where their sizes are known."""
+    stride, output_shape = rest[2], rest[4]
+    if torch.jit.is_tracing():
+        with warnings.catch_warnings():  # that sizes become constants: here alone
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            fake_problem(confidence, offsets, sigma, *rest)
+    elif not torch.compiler.is_dynamo_compiling():
+        sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(output_shape or ()))
+        if not any(isinstance(size, torch.SymInt) for size in sizes):
+            return fake_problem(confidence, offsets, sigma, *rest).output_shape
+    if output_shape is None:
+        output_shape = [
+            _traced_size(n, step) for n, step in zip(confidence.shape[-2:], stride, strict=True)
+        ]
+    return output_shape
+
+
+def _traced_size(n: Any, stride: float) -> Any:
+    """Size of the map along an axis of n sources, where n may be a symbol or a tensor."""
+    if type(n) is int and not n:
+        return 0
+    last = (int(stride) if stride == int(stride) else stride) * (n - 1)  # whole if it can be
+    return (last.floor().long() if isinstance(last, Tensor) else torch.sym_int(last)) + 1
+
+
 def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(rest[4] or ()))
-    if any(isinstance(size, torch.SymInt) for size in sizes):
-        return confidence.new_empty(_symbolic_shape(confidence, offsets, sigma, *rest))
-    return confidence.new_empty(fake_problem(confidence, offsets, sigma, *rest).result_shape)
-
-
-def _symbolic_shape(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
-) -> tuple[int, ...]:
-    """`VoteProblem.result_shape` of sizes that may yet change; the kernel will check them."""
-    _, _, stride, _, output_shape, aggregate, _ = rest
+    size = map_size(confidence, offsets, sigma, *rest)
     leading = (confidence.shape[:-2], offsets.shape[:-3], sigma.shape[:-2])
     maps = list(torch.broadcast_shapes(*leading))
+    aggregate = rest[5]
     if aggregate is not None:
         del maps[aggregate + 2 if aggregate < 0 else aggregate]
-    if output_shape is None:
-        steps = (int(s) if s == int(s) else s for s in stride)  # keeps the sizes whole
-        sizes = zip(steps, confidence.shape[-2:], strict=True)
-        output_shape = [torch.sym_int(step * (n - 1)) + 1 for step, n in sizes]
-    return (*maps, *output_shape)
+    return confidence.new_empty((*maps, *size))
 
 
 def _fake_gather(

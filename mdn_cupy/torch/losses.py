@@ -40,7 +40,7 @@ def noisy_or_bce(
     Returns
     -------
     Tensor
-        The loss; of the shape of L for 'none'.
+        The loss; of the shape of L for 'none', and 0 for the mean of no pixels.
 
     Raises
     ------
@@ -71,7 +71,8 @@ def noisy_or_bce(
         loss = weight * loss
     if reduction == "none":
         return loss
-    return loss.mean() if reduction == "mean" else loss.sum()
+    # The mean of no pixels is 0: a batch without regions must not turn a network's loss to NaN.
+    return loss.sum() / max(loss.numel(), 1) if reduction == "mean" else loss.sum()
 
 
 def _check(name: str, value: Tensor, log_complement: Tensor) -> None:

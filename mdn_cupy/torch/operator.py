@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from mdn_cupy.arrays import is_number, kind_of
-from mdn_cupy.problem import Gradients, Rule, VoteOptions, floating_dtype
+from mdn_cupy.problem import (
+    Gradients,
+    Rule,
+    VoteOptions,
+    check_positive,
+    check_width,
+    compute_dtype,
+    floating_dtype,
+)
 from mdn_cupy.torch.autograd import sum_of_terms
 from mdn_cupy.torch.checks import FLOATING, check_dense, check_device
 from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields, fake_problem, scalars
@@ -15,13 +25,20 @@ __all__ = ["accumulate", "additive_vjp", "noisy_or_vjp"]
 
 
 def accumulate(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor | float, rule: Rule, options: VoteOptions
+    confidence: Tensor,
+    offsets: Tensor,
+    sigma: Tensor | float,
+    rule: Rule,
+    options: VoteOptions,
+    output_shape: Sequence[int] | None = None,
 ) -> Tensor:
     """Σφ of all votes: L of the noisy-or, or the additive sum; differentiable.
 
-    Half types are computed in float32; sigma is cast to the dtype of the fields.
+    Half types are computed in float32; sigma is cast to the dtype of the fields. `output_shape`, if
+    given, takes the place of that of the options.
     """
-    return sum_of_terms(_arguments(confidence, offsets, sigma), scalars(rule, options))
+    arguments = _arguments(confidence, offsets, sigma, rule)
+    return sum_of_terms(arguments, scalars(rule, options, output_shape))
 
 
 def noisy_or_vjp(
@@ -34,7 +51,7 @@ def noisy_or_vjp(
     log_complement: Tensor | None = None,
 ) -> Gradients:
     """Pull a cotangent of m back; `mdn_cupy.noisy_or_vjp` for tensors."""
-    arguments = _detached(confidence, offsets, sigma)
+    arguments = _detached(confidence, offsets, sigma, Rule.NOISY_OR)
     if log_complement is None:
         log_complement = ACCUMULATE(*arguments, *scalars(Rule.NOISY_OR, options))
     else:
@@ -52,7 +69,7 @@ def additive_vjp(
     options: VoteOptions,
 ) -> Gradients:
     """Pull a cotangent of s back; `mdn_cupy.additive_vjp` for tensors."""
-    arguments = _detached(confidence, offsets, sigma)
+    arguments = _detached(confidence, offsets, sigma, rule)
     return _vjp(_map_like("cotangent", cotangent, arguments, options), arguments, rule, options)
 
 
@@ -61,8 +78,8 @@ def _vjp(cotangent: Tensor, arguments: Fields, rule: Rule, options: VoteOptions)
     return Gradients(*GATHER(cotangent, *arguments, *scalars(rule, options), wanted))
 
 
-def _detached(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fields:
-    c, o, s = (x.detach() for x in _arguments(confidence, offsets, sigma))
+def _detached(confidence: Tensor, offsets: Tensor, sigma: Tensor | float, rule: Rule) -> Fields:
+    c, o, s = (x.detach() for x in _arguments(confidence, offsets, sigma, rule))
     return c, o, s
 
 
@@ -77,7 +94,7 @@ def _map_like(name: str, value: Tensor, arguments: Fields, options: VoteOptions)
     return value.detach().to(arguments[0].dtype)
 
 
-def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fields:
+def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float, rule: Rule) -> Fields:
     """Check that the fields are tensors of one device and bring them to one dtype."""
     for name, value in (("confidence", confidence), ("offsets", offsets), ("sigma", sigma)):
         if isinstance(value, Tensor):
@@ -95,8 +112,13 @@ def _arguments(confidence: Tensor, offsets: Tensor, sigma: Tensor | float) -> Fi
     dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
     if isinstance(sigma, Tensor):
         sigma = sigma.to(dtype)
-    else:  # On the CPU: a number that travelled to the GPU would have to be waited for.
-        sigma = torch.tensor(float(sigma), dtype=dtype, device="cpu")
+    else:
+        if torch.compiler.is_compiling():  # Rounding would make a constant of it.
+            check_positive("sigma", sigma)
+        else:
+            check_width(sigma, rule, compute_dtype(confidence, offsets))
+        # On the CPU: a number that travelled to the GPU would have to be waited for.
+        sigma = torch.full((), float(sigma), dtype=dtype, device="cpu")
     return confidence.to(dtype), offsets.to(dtype), sigma
 
 
