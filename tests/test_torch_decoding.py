@@ -199,3 +199,14 @@ def test_decoding_compiles_and_maps():
     torch.testing.assert_close(compiled(maps), find_peaks(maps))
     torch.testing.assert_close(torch.func.vmap(find_peaks)(maps), find_peaks(maps))
     torch.testing.assert_close(torch.func.vmap(soft_argmax)(maps), soft_argmax(maps))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0)], ids=str)
+def test_no_maps_have_no_peaks_and_gradients_of_0(shape):
+    scale = torch.ones((), requires_grad=True)
+    maps = torch.zeros(*shape, 5, 6) * scale
+    found = find_peaks(maps)
+    assert (found.positions.shape, found.scores.shape) == ((*shape, 2), shape)
+    assert soft_argmax(maps).shape == (*shape, 2)
+    sum(x.sum() for x in (*found, soft_argmax(maps))).backward()
+    assert scale.grad == 0

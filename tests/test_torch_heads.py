@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -190,6 +191,40 @@ def test_a_saved_head_comes_back():
     torch.testing.assert_close(copy.deepcopy(network)(features()), network(features()))
 
 
+ORDERS = [[(0, 1), (1, 2), (2, 4)], [(2, 4), (1, 2), (0, 1)], [(4, 2), (1, 0), (1, 2), (0, 1)]]
+
+
+@pytest.mark.parametrize("edges", ORDERS, ids=str)
+def test_the_order_and_direction_of_edges_make_no_other_head(edges):
+    trained = head(8, 5, edges=ORDERS[0], sigma=1.5)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.normal_()
+    other = head(8, 5, edges=edges, sigma=1.5, seed=1)
+    other.load_state_dict(trained.state_dict())
+    assert torch.equal(other(features()), trained(features()))
+
+
+@pytest.mark.parametrize("edges", [[(0, 1), (0, 2)], [(0, 2), (1, 2)]], ids=str)
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_checkpoint_of_other_edges_is_refused(edges, strict):
+    network = torch.nn.Sequential(head(8, 3, edges=edges))
+    state = torch.nn.Sequential(head(8, 3, edges=EDGES)).state_dict()
+    complaint = f"edges of the checkpoint are {EDGES}, those of this head {edges}"
+    with pytest.raises(RuntimeError, match=re.escape(complaint)):
+        network.load_state_dict(state, strict=strict)
+    assert network[0].pairs == head(8, 3, edges=edges).pairs
+    fields = network[0].fields(features())
+    assert not fields.cross_offsets[:, edges[0][0], edges[0][1]].isnan().any()
+
+
+def test_a_checkpoint_that_does_not_say_its_edges_is_refused():
+    state = head(8, 3, edges=EDGES).state_dict()
+    del state["places"]
+    with pytest.raises(RuntimeError, match=r'Missing key.*"places"'):
+        head(8, 3, edges=EDGES).load_state_dict(state)
+
+
 @pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
 def test_a_head_made_without_memory_knows_its_shapes(edges):
     """As large networks are made, before they are spread over devices."""
@@ -261,6 +296,17 @@ def test_the_head_takes_any_size_without_a_compilation_for_each(edges):
         x = features(n, 8, n + 1, n + 2)
         torch.testing.assert_close(compiled(x), network(x))
     assert counter.frame_count <= 2
+
+
+@pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_the_head_compiles_with_every_size_dynamic(backend, edges):
+    torch.compiler.reset()
+    network = head(8, 3, edges=edges, learnable=True)
+    compiled = torch.compile(network, backend=backend, fullgraph=True, dynamic=True)
+    for n in (2, 3, 5):
+        x = features(n, 8, n + 1, n + 2)
+        torch.testing.assert_close(compiled(x), network(x))
 
 
 @pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])

@@ -167,3 +167,16 @@ def test_a_log_complement_that_is_no_floating_tensor_is_refused(log_complement):
     kind = "(float|torch.int64)"
     with pytest.raises(TypeError, match=f"log_complement must be a torch tensor .*, got {kind}"):
         mdn.torch.noisy_or_bce(log_complement, torch.zeros(2))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5, 6), (2, 0, 5, 6), (2, 3, 0, 6)], ids=str)
+@pytest.mark.parametrize("weight", [None, torch.tensor(2.0)], ids=["all alike", "weighed"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_loss_of_no_pixels_is_0_and_so_is_its_gradient(shape, weight, reduction):
+    """A batch of images without persons has no regions."""
+    bias = torch.zeros((), requires_grad=True)
+    log_complement = torch.zeros(shape) - torch.exp(bias)
+    loss = mdn.torch.noisy_or_bce(log_complement, torch.zeros(shape), weight, reduction)
+    loss.backward()
+    assert loss == 0
+    assert bias.grad == 0

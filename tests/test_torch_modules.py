@@ -205,3 +205,13 @@ def test_a_module_of_an_unknown_rule_is_refused():
 )  # fmt: skip
 def test_a_module_says_what_it_is(arguments, words):
     assert repr(mdn.torch.MassDisplacement(**arguments)) == f"MassDisplacement({words})"
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_a_single_log_sigma_of_no_dimensions_is_loaded(learnable):
+    layer = mdn.torch.MassDisplacement(sigma=2.0, learnable=learnable)
+    network = torch.nn.Sequential(layer)
+    state = {"0.log_sigma": torch.tensor(1.5).log()}
+    network.load_state_dict(state)
+    assert (layer.sigma.shape, state["0.log_sigma"].ndim) == ((), 0)
+    torch.testing.assert_close(layer.sigma.item(), 1.5)

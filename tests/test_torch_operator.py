@@ -307,6 +307,21 @@ def test_a_part_whose_sigma_is_no_width_casts_no_votes(value):
     assert gradient[1] == 0
 
 
+@by_rule
+@pytest.mark.parametrize("value", [torch.nan, 0.0, -0.0, -1.0, 1e-60])
+def test_a_single_sigma_that_is_no_width_casts_no_votes_either(rule, value):
+    """A number raises; a tensor's value is not looked at, whatever its dimensions."""
+    confidence, offsets, _ = fields(dtype=torch.float32)
+    sigma = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+    result = RULES[rule](confidence, offsets, sigma)
+    assert not result.any()
+    assert not any(x.any() for x in torch.autograd.grad(result.sum(), (confidence, offsets, sigma)))
+    assert torch.equal(RULES[rule](confidence, offsets, sigma.reshape(1)), result)
+    assert not mdn.noisy_or_vjp(result.detach(), confidence, offsets, sigma).confidence.any()
+    with pytest.raises(ValueError, match="sigma(, 1e-60, is out of| must be greater| must be fin)"):
+        RULES[rule](confidence, offsets, value)
+
+
 @pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
 @pytest.mark.parametrize("convert", [torch.Tensor.to_sparse, torch.Tensor.to_mkldnn])
 def test_tensors_that_are_not_dense_are_refused(name, convert):

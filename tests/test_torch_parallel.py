@@ -73,20 +73,54 @@ def test_one_module_may_vote_in_several_threads():
             assert torch.equal(got, m)
 
 
+def run_two(code, folder):
+    """Run code in two processes, and load what each has saved."""
+    alone = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+
+    def run(rank):
+        return run_python("-c", code, str(rank), str(folder), env=alone)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(run, range(2)))
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
 def test_two_processes_train_as_one(tmp_path):
     """DistributedDataParallel over gloo: the mean of the gradients of both halves of a batch."""
     found = {}
     exec(TRAINING, found)
     want = found["train"](found["network"](), *found["batch"]())
-    alone = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+    for got in run_two(TRAINING + RANK, tmp_path):
+        assert_close(got, want, 1e-12)
 
-    def run(rank):
-        return run_python("-c", TRAINING + RANK, str(rank), str(tmp_path), env=alone)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(run, range(2)))
-    for rank in range(2):
-        assert_close(torch.load(tmp_path / f"{rank}.pt"), want, 1e-12)
+SHARDED = """
+import torch.distributed as dist
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+model = network()
+fully_shard(model[1])
+fully_shard(model)
+register_fsdp_forward_method(model[1], "log_complement")
+images, targets = batch()
+share = slice(2 * rank, 2 * rank + 2)
+gradients = [g.full_tensor() for g in train(model, images[share], targets[share])]
+x = torch.ones(1, 8, 3, 3, dtype=torch.float64)
+assert model[1].log_complement(x).shape == (1, 3, 6, 6)
+torch.save(gradients, f"{folder}/{rank}.pt")
+dist.destroy_process_group()
+"""
+
+
+def test_a_sharded_network_trains_as_one(tmp_path):
+    """fully_shard (FSDP2), with the head's only sigma among the parameters."""
+    found = {}
+    exec(TRAINING, found)
+    want = found["train"](found["network"](), *found["batch"]())
+    for got in run_two(TRAINING + SHARDED, tmp_path):
+        assert_close(got, want, 1e-12)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is Linux's to tell")

@@ -130,6 +130,88 @@ def test_wrong_shapes_are_named_while_tracing():
         mdn.torch.noisy_or(confidence, offsets[..., :2, :], sigma)
 
 
+VOTES = ("noisy_or", "noisy_or_log_complement", "additive")
+OPTIONS = {  # values of one option, of a kind each
+    "sigma": [1.5, 2.0, 3],
+    "stride": [1.0, 1.5, 3, 2],
+    "origin": [0.0, -1.5, 2, 0.25],
+    "truncate": [4.0, 2.5, 3],
+    "output_shape": [(4, 5), (7, 8), None],
+    "aggregate": [-3, 0, 1, None],
+    "deterministic": [True, False],
+}
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(("name", "option"), [
+    *((name, option) for name in VOTES for option in OPTIONS), ("additive", "normalized"),
+])  # fmt: skip
+def test_compiled_votes_take_options_as_arguments(name, option, dynamic, backend):
+    function = getattr(mdn.torch, name)
+    arguments = torch.rand(3, 2, 4, 5), torch.randn(3, 2, 2, 4, 5)
+
+    def vote(confidence, offsets, value):
+        return function(confidence, offsets, **{"sigma": 1.5, option: value})
+
+    torch.compiler.reset()
+    compiled = torch.compile(vote, backend=backend, fullgraph=True, dynamic=dynamic)
+    for value in OPTIONS.get(option, [True, False]):
+        torch.testing.assert_close(compiled(*arguments, value), vote(*arguments, value))
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+@pytest.mark.parametrize(
+    ("function", "values"),
+    [
+        (lambda maps, leak: mdn.torch.logit(-maps, leak), [1e-4, 0.01, 0.5]),
+        (lambda maps, t: mdn.torch.soft_argmax(maps, t), [1.0, 0.5, 2]),
+        (lambda maps, how: mdn.torch.noisy_or_bce(-maps, maps, reduction=how), ["mean", "none"]),
+        (lambda maps, factor: mdn.torch.find_peaks(factor * maps), [1.0, 0.5, 2]),
+    ],
+    ids=["leak", "temperature", "reduction", "peaks"],
+)
+def test_compiled_readings_of_a_map_take_options_as_arguments(function, values, dynamic):
+    maps = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0))
+    torch.compiler.reset()
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    for value in values:
+        torch.testing.assert_close(compiled(maps, value), function(maps, value))
+
+
+@pytest.mark.parametrize("size", [(), (2,)], ids=["one sigma", "per part"])
+def test_a_layer_compiles_with_every_size_dynamic(size):
+    layer = mdn.torch.MassDisplacement(
+        sigma=torch.full(size, 1.5), learnable=True, stride=1.5, origin=0.5, truncate=3.0
+    )
+    torch.compiler.reset()
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=True)
+    for n in (2, 3, 5):
+        arguments = torch.rand(n, 2, n + 1, n + 2), torch.randn(n, 2, 2, n + 1, n + 2)
+        torch.testing.assert_close(compiled(*arguments), layer(*arguments))
+
+
+@pytest.mark.parametrize("sigma", [0.0, -1.0, torch.inf, torch.nan])
+def test_a_compiled_sigma_that_is_no_width_is_refused(sigma):
+    confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
+    torch.compiler.reset()
+    compiled = torch.compile(mdn.torch.noisy_or, backend="eager")
+    compiled(confidence, offsets, 1.0)
+    compiled(confidence, offsets, 2.0)
+    with pytest.raises(ValueError, match="sigma must be (greater than 0|finite)"):
+        compiled(confidence, offsets, sigma)
+
+
+@pytest.mark.parametrize("L", [[0.0, -1e-20, -1e-6], [-0.999, -1.0, -1.001], [-20.0, -5e3, -1e-3]])
+def test_the_compiled_complement_is_exact_at_both_ends(L):
+    L = torch.tensor(L, requires_grad=True)
+    compiled = torch.compile(mdn.torch.complement, backend="aot_eager", fullgraph=True)
+    got, want = compiled(L), mdn.torch.complement(L)
+    torch.testing.assert_close(got, want, rtol=3e-7, atol=0)
+    (got,), (want,) = (torch.autograd.grad(m.sum(), L) for m in (got, want))
+    torch.testing.assert_close(got, want, rtol=3e-7, atol=0)
+
+
 # Function transforms
 
 MAPPED = [  # in_dims of confidence, offsets and sigma

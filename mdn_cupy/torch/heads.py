@@ -258,7 +258,7 @@ def _spread(every: Tensor, places: Tensor, parts: int) -> Tensor:
     count = places.shape[1]
     channel = torch.full((parts, parts), count, device=places.device)  # the last one is NaN
     channel[places[0], places[1]] = torch.arange(count, device=places.device)
-    padded = torch.cat((every, torch.full_like(every[:, :1], torch.nan)), 1)
+    padded = nn.functional.pad(every, (0, 0, 0, 0, 0, 0, 0, 1), value=math.nan)
     return padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
 
 

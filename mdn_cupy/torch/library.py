@@ -190,8 +190,10 @@ def _traced_size(n: Any, stride: float) -> Any:
     """Size of the map along an axis of n sources, where n may be a symbol or a tensor."""
     if type(n) is int and not n:
         return 0
-    last = (int(stride) if stride == int(stride) else stride) * (n - 1)  # whole if it can be
-    return (last.floor().long() if isinstance(last, Tensor) else torch.sym_int(last)) + 1
+    if stride == int(stride):
+        return int(stride) * (n - 1) + 1
+    last = stride * (n - 1)
+    return (last.long() if isinstance(last, Tensor) else torch.sym_int(last)) + 1
 
 
 def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
