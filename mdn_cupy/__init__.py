@@ -26,6 +26,7 @@ from types import ModuleType
 from mdn_cupy.arrays import to_gpu, to_numpy
 from mdn_cupy.backends import backends
 from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
+from mdn_cupy.peaks import Peaks, find_peaks
 from mdn_cupy.problem import Gradients
 from mdn_cupy.provenance import Footprint, Voters, footprint, voters
 from mdn_cupy.voting import additive, additive_vjp, compare, noisy_or, noisy_or_vjp
@@ -36,6 +37,7 @@ __all__ = [
     "Fields",
     "Footprint",
     "Gradients",
+    "Peaks",
     "Voters",
     "adapters",
     "additive",
@@ -43,6 +45,7 @@ __all__ = [
     "backends",
     "check_fields",
     "compare",
+    "find_peaks",
     "footprint",
     "load_fields",
     "noisy_or",

@@ -33,6 +33,7 @@ __all__ = [
     "plain",
     "refuse_masked",
     "remedy",
+    "stable_argsort",
     "to_gpu",
     "to_numpy",
     "together",
@@ -85,6 +86,11 @@ def on_device(array: Array) -> AbstractContextManager[Any]:
         array.device if library(array) == "cupy" else nullcontext()
     )
     return device
+
+
+def stable_argsort(array: Array) -> Array:
+    """Return the indices that sort a one-dimensional array; what is equal keeps its order."""
+    return array.argsort(stable=True) if is_torch(array) else array.argsort(kind="stable")
 
 
 def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:

@@ -31,9 +31,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import refuse_masked
+from mdn_cupy.peaks import Peaks
 from mdn_cupy.problem import Gradients
 
-__all__ = ["additive", "additive_vjp", "noisy_or", "noisy_or_vjp"]
+__all__ = ["additive", "additive_vjp", "find_peaks", "noisy_or", "noisy_or_vjp"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -208,6 +209,109 @@ def additive_vjp(
         if normalized:
             gradients.sigma[vote.source] -= 2 / vote.sigma * vote.c * pull.sum()
     return gradients.reduced(confidence, offsets, sigma)
+
+
+def find_peaks(
+    evidence: npt.ArrayLike,
+    *,
+    threshold: float,
+    min_distance: float = 1.0,
+    max_peaks: int | None = None,
+    border: int = 0,
+    score: npt.ArrayLike | None = None,
+) -> Peaks:
+    """All peaks of evidence maps; see `mdn_cupy.find_peaks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy import reference
+    >>> evidence = np.zeros((4, 9)); evidence[1, 2:5] = 2.0  # a plateau
+    >>> peaks = reference.find_peaks(evidence, threshold=1.0)
+    >>> peaks.x.tolist(), peaks.y.tolist(), peaks.evidence.tolist()
+    ([3.0], [1.0], [2.0])
+    """
+    given = np.asarray(evidence)
+    maps = given.astype(np.float64).reshape(-1, *given.shape[-2:])
+    scores = maps if score is None else np.asarray(score, np.float64).reshape(maps.shape)
+    least = float(np.result_type(given, np.float32).type(threshold))
+    rows: list[tuple[float, ...]] = []
+    for number, values in enumerate(maps):
+        height, width = values.shape
+        middles = [_middle(plateau) for plateau in _plateaus(values, least)]
+        inside = [
+            (i, j)
+            for i, j in middles
+            if border <= i < height - border and border <= j < width - border
+        ]
+        kept: list[tuple[int, int]] = []
+        for i, j in sorted(inside, key=lambda pixel: (-values[pixel], pixel)):
+            near = ((y - i) ** 2 + (x - j) ** 2 < min_distance * min_distance for y, x in kept)
+            if not any(near):
+                kept.append((i, j))
+        for i, j in kept[:max_peaks]:
+            x, y = _vertex(values, i, j)
+            rows.append((number, x, y, float(scores[number, i, j]), float(values[i, j])))
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    columns = dict(zip(("x", "y", "score", "evidence"), table.T[1:], strict=True))
+    return Peaks(map=table[:, 0].astype(np.int64), maps_shape=given.shape[:-2], **columns)
+
+
+def _plateaus(values: Float64, least: float) -> Iterator[list[tuple[int, int]]]:
+    """Connected pixels of one value of at least so much, which no neighbour of theirs exceeds."""
+    seen = np.zeros(values.shape, bool)
+    for start in np.ndindex(*values.shape):
+        value = values[start]
+        if seen[start] or not (value >= least and value > -np.inf):
+            continue
+        plateau, exceeded = [start], False
+        seen[start] = True
+        for i, j in plateau:  # which grows meanwhile
+            for pixel in np.ndindex(3, 3):
+                y, x = i + pixel[0] - 1, j + pixel[1] - 1
+                if not (0 <= y < values.shape[0] and 0 <= x < values.shape[1]):
+                    continue
+                exceeded |= bool(values[y, x] > value)
+                if values[y, x] == value and not seen[y, x]:
+                    seen[y, x] = True
+                    plateau.append((y, x))
+        if not exceeded:
+            yield plateau
+
+
+def _middle(plateau: list[tuple[int, int]]) -> tuple[int, int]:
+    """The pixel nearest to the mean: by row, then by column; of two the upper or the left one."""
+    mean_i, mean_j = (int(np.ceil(sum(n) / len(plateau) - 0.5)) for n in zip(*plateau, strict=True))
+    return min(
+        plateau,
+        key=lambda p: (abs(p[0] - mean_i), p[0] > mean_i, abs(p[1] - mean_j), p[1] > mean_j),
+    )
+
+
+def _vertex(values: Float64, i: int, j: int) -> tuple[float, float]:
+    """(x, y) of the top of the paraboloid through the logarithms of the 3 × 3 pixels around (i, j).
+
+    A neighbour beyond the edge is the one opposite, and where there is none either, the pixel.
+    """
+
+    def log(di: int, dj: int) -> float:
+        height, width = values.shape
+        di, dj = (0 if height == 1 else di), (0 if width == 1 else dj)
+        di, dj = (di if 0 <= i + di < height else -di), (dj if 0 <= j + dj < width else -dj)
+        value, peak = values[i + di, j + dj], values[i, j]
+        if value == peak or peak <= 0:
+            return 0.0
+        return float(np.log(max(value / peak, 1e-6))) if np.isfinite(value) else np.log(1e-6)
+
+    slope = np.array([log(0, 1) - log(0, -1), log(1, 0) - log(-1, 0)]) / 2
+    xx, yy = log(0, 1) + log(0, -1), log(1, 0) + log(-1, 0)
+    xy = (log(1, 1) + log(-1, -1) - log(-1, 1) - log(1, -1)) / 4
+    if not xx * yy - xy * xy > 0.1 * xx * yy:
+        xy = 0.0  # a ridge
+    if xx * yy - xy * xy <= 0:
+        return float(j), float(i)
+    step = np.clip(-np.linalg.solve([[xx, xy], [xy, yy]], slope), -1, 1)
+    return float(j + step[0]), float(i + step[1])
 
 
 class _Accumulator:

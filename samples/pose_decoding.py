@@ -59,7 +59,7 @@ def decode(fields, way, voting=None, box=None):
         return _argmax(fields, box)
     evidence = _evidence(fields, way, voting or Voting())
     top, left = _restrict(evidence.shape[-2:], box)
-    peaks = mdn.torch.find_peaks(torch.from_numpy(evidence[:, top, left]))
+    peaks = mdn.torch.subpixel_argmax(torch.from_numpy(evidence[:, top, left]))
     points = peaks.positions.double().numpy() + np.array([left.start, top.start])
     return points, peaks.scores.double().numpy()
 

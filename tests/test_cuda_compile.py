@@ -5,7 +5,7 @@ import re
 import pytest
 
 from mdn_cupy.cuda.resources import ARCHITECTURES, Resources, resource_table, resources
-from mdn_cupy.cuda.source import instances, source
+from mdn_cupy.cuda.source import KINDS, instances, source
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +19,8 @@ def over(rows, limit):
 
 
 def test_every_kernel_is_compiled_for_every_architecture(rows):
-    kernels = [*instances("float"), *instances("double")]
-    assert len(kernels) == 32
+    kernels = [kernel for kind in KINDS for kernel in instances(kind)]
+    assert len(kernels) == 43
     assert {(row.architecture, row.kernel) for row in rows} == {
         (architecture, kernel) for architecture in ARCHITECTURES for kernel in kernels
     }

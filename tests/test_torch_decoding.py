@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mdn_cupy as mdn
-from mdn_cupy.torch import find_peaks, soft_argmax
+from mdn_cupy.torch import soft_argmax, subpixel_argmax
 
 SHAPE = (24, 31)
 
@@ -33,7 +33,7 @@ def vote(position, confidence, sigma=1.5, rule=mdn.torch.noisy_or_log_complement
 @pytest.mark.parametrize("height", [1e-12, 0.3, 40.0])
 def test_the_peak_of_a_gaussian_is_exact(height):
     points = positions(50)
-    found = find_peaks(torch.stack([gaussian(x, y, height) for x, y in points]))
+    found = subpixel_argmax(torch.stack([gaussian(x, y, height) for x, y in points]))
     torch.testing.assert_close(found.positions, points, rtol=0, atol=1e-9)
     torch.testing.assert_close(found.scores, torch.full((50,), height).double())
 
@@ -41,7 +41,7 @@ def test_the_peak_of_a_gaussian_is_exact(height):
 def test_the_peak_of_a_slanted_gaussian_is_exact():
     rows, columns = torch.meshgrid(*(torch.arange(n).double() for n in SHAPE), indexing="ij")
     x, y = columns - 12.3, rows - 9.6
-    found = find_peaks(0.7 * torch.exp(-(x * x + y * y - 1.2 * x * y) / 4))
+    found = subpixel_argmax(0.7 * torch.exp(-(x * x + y * y - 1.2 * x * y) / 4))
     torch.testing.assert_close(found.positions, torch.tensor([12.3, 9.6]).double())
     torch.testing.assert_close(found.scores, torch.tensor(0.7).double())
 
@@ -49,7 +49,7 @@ def test_the_peak_of_a_slanted_gaussian_is_exact():
 @pytest.mark.parametrize(("confidence", "allowed"), [(0.1, 0.005), (0.5, 0.02), (1.0, 0.125)])
 def test_a_lone_vote_is_found_where_it_landed(confidence, allowed):
     for point in positions(40):
-        found = find_peaks(-vote(point, confidence))
+        found = subpixel_argmax(-vote(point, confidence))
         assert (found.positions - point).abs().max() < allowed
 
 
@@ -61,7 +61,7 @@ def test_agreeing_votes_are_found_where_they_agree():
     offsets = target[:, None, None] - source + 0.3 * torch.randn(2, *SHAPE)
     L = mdn.torch.noisy_or_log_complement(confidence, offsets, 1.5)
     assert (1 + torch.expm1(L)).min() == 0  # the map itself is flat at 1
-    found = find_peaks(-L)
+    found = subpixel_argmax(-L)
     assert (found.positions - target).abs().max() < 0.05
     assert found.scores > 20
 
@@ -70,17 +70,17 @@ def test_leading_axes_stay_and_half_types_are_computed_in_float32():
     points = positions(6)
     maps = torch.stack([gaussian(x, y) for x, y in points]).reshape(2, 3, *SHAPE)
     for dtype, allowed in ((torch.bfloat16, 0.2), (torch.float16, 0.02), (torch.float32, 1e-5)):
-        found = find_peaks(maps.to(dtype))
+        found = subpixel_argmax(maps.to(dtype))
         assert found.positions.dtype == found.scores.dtype == torch.float32
         assert (found.positions.shape, found.scores.shape) == ((2, 3, 2), (2, 3))
         assert (found.positions.reshape(6, 2) - points).abs().max() < allowed
-    assert find_peaks(maps[:0]).positions.shape == (0, 3, 2)
+    assert subpixel_argmax(maps[:0]).positions.shape == (0, 3, 2)
 
 
 @pytest.mark.parametrize("x", [0.0, -3.0, 30.0, 34.0])
 @pytest.mark.parametrize("y", [0.0, -2.0, 23.0, 25.5])
 def test_at_an_edge_the_peak_is_a_pixel_of_it(x, y):
-    found = find_peaks(gaussian(x, y)).positions
+    found = subpixel_argmax(gaussian(x, y)).positions
     edge = torch.tensor([min(max(x, 0), 30), min(max(y, 0), 23)]).double()
     torch.testing.assert_close(found, edge)
 
@@ -88,7 +88,7 @@ def test_at_an_edge_the_peak_is_a_pixel_of_it(x, y):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 2)])
 def test_maps_of_few_pixels_have_peaks(shape):
     height, width = shape
-    found = find_peaks(gaussian(width // 2 + 0.2, height // 2, shape=shape))
+    found = subpixel_argmax(gaussian(width // 2 + 0.2, height // 2, shape=shape))
     assert abs(found.positions[0] - width // 2) <= 0.5
     assert found.positions[1] == height // 2 or height == 2
     assert found.scores > 0.9
@@ -111,7 +111,7 @@ def test_a_fit_never_leaves_the_pixels_around_the_peak(patch):
     m = torch.zeros(9, 9)
     m[3:6, 3:6] = torch.tensor(patch)
     m.requires_grad_()
-    found = find_peaks(m)
+    found = subpixel_argmax(m)
     assert ((found.positions >= 2.5) & (found.positions <= 5.5)).all()
     assert found.scores >= m[4, 4]
     (gradient,) = torch.autograd.grad(found.scores + found.positions.sum(), m)
@@ -123,7 +123,7 @@ def test_a_map_without_votes_scores_0_and_one_of_nan_is_nan():
     maps[1] = torch.nan
     maps[2] = torch.nan
     maps[2, 2:, 3:] = gaussian(1.25, 1, shape=(3, 3), dtype=torch.float32)
-    found = find_peaks(maps)
+    found = subpixel_argmax(maps)
     assert found.scores[0] == 0
     assert found.positions[0].isfinite().all()
     assert found.scores[1].isnan()
@@ -133,14 +133,14 @@ def test_a_map_without_votes_scores_0_and_one_of_nan_is_nan():
 
 def test_the_peak_of_logits_is_their_highest_pixel_where_all_are_negative():
     logits = gaussian(12.2, 7.9) - 9
-    found = find_peaks(logits)
+    found = subpixel_argmax(logits)
     torch.testing.assert_close(found.positions, torch.tensor([12.0, 8.0]).double())
     assert found.scores == logits.max()
 
 
 def test_the_position_has_the_gradient_of_the_vote():
     point = positions(1)[0].requires_grad_()
-    found = find_peaks(vote(point, 0.1, rule=mdn.torch.additive))
+    found = subpixel_argmax(vote(point, 0.1, rule=mdn.torch.additive))
     for axis in range(2):
         (gradient,) = torch.autograd.grad(found.positions[axis], point, retain_graph=True)
         assert (gradient - torch.eye(2)[axis]).abs().max() < 1e-3
@@ -174,7 +174,7 @@ def test_the_mean_position_is_blind_to_nan():
     assert gradient[0].isfinite().all()
 
 
-@pytest.mark.parametrize("function", [find_peaks, soft_argmax])
+@pytest.mark.parametrize("function", [subpixel_argmax, soft_argmax])
 def test_what_is_no_map_is_refused(function):
     with pytest.raises(TypeError, match=r"the map must be a torch tensor .* torch.as_tensor"):
         function(torch.zeros(3, 4).numpy())
@@ -195,9 +195,9 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
 
 def test_decoding_compiles_and_maps():
     maps = torch.stack([gaussian(x, y) for x, y in positions(3)]).float()
-    compiled = torch.compile(find_peaks, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(maps), find_peaks(maps))
-    torch.testing.assert_close(torch.func.vmap(find_peaks)(maps), find_peaks(maps))
+    compiled = torch.compile(subpixel_argmax, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(maps), subpixel_argmax(maps))
+    torch.testing.assert_close(torch.func.vmap(subpixel_argmax)(maps), subpixel_argmax(maps))
     torch.testing.assert_close(torch.func.vmap(soft_argmax)(maps), soft_argmax(maps))
 
 

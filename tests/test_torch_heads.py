@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import mdn_cupy as mdn
-from mdn_cupy.torch import MDNKeypointHead, find_peaks, logit
+from mdn_cupy.torch import MDNKeypointHead, logit, subpixel_argmax
 
 EDGES = [(0, 1), (1, 2)]
 
@@ -60,7 +60,7 @@ def test_a_cell_is_at_the_centre_of_its_pixels():
     confidence = torch.zeros_like(fields.confidence)
     confidence[0, 0, 2, 3] = 0.5
     L = network.vote(fields._replace(confidence=confidence, offsets=0 * fields.offsets))
-    assert (find_peaks(-L).positions[0, 0] - torch.tensor([10.0, 9.5])).abs().max() < 0.05
+    assert (subpixel_argmax(-L).positions[0, 0] - torch.tensor([10.0, 9.5])).abs().max() < 0.05
 
 
 def test_offsets_are_predicted_in_cells():
@@ -150,7 +150,7 @@ def test_it_learns_to_point_at_a_pixel_between_the_cells(edges):
         optimizer.zero_grad()
         F.cross_entropy(network(x).flatten(2).transpose(1, 2), index).backward()
         optimizer.step()
-    found = find_peaks(-network.log_complement(x))
+    found = subpixel_argmax(-network.log_complement(x))
     assert (found.positions - target).abs().max() < 1
 
 

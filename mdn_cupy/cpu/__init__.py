@@ -14,7 +14,7 @@ logarithm per pixel is taken where L is wanted.
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
 `groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`,
-written with `emitting`.
+written with `emitting`. `peaks` finds where maps peak.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ import numpy.typing as npt
 
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
+from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
 from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 
-__all__ = ["accumulate", "compare", "gather", "noisy_or", "status"]
+__all__ = ["accumulate", "compare", "find_peaks", "gather", "noisy_or", "status"]
 
 _PARTIALS = 8  # tiles of one place held at a time
 

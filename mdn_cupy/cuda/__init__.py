@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, namespace, on_device
+from mdn_cupy.arrays import Array, dtype_name, namespace, on_device, stable_argsort
 from mdn_cupy.backends import Status
-from mdn_cupy.cuda.plan import Executor, Launch, Operand, VotePlan
+from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.cuda.source import options, source
+from mdn_cupy.maxima import inside, strongest_first
 from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Operand",
     "accumulate",
     "compare",
+    "find_peaks",
     "from_dlpack",
     "from_numpy",
     "gather",
@@ -38,6 +40,8 @@ __all__ = [
     "nvrtc",
     "status",
 ]
+
+_CLOSEST = 4  # squared distance of two peaks at least: they are never adjacent
 
 
 def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
@@ -164,6 +168,65 @@ def gather(
     return Gradients(*gradients)
 
 
+def find_peaks(
+    evidence: Array,
+    threshold: float,
+    reach: int,
+    max_peaks: int,
+    border: int,
+    executor: Executor | None = None,
+) -> Array:
+    """Find the pixels at which maps peak; see `mdn_cupy.find_peaks` for the definition.
+
+    The host waits for the number of candidates, and for the number of peaks that are left.
+
+    Parameters
+    ----------
+    evidence : array [maps, H, W]
+        float32 or float64, in any strides.
+    threshold : float
+        Least value of a peak; finite, a number of the maps' dtype.
+    reach : int
+        A weaker peak at a squared distance below this from a kept one is dropped.
+    max_peaks : int
+        Peaks to keep of a map.
+    border : int
+        Width of the margin without peaks.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    int64 array [n]
+        Flat indices into `evidence`, by map, then value descending, then position.
+    """
+    executor = executor or CupyExecutor(evidence)
+    int64 = np.dtype(np.int64)
+    if 0 in evidence.shape:
+        return executor.zeros((0,), int64)
+    _, height, width = shape = tuple(evidence.shape)
+    plan = PeakPlan(shape, np.dtype(dtype_name(evidence)))
+    labels, count = executor.empty(shape, int64), executor.zeros((1,), int64)
+    operands = [executor.operand(x) for x in (evidence, labels, count)]
+    for each in plan.find(operands[0], threshold, *operands[1:]):
+        executor.run(each)
+    found = int(count[0])
+    if not found:
+        return executor.zeros((0,), int64)
+    sums, nearest = executor.zeros((found, 3), int64), executor.zeros((found,), int64)
+    places = executor.empty((found,), int64)
+    operands = [executor.operand(x) for x in (labels, sums, nearest, places)]
+    for each in plan.place(*operands):
+        executor.run(each)
+    with on_device(evidence):
+        places = places[stable_argsort(places)]
+        places = places[inside(places, height, width, border)]
+        i = places // width
+        values = evidence[i // height, i % height, places % width]
+        places = strongest_first(places, values, height * width)
+        return _strongest(_spaced(places, plan, reach, executor), plan, max_peaks)
+
+
 def from_dlpack(exporter: Any) -> Array:
     """Return a CuPy array that shares the memory of a DLPack exporter on a CUDA device."""
     import cupy
@@ -278,6 +341,31 @@ def _driver_too_old(built: int, driver: int) -> str:
 
 def _is_empty(problem: VoteProblem) -> bool:
     return 0 in (*problem.batch, *problem.source_shape, *problem.output_shape)
+
+
+def _spaced(places: Array, plan: PeakPlan, reach: int, executor: Executor) -> Array:
+    """Drop peaks near stronger ones."""
+    if reach <= _CLOSEST or not len(places):
+        return places
+    _, height, width = plan.shape
+    side, down, across = plan.cells(reach)
+    i = places // width
+    cells = (i // height * down + i % height // side) * across + places % width // side
+    order = stable_argsort(cells)
+    cells = cells[order]
+    states = executor.zeros(tuple(places.shape), np.dtype(np.int32))
+    operands = (executor.operand(x) for x in (places, cells, order, states))
+    executor.run(plan.space(len(places), reach, *operands))
+    return places[states == 1]
+
+
+def _strongest(places: Array, plan: PeakPlan, max_peaks: int) -> Array:
+    """Keep the first peaks of each map."""
+    if max_peaks >= len(places):
+        return places
+    xp, maps = namespace(places), places // (plan.shape[1] * plan.shape[2])
+    first = xp.searchsorted(maps, maps)  # of the same map
+    return places[xp.ones_like(maps).cumsum(0) - 1 - first < max_peaks]
 
 
 def _plan(problem: VoteProblem, executor: Executor) -> VotePlan:

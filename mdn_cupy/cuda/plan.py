@@ -19,7 +19,7 @@ from mdn_cupy.arrays import Array
 from mdn_cupy.cuda.geometry import MAX_BLOCKS, WARP_SIZE, WARPS, geometry
 from mdn_cupy.problem import Shape, VoteProblem
 
-__all__ = ["Executor", "Launch", "Operand", "VotePlan"]
+__all__ = ["Executor", "Launch", "Operand", "PeakPlan", "VotePlan"]
 
 _SUM_BITS = 60  # kernels/fixed_point.cu: sums stay within 2^60, every voter has its share of it
 _MAX_GRID_Y = 65535
@@ -31,7 +31,18 @@ _MAX_GRID_Y = 65535
 _ENOUGH_WARPS = 2048
 _MAX_SLICES = 32
 
+_LONGEST = 1 << 30  # of a side of maps that are searched for peaks; kernels/peaks.cu counts on it
+
 _C_NAMES = {"float32": "float", "float64": "double"}
+
+
+def _int64_fields(*names: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in names])
+
+
+# Structures of kernels/peaks.cu.
+_MAPS = _int64_fields("rows", "height", "width", "map_stride", "row_stride", "column_stride")
+_SPACING = _int64_fields("maps", "height", "width", "side", "down", "across", "reach", "peaks")
 
 Argument = np.generic | npt.NDArray[Any]
 
@@ -207,6 +218,132 @@ class VotePlan:
         """Strides over the leading axes of the result, counted in maps, and 0 for the pixels."""
         shape = self.problem.maps_shape
         return (*(math.prod(shape[n + 1 :]) for n in range(len(shape))), 0, 0)
+
+
+@dataclass(frozen=True)
+class PeakPlan:
+    """The launches that find the peaks of evidence maps.
+
+    Parameters
+    ----------
+    shape : (maps, H, W)
+        Of the evidence; none of them 0.
+    dtype : dtype
+        Of the evidence: float32 or float64.
+
+    Raises
+    ------
+    ValueError
+        If a map is longer than the kernels serve.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+
+    def __post_init__(self) -> None:
+        if max(self.shape[1:]) > _LONGEST:
+            raise ValueError(
+                f"evidence of shape {self.shape} must not be longer than {_LONGEST} along an axis"
+            )
+
+    def find(
+        self, evidence: Operand, threshold: float, labels: Operand, count: Operand
+    ) -> list[Launch]:
+        """Find the plateaus, of one pixel or more, that are peaks.
+
+        Parameters
+        ----------
+        evidence : Operand [maps, H, W]
+            The maps.
+        threshold : float
+            Least value of a peak.
+        labels : Operand [maps, H, W], int64, contiguous
+            Working memory, which `place` reads.
+        count : Operand [1], int64, zeroed
+            Where the number of peaks goes.
+        """
+        real, described = _C_NAMES[self.dtype.name], self._maps(evidence.strides)
+        inputs = (described, _pointer(evidence))
+        least = self.dtype.type(threshold)
+        return [
+            self._over_pixels(f"label_peaks<{real}>", *inputs, least, _pointer(labels)),
+            self._over_pixels(f"unite_plateaus<{real}>", *inputs, _pointer(labels)),
+            self._over_pixels(f"reject_plateaus<{real}>", *inputs, _pointer(labels)),
+            self._over_pixels("number_peaks", described, _pointer(labels), _pointer(count)),
+        ]
+
+    def place(
+        self, labels: Operand, sums: Operand, nearest: Operand, places: Operand
+    ) -> list[Launch]:
+        """Choose the pixel of every plateau that is nearest to its middle.
+
+        Parameters
+        ----------
+        labels : Operand [maps, H, W], int64
+            From `find`.
+        sums : Operand [peaks, 3], int64, zeroed
+            Working memory.
+        nearest : Operand [peaks], int64, zeroed
+            Working memory.
+        places : Operand [peaks], int64
+            Where the flat indices of the pixels go, in no order.
+        """
+        described = self._maps((0, 0, 0))
+        pointers = tuple(map(_pointer, (labels, sums, nearest, places)))
+        return [
+            self._over_pixels(kernel, described, *pointers[:count])
+            for kernel, count in (("sum_plateaus", 2), ("find_middles", 3), ("place_peaks", 4))
+        ]
+
+    def cells(self, reach: int) -> tuple[int, int, int]:
+        """Return how wide the cells of a spacing are, and how many lie down and across a map."""
+        side = min(math.isqrt(reach - 1) + 1, max(self.shape[1:]))
+        return side, -(-self.shape[1] // side), -(-self.shape[2] // side)
+
+    def space(
+        self,
+        peaks: int,
+        reach: int,
+        places: Operand,
+        cells: Operand,
+        order: Operand,
+        states: Operand,
+    ) -> Launch:
+        """Keep the peaks that are at no squared distance below `reach` from a stronger kept one.
+
+        Parameters
+        ----------
+        peaks, reach : int
+            How many there are, and that distance, at least 1.
+        places : Operand [peaks], int64
+            Flat indices of their pixels, by map, then evidence descending, then position.
+        cells : Operand [peaks], int64
+            The numbers of their cells, counted over maps, down and across, sorted.
+        order : Operand [peaks], int64
+            Which peak each entry of `cells` belongs to.
+        states : Operand [peaks], int32, zeroed
+            Where 1 goes for a peak that is kept, 2 for one that is not.
+        """
+        spacing = np.array((*self.shape, *self.cells(reach), reach, peaks), _SPACING)
+        spacing.setflags(write=False)
+        return Launch(
+            "space_peaks",
+            (min(self.shape[0], MAX_BLOCKS), 1, 1),
+            (WARP_SIZE * WARPS, 1, 1),
+            (spacing, *map(_pointer, (places, cells, order, states))),
+        )
+
+    def _maps(self, strides: Shape) -> npt.NDArray[Any]:
+        maps, height, width = self.shape
+        described = np.array((maps * height, height, width, *strides), _MAPS)
+        described.setflags(write=False)
+        return described
+
+    def _over_pixels(self, kernel: str, *arguments: Argument) -> Launch:
+        maps, height, width = self.shape
+        threads = WARP_SIZE * WARPS
+        blocks = (min(-(-width // threads), MAX_BLOCKS), min(maps * height, _MAX_GRID_Y), 1)
+        return Launch(kernel, blocks, (threads, 1, 1), arguments)
 
 
 def _pointer(operand: Operand | None) -> np.uint64:

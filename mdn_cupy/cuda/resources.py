@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from mdn_cupy import cuda
 from mdn_cupy.cuda.geometry import WARP_SIZE, WARPS
-from mdn_cupy.cuda.source import instances, options, register_limit, source
+from mdn_cupy.cuda.source import KINDS, instances, options, register_limit, source
 
 __all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "resource_table", "resources"]
 
@@ -83,7 +83,7 @@ class Resources(NamedTuple):
 
 
 def resources(
-    architectures: Iterable[str] = ARCHITECTURES, reals: Iterable[str] = ("float", "double")
+    architectures: Iterable[str] = ARCHITECTURES, kinds: Iterable[str] = KINDS
 ) -> list[Resources]:
     """Compile every kernel for every architecture and say what it needs.
 
@@ -91,8 +91,8 @@ def resources(
     ----------
     architectures : iterable of str
         Keys of `ARCHITECTURES`.
-    reals : iterable of str
-        Real types, 'float' or 'double'.
+    kinds : iterable of str
+        Of `KINDS`.
 
     Returns
     -------
@@ -108,8 +108,8 @@ def resources(
     """
     programs = [
         (architecture, list(group))
-        for architecture, real in product(architectures, reals)
-        for _, group in groupby(sorted(instances(real), key=register_limit), register_limit)
+        for architecture, kind in product(architectures, kinds)
+        for _, group in groupby(sorted(instances(kind), key=register_limit), register_limit)
     ]
     # NVRTC compiles one program at a time, so processes; none of their parent's threads and locks.
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:

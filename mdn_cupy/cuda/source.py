@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from mdn_cupy.problem import Rule
 
-__all__ = ["FILES", "instances", "options", "register_limit", "source"]
+__all__ = ["FILES", "KINDS", "instances", "options", "register_limit", "source"]
 
 FILES = (
     "geometry.cu",
@@ -17,6 +17,7 @@ FILES = (
     "fixed_point.cu",
     "accumulate.cu",
     "gather.cu",
+    "peaks.cu",
 )
 """In the order in which they build on each other."""
 
@@ -29,13 +30,26 @@ def source() -> str:
     return "\n".join(texts)
 
 
-def instances(real: str) -> list[str]:
-    """Name every kernel that can be launched for a real type, 'float' or 'double'."""
-    names = [f"read_out<{real}>"]
+KINDS = ("float", "double", "integer")
+"""Kernels of a real type, and those that compute in integers only: these are no templates."""
+
+
+def instances(kind: str) -> list[str]:
+    """Name every kernel of a kind that can be launched."""
+    if kind == "integer":
+        return [
+            "number_peaks",
+            "sum_plateaus",
+            "find_middles",
+            "place_peaks",
+            "space_peaks",
+        ]
+    names = [f"read_out<{kind}>"]
     for rule in Rule:
-        names += [f"accumulate<{real}, {int(rule)}, {total}>" for total in ("long long", real)]
-        names += [f"gather<{real}, {int(rule)}, {moments}>" for moments in ("false", "true")]
-        names.append(f"peak<{real}, {int(rule)}>")
+        names += [f"accumulate<{kind}, {int(rule)}, {total}>" for total in ("long long", kind)]
+        names += [f"gather<{kind}, {int(rule)}, {moments}>" for moments in ("false", "true")]
+        names.append(f"peak<{kind}, {int(rule)}>")
+    names += [f"{step}<{kind}>" for step in ("label_peaks", "unite_plateaus", "reject_plateaus")]
     return names
 
 
@@ -48,7 +62,7 @@ def register_limit(kernel: str) -> int:
     64 registers, and 48 of 56; with a limit of 48 it would spill 8 bytes. One of all gradients
     spills from 56 down.
     """
-    if kernel.startswith("accumulate<float"):
+    if "<" not in kernel or kernel.startswith("accumulate<float"):
         return 48
     return 56 if kernel.startswith("gather<float") and kernel.endswith("false>") else 64
 

@@ -5,7 +5,7 @@ rule, as a `torch.library` custom operator (`mdn_cupy.torch.operator`). Everythi
 torch.
 """
 
-from mdn_cupy.torch.decoding import Peaks, find_peaks, soft_argmax
+from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
 from mdn_cupy.torch.functional import (
     additive,
     complement,
@@ -21,15 +21,15 @@ from mdn_cupy.torch.plain import plain_operators
 __all__ = [
     "MDNKeypointHead",
     "MassDisplacement",
-    "Peaks",
+    "Maxima",
     "VoteFields",
     "additive",
     "complement",
-    "find_peaks",
     "logit",
     "noisy_or",
     "noisy_or_bce",
     "noisy_or_log_complement",
     "plain_operators",
     "soft_argmax",
+    "subpixel_argmax",
 ]

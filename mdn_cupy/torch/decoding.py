@@ -7,14 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mdn_cupy.maxima import around, vertex
 from mdn_cupy.torch.checks import check_floating
 
-__all__ = ["Peaks", "find_peaks", "soft_argmax"]
-
-_LEAST = 1e-6  # of the peak; less is as good as nothing beside it
+__all__ = ["Maxima", "soft_argmax", "subpixel_argmax"]
 
 
-class Peaks(NamedTuple):
+class Maxima(NamedTuple):
     """The highest point of every map.
 
     Attributes
@@ -29,13 +28,14 @@ class Peaks(NamedTuple):
     scores: Tensor
 
 
-def find_peaks(evidence: Tensor) -> Peaks:
-    """Find the peak of every evidence map, to a fraction of a pixel.
+def subpixel_argmax(evidence: Tensor) -> Maxima:
+    """Locate the highest peak of every evidence map to a fraction of a pixel.
 
     A Gaussian is laid through the 3 × 3 pixels around the highest one: the paraboloid of their
     logarithms. It is exact for a Gaussian, which many weak votes for one point add up to; a lone
     vote of confidence 1, whose evidence is steeper, is found to 1/8 of a pixel. No fit leaves those
-    pixels, and none is made across an edge of the map. Position and score are differentiable.
+    pixels, and none is made across an edge of the map. Position and score are differentiable. All
+    peaks of a map are found by `mdn_cupy.find_peaks`.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def find_peaks(evidence: Tensor) -> Peaks:
 
     Returns
     -------
-    Peaks
+    Maxima
         Positions and scores, in the dtype of the computation: float32, or float64 for float64. The
         score is 0 where nothing votes, and position and score are NaN where every pixel is.
 
@@ -62,7 +62,7 @@ def find_peaks(evidence: Tensor) -> Peaks:
     >>> import mdn_cupy as mdn
     >>> offsets = torch.tensor([4.25, 2.4]).reshape(2, 1, 1)
     >>> s = mdn.torch.additive(torch.ones(1, 1), offsets, 1.5, output_shape=(8, 8))
-    >>> mdn.torch.find_peaks(s).positions
+    >>> mdn.torch.subpixel_argmax(s).positions
     tensor([4.2500, 2.4000])
     """
     values = _map(evidence)
@@ -70,13 +70,13 @@ def find_peaks(evidence: Tensor) -> Peaks:
     usable = torch.where(values.isnan(), -torch.inf, values).flatten(-2)
     index = usable.detach().argmax(-1)
     row, column = index // width, index % width
-    rows, columns = _around(row, height), _around(column, width)
+    rows, columns = around(row, height, torch), around(column, width, torch)
     patch = usable.gather(-1, (rows[..., :, None] * width + columns[..., None, :]).flatten(-2))
     peak = patch[..., 4]
-    dx, dy, gain = _vertex(patch.clamp(min=0))
+    dx, dy, gain = vertex(patch, torch)
     nothing = values.isnan().all(-1).all(-1)
     position = torch.stack((column + dx, row + dy), -1).masked_fill(nothing[..., None], torch.nan)
-    return Peaks(position, (peak * gain).masked_fill(nothing, torch.nan))
+    return Maxima(position, (peak * gain).masked_fill(nothing, torch.nan))
 
 
 def soft_argmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
@@ -93,7 +93,7 @@ def soft_argmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     Returns
     -------
     Tensor [..., 2]
-        (x, y) as in `Peaks`; NaN where every pixel is.
+        (x, y) as in `Maxima`; NaN where every pixel is.
 
     Raises
     ------
@@ -129,31 +129,3 @@ def _map(values: Tensor) -> Tensor:
     if values.ndim < 2 or 0 in values.shape[-2:]:
         raise ValueError(f"the map must have the shape (..., H, W), got {tuple(values.shape)}")
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _around(index: Tensor, size: int) -> Tensor:
-    """A pixel and its two neighbours; at an edge the inner one twice, so that nothing pulls."""
-    before, after = index - 1, index + 1
-    inside_before = torch.where(before < 0, after, before).clamp(0, size - 1)
-    inside_after = torch.where(after >= size, before, after).clamp(0, size - 1)
-    return torch.stack((inside_before, index, inside_after), -1)
-
-
-def _vertex(patch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Vertex (dx, dy) of the paraboloid through log values [..., 9], and the gain in height."""
-    peak = patch[..., 4, None]
-    # A neighbour without votes is a steep slope and no infinite one.
-    log = torch.log((patch / torch.where(peak > 0, peak, 1)).clamp(_LEAST)).unflatten(-1, (3, 3))
-    g_x, g_y = (log[..., 1, 2] - log[..., 1, 0]) / 2, (log[..., 2, 1] - log[..., 0, 1]) / 2
-    h_xx = log[..., 1, 2] + log[..., 1, 0] - 2 * log[..., 1, 1]
-    h_yy = log[..., 2, 1] + log[..., 0, 1] - 2 * log[..., 1, 1]
-    h_xy = (log[..., 2, 2] + log[..., 0, 0] - log[..., 0, 2] - log[..., 2, 0]) / 4
-    determinant = h_xx * h_yy - h_xy * h_xy
-    curved = determinant > 0.1 * h_xx * h_yy  # not along a ridge, whose top is anywhere
-    across = torch.where(curved, h_xy, 0)
-    determinant = torch.where(curved, determinant, h_xx * h_yy)
-    flat = determinant <= 0
-    determinant = torch.where(flat, 1, determinant)
-    dx = torch.where(flat, 0, (across * g_y - h_yy * g_x) / determinant).clamp(-1, 1)
-    dy = torch.where(flat, 0, (across * g_x - h_xx * g_y) / determinant).clamp(-1, 1)
-    return dx, dy, torch.exp((g_x * dx + g_y * dy) / 2)

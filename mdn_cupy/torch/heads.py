@@ -104,7 +104,7 @@ class MDNKeypointHead(nn.Module):
     >>> fields = head.fields(features)
     >>> fields.cross_offsets.shape
     torch.Size([2, 3, 3, 2, 14, 14])
-    >>> mdn.torch.find_peaks(-head.vote(fields)).positions.shape
+    >>> mdn.torch.subpixel_argmax(-head.vote(fields)).positions.shape
     torch.Size([2, 3, 2])
     """
 
@@ -174,7 +174,7 @@ class MDNKeypointHead(nn.Module):
     forward.__annotations__ = {"features": Tensor, "return": Tensor}
 
     def log_complement(self, features: Tensor) -> Tensor:
-        """L of the vote maps, for `noisy_or_bce`; −L is the evidence, for `find_peaks`."""
+        """L of the vote maps, for `noisy_or_bce`; −L is the evidence, for `subpixel_argmax`."""
         return self.vote(self.fields(features))
 
     def fields(self, features: Tensor) -> VoteFields:

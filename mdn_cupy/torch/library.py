@@ -28,7 +28,7 @@ from mdn_cupy.problem import (
     vote_problem,
 )
 
-__all__ = ["ACCUMULATE", "GATHER", "Fields", "fake_problem", "scalars"]
+__all__ = ["ACCUMULATE", "GATHER", "Fields", "TorchExecutor", "fake_problem", "scalars", "share"]
 
 Fields = tuple[Tensor, Tensor, Tensor]
 """Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
@@ -83,7 +83,7 @@ def _accumulate_cpu(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: A
 @torch.library.impl("mdn_cupy::accumulate", "cuda")
 def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
     problem = _problem(confidence, offsets, sigma, *rest)
-    total: Tensor = module("cuda").accumulate(problem, _TorchExecutor(confidence.device))
+    total: Tensor = module("cuda").accumulate(problem, TorchExecutor(confidence.device))
     return total
 
 
@@ -92,7 +92,7 @@ def _gather_cpu(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
-    found = problem.as_given(module("cpu").gather(problem, _share(cotangent), tuple(rest[-1])))
+    found = problem.as_given(module("cpu").gather(problem, share(cotangent), tuple(rest[-1])))
     c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
     return c, o, s
 
@@ -102,7 +102,7 @@ def _gather_cuda(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
-    executor = _TorchExecutor(confidence.device)
+    executor = TorchExecutor(confidence.device)
     found = problem.as_given(module("cuda").gather(problem, cotangent, tuple(rest[-1]), executor))
     c, o, s = (confidence.new_empty(0) if g is None else g for g in found)
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
@@ -112,7 +112,7 @@ def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
 ) -> VoteProblem:
     """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
-    fields = _share(confidence), _share(offsets), _width(sigma, confidence, offsets, Rule(rule))
+    fields = share(confidence), share(offsets), _width(sigma, confidence, offsets, Rule(rule))
     return vote_problem(*fields, Rule(rule), VoteOptions(*rest))
 
 
@@ -123,35 +123,40 @@ def _width(sigma: Tensor, confidence: Tensor, offsets: Tensor, rule: Rule) -> An
             return check_width(float(sigma), rule, compute_dtype(confidence, offsets))
         except ValueError:  # A tensor's value raises nothing: that sigma casts no votes.
             sigma = sigma.to(confidence.device)
-    return _share(sigma)
+    return share(sigma)
 
 
-def _share(tensor: Tensor) -> Any:
+def share(tensor: Tensor) -> Any:
     """A CPU tensor as the array that shares its memory; any other as it is, its sign resolved."""
     if tensor.is_cpu:
         return tensor.numpy(force=True)
     return tensor.detach().resolve_neg()
 
 
-class _TorchExecutor:
+class TorchExecutor:
     """Torch's memory and current stream of a device; see `mdn_cupy.cuda.CupyExecutor`."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+        """Return a new tensor."""
         return torch.empty(shape, dtype=getattr(torch, dtype.name), device=self._device)
 
     def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Tensor:
+        """Return a new tensor of zeros."""
         return torch.zeros(shape, dtype=getattr(torch, dtype.name), device=self._device)
 
     def operand(self, tensor: Tensor) -> Any:
+        """Say where a tensor lies."""
         return module("cuda").Operand(tensor.data_ptr(), tensor.stride())
 
     def total(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:
+        """Sum over axes."""
         return tensor.sum(tuple(axes), keepdim=True)
 
     def run(self, launch: Any) -> None:
+        """Queue a launch."""
         with torch.cuda.device(self._device):
             stream = torch.cuda.current_stream(self._device).cuda_stream
             module("cuda").launch(launch, SimpleNamespace(ptr=stream))

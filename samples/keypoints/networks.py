@@ -176,7 +176,7 @@ class Network(nn.Module):
 
     def locate(self, pictures: Tensor) -> Tensor:
         """Where the parts are found, (N, P, 2) in pixels: at the peaks, between the cells."""
-        return mdn.torch.find_peaks(self.evidence(pictures)).positions * CELL + (CELL - 1) / 2
+        return mdn.torch.subpixel_argmax(self.evidence(pictures)).positions * CELL + (CELL - 1) / 2
 
 
 def _heatmap_loss(logits: Tensor, joints: Tensor, sigma: float) -> Tensor:

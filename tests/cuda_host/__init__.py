@@ -19,7 +19,7 @@ import numpy as np
 
 from cuda_host.build import PLAIN, library
 from mdn_cupy.cuda.plan import Launch, Operand
-from mdn_cupy.cuda.source import instances, source
+from mdn_cupy.cuda.source import KINDS, instances, source
 
 __all__ = ["CudaFault", "HostExecutor", "HostKernel", "HostModule", "kernels"]
 
@@ -149,13 +149,13 @@ class HostExecutor:
 
 @cache
 def kernels(name: str, options: tuple[str, ...] = PLAIN) -> HostModule:
-    """Return the project's kernels, compiled for the real type of the one named."""
-    return _project_module("float" if "<float" in name else "double", options)
+    """Return the project's kernels of the kind of the one named, compiled."""
+    return _project_module(next(kind for kind in KINDS if name in instances(kind)), options)
 
 
 @cache
-def _project_module(real: str, options: tuple[str, ...]) -> HostModule:
-    return HostModule(source(), instances(real), options)
+def _project_module(kind: str, options: tuple[str, ...]) -> HostModule:
+    return HostModule(source(), instances(kind), options)
 
 
 def _described(argument: Any) -> str:

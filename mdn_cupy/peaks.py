@@ -1,0 +1,444 @@
+"""All peaks of evidence maps, as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import operator
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from mdn_cupy.arrays import (
+    Array,
+    adopt,
+    dtype_name,
+    is_number,
+    is_torch,
+    namespace,
+    on_device,
+    to_numpy,
+)
+from mdn_cupy.backends import module
+from mdn_cupy.files import replacing
+from mdn_cupy.maxima import around, vertex
+from mdn_cupy.problem import Shape, floating_dtype
+
+__all__ = ["Peaks", "find_peaks"]
+
+_UNLIMITED = 1 << 62  # peaks, and squared distances of pixels
+
+
+@dataclass(frozen=True, eq=False)
+class Peaks:
+    """The peaks of evidence maps: a table with a row a peak.
+
+    Rows are sorted by map, then by evidence descending, then by position (row, then column). The
+    columns are arrays of the evidence's library, on its device.
+
+    Attributes
+    ----------
+    map : int64 array [n]
+        Which map: flat index into the leading axes of the evidence.
+    x, y : float64 array [n]
+        Column and row, to a fraction of a pixel; (0, 0) is the centre of the first pixel.
+    score : array [n]
+        Value of the score map at the peak's pixel, where one was given; else the evidence.
+    evidence : array [n]
+        Value of the evidence at the peak's pixel.
+    xx, xy, yy : float64 array [n], optional
+        Covariance of the landing points of the votes for the peak, in square pixels.
+    voters : float64 array [n], optional
+        Effective number of voters.
+    maps_shape : tuple of int
+        The leading axes of the evidence, into which `map` counts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> evidence = np.zeros((2, 5, 6))
+    >>> evidence[1, 2, 1:4] = 1.0, 3.0, 1.0
+    >>> peaks = mdn.find_peaks(evidence, threshold=0.5)
+    >>> len(peaks), peaks.maps_shape
+    (1, (2,))
+    >>> peaks.to_dict()
+    {'map': [1], 'x': [2.0], 'y': [2.0], 'score': [3.0], 'evidence': [3.0]}
+    """
+
+    map: Array
+    x: Array
+    y: Array
+    score: Array
+    evidence: Array
+    xx: Array | None = None
+    xy: Array | None = None
+    yy: Array | None = None
+    voters: Array | None = None
+    maps_shape: Shape = ()
+
+    def __len__(self) -> int:
+        return int(self.map.shape[0])
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Return the columns that there are, by name, as lists of Python numbers.
+
+        Returns
+        -------
+        dict of str to list
+            Such as `json.dump` takes.
+        """
+        return {name: column.tolist() for name, column in self._columns().items()}
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the columns that there are to a CSV file with a header.
+
+        Parameters
+        ----------
+        path : path
+            The file to create or to replace.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        columns = self.to_dict()
+        with replacing(path) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+            writer = csv.writer(text)
+            writer.writerow(columns)
+            writer.writerows(zip(*columns.values(), strict=True))
+
+    def to_coco_keypoints(
+        self,
+        *,
+        image_ids: list[int] | None = None,
+        individuals: Array | None = None,
+        category_id: int = 1,
+    ) -> list[dict[str, Any]]:
+        """Return the peaks as results in the format of COCO's keypoint evaluation.
+
+        The last of the leading axes holds the keypoints, those before it the images.
+
+        Parameters
+        ----------
+        image_ids : list of int, optional
+            The identifier of each image; 0, 1, 2, … by default.
+        individuals : int array [n], optional
+            To which individual of its image each peak belongs. By default every image shows one,
+            which has the strongest peak of each keypoint. Of several peaks of an individual's
+            keypoint the strongest counts.
+        category_id : int
+            COCO's category; 1 is a person.
+
+        Returns
+        -------
+        list of dict
+            Of each individual that has a peak: image_id, category_id, keypoints [3·P] with x, y
+            and the score of each, 0, 0, 0 where there is none, and score, the mean over the
+            keypoints found.
+
+        Raises
+        ------
+        ValueError
+            If the maps have no leading axes, or there is not one identifier an image or one
+            individual a peak.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> evidence = np.zeros((3, 4, 5))  # three keypoints
+        >>> evidence[0, 1, 2], evidence[2, 3, 4] = 2.0, 4.0
+        >>> mdn.find_peaks(evidence, threshold=1.0).to_coco_keypoints(image_ids=[7])
+        [{'image_id': 7, 'category_id': 1, 'keypoints': [2.0, 1.0, 2.0, 0, 0, 0, 4.0, 3.0, 4.0], \
+'score': 3.0}]
+        """
+        if not self.maps_shape:
+            raise ValueError(
+                "the maps have no leading axis that would hold the keypoints; find the peaks of "
+                "evidence of the shape (..., P, H, W)"
+            )
+        *frames, keypoints = self.maps_shape
+        images = math.prod(frames)
+        if image_ids is None:
+            image_ids = list(range(images))
+        if len(image_ids) != images:
+            raise ValueError(f"image_ids must name {images} images, got {len(image_ids)}")
+        columns = self.to_dict()
+        groups = self._individuals(individuals)
+        found: dict[tuple[int, int], dict[int, list[float]]] = {}
+        rows = zip(columns["map"], groups, *(columns[c] for c in ("x", "y", "score")), strict=True)
+        for number, individual, *row in rows:
+            image, keypoint = divmod(number, keypoints)
+            found.setdefault((image, individual), {}).setdefault(keypoint, row)
+        return [
+            {
+                "image_id": image_ids[image],
+                "category_id": category_id,
+                "keypoints": [x for k in range(keypoints) for x in points.get(k, [0, 0, 0])],
+                "score": sum(score for _, _, score in points.values()) / len(points),
+            }
+            for (image, _), points in sorted(found.items())
+        ]
+
+    def to_dataframe(
+        self, *, keypoints: list[str] | None = None, individuals: Array | None = None
+    ) -> Any:
+        """Return a pandas table with the columns of movement and of napari's Points features.
+
+        ``viewer.add_points(table[["time", "y", "x"]], features=table)`` shows it.
+
+        Parameters
+        ----------
+        keypoints : list of str, optional
+            Names of the maps along the last of the leading axes; 0, 1, 2, … by default.
+        individuals : int array [n], optional
+            To which individual of its frame each peak belongs; by default its rank among the peaks
+            of its map, 0 for the strongest.
+
+        Returns
+        -------
+        pandas.DataFrame
+            time (flat index of the leading axes but the last), individual, keypoint, y, x,
+            confidence (the score), evidence, and the optional columns that there are.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        ValueError
+            If there is not one name a keypoint or one individual a peak.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> evidence = np.zeros((2, 4, 5))
+        >>> evidence[1, 1, 2] = 2.0
+        >>> table = mdn.find_peaks(evidence, threshold=1.0).to_dataframe(keypoints=["nose", "tail"])
+        >>> table.loc[0].to_dict()  # doctest: +NORMALIZE_WHITESPACE
+        {'time': 0, 'individual': 0, 'keypoint': 'tail', 'y': 1.0, 'x': 2.0, 'confidence': 2.0,
+         'evidence': 2.0}
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "to_dataframe needs pandas, which is not installed: pip install pandas; "
+                "to_dict() and to_csv() need nothing"
+            ) from error
+        columns = self._columns()
+        count = self.maps_shape[-1] if self.maps_shape else 1
+        if keypoints is not None and len(keypoints) != count:
+            raise ValueError(f"keypoints must name {count} maps, got {len(keypoints)}")
+        number = columns.pop("map")
+        time, keypoint = np.divmod(number, max(count, 1))
+        if individuals is None:
+            individual = np.arange(len(self)) - np.searchsorted(number, number)
+        else:
+            individual = np.asarray(self._individuals(individuals), np.int64)
+        return pandas.DataFrame(
+            {
+                "time": time,
+                "individual": individual,
+                "keypoint": keypoint if keypoints is None else np.asarray(keypoints)[keypoint],
+                "y": columns.pop("y"),
+                "x": columns.pop("x"),
+                "confidence": columns.pop("score"),
+                **columns,
+            }
+        )
+
+    def _columns(self) -> dict[str, Any]:
+        """The columns that there are, as NumPy arrays."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        del found["maps_shape"]
+        return {name: to_numpy(x, name) for name, x in found.items() if x is not None}
+
+    def _individuals(self, individuals: Array | None) -> list[int]:
+        if individuals is None:
+            return [0] * len(self)
+        numbers: list[int] = to_numpy(individuals, "individuals").tolist()
+        if len(numbers) != len(self):
+            raise ValueError(f"individuals must name {len(self)} peaks, got {len(numbers)}")
+        return numbers
+
+
+def find_peaks(
+    evidence: Array,
+    *,
+    threshold: float,
+    min_distance: float = 1.0,
+    max_peaks: int | None = None,
+    border: int = 0,
+    score: Array | None = None,
+) -> Peaks:
+    """Find all peaks of evidence maps, to a fraction of a pixel.
+
+    A **peak** is a pixel of at least `threshold` that none of its 8 neighbours exceeds. Connected
+    pixels of one value (a plateau, by the 8 neighbours) count once, if no neighbour of any of them
+    exceeds it: as the pixel of the plateau that is nearest to the mean of its pixels. (The mean is
+    rounded to a pixel, halves down; the nearest row is looked for first, then the nearest column
+    in it, and of two the upper and the left one is taken.) Pixels that are NaN or −inf are never
+    peaks and exceed nothing; what lies beyond the edge of a map does not count either.
+
+    Peaks in the margin of `border` pixels are left out. Of the others, in the order of evidence
+    descending and position (row, then column), a peak is kept if no kept one is nearer than
+    `min_distance`: so no two peaks of a map are nearer than that, and what is dropped lies near a
+    stronger one. The first `max_peaks` of each map stay.
+
+    The position between the pixels is the vertex of the paraboloid through the logarithms of the
+    3 × 3 pixels around the peak, which is exact for a Gaussian; the pixel itself where evidence is
+    not positive, and along an axis on whose edge the peak lies.
+
+    Parameters
+    ----------
+    evidence : array [..., H, W]
+        −L of the noisy-or, which does not saturate where m is 1, or an additive map; or any other
+        map of a floating dtype. Half types are computed in float32.
+    threshold : float
+        Least evidence of a peak, in the unit of the evidence, rounded to the dtype of the
+        computation. Where nothing votes the evidence is 0, which is a plateau like any other:
+        choose a threshold above it, such as −log(1 − m): 0.7 for m ≥ 0.5, 4.6 for m ≥ 0.99.
+    min_distance : float
+        Least Euclidean distance between two peaks of a map, in pixels, measured from pixel to
+        pixel; up to 2 drops none, since peaks are never adjacent, and inf leaves one a map. (Votes
+        spread alike in all directions, which a Euclidean distance respects. The one of
+        `skimage.feature.peak_local_max` is Chebyshev's and drops peaks at exactly that distance,
+        too.)
+    max_peaks : int, optional
+        Most peaks of a map; all of them by default.
+    border : int
+        Width of the margin without peaks, in pixels. Evidence of what lies outside peaks at the
+        edge.
+    score : array [..., H, W], optional
+        A map of the same shape from which the column `score` is read, such as m; by default the
+        evidence.
+
+    Returns
+    -------
+    Peaks
+        A table in arrays of the library and on the device of `evidence`: positions in float64,
+        evidence and score in the dtype of the computation. From a torch tensor with a graph the
+        columns x, y, score and evidence have one, too; which pixels they belong to is not
+        differentiable.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type or dtype, or `score` is of another library or device.
+    ValueError
+        If a shape or a number does not fit.
+
+    Notes
+    -----
+    The result is the same on every backend (`mdn_cupy.reference.find_peaks` is the specification)
+    and for any number of threads. On a GPU the peaks stay there; the host waits twice, to learn
+    how many candidates and how many peaks there are, for which it makes room.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> coins = mdn.samples.load("coins")
+    >>> m, L = mdn.noisy_or(coins.confidence, coins.offsets, coins.sigma, aggregate=0,
+    ...                     return_log_complement=True)
+    >>> peaks = mdn.find_peaks(-L, threshold=4.6, score=m)
+    >>> len(peaks)  # coins in the picture
+    24
+    """
+    limits = {
+        "reach": _reach(min_distance),
+        "max_peaks": _UNLIMITED if max_peaks is None else _count("max_peaks", max_peaks, 1),
+        "border": _count("border", border, 0),
+    }
+    evidence, score, backend = _arguments(evidence, score)
+    maps_shape, (height, width) = tuple(evidence.shape[:-2]), evidence.shape[-2:]
+    values, scores = (x.reshape(math.prod(maps_shape), height, width) for x in (evidence, score))
+    least = _threshold(threshold, np.dtype(dtype_name(values)))
+    with on_device(values):
+        place = backend.find_peaks(values, least, **limits)
+        number, row, column = place // max(height * width, 1), place // max(width, 1), place
+        row, column = row % max(height, 1), column % max(width, 1)
+        x, y = _between(values, number, row, column)
+        return Peaks(
+            number,
+            x,
+            y,
+            score=scores[number, row, column],
+            evidence=values[number, row, column],
+            maps_shape=maps_shape,
+        )
+
+
+def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]:
+    """Check the maps and bring them to the dtype of the computation; find who searches them."""
+    named = {"evidence": evidence, **({} if score is None else {"score": score})}
+    if is_torch(evidence):
+        from mdn_cupy.torch import peaks
+
+        peaks.check_maps(**named)
+        backend: Any = peaks
+    else:
+        kind, named = adopt(**named)
+        backend = module(kind)
+    cast = {name: _cast(array, floating_dtype(name, array).name) for name, array in named.items()}
+    shape, scores = tuple(cast["evidence"].shape), cast.get("score", cast["evidence"])
+    if len(shape) < 2:
+        raise ValueError(f"evidence must have the shape (..., H, W), got {shape}")
+    if tuple(scores.shape) != shape:
+        raise ValueError(
+            f"score must have the shape of the evidence {shape}, got {tuple(scores.shape)}"
+        )
+    return cast["evidence"], scores, backend
+
+
+def _between(values: Array, number: Array, row: Array, column: Array) -> tuple[Array, Array]:
+    """Place peaks between the pixels of their maps; x and y in float64."""
+    xp = namespace(values)
+    rows, columns = (
+        around(index, size, xp) for index, size in zip((row, column), values.shape[1:], strict=True)
+    )
+    patch = _cast(values[number[:, None, None], rows[:, :, None], columns[:, None, :]], "float64")
+    dx, dy, _ = vertex(xp.where(xp.isnan(patch), 0, patch).reshape(-1, 9), xp)
+    return column + dx, row + dy
+
+
+def _cast(array: Array, dtype: str) -> Array:
+    if is_torch(array):
+        return array.to(getattr(namespace(array), dtype))
+    return array.astype(dtype, copy=False)
+
+
+def _threshold(threshold: float, dtype: np.dtype[Any]) -> float:
+    """Round a threshold to a dtype in which −∞ stays below it."""
+    if not is_number(threshold):
+        raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")
+    if math.isnan(threshold):
+        raise ValueError("threshold must not be NaN; -math.inf takes peaks of any evidence")
+    with np.errstate(over="ignore"):
+        rounded = dtype.type(threshold)
+    return max(float(rounded), float(np.finfo(dtype).min))
+
+
+def _reach(min_distance: float) -> int:
+    """Return the least squared distance between two pixels that is far enough."""
+    if not is_number(min_distance):
+        raise TypeError(f"min_distance must be a number, got {type(min_distance).__name__}")
+    if not min_distance >= 0:
+        raise ValueError(f"min_distance must not be negative, got {min_distance}")
+    square = float(min_distance) * float(min_distance)
+    return _UNLIMITED if square >= _UNLIMITED else math.ceil(square)
+
+
+def _count(name: str, value: object, least: int) -> int:
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return min(number, _UNLIMITED)

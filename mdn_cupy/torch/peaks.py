@@ -1,0 +1,32 @@
+"""The pixels at which maps peak, for tensors on the CPU and on CUDA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mdn_cupy.backends import module
+from mdn_cupy.torch.checks import check_device, check_floating
+from mdn_cupy.torch.library import TorchExecutor, share
+
+__all__ = ["check_maps", "find_peaks"]
+
+
+def check_maps(evidence: Tensor, **others: Tensor) -> None:
+    """Raise unless the maps are dense tensors of a floating dtype on one device."""
+    check_floating("evidence", evidence)
+    for name, tensor in others.items():
+        check_floating(name, tensor)
+        check_device(name, tensor, "evidence", evidence.device)
+
+
+def find_peaks(evidence: Tensor, threshold: float, **limits: Any) -> Tensor:
+    """Find the pixels at which maps peak, as `mdn_cupy.cpu` and `mdn_cupy.cuda` do."""
+    values = share(evidence)
+    if evidence.is_cpu:
+        return torch.from_numpy(module("cpu").find_peaks(values, threshold, **limits))
+    executor = TorchExecutor(evidence.device)
+    found: Tensor = module("cuda").find_peaks(values, threshold, **limits, executor=executor)
+    return found
