@@ -10,6 +10,8 @@ import torch
 
 import mdn_cupy as mdn
 
+PEAK_COLUMNS = ("map", "x", "y", "score", "evidence")
+
 
 class Backend:
     """The public functions on NumPy arrays: the CPU backend."""
@@ -39,6 +41,12 @@ class Backend:
 
     def additive_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
         return self._out(mdn.additive_vjp(*self._in((cotangent, *fields)), **options))
+
+    def find_peaks(self, evidence: Any, **options: Any) -> mdn.Peaks:
+        given = {k: self.array(x) if isinstance(x, np.ndarray) else x for k, x in options.items()}
+        peaks = mdn.find_peaks(self.array(evidence), **given)
+        columns = {name: self.to_numpy(getattr(peaks, name)) for name in PEAK_COLUMNS}
+        return mdn.Peaks(**columns, maps_shape=peaks.maps_shape)
 
     def _in(self, fields: tuple[Any, ...]) -> list[Any]:
         return [self.array(x) if isinstance(x, np.ndarray) else x for x in fields]

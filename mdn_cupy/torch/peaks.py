@@ -15,8 +15,13 @@ __all__ = ["check_maps", "find_peaks"]
 
 
 def check_maps(evidence: Tensor, **others: Tensor) -> None:
-    """Raise unless the maps are dense tensors of a floating dtype on one device."""
+    """Raise unless the maps are dense tensors of a floating dtype on one device that can search."""
     check_floating("evidence", evidence)
+    if not (evidence.is_cpu or evidence.is_cuda):
+        raise TypeError(
+            f"evidence is on {evidence.device}; peaks are found on the CPU and on CUDA: move it "
+            "there with .cpu() or .cuda()"
+        )
     for name, tensor in others.items():
         check_floating(name, tensor)
         check_device(name, tensor, "evidence", evidence.device)

@@ -35,9 +35,11 @@ class CudaHost(Backend):
             compare=lambda *a: cuda.compare(*a, executor=HostExecutor(self._seed)),
             noisy_or=lambda *a, **k: cuda.noisy_or(*a, **k, executor=HostExecutor(self._seed)),
             gather=lambda *a: cuda.gather(*a, executor=HostExecutor(self._seed)),
+            find_peaks=lambda *a, **k: cuda.find_peaks(*a, **k, executor=HostExecutor(self._seed)),
         )
         with (
             mock.patch("mdn_cupy.voting.module", return_value=module),
+            mock.patch("mdn_cupy.peaks.module", return_value=module),
             mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps),
         ):
             return function(*arguments, **options)
@@ -56,3 +58,6 @@ class CudaHost(Backend):
 
     def additive_vjp(self, *fields: Any, **options: Any) -> Any:
         return self._through(super().additive_vjp, *fields, **options)
+
+    def find_peaks(self, *maps: Any, **options: Any) -> Any:
+        return self._through(super().find_peaks, *maps, **options)
