@@ -97,7 +97,24 @@ def main():
             total = cuda.accumulate(problem, executor)
             assert total.shape == problem.result_shape
             cuda.gather(problem, total[..., ::-1, :], executor=executor)
+    search_maps(module_of)
     print("clean")
+
+
+def search_maps(module_of):
+    """Find the peaks of maps with plateaus of every form, and of none."""
+    for shape, dtype in itertools.product(
+        [(1, 1, 1), (2, 1, 67), (2, 67, 1), (3, 17, 19), (1, 2, 300), (2, 0, 3)],
+        (np.float32, np.float64),
+    ):
+        print("peaks", shape, dtype.__name__, flush=True)
+        maps = RNG.integers(0, 3, shape).astype(dtype)
+        maps[..., ::7] = np.nan
+        for evidence in (maps, np.ones_like(maps), maps[:, ::-1, ::-2]):
+            for limits in ((1, 1 << 62, 0), (10, 3, 1), (1 << 62, 1, 0)):
+                with mock.patch("mdn_cupy.cuda.plan._MAX_GRID_Y", 5):
+                    executor = HostExecutor(module_of=module_of)
+                    cuda.find_peaks(evidence, -1.0, *limits, executor=executor)
 
 
 if __name__ == "__main__":
