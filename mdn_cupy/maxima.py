@@ -6,13 +6,71 @@ them and torch differentiates it.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
+from typing import NamedTuple
 
-from mdn_cupy.arrays import Array, stable_argsort
+from mdn_cupy.arrays import Array, namespace, stable_argsort
 
-__all__ = ["around", "inside", "strongest_first", "vertex"]
+__all__ = ["Cells", "around", "cells_of", "inside", "strongest_first", "vertex"]
 
 _LEAST = 1e-6  # of the peak; a neighbour below that is as good as empty
+
+
+class Cells(NamedTuple):
+    """Points sorted by the square cells of their maps in which they lie.
+
+    Attributes
+    ----------
+    side_log2 : int
+        A cell is 2**side_log2 pixels wide: in which it lies is exact for any position.
+    down, across : int
+        Cells of a map.
+    numbers : int64 array [n]
+        Cells of the points, counted over maps, down and across, ascending.
+    order : int64 array [n]
+        Which points those are; in one cell, in their order.
+    """
+
+    side_log2: int
+    down: int
+    across: int
+    numbers: Array
+    order: Array
+
+
+def cells_of(number: Array, x: Array, y: Array, maps: int, shape: tuple[int, int]) -> Cells:
+    """Sort points into cells that hold about one point on average.
+
+    Points beyond the edge of a map count to the cells at the edge.
+
+    Parameters
+    ----------
+    number : int array [n]
+        The map of each point.
+    x, y : float64 array [n]
+        Where it is, in pixels.
+    maps : int
+        How many maps there are.
+    shape : (int, int)
+        Of a map, in pixels.
+
+    Returns
+    -------
+    Cells
+        The points in order.
+    """
+    xp, (height, width) = namespace(x), shape
+    side_log2 = math.isqrt(maps * height * width // (len(x) + 1)).bit_length()
+    side_log2 = max(side_log2 - 1, 0)
+    down, across = ((max(size, 1) - 1 >> side_log2) + 1 for size in shape)
+    row, column = (
+        xp.asarray(xp.floor(place * 2.0**-side_log2).clip(0, count - 1), dtype=xp.int64)
+        for place, count in ((xp.nan_to_num(y), down), (xp.nan_to_num(x), across))
+    )
+    cells = (number * down + row) * across + column
+    order = stable_argsort(cells)
+    return Cells(side_log2, down, across, cells[order], order)
 
 
 def strongest_first(place: Array, values: Array, pixels: int) -> Array:

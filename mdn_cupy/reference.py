@@ -34,7 +34,7 @@ from mdn_cupy.arrays import refuse_masked
 from mdn_cupy.peaks import Peaks
 from mdn_cupy.problem import Gradients
 
-__all__ = ["additive", "additive_vjp", "find_peaks", "noisy_or", "noisy_or_vjp"]
+__all__ = ["additive", "additive_vjp", "find_peaks", "instances", "noisy_or", "noisy_or_vjp"]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -255,6 +255,50 @@ def find_peaks(
     table = np.array(rows, np.float64).reshape(-1, 5)
     columns = dict(zip(("x", "y", "score", "evidence"), table.T[1:], strict=True))
     return Peaks(map=table[:, 0].astype(np.int64), maps_shape=given.shape[:-2], **columns)
+
+
+def instances(
+    peaks: Peaks,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    radius: float,
+    **options: Any,
+) -> npt.NDArray[np.int32]:
+    """The number from 1 of the peak to which each source adds most evidence, [..., H, W].
+
+    0 where it adds none to any, or where that peak is farther from its landing point than `radius`.
+    A peak's evidence is taken at its sub-pixel position; all evidence terms of a vote fall with the
+    distance, so that the largest is that of the nearest peak. Of two as near it is the first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy import reference
+    >>> c, o = np.full((1, 7), 0.5), np.zeros((2, 1, 7))
+    >>> peaks = reference.find_peaks([[0.0, 1, 0, 0, 0, 1, 0]], threshold=0.5)
+    >>> reference.instances(peaks, c, o, 1.0, radius=1)
+    array([[1, 1, 1, 0, 2, 2, 2]], dtype=int32)
+    """
+    fields = _fields(confidence, offsets, sigma, **options)
+    labels = np.zeros(fields.confidence.shape, np.int32)
+    for source in np.ndindex(labels.shape):
+        *leading, i, j = source
+        c, width = fields.confidence[source], fields.sigma[source]
+        p_x = (fields.origin[1] + fields.stride[1] * j) + fields.offsets[(*leading, 0, i, j)]
+        p_y = (fields.origin[0] + fields.stride[0] * i) + fields.offsets[(*leading, 1, i, j)]
+        if not (c > 0 and width > 0 and np.isfinite(p_x) and np.isfinite(p_y)):
+            continue
+        if fields.aggregate is not None:
+            del leading[fields.aggregate]
+        number = np.ravel_multi_index(leading, fields.result_shape[:-2]) if leading else 0
+        dx, dy = np.abs(peaks.x - p_x), np.abs(peaks.y - p_y)
+        near = (dx**2 + dy**2 <= radius**2) & (peaks.map == number)
+        near &= (dx <= fields.truncate * width) & (dy <= fields.truncate * width)
+        distance = np.where(near, dx**2 + dy**2, np.inf)
+        labels[source] = 1 + distance.argmin() if near.any() else 0
+    return labels
 
 
 def _plateaus(values: Float64, least: float) -> Iterator[list[tuple[int, int]]]:

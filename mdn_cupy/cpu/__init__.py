@@ -14,7 +14,7 @@ logarithm per pixel is taken where L is wanted.
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
 `groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`,
-written with `emitting`. `peaks` finds where maps peak.
+written with `emitting`. `peaks` finds where maps peak, and `instances` which sources are for which.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ import numpy.typing as npt
 
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, forward
+from mdn_cupy.cpu.instances import label, new_targets
 from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run, thread_count
 from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
+from mdn_cupy.maxima import cells_of
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 
-__all__ = ["accumulate", "compare", "find_peaks", "gather", "noisy_or", "status"]
+__all__ = ["accumulate", "compare", "find_peaks", "gather", "instances", "noisy_or", "status"]
 
+_LABELLED_TOGETHER = 1 << 14  # sources
 _PARTIALS = 8  # tiles of one place held at a time
 
 
@@ -145,6 +148,53 @@ def gather(
         offsets.reshape(problem.offsets.shape) if wanted[1] else None,
         _reduce_sigma(problem, sigma) if wanted[2] else None,
     )
+
+
+def instances(
+    problem: VoteProblem,
+    number: npt.NDArray[np.int64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    radius: float,
+) -> npt.NDArray[np.int32]:
+    """Say for every source to which peak it adds most evidence.
+
+    That is the peak nearest to where its vote lands, whatever the rule, since the kernel falls with
+    the distance.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        With NumPy arrays.
+    number : int64 array [n]
+        The map of each peak.
+    x, y : float64 array [n]
+        Where it is, in output pixels.
+    radius : float
+        Greatest distance of a landing point from its peak; may be infinite.
+
+    Returns
+    -------
+    int32 array [*batch, H, W]
+        1 for the first peak, and so on, the lower of two that are as near; 0 for a source that
+        lands near none, whose window holds none, or whose confidence is not above 0.
+    """
+    height, width = problem.source_shape
+    labels = np.zeros((math.prod(problem.batch), height, width), np.int32)
+    shape = (*problem.batch, height, width)
+    if not (labels.size and len(x)):
+        return labels.reshape(shape)
+    sources, scalars = _sources(problem), _scalars(problem)
+    cells = cells_of(number, x, y, problem.maps, problem.output_shape)
+    targets = new_targets(cells, problem.maps, x, y, radius)
+    rows = max(1, _LABELLED_TOGETHER // width)
+    label_rows = partial(label, sources, scalars, problem.truncate, targets, labels)
+    run(
+        partial(label_rows, (m, v, int(plane)), (first, min(first + rows, height)))
+        for (m, v), plane in np.ndenumerate(problem.planes(problem.batch))
+        for first in range(0, height, rows)
+    )
+    return labels.reshape(shape)
 
 
 def status() -> Status:

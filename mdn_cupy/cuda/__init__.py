@@ -21,7 +21,7 @@ from mdn_cupy.arrays import Array, dtype_name, namespace, on_device, stable_args
 from mdn_cupy.backends import Status
 from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.cuda.source import options, source
-from mdn_cupy.maxima import inside, strongest_first
+from mdn_cupy.maxima import cells_of, inside, strongest_first
 from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "from_dlpack",
     "from_numpy",
     "gather",
+    "instances",
     "launch",
     "noisy_or",
     "nvrtc",
@@ -225,6 +226,46 @@ def find_peaks(
         values = evidence[i // height, i % height, places % width]
         places = strongest_first(places, values, height * width)
         return _strongest(_spaced(places, plan, reach, executor), plan, max_peaks)
+
+
+def instances(
+    problem: VoteProblem,
+    number: Array,
+    x: Array,
+    y: Array,
+    radius: float,
+    executor: Executor | None = None,
+) -> Array:
+    """Say for every source to which peak it adds most evidence; see `mdn_cupy.cpu.instances`.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        Whose sources.
+    number : int64 array [n]
+        The map of each peak.
+    x, y : float64 array [n]
+        Where it is, in output pixels; contiguous.
+    radius : float
+        Greatest distance of a landing point from its peak; may be infinite.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    int32 array [*batch, H, W]
+        1 for the first peak, and so on; 0 for none.
+    """
+    executor = executor or CupyExecutor(problem.confidence)
+    shape = (*problem.batch, *problem.source_shape)
+    if 0 in shape or not len(x):
+        return executor.zeros(shape, np.dtype(np.int32))
+    with on_device(x):
+        cells = cells_of(number, x, y, problem.maps, problem.output_shape)
+    labels = executor.empty(shape, np.dtype(np.int32))
+    operands = [executor.operand(a) for a in (x, y, cells.numbers, cells.order, labels)]
+    executor.run(_plan(problem, executor).label(cells, radius, *operands))
+    return labels
 
 
 def from_dlpack(exporter: Any) -> Array:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.cuda.geometry import MAX_BLOCKS, WARP_SIZE, WARPS, geometry
+from mdn_cupy.maxima import Cells
 from mdn_cupy.problem import Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "PeakPlan", "VotePlan"]
@@ -40,8 +41,9 @@ def _int64_fields(*names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names])
 
 
-# Structures of kernels/peaks.cu.
+# Structures of kernels/peaks.cu and kernels/instances.cu.
 _MAPS = _int64_fields("rows", "height", "width", "map_stride", "row_stride", "column_stride")
+_TARGETS = _int64_fields("peaks", "side_log2", "down", "across")
 _SPACING = _int64_fields("maps", "height", "width", "side", "down", "across", "reach", "peaks")
 
 Argument = np.generic | npt.NDArray[Any]
@@ -150,6 +152,40 @@ class VotePlan:
         pointers = (_pointer(x) for x in (cotangent, to_confidence, to_offsets, to_sigma))
         described = self._geometry(cotangent.strides, _ENOUGH_WARPS)
         return [self._over_patches(kernel, described, *pointers)]
+
+    def label(
+        self,
+        cells: Cells,
+        radius: float,
+        x: Operand,
+        y: Operand,
+        numbers: Operand,
+        order: Operand,
+        labels: Operand,
+    ) -> Launch:
+        """Find the nearest peak to where each vote lands.
+
+        Parameters
+        ----------
+        cells : Cells
+            The peaks in order.
+        radius : float
+            The farthest at which one may be.
+        x, y : Operand [peaks], float64
+            Where the peaks are.
+        numbers, order : Operand [peaks], int64
+            Of `cells`.
+        labels : Operand [*batch, H, W], int32
+            Where the number of a peak goes, from 1, or 0.
+        """
+        count = len(cells.order)
+        described = np.array((count, cells.side_log2, cells.down, cells.across), _TARGETS)
+        described.setflags(write=False)
+        pointers = (_pointer(operand) for operand in (x, y, numbers, order, labels))
+        kernel = f"label_sources<{self._real}>"
+        farthest = self.problem.dtype.type(radius)
+        geometry = self._geometry(self._map_numbers, _ENOUGH_WARPS)
+        return self._over_patches(kernel, geometry, described, farthest, *pointers)
 
     @property
     def sum_bits(self) -> int:

@@ -18,6 +18,7 @@ FILES = (
     "accumulate.cu",
     "gather.cu",
     "peaks.cu",
+    "instances.cu",
 )
 """In the order in which they build on each other."""
 
@@ -49,8 +50,8 @@ def instances(kind: str) -> list[str]:
         names += [f"accumulate<{kind}, {int(rule)}, {total}>" for total in ("long long", kind)]
         names += [f"gather<{kind}, {int(rule)}, {moments}>" for moments in ("false", "true")]
         names.append(f"peak<{kind}, {int(rule)}>")
-    names += [f"{step}<{kind}>" for step in ("label_peaks", "unite_plateaus", "reject_plateaus")]
-    return names
+    others = ("label_peaks", "unite_plateaus", "reject_plateaus", "label_sources")
+    return [*names, *(f"{other}<{kind}>" for other in others)]
 
 
 def register_limit(kernel: str) -> int:
