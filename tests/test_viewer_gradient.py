@@ -8,8 +8,6 @@ from mdn_viewer.logic.session import ALL, RULES, VotingSession
 from mdn_viewer.logic.target import target_of_points
 from mdn_viewer.panels.gradient import GradientPanel
 from mdn_viewer.scene.pull_layers import PullLayers
-from mdn_viewer.scene.target_layers import target_of
-from napari.layers import Image
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from viewer_support import (
     PLUGIN,
@@ -182,18 +180,10 @@ def test_what_is_no_target_is_refused_beside_it(hidden):
         panel.controls.target = layer
         panel.wait()
         assert reason in panel.controls.message.said
-        assert panel.controls.message.wrong == bool(reason)
+        todo = layer.name in ("none", "right")  # what one has still to do is not wrong
+        assert panel.controls.message.wrong == (bool(reason) and not todo)
         assert (PICTURE in names(viewer)) == (not reason)
     assert "noisy-or" in names(viewer)
-
-
-def test_an_image_is_no_target_where_only_an_affine_transform_says_where_it_is():
-    moved = np.array([[1, 0, 4], [0, 1, 0], [0, 0, 1]])
-    layer = Image(np.ones((2, 24, 32)), scale=(1, 2, 2), translate=(0, 3, 3), name="wanted")
-    target_of(layer, 1.0)
-    layer.affine = moved
-    with pytest.raises(ValueError, match="wanted: the layer is moved by an affine transform"):
-        target_of(layer, 1.0)
 
 
 def test_a_narrow_grid_is_no_picture_in_colors():

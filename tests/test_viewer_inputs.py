@@ -14,6 +14,7 @@ from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (
     BLOCK,
+    SHOWN,
     add_fields,
     assert_shows,
     dock,
@@ -199,6 +200,71 @@ def test_sigma_by_the_wheel_the_groove_and_a_drag(widget, qtbot):
     dragged = widget.model.session.sigma
     assert dragged == round(dragged, 2)
     assert f"sigma={dragged}," in snippet(widget.model.session, ("noisy-or",), None)
+
+
+@pytest.mark.parametrize("typed", ["60", "1234.5", "0.004", "2.1357", "24", "1000000000"])
+def test_any_width_may_be_typed_and_the_slider_stretches(widget, qtbot, typed):
+    sigma = widget.controls.sigma
+    number, slider = sigma.native.findChild(QDoubleSpinBox), sigma.native.findChild(QSlider)
+    press(qtbot, number.lineEdit())
+    qtbot.waitUntil(number.hasFocus)
+    mouse("key", "ctrl+a")
+    mouse("type", typed)
+    mouse("key", "Return")
+    qtbot.waitUntil(lambda: widget.model.session.sigma == float(typed))
+    widget.wait()
+    assert sigma.value == float(typed)
+    assert sigma.min <= sigma.value <= sigma.max
+    assert slider.minimum() <= slider.value() <= slider.maximum()
+    assert float(number.text()) == float(typed)
+    assert not wrong(widget)
+    mouse("key", "Return")  # what is shown stands for it
+    low, high = sigma.limits
+    widget.controls.sigma.value = 3.21
+    widget.wait()
+    assert sigma.limits == (low, high)  # or it would move under the mouse
+    assert sigma.value == widget.model.session.sigma == 3.21
+    add_fields(widget.stage.viewer, two_parts(sigma=5.0), "other")
+    widget.wait()
+    assert sigma.limits == (0.3, 15)
+    assert slider.maximum() == 15_000_000
+
+
+@pytest.mark.parametrize("typed", ["0", "-3", "", "nan"])
+def test_what_is_no_width_is_not_taken(widget, qtbot, typed):
+    number = widget.controls.sigma.native.findChild(QDoubleSpinBox)
+    press(qtbot, number.lineEdit())
+    qtbot.waitUntil(number.hasFocus)
+    mouse("key", "ctrl+a")
+    mouse("key", "Delete")
+    mouse("type", typed or " ")
+    mouse("key", "Return")
+    qtbot.wait(100)
+    widget.wait()
+    sigma = widget.model.session.sigma
+    assert sigma > 0
+    assert float(number.text()) == widget.controls.sigma.value == sigma
+
+
+@pytest.mark.parametrize("kind", ["bytes", "logits"])
+def test_one_button_makes_confidences(widget, qtbot, kind):
+    viewer, fields = widget.stage.viewer, two_parts()
+    wanted = fields.confidence
+    data = {
+        "bytes": np.round(wanted * 255).astype(np.uint8),
+        "logits": np.log(wanted / (1 - wanted)),
+    }
+    viewer.layers["two confidence"].data = data[kind]
+    widget.wait()
+    button, complaint = widget.controls.remedy, wrong(widget)
+    assert {"bytes": "holds uint8", "logits": "outside [0, 1]"}[kind] in complaint
+    assert button.text.endswith(": two confidence")
+    press(qtbot, button.native)
+    qtbot.waitUntil(lambda: not button.visible)
+    widget.wait()
+    assert not wrong(widget)
+    assert set(SHOWN[:3]) <= set(names(viewer))
+    np.testing.assert_allclose(widget.model.session.fields.confidence, wanted, atol=0.003)
 
 
 def turn(box):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from mdn_viewer import reader
 from mdn_viewer.logic.session import ALL
+from mdn_viewer.scene.grid import even_grid_of
 from mdn_viewer.scene.layers import (
     Reading,
     backdrop,
     fields_of,
     first_part,
-    grid_of,
     layer_data,
     role_of,
     to_fields,
@@ -38,7 +38,7 @@ def back(layers):
         layers["confidence"],
         layers["offsets"],
         layers.get("image"),
-        Reading(*grid_of(layers["confidence"])),
+        Reading(*even_grid_of(layers["confidence"])),
     )
 
 
@@ -158,7 +158,7 @@ def test_vectors_may_tell_the_part():
 
 def test_vectors_that_start_nowhere():
     fields = two_parts()
-    with pytest.raises(ValueError, match="far: vectors must start at sources"):
+    with pytest.raises(ValueError, match="far: vectors must each start at another source"):
         to_fields(
             Image(fields.confidence[0]),
             Vectors(arrows(fields, origin=100), name="far"),
@@ -227,10 +227,6 @@ def test_arrays_of_a_layer_are_plain_and_masks_are_not_passed_over():
         values_of(masked)
 
 
-def test_a_grid_is_read_off_a_layer():
-    assert grid_of(Image(np.zeros((4, 5)), scale=(8, 8), translate=(3.5, 3.5))) == (8, 3.5)
-
-
 @pytest.mark.parametrize(
     "image",
     [
@@ -238,8 +234,10 @@ def test_a_grid_is_read_off_a_layer():
         np.arange(18, dtype=np.uint8).reshape(2, 3, 3),
         np.arange(24, dtype=np.float64).reshape(2, 3, 4) - 7,
         np.array([[0, 1, np.nan], [2, 3, 5]]),
+        np.array([[0, 1, np.inf], [-np.inf, 3, 5]], np.float32),
+        np.array([[-1.7e308, 1, 2], [2, 3, 1.7e308]]),
     ],
-    ids=["gray", "RGB", "RGBA", "NaN"],
+    ids=["gray", "RGB", "RGBA", "NaN", "infinite", "huge"],
 )
 def test_a_backdrop_is_gray_from_0_to_1(image):
     gray = backdrop(image)

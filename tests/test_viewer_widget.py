@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import ALL
+from mdn_viewer.logic.session import ALL, KINDS
 from mdn_viewer.panels.controls import Figure
+from mdn_viewer.scene.contrast import reach_of, symmetric, upward
 from qtpy.QtCore import QCoreApplication, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (
@@ -185,7 +186,7 @@ def test_an_image_may_be_laid_under_plain_layers(viewer):
 
 def test_what_does_not_fit_is_refused_and_nothing_is_lost(viewer, two):
     viewer.add_image(np.zeros((3, 3), np.float32), name="small")
-    viewer.add_image(np.zeros((6, 8), np.uint8), name="counts")
+    viewer.add_image(np.full((6, 8), 51, np.uint8), name="counts")
     everything = names(viewer)
     two.inputs.offsets.value = viewer.layers["small"]
     two.wait()
@@ -202,10 +203,53 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(viewer, two):
     assert_shows(viewer, two_parts(), "left", 3.0)
 
 
-def test_values_outside_the_domain_are_pointed_out(viewer):
+@pytest.mark.parametrize("nowhere", [np.nan, np.inf])
+def test_sources_that_cast_no_vote_are_counted_and_nothing_is_wrong(viewer, nowhere):
     offsets = two_parts().offsets.copy()
-    offsets[0, 0, 0, 0] = np.nan
+    offsets[0, 0, 0, 0] = nowhere
     add_fields(viewer, two_parts(offsets=offsets))
     widget = dock(viewer)
-    assert "offsets: 1 of 192 values not finite" in wrong(widget)
+    said = "1 of 96 sources have no finite offset and cast no vote"
+    assert widget.controls.message.said == widget.inputs.misfit.said == said
+    assert not wrong(widget)
+    assert not widget.inputs.misfit.wrong
     assert peaks(widget)["additive"].endswith("at 10, 5")  # the others vote
+
+
+def test_what_is_still_to_be_chosen_is_not_wrong(two):
+    two.inputs.open_files.native.click()
+    assert two.inputs.unreadable.said == "c .npy: choose a file first"
+    assert not two.inputs.unreadable.wrong
+
+
+WILD = [np.inf, -np.inf, np.nan, 3e38, -3e38, -1.0, -1e-42, 1e-42]
+
+
+@pytest.mark.parametrize("value", WILD)
+@pytest.mark.parametrize("where", [(0, 1, 1), ...], ids=["one", "all"])
+def test_limits_come_from_finite_pixels(viewer, value, where):
+    widget = dock(viewer)
+    for box in widget.compare.shown.values():
+        box.setChecked(True)
+    confidence = two_parts().confidence.copy()
+    confidence[where] = value
+    add_fields(viewer, two_parts(confidence=confidence))
+    widget.wait()
+    for kind in KINDS:
+        low, high = viewer.layers[kind].contrast_limits
+        assert -1e31 < low <= 0 < high < 1e31
+        finite = widget.model.maps[kind].values
+        finite = finite[np.isfinite(finite)]
+        if kind in ("difference", "additive") and 1e-30 < finite.max(initial=0) < 1e30:
+            assert finite.max() <= high * 1.001
+    assert viewer.screenshot(flash=False).any()
+    widget.compare.shown["evidence"].setChecked(False)
+
+
+def test_limits_of_values_that_no_color_tells_apart():
+    for values in ([], [np.nan], [np.inf, -np.inf], [0, 0]):
+        assert symmetric(reach_of(np.array(values))) == (-1, 1)
+        assert upward(reach_of(np.array(values))) == (0, 1)
+    assert reach_of(np.array([np.inf, -3, 2, np.nan])) == 3
+    assert symmetric(1e300) == (-1e30, 1e30)
+    assert upward(1e-45) == (0, 1e-30)

@@ -75,6 +75,32 @@ def test_others_hear_of_the_data_when_the_slider_rests(viewer, qtbot):
     assert heard[-1] == layer.data.sum()
 
 
+@pytest.mark.parametrize(("width", "height"), [(800, 600), (1400, 500), (1400, 850)])
+def test_colorbars_cover_neither_names_nor_peaks(viewer, width, height):
+    viewer.open_sample(PLUGIN, "delta")
+    dock(viewer)
+    viewer.window.resize(width, height)
+    QApplication.processEvents()
+
+    def cells():
+        picture = viewer.screenshot(flash=False)[..., :3].astype(int)
+        rows, columns = (n // 2 for n in picture.shape[:2])
+        return picture[:rows, :columns], picture[:rows, columns:], picture[rows:, :columns]
+
+    bars = [viewer.layers[kind].colorbar for kind in (*RULES, "difference")]
+    shown = cells()
+    for bar in bars:
+        bar.visible = False
+    for cell, bare in zip(shown, cells(), strict=True):
+        rows, columns = bare.shape[:2]
+        covered = (cell != bare).any(axis=-1)
+        assert covered.sum() > 100  # the colorbar is there
+        name = (bare[: rows // 4].min(axis=-1) > 128).any(axis=0)  # white letters
+        assert not covered[:25, : np.flatnonzero(name).max() + 1].any()
+        middle = slice(rows // 2 - columns // 4, rows // 2 + columns // 4)
+        assert not covered[middle, columns // 4 : 3 * columns // 4].any()  # with the peak
+
+
 def test_what_the_window_shows(viewer):
     viewer.open_sample(PLUGIN, "pose")
     widget = dock(viewer)

@@ -72,7 +72,7 @@ class MassDisplacement(QWidget):
         self.compare = ComparePanel(self.model, self.maps)
         self.panels = [panel(self.model, self.stage) for panel in PANELS]
         self._clicks = Clicks(self.model, self.stage)
-        self._readout = Readout(self.model, napari_viewer, self)
+        self._readout = Readout(self.model, self.stage, self)
         self._slider = PartSlider(napari_viewer, self.controls)
         self._rest = once(self.model.settle, self)
         opening = Opening(self.model, self.maps, self.controls, self.inputs, self.compare)

@@ -70,7 +70,7 @@ class DescentModel:
     """
 
     changed = Signal(object)  # Descent or None
-    refused = Signal(str)  # why there is no gradient
+    refused = Signal(object)  # the error that says why there is no gradient
 
     def __init__(self, model: VotingModel) -> None:
         self._model = model
@@ -159,4 +159,4 @@ class DescentModel:
 
     def _refuse(self, error: BaseException) -> None:
         self._forget()
-        self.refused.emit(str(error))
+        self.refused.emit(error)

@@ -157,7 +157,8 @@ class VotingSession:
         if additive:
             maps["additive"] = _map(s, _strongest(s, np.argmax))
         if "difference" in kinds:
-            difference = maps["noisy-or"].values - s
+            with np.errstate(invalid="ignore"):  # ∞ − ∞, of confidences that are out of range
+                difference = maps["noisy-or"].values - s
             maps["difference"] = _map(difference, _strongest(abs(difference), np.argmax))
         return {kind: maps[kind] for kind in KINDS if kind in kinds}
 
@@ -176,12 +177,18 @@ class VotingSession:
         return offsets is not None and self.part != ALL and int(self.part) < len(offsets)
 
     @property
-    def sigma_limits(self) -> tuple[float, float]:
+    def usual_sigmas(self) -> tuple[float, float]:
         """The widths worth looking at: from votes a pixel wide to votes that all run together."""
         widest = max(
             _WIDEST, 3 * self.fields.typical_sigma, 1.5 * float(np.max(self.fields.stride))
         )
-        return min(_NARROWEST, self.sigma), max(widest, self.sigma)
+        return _NARROWEST, widest
+
+    @property
+    def sigma_limits(self) -> tuple[float, float]:
+        """The usual widths, and whatever else is between them and the present one."""
+        low, high = self.usual_sigmas
+        return min(low, self.sigma), max(high, self.sigma)
 
     @property
     def output_shape(self) -> tuple[int, int]:

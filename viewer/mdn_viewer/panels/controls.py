@@ -5,21 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from html import escape
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, FloatSlider, Label
-from qtpy.QtCore import QSignalBlocker, QSize, Qt, QTimer
+from magicgui.widgets import ComboBox, Container, FloatSlider, FloatSpinBox, Label, PushButton
+from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from mdn_viewer.logic.session import VotingSession
 
-__all__ = ["RED", "Controls", "Figure", "Message", "WidthSlider", "once"]
+__all__ = ["RED", "Controls", "Figure", "Message", "PixelNumber", "WidthSlider", "once"]
 
 RED = "#e5534b"  # readable on napari's dark theme and on its light one
 # napari's own style keeps 90 pixels for a number, at the expense of the slider.
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
-_DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which are shown
+_DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which a hand moves by
+_MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
+_PRECISION = 1e6  # magicgui's units of a slider to a pixel, as long as Qt's integers reach
 _STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
 _VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
 
@@ -70,29 +73,62 @@ class Figure(QLineEdit):
         return self.sizeHint()
 
 
+class PixelNumber(FloatSpinBox):
+    """A number of pixels, by millionths where it is typed; one that is set keeps all its digits."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self.native.setDecimals(_MILLIONTHS)
+
+    def get_value(self) -> float:
+        """Return the number that was set, as long as it is the one that is shown."""
+        shown = float(super().get_value())
+        return self._exact if round(self._exact, self.native.decimals()) == shown else shown
+
+    def set_value(self, value: Any) -> None:
+        """Set the number."""
+        self._exact = float(value)
+        super().set_value(value)
+
+
+class _Width(QDoubleSpinBox):
+    """A box that takes a width of many decimals, and shows no zeros behind the second."""
+
+    def textFromValue(self, number: float) -> str:
+        """Write four digits or two decimals, whichever is more."""
+        size = math.floor(math.log10(number)) if number > 0 else 0
+        text = f"{number:.{min(max(_DIGITS, 3 - size), self.decimals())}f}"
+        whole, _, decimals = text.partition(".")
+        return f"{whole}.{decimals[:_DIGITS]}{decimals[_DIGITS:].rstrip('0')}"
+
+    def valueFromText(self, text: str | None) -> float:
+        """Read a number; what has not been changed stands for what it was written from."""
+        unchanged = text == self.textFromValue(self.value())
+        return self.value() if unchanged else super().valueFromText(text)
+
+
 class WidthSlider(FloatSlider):
     """A slider and a number for a width in pixels, by hundredths where it is moved by hand.
 
-    A width that is set by a program is kept with all its digits, as long as what is shown is it.
+    A width that is typed or set by a program is kept with all its digits, as long as what is shown
+    is it. Any positive width may be typed: where the slider does not reach, it is stretched.
     """
 
     _exact = math.nan
 
     def __init__(self, **keywords: Any) -> None:
         super().__init__(step=_STEP, **keywords)
-        self._slider = self.native.findChild(QSlider)
-        self._number = self.native.findChild(QDoubleSpinBox)
-        self._number.setStyleSheet(_NARROW)
-        self._number.setToolTip(self.tooltip)
-        self._number.setKeyboardTracking(False)  # a number is typed to its end
+        self._typed = False
+        self._number.lineEdit().textEdited.connect(self._on_typing)
         self._number.valueChanged.connect(self._on_number)
-        self.limits = self.min, self.max
-        self._set_steps()
+        self._slider.valueChanged.connect(self._show_number)
+        self.set_limits(self.min, self.max, self.value)
 
     def get_value(self) -> float:
         """Return the width that was set, or the one that is shown."""
-        shown = round(super().get_value(), _DIGITS)
-        if shown == round(self._exact, _DIGITS):
+        at = super().get_value()
+        shown = round(at, _DIGITS)
+        if shown == round(self._exact, _DIGITS) or abs(at - self._exact) <= 1 / self._units:
             return self._exact
         return float(min(max(shown, self.min), self.max))
 
@@ -101,26 +137,66 @@ class WidthSlider(FloatSlider):
         self._exact = float(value)
         within = min(max(self._exact, self.min), self.max)
         super().set_value(within if abs(within - value) <= _HUNDREDTH else value)
+        self._show_number()
 
     def set_limits(self, low: float, high: float, value: float) -> None:
         """Set the least and the largest width, and one between."""
-        with QSignalBlocker(self._number):  # magicgui goes by values between
-            self.max = max(high, self.max)  # and insists on the order
-            self.min = min(low, self.min)
-            self.value = value
-            self.min, self.max = self.limits = low, high
-        self._set_steps()
+        # magicgui makes its units coarser for large limits, and never finer again for small ones.
+        self._backend._precision = _PRECISION
+        self.max = max(high, self.max)  # magicgui insists on the order
+        self.min = min(low, self.min)
+        self.value = value
+        self.min, self.max = self.limits = low, high
+        self._slider.setSingleStep(max(1, round(_STEP * self._units)))
+        self._slider.setPageStep(max(1, round(_PAGE * self._units)))
+        self._show_number()
 
-    def _set_steps(self) -> None:
-        """Tell the slider, which counts in units of its own: they depend on the limits."""
-        units = self._slider.maximum() / self.max  # to a pixel
-        self._slider.setSingleStep(max(1, round(_STEP * units)))
-        self._slider.setPageStep(max(1, round(_PAGE * units)))
+    @property
+    def _backend(self) -> Any:
+        return self._widget
+
+    @cached_property
+    def _slider(self) -> Any:
+        return self.native.findChild(QSlider)
+
+    @cached_property
+    def _number(self) -> Any:
+        """A box instead of magicgui's, which takes no more than the slider."""
+        theirs, box = self.native.findChild(QDoubleSpinBox), _Width()
+        box.setLocale(QLocale.c())  # a point, and nothing between thousands
+        box.setDecimals(_MILLIONTHS)
+        box.setRange(10.0**-_MILLIONTHS, _MOST)
+        box.setSingleStep(_STEP)
+        box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        box.setAlignment(theirs.alignment())
+        box.setStyleSheet(_NARROW)
+        box.setToolTip(self.tooltip)
+        box.setKeyboardTracking(False)  # a number is typed to its end
+        self.native.layout().replaceWidget(theirs, box)
+        theirs.setParent(None)
+        return box
+
+    @property
+    def _units(self) -> float:
+        """How many of the slider's own units, which depend on the limits, make a pixel."""
+        return float(self._slider.maximum() / self.max)
+
+    def _show_number(self, *_: Any) -> None:
+        with QSignalBlocker(self._number):
+            self._number.setValue(self.get_value())
+
+    def _on_typing(self, *_: Any) -> None:
+        self._typed = True
 
     def _on_number(self, number: float) -> None:
-        """Move the slider where keys and wheel step the number; magicgui waits for its end."""
-        if abs(number - self.get_value()) > _STEP / 2:
-            self.value = number
+        """Set the width that is typed, or that keys and wheel step to, at most to an end."""
+        typed, self._typed = self._typed, False
+        low, high = self.limits
+        if not typed:
+            number = min(max(round(number, _DIGITS), low), high)
+        elif not low <= number <= high:
+            self.set_limits(min(low, number), max(high, number), self.value)
+        self.value = number
 
     def _on_value_change(self, value: float | None = None) -> None:
         super()._on_value_change(self.get_value())
@@ -147,12 +223,18 @@ class Controls(Container[Any]):
             min=0.3,
             max=24,
             value=2,
-            tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it.",
+            tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it or type it.",
         )
         self.message = Message("What to do next, or what does not fit and why.")
+        self.remedy = PushButton(
+            text="Scale",
+            visible=False,
+            tooltip="Make confidences of the layer's numbers.",
+        )
         self._parts: list[tuple[str, int | str]] = []
+        self._usual = (0.0, 0.0)
         self.margins = (0, 0, 0, 0)
-        self.extend([self.part, self.cross, self.sigma, self.message])
+        self.extend([self.part, self.cross, self.sigma, self.message, self.remedy])
 
     def follow(self, session: VotingSession) -> None:
         """Set the choices and the values to those of a session, without anybody acting on it."""
@@ -176,6 +258,9 @@ class Controls(Container[Any]):
 
     def _set_sigma(self, session: VotingSession) -> None:
         low, high = session.sigma_limits
+        if self._usual == session.usual_sigmas:  # a slider that has been stretched stays so
+            low, high = min(low, self.sigma.limits[0]), max(high, self.sigma.limits[1])
+        self._usual = session.usual_sigmas
         if self.sigma.limits != (low, high):
             self.sigma.set_limits(low, high, session.sigma)
         elif self.sigma.value != session.sigma:

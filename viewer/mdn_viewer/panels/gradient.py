@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from mdn_viewer.logic.descending import Aim, DescentModel
 from mdn_viewer.logic.descent import Descent, Rates
+from mdn_viewer.logic.instruction import Instruction
 from mdn_viewer.panels.controls import once
 from mdn_viewer.panels.gradient_controls import GradientControls
 from mdn_viewer.panels.loss_curve import LossCurve
@@ -143,10 +144,11 @@ class GradientPanel(QWidget):
         controls = self.controls
         controls.message.say("" if self._target is not None else _WELCOME)
         try:
-            target = target_of(self._target, controls.width.value()) if self._target else None
+            width, frame = controls.width.value(), self._stage.frame
+            target = target_of(self._target, width, frame) if self._target else None
         except ValueError as error:
             self.descending.take(None)
-            self._refuse(str(error))
+            self._refuse(error)
             return
         self.descending.take(None if target is None else Aim(target, controls.loss))
 
@@ -203,6 +205,6 @@ class GradientPanel(QWidget):
         elif self.playing:
             self._next.start(_PAUSE_MS)
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, error: BaseException) -> None:
         self.controls.play.setChecked(False)
-        self.controls.message.say(reason, wrong=True)
+        self.controls.message.say(str(error), wrong=not isinstance(error, Instruction))

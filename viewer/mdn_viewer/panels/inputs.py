@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, Container, FileEdit, FloatSpinBox, PushButton
+from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
 
-from mdn_viewer.panels.controls import Message
+from mdn_viewer.logic.instruction import Instruction
+from mdn_viewer.panels.controls import Message, PixelNumber
 from mdn_viewer.scene.layers import Reading
 
 __all__ = ["InputControls"]
@@ -66,14 +67,14 @@ class InputControls(Container[Any]):
             images,
             "Image layer to show the maps over. Its pixels are the pixels of the output.",
         )
-        self.stride = FloatSpinBox(
+        self.stride = PixelNumber(
             label="stride (px)",
-            min=0.01,
+            min=1e-6,
             max=1e9,
             value=1,
             tooltip="From one source to the next, in pixels of the output.",
         )
-        self.origin = FloatSpinBox(
+        self.origin = PixelNumber(
             label="origin (px)",
             min=-1e9,
             max=1e9,
@@ -122,7 +123,7 @@ class InputControls(Container[Any]):
         try:
             arrays = [_load(control) for control in self._files]
         except (OSError, ValueError) as error:
-            self.unreadable.say(str(error), wrong=True)
+            self.unreadable.say(str(error), wrong=not isinstance(error, Instruction))
             return
         self.unreadable.say("")
         names = [Path(str(control.value)).stem for control in self._files]
@@ -136,7 +137,7 @@ def _layer_box(label: str, choices: Callable[[Any], list[Any]], tooltip: str) ->
 def _load(control: FileEdit) -> Any:
     path = Path(str(control.value or ""))
     if path == Path():
-        raise ValueError(f"{control.label}: choose a file first")
+        raise Instruction(f"{control.label}: choose a file first")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import mdn_cupy as mdn
 from mdn_viewer.logic.model import VotingModel
@@ -13,6 +16,7 @@ from mdn_viewer.panels.inputs import InputControls
 from mdn_viewer.panels.picker import FieldPicker
 from mdn_viewer.scene.layers import fields_of, first_part, origin_of
 from mdn_viewer.scene.maps import MapLayers
+from mdn_viewer.scene.remedies import Remedy, apply, remedy_for
 from mdn_viewer.settings import recall
 
 if TYPE_CHECKING:
@@ -51,12 +55,15 @@ class Opening:
         self._model, self._maps, self._compare = model, maps, compare
         self._controls, self._inputs = controls, inputs
         self._voters: Image | None = None  # the confidence layer of the last session
+        self._remedy: tuple[Remedy, Image] | None = None
+        controls.remedy.changed.connect(self._on_remedy)
 
     def begin(self, picker: FieldPicker) -> None:
         """Begin a session on what is chosen, or say what is missing or does not fit."""
         model, misfit = self._model, self._inputs.misfit
         misfit.say("")
         self._controls.message.say("")
+        self._offer(None)
         try:
             fields = picker.fields()
             session = None if fields is None else self._session_on(fields, picker.layers.confidence)
@@ -64,17 +71,36 @@ class Opening:
             model.show(None)
             misfit.say(str(error), wrong=True)
             model.refuse(error)
+            self._offer(picker.layers.confidence)
             return
-        self._maps.set_inputs(picker.layers)
+        self._maps.set_inputs(picker.layers, picker.frame)
         model.show(session, origin_of(picker.layers.confidence))
         if session is None:
             self._maps.clear()
             model.say(_WELCOME)
             return
-        complaint = _complaint(session.fields)
-        misfit.say(complaint, wrong=True)
+        complaint, note = _complaint(session.fields), _note(session.fields)
+        misfit.say(complaint or note, wrong=bool(complaint))
         if complaint:
             model.refuse(complaint)
+            self._offer(picker.layers.confidence)
+        elif note:
+            model.say(note)
+
+    def _offer(self, confidence: Image | None) -> None:
+        """Show the button that makes confidences of what a layer holds, if there is a way to."""
+        self._remedy, button = None, self._controls.remedy
+        if confidence is not None and not confidence.rgb:
+            with suppress(ValueError):  # of values that cannot be computed, which has been said
+                remedy = remedy_for(confidence)
+                if remedy is not None:
+                    self._remedy = remedy, confidence
+                    button.text = f"{remedy.text}: {confidence.name}"
+        button.visible = self._remedy is not None
+
+    def _on_remedy(self, *_: Any) -> None:
+        if self._remedy is not None:
+            apply(*self._remedy)  # upon which the layer votes anew
 
     def _session_on(self, fields: mdn.Fields, confidence: Image) -> VotingSession:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
@@ -91,9 +117,18 @@ class Opening:
 
 
 def _complaint(fields: mdn.Fields) -> str:
-    """Say which values lie outside the domain of the votes; they vote all the same."""
+    """Say which confidences lie outside the domain of the votes; they vote all the same."""
+    nowhere = np.broadcast_to(fields.offsets.dtype.type(0), fields.offsets.shape)
     try:
-        mdn.check_fields(fields.confidence, fields.offsets, fields.sigma)
+        mdn.check_fields(fields.confidence, nowhere, fields.sigma)
     except ValueError as error:
         return str(error)
     return ""
+
+
+def _note(fields: mdn.Fields) -> str:
+    """Say how many sources cast no vote, which is nothing wrong."""
+    silent = int((~np.isfinite(fields.offsets)).any(axis=1).sum())
+    if not silent:
+        return ""
+    return f"{silent} of {fields.confidence.size} sources have no finite offset and cast no vote"

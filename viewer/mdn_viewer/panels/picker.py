@@ -13,7 +13,8 @@ import mdn_cupy as mdn
 from mdn_viewer.panels.controls import once
 from mdn_viewer.panels.inputs import InputControls
 from mdn_viewer.scene.cells import is_staged
-from mdn_viewer.scene.layers import fields_of, grid_of, role_of, to_fields
+from mdn_viewer.scene.grid import Frame, Grid, even_grid_of
+from mdn_viewer.scene.layers import fields_of, role_of, to_fields
 from mdn_viewer.scene.maps import Inputs
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ __all__ = ["FieldPicker", "images", "offset_layers"]
 class FieldPicker:
     """Follows the layers of a viewer, and makes a field set of those that are chosen.
 
-    A field set that is opened is chosen at once. Layers may be renamed or deleted and their data
-    replaced at any time.
+    A field set that is opened is chosen at once. Layers may be renamed, moved or deleted and their
+    data replaced at any time. Stride and origin are read off the confidence's place on the image;
+    once they have been set by hand they stay, and it is the layer that is put in its place.
 
     Parameters
     ----------
@@ -59,17 +61,35 @@ class FieldPicker:
         self._on_overtaken = on_overtaken
         self._watched: list[Layer] = []
         self._closed = False
+        self._frame = Frame()
+        self._set_by_hand = self._placing = self._moved = False
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
         self.soon = once(self._act, controls.native)
         controls.confidence.changed.connect(self._pick)
-        for control in (controls.offsets, controls.image, *controls.readings):
-            control.changed.connect(self._changed)
+        controls.image.changed.connect(self._on_image)
+        for number in (controls.stride, controls.origin):
+            number.changed.connect(self._on_number)
+        for choice in (controls.offsets, controls.order, controls.coarse):
+            choice.changed.connect(self._changed)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
     def layers(self) -> Inputs:
         """The layers that are chosen."""
         return Inputs(*(box.value for box in self._controls.layer_boxes))
+
+    @property
+    def frame(self) -> Frame:
+        """Where the pixels of the image are; of the last one, while none is chosen.
+
+        Raises
+        ------
+        ValueError
+            If they lie on a line.
+        """
+        if self.layers.image is not None:
+            self._frame = Frame.of(self.layers.image)
+        return self._frame
 
     def fields(self) -> mdn.Fields | None:
         """Return the field set that is chosen, or None while there is too little of it.
@@ -82,8 +102,8 @@ class FieldPicker:
         confidence, offsets, image = self.layers
         if confidence is None or offsets is None:
             return None
-        grid_of(confidence)  # of one stride
-        return to_fields(confidence, offsets, image, self._controls.reading)
+        even_grid_of(confidence, self.frame)
+        return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
 
     def refresh(self) -> None:
         """Offer the layers that there are now; what is chosen stays so, under whatever name."""
@@ -130,8 +150,10 @@ class FieldPicker:
         opened, self._opened = self._opened, None
         if opened is not None and opened in self._viewer.layers:
             self._take(opened)
-        else:
-            self._changed()
+            return
+        if self._moved:
+            self._read_grid()
+        self._changed()
 
     def _take(self, layer: Layer | None) -> None:
         self.refresh()
@@ -144,15 +166,44 @@ class FieldPicker:
     def _pick(self, confidence: Image | None) -> None:
         """Choose a confidence layer, and whatever else it brings along."""
         controls, fields = self._controls, fields_of(confidence)
-        with controls.silent(), suppress(ValueError):  # of a grid that `fields` will refuse
+        self._frame = Frame()
+        with controls.silent():
             controls.confidence.value = confidence
             if fields is not None:
                 controls.offsets.value = self._member("offsets", fields)
                 controls.image.value = self._member("image", fields)
                 controls.order.value = controls.coarse.value = False
-            if confidence is not None:
-                controls.stride.value, controls.origin.value = grid_of(confidence)
+        self._read_grid()
         self._changed()
+
+    def _read_grid(self) -> None:
+        """Read off the layers where the sources are."""
+        self._set_by_hand = self._moved = False
+        grid = self._grid_of(self.layers.confidence)
+        if grid is not None:
+            with self._controls.silent():
+                self._controls.stride.value, self._controls.origin.value = grid
+
+    def _grid_of(self, layer: Layer | None) -> tuple[float, float] | None:
+        """Return the grid of a layer, or None of one that `fields` will refuse."""
+        with suppress(ValueError):
+            return None if layer is None else even_grid_of(layer, self.frame)
+        return None
+
+    def _on_image(self, *_: Any) -> None:
+        if not self._set_by_hand:
+            self._read_grid()
+        self._changed()
+
+    def _on_number(self, *_: Any) -> None:
+        self._set_by_hand = self._grid_of(self.layers.confidence) is not None
+        self._changed()
+
+    def _on_moved(self, *_: Any) -> None:
+        """Read the grid anew when whoever moves the layers has done."""
+        if not self._placing:
+            self._moved = True
+            self.soon.start(0)
 
     def _member(self, role: str, fields: mdn.Fields | None = None) -> Image | None:
         """Find the newest layer that plays a role, in one field set or in any."""
@@ -170,16 +221,24 @@ class FieldPicker:
         confidence, offsets, _ = self.layers
         stride, origin = self._controls.stride.value, self._controls.origin.value
         belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
+        self._placing = True
         for layer in (confidence, belonging):
-            if layer is not None:
-                with suppress(ValueError):  # of a grid that `fields` will refuse
-                    _set_grid(layer, stride, origin)
+            grid = self._grid_of(layer)
+            movable = grid is not None or self._set_by_hand
+            if layer is not None and movable and grid != (stride, origin):
+                with suppress(ValueError):  # of an image that `fields` will refuse
+                    self.frame.put_grid(layer, Grid((stride, stride), (origin, origin)))
+        self._placing = False
 
     def _watch(self, layers: list[Layer]) -> None:
         for layer in self._watched:
             layer.events.data.disconnect(self._changed)
+            for event in _moves(layer):
+                event.disconnect(self._on_moved)
         for layer in layers:
             layer.events.data.connect(self._changed)
+            for event in _moves(layer):
+                event.connect(self._on_moved)
         self._watched = layers
 
 
@@ -194,7 +253,6 @@ def offset_layers(viewer: Viewer) -> list[Layer]:
     return [x for x in viewer.layers if isinstance(x, kinds) and not is_staged(x)]
 
 
-def _set_grid(layer: Image, stride: float, origin: float) -> None:
-    if grid_of(layer) != (stride, origin):
-        layer.scale = (*layer.scale[:-2], stride, stride)
-        layer.translate = (*layer.translate[:-2], origin, origin)
+def _moves(layer: Layer) -> list[Any]:
+    names = ("scale", "translate", "rotate", "shear", "affine", "units")
+    return [getattr(layer.events, name) for name in names]

@@ -10,9 +10,8 @@ from qtpy.QtWidgets import QMainWindow, QWidget
 from mdn_viewer.panels.controls import Figure
 
 if TYPE_CHECKING:
-    from napari import Viewer
-
     from mdn_viewer.logic.model import VotingModel
+    from mdn_viewer.scene.stage import Stage
 
 __all__ = ["Readout"]
 
@@ -28,17 +27,17 @@ class Readout:
     ----------
     model : VotingModel
         Whose maps.
-    viewer : napari.Viewer
-        Whose cursor.
+    stage : Stage
+        Where they are; its viewer's cursor.
     widget : QWidget
         A widget in the viewer's window.
     """
 
-    def __init__(self, model: VotingModel, viewer: Viewer, widget: QWidget) -> None:
-        self._model, self._viewer, self._widget = model, viewer, widget
+    def __init__(self, model: VotingModel, stage: Stage, widget: QWidget) -> None:
+        self._model, self._stage, self._widget = model, stage, widget
         self._label: Figure | None = None
         self._moved = False  # until then the cursor is nowhere, and napari says 0, 0
-        viewer.mouse_move_callbacks.append(self._on_move)
+        stage.viewer.mouse_move_callbacks.append(self._on_move)
         model.maps_changed.connect(self._write)
 
     @property
@@ -52,7 +51,7 @@ class Readout:
 
     def close(self) -> None:
         """Write no longer."""
-        callbacks = self._viewer.mouse_move_callbacks
+        callbacks = self._stage.viewer.mouse_move_callbacks
         if self._on_move in callbacks:
             callbacks.remove(self._on_move)
         if self._label is not None:
@@ -62,10 +61,10 @@ class Readout:
 
     def _pixel(self) -> tuple[int, int] | None:
         session = self._model.voted
-        position = self._viewer.cursor.position[-2:]
+        position = self._stage.viewer.cursor.position[-2:]
         if not self._moved or session is None or not self._model.maps or len(position) < 2:
             return None
-        row, column = (round(x) for x in position)
+        row, column = (round(x) for x in self._stage.pixel_at(position).tolist())
         rows, columns = session.output_shape
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
 

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from napari.layers import Image
+    from napari.layers import Image, Layer
 
 __all__ = ["expect_even", "expect_floating", "expect_gray", "expect_upright"]
 
 Array = npt.NDArray[Any]
 
 
-def expect_upright(layer: Image) -> None:
+def expect_upright(layer: Layer) -> None:
     """Raise ValueError unless the rows and columns of a layer are seen as rows and columns."""
     dims = layer.ndim
     shears = dims * (dims - 1) // 2
@@ -31,16 +31,35 @@ def expect_upright(layer: Image) -> None:
             )
 
 
-def expect_even(layer: Image) -> None:
-    """Raise ValueError unless a layer's stride and origin are the same along rows and columns."""
-    scale, translate = (tuple(map(float, x)) for x in (layer.scale, layer.translate))
-    for name, values in (("scale", scale), ("translate", translate)):
-        if not np.isclose(values[-2], values[-1]):
-            raise ValueError(
-                f"{layer.name}: stride and origin must be the same along rows and columns, but the "
-                f"layer's scale is {scale[-2:]} and its translation {translate[-2:]}; in napari's "
-                f"console: {_called(layer)}.{name} = {(*values[:-2], values[-1], values[-1])}"
-            )
+def expect_even(
+    layer: Layer, stride: tuple[float, float], origin: tuple[float, float], frame: Array
+) -> None:
+    """Raise ValueError unless a stride and an origin are the same along rows and columns.
+
+    Parameters
+    ----------
+    layer : layer
+        Whose.
+    stride, origin : (float, float)
+        Along rows and along columns, in pixels of the output.
+    frame : array [2, 2]
+        Takes pixels of the output to the world.
+    """
+    scale, translate = (np.array(x, np.float64) for x in (layer.scale, layer.translate))
+    if not np.isclose(*stride, rtol=1e-6, atol=0):
+        scale[-2] *= stride[1] / stride[0]
+        name, even = "scale", scale
+    elif not np.isclose(*origin, rtol=1e-6, atol=1e-6):
+        way = frame[:, 0] * (origin[1] - origin[0])
+        translate[-2:] += np.linalg.solve(layer.affine.linear_matrix[-2:, -2:], way)
+        name, even = "translate", translate
+    else:
+        return
+    raise ValueError(
+        f"{layer.name}: stride and origin must be the same along rows and columns, but in pixels "
+        f"of the output the stride is {stride} and the origin {origin}; in napari's console: "
+        f"{_called(layer)}.{name} = {tuple(even.tolist())}"
+    )
 
 
 def expect_gray(layer: Image, role: str) -> None:
@@ -52,23 +71,13 @@ def expect_gray(layer: Image, role: str) -> None:
         )
 
 
-def expect_floating(layer: Image, values: Array, role: str) -> None:
-    """Raise ValueError if a layer holds integers, which cannot move by a little."""
+def expect_floating(layer: Image, values: Array) -> None:
+    """Raise ValueError if a confidence holds integers, none of which lies between 0 and 1."""
     if values.dtype.kind in "biu":
-        most = _one(values) if role == "confidence" else 1
         raise ValueError(
-            f"{layer.name}: the {role} must be floating-point numbers"
-            f"{', from 0 to 1' if role == 'confidence' else ''}, but the layer holds "
-            f"{values.dtype}; in napari's console: {_called(layer)}.data = {_called(layer)}.data"
-            f".astype('float32'){f' / {most}' if most > 1 else ''}"
+            f"{layer.name}: the confidence must be floating-point numbers, from 0 to 1, but the "
+            f"layer holds {values.dtype}; the button below makes such of them"
         )
-
-
-def _one(values: Array) -> int:
-    """Which integer stands for 1: 1, the most that a byte or two hold, or the highest of all."""
-    highest = int(values.max(initial=0))
-    full = highest > 1 and values.dtype in (np.uint8, np.uint16)
-    return int(np.iinfo(values.dtype).max) if full else highest
 
 
 def _is_none(transform: Array) -> bool:

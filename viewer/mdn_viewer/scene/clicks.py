@@ -10,6 +10,7 @@ import numpy as np
 from mdn_viewer.scene.maps import CONFIDENCE
 
 if TYPE_CHECKING:
+    import mdn_cupy as mdn
     from mdn_viewer.logic.model import VotingModel
     from mdn_viewer.scene.stage import Stage
 
@@ -50,17 +51,18 @@ class Clicks:
         yield
         if event.type == "mouse_move" or cell is None:
             return
-        if shifted and cell == CONFIDENCE:
-            self._model.ask_source(self._source_at(position))
+        session = self._model.session
+        if shifted and cell == CONFIDENCE and session is not None:
+            self._model.ask_source(self._source_at(position, session.fields))
         elif not event.modifiers:
-            row, column = np.rint(position[-2:]).astype(int)
+            row, column = np.rint(self._stage.pixel_at(position)).astype(int)
             self._model.ask_pixel((int(row), int(column)), _RULE.get(cell))
 
-    def _source_at(self, position: Any) -> tuple[int, int, int]:
+    def _source_at(self, position: Any, fields: mdn.Fields) -> tuple[int, int, int]:
         layer = self._stage.pictures[CONFIDENCE]
-        index = np.rint(layer.world_to_data(position[-layer.ndim :])).astype(int)
-        part, row, column = (0, *index)[-3:]
-        return int(part), int(row), int(column)
+        part = layer.world_to_data(position[-layer.ndim :])[-3] if layer.ndim > 2 else 0
+        row, column = (self._stage.pixel_at(position) - fields.origin) / fields.stride
+        return round(part), round(row), round(column)
 
 
 def _pans(viewer: Any) -> bool:

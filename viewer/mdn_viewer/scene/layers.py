@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.scene.checks import expect_even, expect_floating, expect_gray, expect_upright
+from mdn_viewer.scene.checks import expect_floating, expect_gray
+from mdn_viewer.scene.contrast import reach_of, symmetric
+from mdn_viewer.scene.grid import Frame
 
 if TYPE_CHECKING:
     from napari.layers import Image, Vectors
@@ -19,7 +21,6 @@ __all__ = [
     "backdrop",
     "fields_of",
     "first_part",
-    "grid_of",
     "layer_data",
     "origin_of",
     "role_of",
@@ -32,6 +33,7 @@ LayerData = tuple[Array, dict[str, Any], str]
 
 # The keys in a layer's metadata.
 _FIELDS, _ROLE, _PART, _ORIGIN = "mdn_fields", "mdn_role", "mdn_part", "mdn_origin"
+_NEAR = 0.01  # of the way to the next source: whatever rounding does to where a vector starts
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -65,13 +67,13 @@ def layer_data(
     if fields.confidence.size == 0:
         raise ValueError(f"confidence has no sources: its shape is {fields.confidence.shape}")
     fields = fields.to_numpy()
-    stride, start = fields.stride, fields.origin
+    stride, start = (np.broadcast_to(x, 2).tolist() for x in (fields.stride, fields.origin))
     layers: dict[str, tuple[Array, dict[str, Any]]] = {
         "confidence": (
             fields.confidence,
             {
-                "scale": (1, stride, stride),
-                "translate": (0, start, start),
+                "scale": (1, *stride),
+                "translate": (0, *start),
                 "axis_labels": ("part", "row", "column"),
                 "colormap": "magma",
                 "contrast_limits": (0, 1),
@@ -82,11 +84,11 @@ def layer_data(
         "offsets": (
             np.moveaxis(fields.offsets, 1, 0),
             {
-                "scale": (1, 1, stride, stride),
-                "translate": (0, 0, start, start),
+                "scale": (1, 1, *stride),
+                "translate": (0, 0, *start),
                 "axis_labels": ("x or y", "part", "row", "column"),
                 "colormap": "twilight",  # dark where an offset is 0
-                "contrast_limits": _symmetric_limits(fields.offsets),
+                "contrast_limits": symmetric(reach_of(fields.offsets)),
                 "visible": False,
                 "rgb": False,
             },
@@ -130,19 +132,6 @@ def origin_of(layer: Image | None) -> str:
     return "" if layer is None else str(layer.metadata.get(_ORIGIN, ""))
 
 
-def grid_of(confidence: Image) -> tuple[float, float]:
-    """Read the stride and the origin of a coarse grid off its layer's scale and translation.
-
-    Raises
-    ------
-    ValueError
-        If they are not the same along rows and columns, or the layer is rotated, say.
-    """
-    expect_upright(confidence)
-    expect_even(confidence)
-    return float(confidence.scale[-1]), float(confidence.translate[-1])
-
-
 @dataclasses.dataclass(frozen=True)
 class Reading:
     """How offsets are to be read, and where the sources are.
@@ -164,7 +153,11 @@ class Reading:
 
 
 def to_fields(
-    confidence: Image, offsets: Image | Vectors, image: Image | None, reading: Reading
+    confidence: Image,
+    offsets: Image | Vectors,
+    image: Image | None,
+    reading: Reading,
+    frame: Frame | None = None,
 ) -> mdn.Fields:
     """Make a field set of layers.
 
@@ -179,6 +172,8 @@ def to_fields(
         What the fields were computed from; its pixels are the output grid.
     reading : Reading
         How the offsets are to be read.
+    frame : Frame, optional
+        Where the output's pixels are; by default those of the image.
 
     Returns
     -------
@@ -192,11 +187,11 @@ def to_fields(
     """
     expect_gray(confidence, "confidence")
     c = values_of(confidence)
-    expect_floating(confidence, c, "confidence")
+    expect_floating(confidence, c)
     c = c[None] if c.ndim == 2 else c
     found: dict[str, Any] = {
         "confidence": c,
-        "offsets": _offsets_of(offsets, c.shape, reading),
+        "offsets": _offsets_of(offsets, c.shape, reading, frame or Frame.of(image)),
         "image": None if image is None else values_of(image),
         "stride": reading.stride,
         "origin": reading.origin,
@@ -207,14 +202,17 @@ def to_fields(
     return mdn.Fields(**found)
 
 
-def _offsets_of(layer: Image | Vectors, shape: tuple[int, ...], reading: Reading) -> Array:
+def _offsets_of(
+    layer: Image | Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
+) -> Array:
     """Return the offsets [P, 2, H, W] of a layer, as (o_x, o_y) in pixels of the output."""
     if hasattr(layer, "vector_style"):  # napari is not imported here: it takes seconds
-        o = _offsets_of_vectors(layer, shape, reading)
+        o = _offsets_of_vectors(layer, shape, reading, frame)
     else:
         expect_gray(layer, "offsets")
         o = values_of(layer)
-        expect_floating(layer, o, "offsets")
+        if o.dtype.kind in "biu":
+            o = o.astype(np.float32)
         if role_of(layer) == "offsets":
             o = np.moveaxis(o, 0, 1)
         o = o[None] if o.ndim == 3 and len(o) == 2 else o
@@ -223,36 +221,50 @@ def _offsets_of(layer: Image | Vectors, shape: tuple[int, ...], reading: Reading
     return o * o.dtype.type(reading.stride) if reading.coarse and o.dtype.kind == "f" else o
 
 
-def _offsets_of_vectors(layer: Vectors, shape: tuple[int, ...], reading: Reading) -> Array:
-    data, dims = np.asarray(layer.data), layer.ndim
-    starts, steps = data[:, 0], data[:, 1] * layer.length
+def _offsets_of_vectors(
+    layer: Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
+) -> Array:
+    data, dims = np.asarray(layer.data, np.float64), layer.ndim
+    starts, steps = data[:, 0], data[:, 1, -2:] * layer.length
     if len(shape) != 3 or dims not in (2, 3):
         raise ValueError(f"{layer.name}: vectors must have 2 or 3 dimensions, got {dims}")
-    index = np.zeros((len(data), 3), int)
-    index[:, 3 - dims :] = np.rint(starts)
-    if not _all_within(index, shape):  # then they may start at the sources' places in the output
-        places = (starts[:, -2:] - reading.origin) / reading.stride
-        index[:, 1:] = np.rint(places)
-    if not _all_within(index, shape):
+    places = np.zeros((len(data), 3))
+    places[:, 3 - dims :] = starts
+    if not _at_sources(places, shape):  # then they may start at the sources' places in the output
+        seen = frame.matrix_of(layer)
+        pixels = starts[:, -2:] @ seen[:2, :2].T + seen[:2, 2]
+        places[:, 1:] = (pixels - reading.origin) / reading.stride
+        steps = steps @ seen[:2, :2].T
+    if not _at_sources(places, shape):
         raise ValueError(
-            f"{layer.name}: vectors must start at sources of the confidence, whose grid is "
-            f"{shape}, or at their places in the output; stride and origin say where those are"
+            f"{layer.name}: vectors must each start at another source of the confidence, whose "
+            f"grid is {shape}, or at its place in the output, as stride and origin have it"
         )
     o = np.full((shape[0], 2, *shape[1:]), np.nan, np.float32)
-    part, row, column = index.T
+    part, row, column = np.rint(places).astype(int).T
     o[part, 0, row, column], o[part, 1, row, column] = steps[:, -1], steps[:, -2]
     return o
 
 
-def _all_within(index: Array, shape: tuple[int, ...]) -> bool:
-    return bool(((index >= 0) & (index < shape)).all())
+def _at_sources(places: Array, shape: tuple[int, ...]) -> bool:
+    """Whether every place is that of a source, each of another."""
+    index = np.rint(places)
+    here = (np.abs(places - index) <= _NEAR) & (index >= 0) & (index < shape)
+    return bool(here.all()) and len(np.unique(index, axis=0)) == len(index)
 
 
 def backdrop(image: Array) -> npt.NDArray[np.float32]:
     """Return an image in gray, from 0 to 1, to lay under a vote map."""
-    gray = np.nan_to_num(image[..., :3] @ _LUMA if image.ndim == 3 else image).astype(np.float32)
-    low, high = gray.min(initial=np.inf), gray.max(initial=-np.inf)
-    return (gray - low) / (high - low) if high > low else np.zeros_like(gray)
+    gray = np.asarray(image[..., :3] @ _LUMA if image.ndim == 3 else image, np.float64)
+    there = np.isfinite(gray)
+    low = gray.min(initial=np.inf, where=there)
+    high = gray.max(initial=-np.inf, where=there)
+    if not high > low:
+        return np.zeros(gray.shape, np.float32)
+    # Halves, since the difference of two numbers may be more than the largest of all.
+    bright = (np.clip(np.nan_to_num(gray), low, high) / 2 - low / 2) / (high / 2 - low / 2)
+    found: npt.NDArray[np.float32] = bright.astype(np.float32)
+    return found
 
 
 def values_of(layer: Image) -> Array:
@@ -269,10 +281,3 @@ def values_of(layer: Image) -> Array:
     except Exception as error:  # whatever the files or the functions behind them raise
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ValueError(f"{layer.name}: its values cannot be computed ({what})") from error
-
-
-def _symmetric_limits(offsets: Array) -> tuple[float, float]:
-    reach = max(float(offsets.max()), -float(offsets.min()))  # 10 times as quick as what follows
-    if not np.isfinite(reach):
-        reach = float(np.max(np.abs(offsets), initial=0, where=np.isfinite(offsets)))
-    return (-reach, reach) if reach else (-1.0, 1.0)

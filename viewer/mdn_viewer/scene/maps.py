@@ -13,6 +13,8 @@ from napari.utils.colormaps import Colormap
 from mdn_viewer.logic.session import VoteMap
 from mdn_viewer.scene.canvas import place_labels
 from mdn_viewer.scene.cells import own
+from mdn_viewer.scene.contrast import reach_of, symmetric, upward
+from mdn_viewer.scene.grid import Frame
 from mdn_viewer.scene.layers import backdrop
 from mdn_viewer.scene.stage import Stage
 
@@ -82,12 +84,13 @@ class MapLayers:
             if kind != "difference":
                 layer.colormap = name
 
-    def set_inputs(self, inputs: Inputs) -> None:
-        """Say what the next maps are made of; it is shown as soon as they come."""
+    def set_inputs(self, inputs: Inputs, frame: Frame) -> None:
+        """Say what the next maps are made of, and where; it is shown as soon as they come."""
         for layer in self._inputs:
             if layer is not None and layer not in inputs:
                 _set_visible(layer, False)
         self._inputs, self._laid_out = inputs, ()
+        self._stage.set_frame(frame)
 
     def set_same_scale(self, same: bool) -> None:
         """Show the additive map from 0 to 1 as the noisy-or, or from 0 to its own peak."""
@@ -202,12 +205,13 @@ def _set_visible(layer: Image, visible: bool) -> None:
 
 
 def _limits(kind: str, vote_map: VoteMap, *, same_scale: bool) -> tuple[float, float]:
-    peak = 0.0 if vote_map.peak is None else vote_map.peak.value
-    if kind == "difference":
-        return -abs(peak) or -1.0, abs(peak) or 1.0
-    if kind == "noisy-or" or (kind == "additive" and same_scale) or peak <= 0:
+    if kind == "noisy-or" or (kind == "additive" and same_scale):
         return 0.0, 1.0
-    return 0.0, peak
+    peak = 0.0 if vote_map.peak is None else vote_map.peak.value
+    if not np.isfinite(peak):  # neither are those of other pixels that no color stands for
+        values = vote_map.values
+        peak = reach_of(values if kind == "difference" else np.maximum(values, 0))
+    return symmetric(abs(peak)) if kind == "difference" else upward(peak)
 
 
 def _new(kind: str, values: npt.NDArray[Any], colormap: Any) -> Image:
@@ -219,7 +223,6 @@ def _new(kind: str, values: npt.NDArray[Any], colormap: Any) -> Image:
         blending="additive",
         contrast_limits=(0, 1),
     )
-    layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
     return own(layer)
 
 

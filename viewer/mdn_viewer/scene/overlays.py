@@ -12,6 +12,7 @@ from napari.layers import Image, Layer
 from napari.utils.colormaps import Colormap
 
 from mdn_viewer.logic.provenance import Landing, Provenance
+from mdn_viewer.scene.contrast import reach_of, upward
 from mdn_viewer.scene.marks import Points, Vectors
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class VoteOverlays:
         vote = landing.footprint
         self._stage.draw(layer, (vote.weight * vote.confidence).astype(np.float32))
         layer.translate = [window.start for window in vote.window[-2:]]
-        layer.contrast_limits = (0, max(vote.confidence, 1e-6))
+        layer.contrast_limits = upward(reach_of(np.asarray(vote.confidence)))
 
 
 class _Marks(NamedTuple):
@@ -140,7 +141,8 @@ def colours(asked: Provenance) -> Array:
     """Return a colour for each of the strongest votes, the brighter the more it adds: [n, 4]."""
     terms = np.abs(asked.voters.terms[:MOST_ARROWS, None])
     strongest = np.nanmax(terms, initial=0) or 1.0
-    part = np.nan_to_num(np.sqrt(terms / strongest), nan=1.0)  # a NaN spoils the whole pixel
+    with np.errstate(invalid="ignore"):  # a NaN spoils the whole pixel, and so does ∞
+        part = np.nan_to_num(np.sqrt(terms / strongest), nan=1.0)
     # Where many add as much as each other, the map is to be seen between them.
     many = terms.sum() ** 2 / (terms**2).sum() if np.isfinite(terms).all() and terms.any() else 1
     clear = np.array([1, 1, 1, min(1, (_FEW / many) ** 0.5)])

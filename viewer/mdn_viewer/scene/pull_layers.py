@@ -9,6 +9,7 @@ import numpy.typing as npt
 from napari.layers import Image
 
 from mdn_viewer.logic.descent import Descent
+from mdn_viewer.scene.contrast import symmetric
 from mdn_viewer.scene.maps import CONFIDENCE, DIVERGING
 from mdn_viewer.scene.marks import Vectors
 from mdn_viewer.scene.target_layers import CELL as TARGET
@@ -79,7 +80,7 @@ class PullLayers:
 def _picture(descent: Descent) -> Image:
     votes, values = descent.session.votes, descent.pull.confidence
     beyond = values.ndim - 2
-    layer = Image(
+    return Image(
         values,
         rgb=False,  # a grid of 3 or 4 columns is none of colors
         scale=(1,) * beyond + (votes["stride"],) * 2,
@@ -90,12 +91,9 @@ def _picture(descent: Descent) -> Image:
         contrast_limits=_limits(values),
         name=_CELL,
     )
-    layer.colorbar.size, layer.colorbar.font_size = (12, 100), 8
-    return layer
 
 
 def _limits(values: FloatArray) -> tuple[float, float]:
     """Symmetric, and such that a few steep sources do not leave the others in the dark."""
-    slope = np.abs(values[values != 0])
-    highest = float(np.percentile(slope, _USUAL)) if slope.size else 0.0
-    return (-highest, highest) if highest > 0 else (-1.0, 1.0)
+    slope = np.abs(values[np.isfinite(values) & (values != 0)])
+    return symmetric(float(np.percentile(slope, _USUAL)) if slope.size else 0.0)

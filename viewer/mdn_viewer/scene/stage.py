@@ -18,6 +18,8 @@ from mdn_viewer.scene.canvas import frames_held, insert, spell
 from mdn_viewer.scene.cells import is_ours
 from mdn_viewer.scene.curtain import Curtain
 from mdn_viewer.scene.garbage import garbage_among_new_objects
+from mdn_viewer.scene.grid import Frame
+from mdn_viewer.scene.labels import fit_labels
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -55,6 +57,7 @@ class Stage:
     def __init__(self, viewer: Viewer, turns: Turns | None = None) -> None:
         self.viewer = viewer
         self.busy = False
+        self.frame = Frame()
         self._turns: Turns = OneTurn() if turns is None else turns
         self._steps: Iterator[None] = iter(())
         self._afterwards: list[Callable[[], None]] = []
@@ -64,6 +67,7 @@ class Stage:
         self._curtain = Curtain(viewer)
         self._arrangement = Arrangement()
         self._shape = (0, 0)  # of the grid
+        viewer.canvas.events.size.connect(self._fit_labels)
         if turns is not None:
             for event in self._others_acts:
                 event.connect(self._make_good)
@@ -82,6 +86,23 @@ class Stage:
         """Whether a picture is in one of the cells, or on its way, and has not been deleted."""
         cells, layers = self._arrangement.cells.values(), self.viewer.layers
         return any(cell.picture == picture and not cell.is_gone(layers) for cell in cells)
+
+    def set_frame(self, frame: Frame) -> None:
+        """Show all pictures and overlays, which are made in pixels of the output, where those are.
+
+        Parameters
+        ----------
+        frame : Frame
+            Where they are.
+        """
+        self.frame = frame
+        for layer in list(self.viewer.layers):
+            if is_ours(layer):
+                frame.put(layer)
+
+    def pixel_at(self, position: Any) -> npt.NDArray[np.floating]:
+        """Return (row, column) of the output, with fractions, at a place in the world."""
+        return self.frame.pixel_at(position[-2:], self.viewer.dims.units)
 
     def set_cells(
         self,
@@ -193,6 +214,7 @@ class Stage:
         Whatever is asked of it later is not done: another stage may have the viewer by then.
         """
         self._closed = True
+        self.viewer.canvas.events.size.disconnect(self._fit_labels)
         for event in self._others_acts:
             event.disconnect(self._make_good)
         self._turns.close()
@@ -303,6 +325,8 @@ class Stage:
 
     def _bring(self, index: int, slot: Slot) -> None:
         layer = slot.layer if slot.make is None else slot.make()
+        if is_ours(layer):
+            self.frame.put(layer)
         insert(self.viewer, index, layer)
         if slot.onto is None:
             self._curtain.draw_later(layer)
@@ -325,7 +349,11 @@ class Stage:
     def _cells_are_new(self) -> bool:
         return self._gridded != tuple(self._arrangement.cells)
 
+    def _fit_labels(self, *_: Any) -> None:
+        fit_labels(self.pictures.values(), self.viewer.canvas.viewbox_size(self.viewer.layers))
+
     def _do_afterwards(self) -> None:
+        self._fit_labels()
         shape = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
         if shape != self._shape:
             self._shape = shape

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from napari.layers import Image, Points
 
+from mdn_viewer.logic.instruction import Instruction
 from mdn_viewer.logic.session import ALL, VotingSession
 from mdn_viewer.logic.target import target_of_image, target_of_points
 from mdn_viewer.scene.cells import is_staged
-from mdn_viewer.scene.checks import expect_upright
-from mdn_viewer.scene.layers import backdrop, grid_of, role_of, values_of
+from mdn_viewer.scene.grid import Frame, even_grid_of, is_untransformed
+from mdn_viewer.scene.layers import backdrop, role_of, values_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -50,7 +51,7 @@ def targets(viewer: Viewer, own: Points | None) -> list[Any]:
     ]
 
 
-def target_of(layer: Any, width: float) -> Target:
+def target_of(layer: Any, width: float, frame: Frame) -> Target:
     """Read off a layer what it wants of a map; any thread may ask for that.
 
     Parameters
@@ -61,6 +62,8 @@ def target_of(layer: Any, width: float) -> Target:
         part; with a scale of its own it lies where it is seen, else it is stretched over the map.
     width : float
         By how much points are blurred, in pixels of the output.
+    frame : Frame
+        Where the output's pixels are.
 
     Returns
     -------
@@ -74,14 +77,15 @@ def target_of(layer: Any, width: float) -> Target:
         be computed.
     """
     if isinstance(layer, Points):
-        world = [layer.data_to_world(point) for point in layer.data]
-        return partial(_points_for, np.array(world), width)
-    expect_upright(layer)
+        world = np.array([layer.data_to_world(point) for point in layer.data])
+        if len(world):
+            world[:, -2:] = frame.pixel_at(world[:, -2:], layer.units)
+        return partial(_points_for, world, width)
     values = values_of(layer)
     if layer.rgb or (role_of(layer) == "image" and values.ndim == 3):
         values = backdrop(values)
-    own_grid = not (np.allclose(layer.scale[-2:], 1) and np.allclose(layer.translate[-2:], 0))
-    return partial(_image_for, values, grid_of(layer) if own_grid else None, layer.name)
+    grid = None if is_untransformed(layer) else even_grid_of(layer, frame)
+    return partial(_image_for, values, grid, layer.name)
 
 
 def new_points(width: float) -> Points:
@@ -98,18 +102,18 @@ def new_points(width: float) -> Points:
     )
 
 
-def _points_for(world: FloatArray, width: float, session: VotingSession) -> FloatArray:
-    if not len(world):
-        raise ValueError("the target has no points yet: click on a map to add one")
-    if world.shape[1] > 2 and session.part != ALL:
-        count, world = len(world), world[np.rint(world[:, -3]) == session.part]
-        if not len(world):
+def _points_for(points: FloatArray, width: float, session: VotingSession) -> FloatArray:
+    if not len(points):
+        raise Instruction("the target has no points yet: click on a map to add one")
+    if points.shape[1] > 2 and session.part != ALL:
+        count, points = len(points), points[np.rint(points[:, -3]) == session.part]
+        if not len(points):
             name = session.fields.names[int(session.part)]
-            raise ValueError(
+            raise Instruction(
                 f"all {count} points of the target belong to other parts than {name} (part "
                 f"{session.part}); choose a part that has points, or add one to this"
             )
-    return target_of_points(world[:, -2:], width, session.output_shape)
+    return target_of_points(points[:, -2:], width, session.output_shape)
 
 
 def _image_for(
