@@ -22,7 +22,7 @@ RED = "#e5534b"  # readable on napari's dark theme and on its light one
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
 _DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which a hand moves by
 _MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
-_PRECISION = 1e6  # magicgui's units of a slider to a pixel, as long as Qt's integers reach
+_REACH = 2**31 - 1  # of a slider's units, which are millionths of a pixel as long as they fit
 _STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
 _VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
 
@@ -141,8 +141,9 @@ class WidthSlider(FloatSlider):
 
     def set_limits(self, low: float, high: float, value: float) -> None:
         """Set the least and the largest width, and one between."""
-        # magicgui makes its units coarser for large limits, and never finer again for small ones.
-        self._backend._precision = _PRECISION
+        # magicgui makes its units coarser for large limits, and never finer again for small ones;
+        # for some it counts too far.
+        self._backend._precision = 10.0 ** min(_MILLIONTHS, math.floor(math.log10(_REACH / high)))
         self.max = max(high, self.max)  # magicgui insists on the order
         self.min = min(low, self.min)
         self.value = value
