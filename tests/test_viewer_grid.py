@@ -8,7 +8,7 @@ from mdn_viewer.scene.grid import Frame, Grid, even_grid_of, grid_of
 from mdn_viewer.scene.layers import Reading, to_fields
 from mdn_viewer.scene.target_layers import target_of
 from napari.layers import Image, Points, Vectors
-from viewer_support import assert_shows, click, dock, move_to, press, two_parts, wrong
+from viewer_support import add_fields, assert_shows, click, dock, move_to, press, two_parts, wrong
 
 TURNED = [[0.8, 0.6, 7], [-0.6, 0.8, -3], [0, 0, 1]]
 PLACES = {
@@ -236,3 +236,12 @@ def test_a_stride_of_many_digits_is_typed_and_kept(make_napari_viewer, qtbot):
     qtbot.keyClicks(box.lineEdit(), "16.041667\r")
     qtbot.waitUntil(lambda: widget.model.session.fields.stride == 16.041667)
     assert float(open_on_plain[0].scale[-1]) == 16.041667
+
+
+def test_fields_of_two_strides_are_shown_in_place_and_refused_in_a_line(viewer):
+    fields = two_parts(stride=(4.0, 3.0), origin=(1.0, 2.5))
+    add_fields(viewer, fields)
+    widget = dock(viewer)
+    confidence = viewer.layers["two confidence"]
+    assert grid_of(confidence) == Grid((4.0, 3.0), (1.0, 2.5))
+    assert "stride and origin must be the same along rows and columns" in wrong(widget)
