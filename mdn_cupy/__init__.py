@@ -25,7 +25,8 @@ from types import ModuleType
 
 from mdn_cupy.arrays import to_gpu, to_numpy
 from mdn_cupy.backends import backends
-from mdn_cupy.fields import Fields, check_fields, load_fields, save_fields
+from mdn_cupy.fields import Fields, check_fields
+from mdn_cupy.io import load_fields, open_fields, save_fields
 from mdn_cupy.peaks import Peaks, find_peaks
 from mdn_cupy.problem import Gradients
 from mdn_cupy.provenance import Footprint, Voters, footprint, voters
@@ -50,6 +51,7 @@ __all__ = [
     "load_fields",
     "noisy_or",
     "noisy_or_vjp",
+    "open_fields",
     "reference",
     "samples",
     "save_fields",

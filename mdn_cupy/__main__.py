@@ -15,8 +15,9 @@ from mdn_cupy import __version__, console, samples
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
 from mdn_cupy.bench import command as bench
-from mdn_cupy.fields import Fields, check_fields, load_fields
+from mdn_cupy.fields import Fields, check_fields
 from mdn_cupy.files import replacing
+from mdn_cupy.io import load_fields
 
 _DESCRIPTION = """\
 Votes of a Mass Displacement Network: every pixel of a confidence field votes for the point its

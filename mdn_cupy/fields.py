@@ -1,14 +1,11 @@
-"""Field sets: what a network hands to an MDN layer, in memory and as `.mdn` files."""
+"""Field sets: what a network hands to an MDN layer."""
 
 from __future__ import annotations
 
 import dataclasses
 import operator
-import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +23,6 @@ from mdn_cupy.arrays import (
     to_numpy,
     together,
 )
-from mdn_cupy.files import replacing
 from mdn_cupy.problem import (
     Rule,
     VoteOptions,
@@ -36,7 +32,7 @@ from mdn_cupy.problem import (
     vote_problem,
 )
 
-__all__ = ["Fields", "check_fields", "load_fields", "save_fields"]
+__all__ = ["Fields", "check_fields"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -330,134 +326,6 @@ def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> Non
     ]
     if any(found):
         raise ValueError("; ".join(message for message in found if message))
-
-
-def save_fields(path: str | os.PathLike[str], fields: Fields) -> None:
-    """Write a field set to a `.mdn` file: a compressed NPZ, never pickled.
-
-    The file is written beside its place and then renamed, so that an interrupted write leaves
-    neither half a file nor less than there was.
-
-    Parameters
-    ----------
-    path : path
-        Where to write; the name should end in `.mdn`.
-    fields : Fields
-        What to write.
-
-    Raises
-    ------
-    TypeError
-        If it is no field set.
-    OSError
-        If the file cannot be written there.
-    """
-    if not isinstance(fields, Fields):
-        raise TypeError(
-            f"fields must be a field set, mdn_cupy.Fields(confidence, offsets, ...), "
-            f"got {kind_of(fields)}"
-        )
-    fields = fields.to_numpy()
-    arrays = {
-        member.name: value
-        for member in dataclasses.fields(fields)
-        if (value := getattr(fields, member.name)) is not None
-    }
-    arrays["names"] = np.array(fields.names, dtype=np.str_)
-    arrays["source"] = np.array(fields.source, dtype=np.str_)
-    with replacing(path) as file:
-        np.savez_compressed(file, **arrays)
-
-
-def load_fields(path: str | os.PathLike[str]) -> Fields:
-    """Read a field set from a `.mdn` file.
-
-    Parameters
-    ----------
-    path : path
-        A file that `save_fields` wrote, or any NPZ with `confidence` (P, H, W) and `offsets`
-        (P, 2, H, W), and optionally the other names of `Fields`.
-
-    Returns
-    -------
-    Fields
-        The field set. Values are not looked at: see `check_fields`.
-
-    Raises
-    ------
-    FileNotFoundError, IsADirectoryError
-        If there is no file there.
-    ValueError
-        If it is not a field set; the message says why.
-
-    Examples
-    --------
-    >>> import mdn_cupy as mdn
-    >>> mdn.load_fields("hand.mdn")
-    Traceback (most recent call last):
-        ...
-    FileNotFoundError: hand.mdn: no such file
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: is a directory, not a .mdn file")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file")
-    if not path.is_file():
-        raise ValueError(f"{path}: not a regular file")
-    try:
-        arrays = _read_npz(path)
-    except Exception as error:  # whatever a file of any content makes zipfile and NumPy raise
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(f"{path}: not a readable .mdn file ({reason})") from error
-    missing = [name for name in ("confidence", "offsets") if name not in arrays]
-    if missing:
-        raise ValueError(
-            f"{path}: a .mdn file must hold 'confidence' and 'offsets'; "
-            f"{' and '.join(missing)} missing"
-        )
-    try:
-        return _from_arrays(arrays)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not an NPZ archive, though perhaps a single array")
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {n: archive[n] for n in archive.files if n in Fields.__dataclass_fields__}
-    strange = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if strange:
-        raise ValueError(f"{' and '.join(strange)} not stored as an array")
-    return arrays
-
-
-def _from_arrays(arrays: dict[str, npt.NDArray[Any]]) -> Fields:
-    values: dict[str, Any] = dict(arrays)
-    for name in {"stride", "origin", "sigma"} & values.keys():
-        numbers = values[name]
-        if numbers.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must be a real number, got {numbers.dtype}")
-        if numbers.size == 1:
-            values[name] = float(numbers.item())
-        elif name != "sigma":
-            if numbers.size != 2:
-                wanted = "one number, or two (y, x)"
-                raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
-            values[name] = numbers.ravel().tolist()
-    if "output_shape" in values:
-        values["output_shape"] = values["output_shape"].tolist()
-    for name in {"names", "source"} & values.keys():
-        values[name] = values[name].ravel().tolist()
-        strange = [text for text in values[name] if not isinstance(text, (str, bytes))]
-        if strange:
-            raise TypeError(f"{name} must be text, got {arrays[name].dtype}")
-    if "source" in values:
-        if len(values["source"]) != 1:
-            raise ValueError(f"source must be one text, got {len(values['source'])}")
-        (values["source"],) = values["source"]
-    return Fields(**values)
 
 
 def _said(value: object) -> str:

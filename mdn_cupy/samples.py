@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from mdn_cupy.fields import Fields, load_fields
+from mdn_cupy.fields import Fields
+from mdn_cupy.io import load_fields
 
 __all__ = ["load", "names", "path"]
 

@@ -1,0 +1,12 @@
+"""Files of field sets: `.mdn`, and what networks and their users write.
+
+One module for each kind of file says what arrays it holds (`contents`), without reading them;
+`naming` finds the two fields among them, `layout` orders their axes, and `opening` makes of both a
+sequence of `Fields` that reads a frame when it is asked for.
+"""
+
+from mdn_cupy.io.mdn import load_fields, save_fields
+from mdn_cupy.io.opening import open_fields
+from mdn_cupy.io.sequence import FieldsSequence
+
+__all__ = ["FieldsSequence", "load_fields", "open_fields", "save_fields"]

@@ -1,0 +1,33 @@
+"""HDF5 files: datasets by their paths, attributes as values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mdn_cupy.io.contents import Contents, missing
+
+__all__ = ["KIND", "SUFFIXES", "contents"]
+
+KIND = "HDF5"
+SUFFIXES = (".h5", ".hdf5", ".hdf")
+
+
+def contents(path: Path) -> Contents:
+    """Open an HDF5 file; a frame is read as one hyperslab."""
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        missing(path, KIND, "h5py", "io")
+    file = h5py.File(path, "r")
+    arrays: dict[str, Any] = {}
+    values: dict[str, Any] = dict(file.attrs)
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item
+        else:
+            values.update({f"{name}/{key}": value for key, value in item.attrs.items()})
+
+    file.visititems(visit)
+    return Contents(KIND, arrays, values)
