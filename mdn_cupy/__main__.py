@@ -1,4 +1,4 @@
-"""The command line: `mdn-cupy info | vote | compare | bench`."""
+"""The command line: `mdn-cupy info | vote | compare | convert | bench`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mdn_cupy import __version__, console, samples
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
 from mdn_cupy.bench import command as bench
+from mdn_cupy.commands import convert
 from mdn_cupy.fields import Fields, check_fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io import load_fields
@@ -31,6 +32,7 @@ examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
+  mdn-cupy convert --help
   mdn-cupy info
   mdn-cupy bench --quick"""
 
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status; 1 if the result went to standard output alone, and that failed.
     """
-    refusals = (ValueError, TypeError, OSError, MemoryError)
+    refusals = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
     return console.run(_PROGRAM, lambda: _run(argv), refusals)
 
 
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
     vote.set_defaults(run=_vote)
 
+    convert.add_to(commands)
     bench.add_to(commands)
     return parser
 

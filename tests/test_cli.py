@@ -14,7 +14,7 @@ import mdn_cupy as mdn
 from mdn_cupy import figure
 from mdn_cupy.__main__ import main
 
-COMMANDS = ("info", "compare", "vote", "bench")
+COMMANDS = ("info", "compare", "vote", "convert", "bench")
 
 
 def succeed(capsys, *argv):

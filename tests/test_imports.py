@@ -4,6 +4,7 @@ import pytest
 from helpers import environment, run_python
 
 HEAVY = {"cupy", "numba", "torch", "dask", "napari", "matplotlib", "scipy", "skimage", "qtpy"}
+HEAVY |= {"h5py", "tifffile", "zarr", "tqdm"}
 
 # Ahead of a script: these packages are not found, as if they were not installed.
 BLOCK = """

@@ -23,7 +23,7 @@ import numpy as np
 
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
-from mdn_cupy.io.opening import BESIDE, open_fields
+from mdn_cupy.io.opening import BESIDE, is_folder, open_fields
 
 __all__ = ["load_fields", "save_fields"]
 
@@ -94,7 +94,7 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
     FileNotFoundError: hand.mdn: no such file
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise IsADirectoryError(
             f"{path}: is a directory, not a .mdn file; mdn_cupy.open_fields opens folders"
         )

@@ -24,7 +24,7 @@ from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.io.sequence import FieldsSequence
 
-__all__ = ["BESIDE", "open_fields"]
+__all__ = ["BESIDE", "is_folder", "open_fields"]
 
 Order = Literal["xy", "yx"]
 
@@ -34,7 +34,7 @@ _SUFFIXES = (*_WHOLE, *_SINGLE)
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 
 # Axes of what a file may hold beside the two fields, for one frame; with one more, it is per frame.
-BESIDE = {"cross_offsets": 5, "stride": 1, "origin": 1, "sigma": 3, "source": 0}
+BESIDE = {"cross_offsets": 5, "stride": 1, "origin": 1, "sigma": 3, "source": 0, "names": 1}
 
 
 def open_fields(
@@ -157,13 +157,15 @@ def _plain(array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 
 
+def is_folder(path: Path) -> bool:
+    """Say whether a path is a folder of files, and not a Zarr group."""
+    return os.path.isdir(path) and path.suffix.lower() != ".zarr" and not zarr.is_zarr(path)
+
+
 def _source(path: Path, reading: _Reading) -> _File | _Folder:
     """Find out what is at a path."""
-    if os.path.isdir(path) and not (path.suffix.lower() in zarr.SUFFIXES or zarr.is_zarr(path)):
-        return _Folder(path, f"{glob.escape(str(path))}/*", reading)
-    if glob.has_magic(str(path)) and not os.path.exists(path):
-        return _Folder(path, str(path), reading)
-    return _File(path, reading)
+    pattern = glob.has_magic(str(path)) and not os.path.exists(path)
+    return _Folder(path, reading) if pattern or is_folder(path) else _File(path, reading)
 
 
 class _File:
@@ -260,8 +262,6 @@ class _File:
                 members[name] = np.asarray(stored[index if several else ...])
         if (image := self._beside("image")) is not None:
             members["image"] = np.asarray(image[index if self._has_frames(image) else ...])
-        if (names := self._beside("names")) is not None:
-            members["names"] = np.asarray(names[...])
         if "cross_offsets" in members:
             members["cross_offsets"] = reading.vectors(members["cross_offsets"])
         try:
@@ -329,16 +329,15 @@ def _contents(path: Path, reading: _Reading) -> Contents:
 class _Folder:
     """The frames of several files, of which few are open at a time."""
 
-    def __init__(self, path: Path, pattern: str, reading: _Reading) -> None:
-        self._arguments = (path, pattern, reading)
-        self._path = path
+    def __init__(self, path: Path, reading: _Reading) -> None:
+        self._path, self._reading = path, reading
         with explained(path, "folder"):
-            self._files = _files(pattern)
+            self._files = _files(path)
         self._open = lru_cache(maxsize=4)(partial(_File, reading=reading))
         self._ends = list(itertools.accumulate(len(self._open(file)) for file in self._files))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Folder, self._arguments
+        return _Folder, (self._path, self._reading)
 
     def __repr__(self) -> str:
         return repr(str(self._path))
@@ -354,17 +353,18 @@ class _Folder:
         )
 
 
-def _files(pattern: str) -> list[Path]:
+def _files(path: Path) -> list[Path]:
     """List the files that can be opened, one of each pair, in the order of their numbers."""
-    if os.path.isdir(folder := os.path.dirname(pattern)):
-        os.listdir(folder)  # glob passes over what it may not read
-    files = [Path(file) for file in glob.iglob(pattern, recursive=True)]
-    files = [file for file in files if file.suffix.lower() in _SUFFIXES]
+    if path.is_dir():
+        found = [file for file in path.iterdir() if not file.name.startswith(".")]
+    elif not (found := [Path(file) for file in glob.iglob(str(path), recursive=True)]):
+        raise FileNotFoundError
+    files = [file for file in found if file.suffix.lower() in _SUFFIXES]
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) != 1:
-        found = f"files of several kinds, {' and '.join(kinds)}" if kinds else "no file to open"
+        what = f"files of several kinds, {' and '.join(kinds)}" if kinds else "no file to open"
         raise Refusal(
-            f"holds {found}; give a pattern of one kind, such as '*.h5', of {', '.join(_SUFFIXES)}"
+            f"holds {what}; give a pattern of one kind, such as '*.h5', of {', '.join(_SUFFIXES)}"
         )
     files.sort(key=lambda file: [(n.zfill(20), n) for n in re.split(r"(\d+)", str(file))])
     return pairs.grouped(files) if files[0].suffix.lower() in _SINGLE else files

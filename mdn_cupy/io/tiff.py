@@ -56,7 +56,8 @@ def read_array(path: Path) -> Member:
             return _Pages(series)
     shape, dtype = tuple(series.shape), np.dtype(series.dtype).newbyteorder(file.byteorder)
     file.close()
-    expect_size("the array", shape, dtype, path.stat().st_size - series.dataoffset, more=True)
+    there = max(0, path.stat().st_size - series.dataoffset)
+    expect_size("the array", shape, dtype, there, more=True)
     return RawArray(path, series.dataoffset, shape, dtype)
 
 

@@ -1,0 +1,1 @@
+"""The subcommands of `mdn-cupy` that have a module of their own."""

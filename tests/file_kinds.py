@@ -1,0 +1,179 @@
+"""Files of every kind that `mdn_cupy.open_fields` opens, each by a function that writes one."""
+
+import tracemalloc
+from functools import cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+
+import mdn_cupy as mdn
+
+RNG = np.random.default_rng(0)
+C = RNG.random((5, 2, 3, 4), dtype=np.float32)
+O = RNG.normal(size=(5, 2, 2, 3, 4)).astype(np.float32)  # noqa: E741
+
+
+# Each writes arrays by name to a folder and returns the path to open.
+
+
+def npz(folder, save=np.savez, suffix=".npz", **arrays):
+    with (folder / f"fields{suffix}").open("wb") as file:
+        save(file, **arrays)
+    return folder / f"fields{suffix}"
+
+
+def npz_packed(folder, **arrays):
+    return npz(folder, np.savez_compressed, **arrays)
+
+
+def npz_fortran(folder, **arrays):
+    return npz(folder, **{name: np.asfortranarray(array) for name, array in arrays.items()})
+
+
+def npz_fortran_packed(folder, **arrays):
+    return npz_packed(folder, **{name: np.asfortranarray(array) for name, array in arrays.items()})
+
+
+def npy(folder, **arrays):
+    paths = [folder / f"hand_{name}.npy" for name in arrays]
+    for path, array in zip(paths, arrays.values(), strict=True):
+        np.save(path, array)
+    return paths[0]
+
+
+def tiff(folder, compression=None, **arrays):
+    paths = [folder / f"hand_{name}.tif" for name in arrays]
+    for path, array in zip(paths, arrays.values(), strict=True):
+        tifffile.imwrite(path, array, photometric="minisblack", compression=compression)
+    return paths[-1]
+
+
+def tiff_packed(folder, **arrays):
+    return tiff(folder, compression="zlib", **arrays)
+
+
+def hdf5(folder, group="net", **options):
+    arrays = {name: options.pop(name) for name in list(options) if name not in ("chunks", "gzip")}
+    with h5py.File(folder / "fields.h5", "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(f"{group}/{name}", data=array, **options)
+    return folder / "fields.h5"
+
+
+def hdf5_packed(folder, **arrays):
+    with h5py.File(folder / "fields.h5", "w") as file:
+        for name, array in arrays.items():
+            frame = (1, *np.shape(array)[1:])
+            file.create_dataset(name, data=array, chunks=frame, compression="gzip")
+    return folder / "fields.h5"
+
+
+def zarr3(folder, version=3, **arrays):
+    group = zarr.open_group(folder / "fields.zarr", mode="w", zarr_format=version)
+    for name, array in arrays.items():
+        array = np.asarray(array)
+        group.create_array(f"net/{name}", data=array, chunks=(1, *array.shape[1:]))
+    return folder / "fields.zarr"
+
+
+def zarr2(folder, **arrays):
+    return zarr3(folder, version=2, **arrays)
+
+
+def pt(folder, **arrays):
+    tensors = {name: torch.tensor(np.asarray(array)) for name, array in arrays.items()}
+    torch.save({"net": tensors}, folder / "fields.pt")
+    return folder / "fields.pt"
+
+
+def pt_of_old(folder, **arrays):
+    tensors = [torch.tensor(np.asarray(array)) for array in arrays.values()]
+    torch.save(
+        dict(zip(arrays, tensors, strict=True)),
+        folder / "fields.pth",
+        _use_new_zipfile_serialization=False,
+    )
+    return folder / "fields.pth"
+
+
+def mdn_file(folder, confidence, offsets):
+    fields = [mdn.Fields(c, o) for c, o in zip(confidence, offsets, strict=True)]
+    mdn.save_fields(folder / "fields.mdn", fields)
+    return folder / "fields.mdn"
+
+
+def folder_of_files(folder, confidence, offsets):
+    """Two files of one frame, then one of the rest."""
+    inside = folder / "run"
+    inside.mkdir()
+    for name, c, o in zip((1, 2), confidence, offsets, strict=False):
+        mdn.save_fields(inside / f"{name}.mdn", mdn.Fields(c, o))
+    npz(inside, confidence=confidence[2:], offsets=offsets[2:]).rename(inside / "10.npz")
+    (inside / "notes.txt").touch()
+    return inside
+
+
+WRITERS = [
+    npz,
+    npz_packed,
+    npz_fortran,
+    npz_fortran_packed,
+    npy,
+    tiff,
+    tiff_packed,
+    hdf5,
+    hdf5_packed,
+    zarr2,
+    zarr3,
+    pt,
+    pt_of_old,
+    mdn_file,
+    folder_of_files,
+]
+every_kind = pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
+
+
+def assert_frame(fields, t, confidence=C, offsets=O):
+    assert type(fields.confidence) is type(fields.offsets) is np.ndarray
+    np.testing.assert_array_equal(fields.confidence, confidence[t])
+    np.testing.assert_array_equal(fields.offsets, offsets[t])
+
+
+MANY = 2000
+
+
+@cache
+def two_thousand():
+    """Arrays of so many frames that all of them would be seen in memory: 6 MB."""
+    rng = np.random.default_rng(1)
+    confidence = rng.random((MANY, 2, 8, 16), dtype=np.float32)
+    offsets = rng.random((MANY, 2, 2, 8, 16), dtype=np.float32)
+    return {"confidence": confidence, "offsets": offsets}
+
+
+def peak_of(work):
+    """Most bytes that Python and NumPy held at a time."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def refused(path, **options):
+    """The one line in which a file is refused, at the latest when its frames are read."""
+    before = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    with pytest.raises((ValueError, OSError)) as caught:
+        list(mdn.open_fields(path, **options))
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    after = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    assert after == before
+    return message

@@ -1,0 +1,145 @@
+"""`mdn-cupy convert`: what it writes, prints and refuses."""
+
+import re
+import shlex
+import sys
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from helpers import run_python
+
+import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
+
+RNG = np.random.default_rng(0)
+SCORES = RNG.normal(size=(5, 2, 3, 4)).astype(np.float32)
+LOCREF = RNG.normal(size=(5, 4, 3, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A folder, made the current one, with a video as a pose network writes it."""
+    monkeypatch.chdir(tmp_path)
+    with h5py.File("run.h5", "w") as file:
+        file["net/scmap"], file["net/locref"] = SCORES, LOCREF
+    return tmp_path
+
+
+DEEPLABCUT = shlex.split("--layout '(PC)HW' --scale 7.2801 --stride 8 --origin 4 --sigmoid")
+
+
+def convert(capsys, *argv):
+    assert main(["convert", *map(str, argv)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refuse(capsys, *argv):
+    assert main(["convert", *map(str, argv)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("mdn-cupy: ")
+    return captured.err
+
+
+def assert_converted(frames):
+    assert len(frames) == 5
+    for t, fields in enumerate(frames):
+        np.testing.assert_allclose(fields.confidence, 1 / (1 + np.exp(-SCORES[t])), rtol=1e-5)
+        offsets = 7.2801 * LOCREF[t].reshape(2, 2, 3, 4)
+        np.testing.assert_allclose(fields.offsets, offsets, rtol=1e-6)
+        assert (fields.stride, fields.origin, fields.sigma) == (8.0, 4.0, 5.0)
+        assert fields.names == ("left paw", "right paw")
+
+
+SETTINGS = [*DEEPLABCUT, "--sigma", "5", "--names", "left paw, right paw"]
+
+
+def test_a_video_becomes_one_file(capsys, run):
+    out = convert(capsys, "run.h5", "-o", "run.mdn", *SETTINGS)
+    assert_converted(mdn.open_fields("run.mdn"))
+    assert out.startswith(
+        "5 frames of 2 parts on 3 × 4, stride 8.0, origin 4.0: written to run.mdn"
+    )
+    assert out.count("\n") == 1
+
+
+def test_a_video_becomes_a_folder_and_goes_on_where_it_stopped(capsys, run):
+    out = convert(capsys, "run.h5", "-o", "made/run/", *SETTINGS)
+    assert "5 written to made/run/, 0 were there" in out
+    assert_converted(mdn.open_fields("made/run"))
+    for name in ("1.mdn", "4.mdn"):
+        (run / "made" / "run" / name).unlink()
+    kept = (run / "made" / "run" / "0.mdn").stat().st_mtime_ns
+    assert "2 written to made/run/, 3 were there" in convert(
+        capsys, "run.h5", "-o", "made/run", *SETTINGS
+    )
+    assert (run / "made" / "run" / "0.mdn").stat().st_mtime_ns == kept
+    assert_converted(mdn.open_fields("made/run"))
+
+
+def test_one_image_becomes_a_plain_file(capsys, run):
+    torch.save({"a": torch.tensor(SCORES[0]), "b": torch.tensor(LOCREF[0])}, "image.pt")
+    names = ["--confidence", "a", "--offsets", "b", "--layout", "(CP)HW", "--order", "yx"]
+    convert(capsys, "image.pt", "-o", "image.mdn", *names)
+    fields = mdn.load_fields("image.mdn")
+    np.testing.assert_array_equal(fields.confidence, SCORES[0])
+    np.testing.assert_array_equal(fields.offsets[:, 1], LOCREF[0, :2])
+    with np.load("image.mdn", allow_pickle=False) as archive:
+        assert "frames" not in archive
+
+
+def test_the_bar_counts_frames_on_a_terminal(run, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert main(["convert", "run.h5", "-o", "run.mdn", *SETTINGS]) == 0
+    assert re.search(r"\d+/5 ", capsys.readouterr().err)
+
+
+def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    convert(capsys, "run.h5", "-o", "run.mdn", *SETTINGS)
+    assert_converted(mdn.open_fields("run.mdn"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "fragment"),
+    [
+        (["run.h5", "-o", "run.mdn"], "run.h5: wants confidence (P, H, W)"),
+        (["run.h5", "-o", "run.mdn", "--layout", "XY"], "layout must order"),
+        (["run.h5", "-o", "run.mdn", "--confidence", "hm"], "run.h5: no array 'hm'; it holds net/"),
+        (["run.h5", "-o", "run.npz", *SETTINGS], "run.npz: name a .mdn file, or a folder"),
+        (["run.h5", "-o", "run.mdn", *SETTINGS, "--stride", "0"], "stride must be greater than 0"),
+        (["run.h5", "-o", "none/run.mdn", *SETTINGS], "none/run.mdn: cannot be written"),
+        (["hand.h5", "-o", "run.mdn"], "hand.h5: no such file"),
+        (["*.pt", "-o", "made/"], "*.pt: no such file"),
+    ],
+)
+def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragment):
+    before = set(run.rglob("*"))
+    assert fragment in refuse(capsys, *argv)
+    assert set(run.rglob("*")) == before
+
+
+def test_a_reader_that_is_missing_is_a_refusal(capsys, run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert 'pip install "mdn-cupy[io]"' in refuse(capsys, "run.h5", "-o", "run.mdn")
+
+
+def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+    out = capsys.readouterr().out.replace("\\\n", " ")
+    examples = re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE)
+    assert len(examples) == 4
+    for example in examples:
+        assert "no such file" in refuse(capsys, *shlex.split(example))
+
+
+def test_a_real_process_converts_and_votes(run):
+    run_python("-m", "mdn_cupy", "convert", "run.h5", "-o", "run.mdn", *SETTINGS, cwd=run)
+    assert_converted(mdn.open_fields(run / "run.mdn"))

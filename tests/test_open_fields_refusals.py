@@ -1,0 +1,214 @@
+"""How files are refused that hold no fields: in one line, with nothing written."""
+
+import os
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import zarr
+from file_kinds import (
+    C,
+    O,
+    every_kind,
+    hdf5,
+    hdf5_packed,
+    mdn_file,
+    npy,
+    npz,
+    npz_packed,
+    pt,
+    pt_of_old,
+    refused,
+    tiff,
+    tiff_packed,
+    zarr2,
+    zarr3,
+)
+
+import mdn_cupy as mdn
+
+
+class Trap:
+    """Unpickling this would raise something that no test expects."""
+
+    def __reduce__(self):
+        return (SystemExit, ("unpickled",))
+
+
+ONE_FILE = [npz, npz_packed, npy, tiff, tiff_packed, hdf5, hdf5_packed, pt, pt_of_old, mdn_file]
+one_file = pytest.mark.parametrize("write", ONE_FILE, ids=lambda write: write.__name__)
+
+
+@one_file
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+def test_a_file_that_is_cut_off(tmp_path, write, share):
+    path = write(tmp_path, confidence=np.repeat(C, 40, axis=0), offsets=np.repeat(O, 40, axis=0))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    refused(path)
+
+
+@one_file
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x,y\n1,2\n", b"\x89PNG\r\n\x1a\n" + bytes(64), bytes(4096), pickle.dumps(Trap())],
+    ids=["empty", "text", "image", "zeros", "pickle"],
+)
+def test_a_file_of_another_kind(tmp_path, write, content):
+    path = write(tmp_path, confidence=C, offsets=O)
+    path.write_bytes(content)
+    refused(path)
+
+
+@one_file
+@pytest.mark.parametrize("other", [npz, npy, tiff, hdf5, pt], ids=lambda write: write.__name__)
+def test_a_file_with_another_kinds_name(tmp_path, write, other):
+    (tmp_path / "other").mkdir()
+    path = write(tmp_path, confidence=C, offsets=O)
+    wrong = other(tmp_path / "other", confidence=C, offsets=O)
+    if wrong.suffix[:3] == path.suffix[:3] or {wrong.suffix, path.suffix} == {".npz", ".mdn"}:
+        assert len(mdn.open_fields(path)) == 5
+        return
+    path.write_bytes(wrong.read_bytes())
+    refused(path)
+
+
+WRONG = {
+    "no frames": ({"confidence": C[:0], "offsets": O[:0]}, "no frame"),
+    "other frames": ({"confidence": C, "offsets": O[:4]}, "got"),
+    "other size": ({"confidence": C, "offsets": O[..., :3]}, "they fit in no common layout"),
+    "three components": ({"confidence": C, "offsets": np.repeat(O, 3, axis=2)[:, :, :3]}, "(P, 2"),
+    "few axes": ({"confidence": C[0, 0], "offsets": O[0, 0]}, "give layout='CHW' (one map)"),
+    "many axes": ({"confidence": C[None], "offsets": O[None]}, "wants confidence (P, H, W)"),
+    "integers": ({"confidence": (255 * C).astype(np.uint8), "offsets": O}, "floating dtype"),
+    "integer offsets": ({"confidence": C, "offsets": O.astype(np.int16)}, "floating dtype"),
+    "no offsets": ({"confidence": C}, "offsets missing: give offsets='NAME'; it holds"),
+    "no confidence": ({"offsets": O}, "confidence missing"),
+    "two heatmaps": ({"heatmap": C, "scoremap": C, "offsets": O}, "confidence could be"),
+    "no parts": ({"confidence": C[:, :0], "offsets": O[:, :0]}, "at least one part"),
+}
+
+
+@pytest.mark.parametrize("write", [npz, npz_packed, npy, tiff, tiff_packed, hdf5, zarr2, zarr3, pt])
+@pytest.mark.parametrize(("arrays", "fragment"), WRONG.values(), ids=WRONG)
+@pytest.mark.filterwarnings("ignore:.*zero-size array to nonconformant TIFF")
+def test_arrays_that_are_no_fields(tmp_path, write, arrays, fragment):
+    message = refused(write(tmp_path, **arrays))
+    assert fragment in message
+
+
+@pytest.mark.parametrize("write", [npz, npz_packed, hdf5, zarr2, zarr3])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("names", np.array([np.nan, np.nan])),
+        ("names", np.array([b"left"])),
+        ("stride", np.array([np.nan])),
+        ("sigma", np.array([-1.0])),
+        ("frames", np.array(4)),
+    ],
+)
+def test_values_that_do_not_fit(tmp_path, write, name, value):
+    if write in (zarr2, zarr3):
+        path = write(tmp_path, confidence=C, offsets=O)
+        plain = value.astype(str).tolist() if value.dtype.kind == "S" else value.tolist()
+        zarr.open_group(path)["net"].attrs[name] = plain
+    else:
+        path = write(tmp_path, confidence=C, offsets=O, **{name: value})
+    assert name in refused(path)
+
+
+def test_shapes_that_no_machine_can_hold(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        side = 10**7
+        for name, shape in (("heatmap", (9, 1)), ("offsets", (9, 1, 2))):
+            file.create_dataset(name, (*shape, side, side), "f4", chunks=(*shape, 1, 1))
+    refused(tmp_path / "a.h5")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    for name, shape in (("heatmap", (9, 1)), ("offsets", (9, 1, 2))):
+        group.create_array(name, shape=(*shape, side, side), dtype="f4", chunks=(*shape, side, 1))
+    refused(tmp_path / "a.zarr")
+    path = tiff(tmp_path, heatmap=C, offsets=O)
+    path.write_bytes(path.read_bytes().replace(b"[5, 2, 2, 3, 4]", b"[99,2, 2, 3, 4]"))
+    refused(path)
+    path = npy(tmp_path, confidence=C, offsets=O)
+    path.write_bytes(path.read_bytes().replace(b"(5, 2, 3, 4)", b"(500,2,3,4) "))
+    assert "needs 48000 bytes, there are 480" in refused(path)
+    path = npz(tmp_path, confidence=C, offsets=O)
+    path.write_bytes(path.read_bytes().replace(b"(5, 2, 3, 4)", b"(500,2,3,4) "))
+    refused(path)
+
+
+def test_nothing_is_unpickled(tmp_path):
+    torch.save({"heatmap": torch.tensor(C), "offsets": Trap()}, tmp_path / "a.pt")
+    assert "pickled objects, which could run code" in refused(tmp_path / "a.pt")
+    for name in ("a.pkl", "a.pickle", "a.joblib"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+        assert "pickles are never opened" in refused(tmp_path / name)
+    np.save(tmp_path / "heatmap.npy", np.array([Trap()], dtype=object))
+    np.save(tmp_path / "offsets.npy", O)
+    assert "pickled" in refused(tmp_path / "heatmap.npy")
+    path = npz(tmp_path, confidence=C, offsets=O, meta=np.array({"a": Trap()}))
+    assert len(mdn.open_fields(path)) == 5  # what is not asked for may be anything
+    path = npz(tmp_path, confidence=C, offsets=O, names=np.array([Trap()], dtype=object))
+    assert "pickled" in refused(path)
+
+
+def test_places_where_there_is_nothing_to_open(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        mdn.open_fields(tmp_path / "a.h5")
+    assert "holds no file to open" in refused(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        mdn.open_fields(tmp_path / "*.h5")
+    (tmp_path / "fields.h5").mkdir()
+    assert "holds no file to open" in refused(tmp_path / "fields.h5")
+    (tmp_path / "a.zarr").mkdir()
+    assert "not a Zarr group" in refused(tmp_path / "a.zarr")
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "not a regular file" in refused(tmp_path / "pipe.npz")
+    (tmp_path / "b.zarr").touch()
+    refused(tmp_path / "b.zarr")
+
+
+def test_a_folder_of_several_kinds(tmp_path):
+    npz(tmp_path, confidence=C, offsets=O)
+    hdf5(tmp_path, confidence=C, offsets=O)
+    assert "files of several kinds, .mdn and HDF5" in refused(tmp_path)
+
+
+def test_a_bad_file_in_a_folder_is_named(tmp_path):
+    mdn.save_fields(tmp_path / "1.mdn", mdn.Fields(C[0], O[0]))
+    (tmp_path / "2.mdn").touch()
+    with pytest.raises(ValueError, match=r"2\.mdn: not a readable \.mdn file"):
+        mdn.open_fields(tmp_path)
+
+
+@every_kind
+def test_files_that_may_not_be_read(tmp_path_factory, write):
+    """As another user, where the tests run as one who may read everything."""
+    folder = tmp_path_factory.mktemp("denied")
+    path = write(folder, confidence=C, offsets=O)
+    path.chmod(0)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        with pytest.raises(PermissionError, match="Permission denied") as caught:
+            mdn.open_fields(path)
+    finally:
+        os.seteuid(user)
+        path.chmod(0o700)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("write", "package", "extra"),
+    [(hdf5, "h5py", "io"), (tiff, "tifffile", "io"), (zarr3, "zarr", "io"), (pt, "torch", "torch")],
+)
+def test_a_reader_that_is_not_installed_is_named(tmp_path, monkeypatch, write, package, extra):
+    path = write(tmp_path, confidence=C, offsets=O)
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(ModuleNotFoundError, match=f"need {package}.*mdn-cupy.{extra}"):
+        mdn.open_fields(path)
