@@ -1,5 +1,6 @@
 """Files of every kind that `mdn_cupy.open_fields` opens, each by a function that writes one."""
 
+import dataclasses
 import tracemalloc
 from functools import cache
 from pathlib import Path
@@ -177,3 +178,9 @@ def refused(path, **options):
     after = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
     assert after == before
     return message
+
+
+def assert_same(got, want):
+    """Compare all that two field sets hold."""
+    for member in dataclasses.fields(mdn.Fields):
+        np.testing.assert_array_equal(getattr(got, member.name), getattr(want, member.name))

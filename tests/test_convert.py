@@ -93,6 +93,21 @@ def test_one_image_becomes_a_plain_file(capsys, run):
         assert "frames" not in archive
 
 
+def test_an_adapter_is_found_by_its_name_and_takes_its_settings(capsys, run):
+    settings = ["--stride", "8", "--sigmoid", "--names", "left paw, right paw", "--sigma", "5"]
+    convert(capsys, "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
+    assert_converted(mdn.open_fields("run.mdn"))
+    settings = ["--stride", "8", "--no-sigmoid", "--set", "locref_std=2"]
+    convert(capsys, "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
+    np.testing.assert_array_equal(mdn.open_fields("run.mdn")[1].confidence, SCORES[1].clip(0, 1))
+    np.testing.assert_array_equal(
+        mdn.open_fields("run.mdn")[1].offsets, 2 * LOCREF[1].reshape(2, 2, 3, 4)
+    )
+    np.savez("maps.npz", semantic=np.ones((6, 3, 4)), offset=np.ones((2, 3, 4)))
+    settings = ["--from", "panoptic_deeplab", "--set", "things=1,2"]
+    assert "1 frame of 1 part on 3 × 4" in convert(capsys, "maps.npz", "-o", "a.mdn", *settings)
+
+
 def test_the_bar_counts_frames_on_a_terminal(run, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     assert main(["convert", "run.h5", "-o", "run.mdn", *SETTINGS]) == 0
@@ -115,6 +130,19 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
         (["run.h5", "-o", "run.mdn", *SETTINGS, "--stride", "0"], "stride must be greater than 0"),
         (["run.h5", "-o", "none/run.mdn", *SETTINGS], "none/run.mdn: cannot be written"),
         (["hand.h5", "-o", "run.mdn"], "hand.h5: no such file"),
+        (["run.h5", "-o", "a.mdn", "--set", "a=1"], "--set is for the settings of an adapter"),
+        (
+            ["run.h5", "-o", "a.mdn", "--from", "deeplabcut", "--origin", "4"],
+            "deeplabcut takes no origin; its settings are stride, apply_sigmoid",
+        ),
+        (
+            ["run.h5", "-o", "a.mdn", "--from", "deeplabcut", "--sigmoid"],
+            "run.h5: deeplabcut needs stride; it holds net/locref",
+        ),
+        (
+            ["run.h5", "-o", "a.mdn", "--from", "posenet", "--stride", "8"],
+            "run.h5: posenet: wants heatmap (H, W, P)",
+        ),
         (["*.pt", "-o", "made/"], "*.pt: no such file"),
     ],
 )
@@ -135,7 +163,7 @@ def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
         main(["convert", "--help"])
     out = capsys.readouterr().out.replace("\\\n", " ")
     examples = re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE)
-    assert len(examples) == 4
+    assert len(examples) == 6
     for example in examples:
         assert "no such file" in refuse(capsys, *shlex.split(example))
 

@@ -5,7 +5,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from file_kinds import MANY, C, O, peak_of, two_thousand
+import torch
+from file_kinds import MANY, C, O, assert_same, peak_of, two_thousand
 
 import mdn_cupy as mdn
 
@@ -21,11 +22,6 @@ def frames_of(count=4, **more):
         )
         for t in range(count)
     ]
-
-
-def assert_same(got, want):
-    for member in dataclasses.fields(mdn.Fields):
-        np.testing.assert_array_equal(getattr(got, member.name), getattr(want, member.name))
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter])
@@ -66,6 +62,39 @@ def test_numbers_and_text_may_differ_from_frame_to_frame(tmp_path):
     mdn.save_fields(tmp_path / "a.mdn", fields)
     for got, want in zip(mdn.open_fields(tmp_path / "a.mdn"), fields, strict=True):
         assert_same(got, want)
+
+
+def test_pairs_widths_of_parts_and_sizes_of_the_output(tmp_path):
+    rng = np.random.default_rng(4)
+    for differ in (False, True):
+        fields = [
+            mdn.Fields(
+                C[t],
+                O[t],
+                stride=(2.0 + t * differ, 3.0) if t else 2.5,
+                origin=(1.0, 0.5),
+                sigma=rng.random((2, 1, 1)).astype(np.float32) + 1,
+                output_shape=(20 + t * differ, 30),
+            )
+            for t in range(3)
+        ]
+        mdn.save_fields(tmp_path / "a.mdn", fields)
+        for got, want in zip(mdn.open_fields(tmp_path / "a.mdn"), fields, strict=True):
+            assert_same(got, want)
+
+
+def test_two_frames_of_pairs_are_no_pair(tmp_path):
+    fields = [mdn.Fields(C[t], O[t], stride=1.0 + t, origin=(t, 1.0)) for t in range(2)]
+    mdn.save_fields(tmp_path / "a.mdn", fields)
+    for got, want in zip(mdn.open_fields(tmp_path / "a.mdn"), fields, strict=True):
+        assert_same(got, want)
+
+
+def test_tensors_are_saved_as_arrays(tmp_path):
+    tensors = [mdn.Fields(torch.tensor(C[t]).requires_grad_(), torch.tensor(O[t])) for t in (0, 1)]
+    mdn.save_fields(tmp_path / "a.mdn", tensors)
+    for got, want in zip(mdn.open_fields(tmp_path / "a.mdn"), tensors, strict=True):
+        assert_same(got, want.to_numpy())
 
 
 def test_one_frame_and_an_image_of_three_columns(tmp_path):

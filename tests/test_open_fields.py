@@ -3,6 +3,7 @@
 import os
 import pickle
 import threading
+from functools import partial
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from file_kinds import (
     C,
     O,
     assert_frame,
+    assert_same,
     every_kind,
     folder_of_files,
     hdf5,
@@ -302,6 +304,99 @@ def test_logits_and_cells(tmp_path, dtype):
 def test_options_out_of_range_are_refused(tmp_path, name, value):
     with pytest.raises(ValueError, match=name):
         mdn.open_fields(tmp_path, **{name: value})
+
+
+# Adapters
+
+SQUARE = RNG.random((3, 6, 6, 6), dtype=np.float32)
+
+FAMILIES = {
+    "deeplabcut": (
+        {"scoremap": SQUARE[:, :2], "locref": SQUARE[:, :4]},
+        {"stride": 8, "apply_sigmoid": True},
+    ),
+    "sleap_nn": ({"foreground": SQUARE[:, :1], "offsets": SQUARE[:, :2]}, {"stride": 2}),
+    "mmpose_udp": ({"heatmaps": SQUARE}, {"input_size": (48, 64)}),
+    "posenet": ({"heatmap": SQUARE[..., :2], "offsets": SQUARE[..., :4]}, {"stride": 16}),
+    "openpifpaf": ({"cif": RNG.random((3, 2, 5, 6, 7), dtype=np.float32)}, {"stride": 8}),
+    "centernet": ({"heatmap": SQUARE[:, :3], "offset": SQUARE[:, :2]}, {}),
+    "movenet": ({"heatmap": SQUARE[:, :2], "offset": SQUARE[:, :4]}, {}),
+    "panoptic_deeplab": ({"semantic": SQUARE, "offset": SQUARE[:, :2]}, {"things": (1, 2)}),
+    "embedseg": ({"prediction": SQUARE[:, :5]}, {}),
+    "spotiflow": ({"heatmap": SQUARE[:, 0], "subpix": SQUARE[..., :2]}, {}),
+}
+
+
+def test_every_adapter_is_here():
+    assert set(FAMILIES) == {name for name in mdn.adapters.__all__ if name.islower()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("write", [npz_packed, zarr3, pt])
+def test_an_adapter_takes_the_arrays_that_are_called_as_its_parameters(tmp_path, family, write):
+    arrays, settings = FAMILIES[family]
+    adapter = partial(getattr(mdn.adapters, family), **settings)
+    frames = mdn.open_fields(write(tmp_path, hidden=SQUARE, **arrays), adapter=adapter)
+    assert len(frames) == 3
+    for t, fields in enumerate(pickle.loads(pickle.dumps(frames))):
+        assert_same(fields, adapter(*(array[t] for array in arrays.values())))
+    (fields,) = mdn.open_fields(
+        write(tmp_path, **{name: array[1] for name, array in arrays.items()}), adapter=adapter
+    )
+    assert_same(fields, adapter(*(array[1] for array in arrays.values())))
+
+
+def test_an_adapter_takes_images_and_settings_from_the_file(tmp_path):
+    arrays, settings = FAMILIES["deeplabcut"]
+    images = RNG.integers(0, 255, (3, 48, 48, 3), dtype=np.uint8)
+    names = ["left", "right"]
+    path = npz(tmp_path, **arrays, image=images, stride=8, names=names, apply_sigmoid=False)
+    frames = mdn.open_fields(path, adapter=partial(mdn.adapters.deeplabcut, apply_sigmoid=True))
+    want = mdn.adapters.deeplabcut(
+        *(array[2] for array in arrays.values()), **settings, image=images[2], names=names
+    )
+    assert_same(frames[2], want)
+
+
+def test_the_first_two_arrays_of_an_adapter_may_have_other_names(tmp_path):
+    arrays, settings = FAMILIES["deeplabcut"]
+    adapter = partial(mdn.adapters.deeplabcut, **settings)
+    want = adapter(*(array[0] for array in arrays.values()))
+    path = npz(tmp_path, heatmap=arrays["scoremap"], locref=arrays["locref"])
+    assert_same(mdn.open_fields(path, adapter=adapter)[0], want)
+    path = npz(tmp_path, a=arrays["scoremap"], b=arrays["locref"], scoremap=SQUARE)
+    opened = mdn.open_fields(path, adapter=adapter, confidence="a", offsets="b")
+    assert_same(opened[0], want)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "fragment"),
+    [
+        ({"scoremap": SQUARE[:, :2], "locref": SQUARE[:, :3]}, "wants scoremap"),
+        (
+            {"scoremap": SQUARE[:, :2]},
+            "offsets missing: give offsets='NAME'; it holds",
+        ),
+        ({"scoremap": SQUARE[:0, :2], "locref": SQUARE[:0, :4]}, "holds no frame"),
+        (
+            {"scoremap": SQUARE[None, :, :2], "locref": SQUARE[None, :, :4]},
+            "deeplabcut: wants scoremap",
+        ),
+        ({"scoremap": SQUARE[:, :2].astype(int), "locref": SQUARE[:, :4]}, "floating"),
+        ({"scoremap": SQUARE[:, :2], "a/locref": SQUARE, "b/locref": SQUARE}, "locref could be"),
+    ],
+)
+def test_arrays_that_an_adapter_does_not_take(tmp_path, arrays, fragment):
+    adapter = partial(mdn.adapters.deeplabcut, stride=8, apply_sigmoid=True)
+    assert fragment in refused(hdf5(tmp_path, **arrays), adapter=adapter)
+
+
+def test_an_adapter_without_its_settings(tmp_path):
+    path = npz(tmp_path, **FAMILIES["deeplabcut"][0])
+    message = refused(path, adapter=mdn.adapters.deeplabcut)
+    assert "deeplabcut needs stride and apply_sigmoid" in message
+    with pytest.raises(ValueError, match="adapter settles layout"):
+        mdn.open_fields(path, adapter=mdn.adapters.deeplabcut, stride=8)
 
 
 # What stands beside the fields

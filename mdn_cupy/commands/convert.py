@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mdn_cupy import adapters
 from mdn_cupy.io import FieldsSequence, open_fields, save_fields
 
 __all__ = ["add_to"]
@@ -22,6 +26,9 @@ message lists what the file holds, to be named."""
 
 _EXAMPLES = """\
 examples:
+  a network that has an adapter; help(mdn_cupy.adapters.deeplabcut) tells its settings:
+    mdn-cupy convert run.h5 -o run.mdn --from deeplabcut --stride 8 --sigmoid
+    mdn-cupy convert maps.npz -o maps.mdn --from panoptic_deeplab --set things=11,12
   a torch file with logits, and offsets in cells of 4 pixels, y first:
     mdn-cupy convert out.pt -o out.mdn --sigmoid --order yx --scale 4 --stride 4
   an HDF5 video with (T, J, H, W) scores and (T, 2 J, H, W) offsets, x and y of each joint in turn,
@@ -45,6 +52,8 @@ _OPTIONS = (
     "sigmoid",
     "scale",
 )
+_FAMILIES = [name for name in adapters.__all__ if name.islower()]
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def add_to(commands: Any) -> None:
@@ -65,6 +74,21 @@ def add_to(commands: Any) -> None:
         help="a .mdn file for all frames; or a folder, with a / at its end, for a file each",
     )
     command.add_argument(
+        "--from",
+        dest="family",
+        choices=_FAMILIES,
+        metavar="FAMILY",
+        help="the network's adapter, which knows layout, order and scale: " + ", ".join(_FAMILIES),
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_setting,
+        metavar="NAME=VALUE",
+        help="a setting of the adapter that has no option here, such as locref_std=7.2801",
+    )
+    command.add_argument(
         "--confidence", metavar="NAME", help="array of the confidences (default: its usual names)"
     )
     command.add_argument(
@@ -73,12 +97,10 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--order",
         choices=("xy", "yx"),
-        default="xy",
         help="component of the offsets that comes first (default: xy)",
     )
     command.add_argument(
         "--layout",
-        default="PCHW",
         metavar="AXES",
         help="axes of the offsets: P parts, C components, H rows, W columns; two in parentheses "
         "share one (default: PCHW); frames come before them",
@@ -101,11 +123,15 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "--names", type=_texts, metavar="A,B,...", help="names of the parts (default: the file's)"
     )
-    command.add_argument("--sigmoid", action="store_true", help="confidences are logits")
+    command.add_argument(
+        "--sigmoid",
+        action=argparse.BooleanOptionalAction,
+        help="whether confidences are logits, an adapter's apply_sigmoid (default: they are not, "
+        "or as the adapter has it)",
+    )
     command.add_argument(
         "--scale",
         type=float,
-        default=1.0,
         help="factor of the offsets: the stride, where they are in cells (default: 1)",
     )
     command.set_defaults(run=_convert)
@@ -114,6 +140,16 @@ def add_to(commands: Any) -> None:
 def _numbers(text: str) -> float | list[float]:
     numbers = [float(number) for number in text.split(",")]
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"give NAME=VALUE, not {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return name, value
 
 
 def _texts(text: str) -> list[str]:
@@ -125,7 +161,7 @@ def _convert(arguments: argparse.Namespace) -> None:
     each = arguments.output.endswith(("/", os.sep)) or output.is_dir()
     if not each and output.suffix.lower() != ".mdn":
         raise ValueError(f"{output}: name a .mdn file, or a folder with a / at its end")
-    frames = open_fields(arguments.input, **{name: getattr(arguments, name) for name in _OPTIONS})
+    frames = open_fields(arguments.input, **_options(arguments))
     first = frames[0]
     if each:
         kept = _write_each(output, frames)
@@ -135,9 +171,35 @@ def _convert(arguments: argparse.Namespace) -> None:
         done = f"written to {output}, {output.stat().st_size / 1e6:.1f} MB"
     parts, height, width = first.confidence.shape
     print(
-        f"{len(frames)} frames of {parts} parts on {height} × {width}, "
+        f"{_counted(len(frames), 'frame')} of {_counted(parts, 'part')} on {height} × {width}, "
         f"stride {first.stride}, origin {first.origin}: {done}"
     )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `open_fields`, with the adapter and its settings if one is named."""
+    options: dict[str, Any] = {n: x for n in _OPTIONS if (x := getattr(arguments, n)) is not None}
+    if arguments.family is None:
+        if arguments.set:
+            raise ValueError("--set is for the settings of an adapter; name it by --from")
+        return options
+    arrays: dict[str, Any] = {n: options.pop(n) for n in ("confidence", "offsets") if n in options}
+    if "sigmoid" in options:
+        options["apply_sigmoid"] = options.pop("sigmoid")
+    settings = {**options, **dict(arguments.set)}
+    adapter = getattr(adapters, arguments.family)
+    known = [p.name for p in inspect.signature(adapter).parameters.values() if p.kind is _KEYWORD]
+    unknown = sorted(settings.keys() - set(known))
+    if unknown:
+        raise ValueError(
+            f"{arguments.family} takes no {' and no '.join(unknown)}; "
+            f"its settings are {', '.join(known)}"
+        )
+    return {**arrays, "adapter": partial(adapter, **settings)}
 
 
 def _write_each(folder: Path, frames: FieldsSequence) -> int:

@@ -66,6 +66,15 @@ class Contents:
     arrays: Mapping[str, Member]
     values: Mapping[str, Any] = field(default_factory=dict)
 
+    def beside(self, group: str, name: str) -> Member | None:
+        """Return what stands under a name in a group, or else at the top."""
+        for place in (f"{group}/{name}".lstrip("/"), name):
+            if place in self.arrays:
+                return self.arrays[place]
+            if place in self.values:
+                return np.asarray(self.values[place])
+        return None
+
     def listed(self, most: int = 12) -> str:
         """Say what there is: names, shapes and dtypes, in one line."""
         items = [f"{n} {tuple(a.shape)} {a.dtype}" for n, a in self.arrays.items()]

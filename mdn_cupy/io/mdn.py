@@ -23,7 +23,8 @@ import numpy as np
 
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
-from mdn_cupy.io.opening import BESIDE, is_folder, open_fields
+from mdn_cupy.io.opening import is_folder, open_fields
+from mdn_cupy.io.reading import BESIDE
 
 __all__ = ["load_fields", "save_fields"]
 
@@ -108,6 +109,7 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
 
 def _entries(fields: Fields) -> dict[str, Any]:
     """Return what a file holds of one field set, by name."""
+    fields = fields.to_numpy()
     arrays: dict[str, Any] = {
         member.name: value
         for member in dataclasses.fields(fields)

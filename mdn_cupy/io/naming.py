@@ -6,7 +6,7 @@ import re
 
 from mdn_cupy.io.contents import Contents, Refusal
 
-__all__ = ["chosen", "stem"]
+__all__ = ["chosen", "named", "stem"]
 
 # What networks and their users call them; of several that fit, the own name goes first.
 _USUAL = {
@@ -81,6 +81,14 @@ def chosen(contents: Contents, role: str, given: str | None) -> str:
         return found[0]
     which = f"could be {' or '.join(found)}" if found else "missing"
     raise Refusal(f"{role} {which}: give {role}='NAME'; {contents.listed()}")
+
+
+def named(contents: Contents, name: str) -> str | None:
+    """Return the only array of a name, in whatever group and letter case; None if there is none."""
+    found = [own for own in contents.arrays if _plain(own) == name.lower()]
+    if len(found) > 1:
+        raise Refusal(f"{name} could be {' or '.join(found)}; keep one of them in the file")
+    return found[0] if found else None
 
 
 def stem(name: str) -> str | None:

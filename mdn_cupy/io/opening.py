@@ -8,33 +8,28 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mdn_cupy.arrays import Array
 from mdn_cupy.fields import Fields
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
-from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal, explained
+from mdn_cupy.io.adapted import AdaptedReading
+from mdn_cupy.io.contents import Contents, Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
-from mdn_cupy.io.naming import chosen
+from mdn_cupy.io.reading import ArrayReading, Order, Reading
 from mdn_cupy.io.sequence import FieldsSequence
 
-__all__ = ["BESIDE", "is_folder", "open_fields"]
-
-Order = Literal["xy", "yx"]
+__all__ = ["is_folder", "open_fields"]
 
 _WHOLE = {suffix: kind for kind in (npz, hdf5, zarr, pt) for suffix in kind.SUFFIXES}
 _SINGLE = {suffix: kind for kind in (npy, tiff) for suffix in kind.SUFFIXES}
 _SUFFIXES = (*_WHOLE, *_SINGLE)
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
-
-# Axes of what a file may hold beside the two fields, for one frame; with one more, it is per frame.
-BESIDE = {"cross_offsets": 5, "stride": 1, "origin": 1, "sigma": 3, "source": 0, "names": 1}
 
 
 def open_fields(
@@ -46,10 +41,12 @@ def open_fields(
     layout: str = OWN,
     stride: float | Sequence[float] | None = None,
     origin: float | Sequence[float] | None = None,
-    sigma: float | None = None,
+    sigma: Array | float | None = None,
     names: Sequence[str] | None = None,
+    output_shape: Sequence[int] | None = None,
     sigmoid: bool = False,
     scale: float = 1.0,
+    adapter: Callable[..., Fields | list[Fields]] | None = None,
 ) -> FieldsSequence:
     """Open a file of any kind, or a folder of files, as a sequence of `Fields`, a frame each.
 
@@ -73,12 +70,16 @@ def open_fields(
         Axes of the offsets: P parts, C components, H rows, W columns. "(PC)HW" has two channels of
         each part in turn, "(CP)HW" first one component of all parts, then the other; without P
         there is one map. The confidence has the same axes without C; frames come before all.
-    stride, origin, sigma, names : optional
+    stride, origin, sigma, names, output_shape : optional
         As in `Fields`, instead of what the file says.
     sigmoid : bool
         Take the confidence for logits: its logistic function is used.
     scale : float
         Multiplies the offsets; the stride, where they are in cells.
+    adapter : callable, optional
+        One of `mdn_cupy.adapters`, with its settings bound by `functools.partial`. It takes the
+        arrays, numbers and texts of the file that are called as its parameters; `confidence` and
+        `offsets` name the first two, if they are called otherwise.
 
     Returns
     -------
@@ -106,55 +107,38 @@ def open_fields(
     ...     frames = mdn.open_fields(f"{folder}/hand.npz", layout="(PC)HW", stride=8, origin=4)
     ...     len(frames), len(frames[2:4]), frames[8].offsets.shape
     (9, 2, (4, 2, 30, 40))
+
+    A network that has an adapter:
+
+    >>> from functools import partial
+    >>> deeplabcut = partial(mdn.adapters.deeplabcut, stride=8, apply_sigmoid=True)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/hand.npz", scoremap=heatmap, locref=locref)
+    ...     frames = mdn.open_fields(f"{folder}/hand.npz", adapter=deeplabcut)
+    ...     len(frames), frames[8].origin
+    (9, 4.0)
     """
     if order not in ("xy", "yx"):
         raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
     if not np.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}")
-    given = {"stride": stride, "origin": origin, "sigma": sigma, "names": names}
-    reading = _Reading(
-        confidence,
-        offsets,
-        Layout(layout),
-        order,
-        sigmoid,
-        scale,
-        {name: value for name, value in given.items() if value is not None},
-    )
-    return FieldsSequence(_source(Path(path), reading))
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How the arrays of a file become fields: the arguments of `open_fields`."""
-
-    confidence: str | None
-    offsets: str | None
-    layout: Layout
-    order: Order
-    sigmoid: bool
-    scale: float
-    given: dict[str, Any] = field(default_factory=dict)
-
-    def vectors(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Bring offsets [..., 2, H, W] to (x, y), in output pixels."""
-        if self.order == "yx":
-            array = array[..., ::-1, :, :]
-        if self.scale != 1:
-            array = array * self.scale
-        return _plain(array)
-
-    def scores(self, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Bring a confidence to [0, 1]."""
-        if self.sigmoid:
-            small = np.exp(-np.abs(array, dtype=np.result_type(array, np.float32)))  # no overflow
-            array = np.where(array >= 0, 1, small) / (1 + small)
-        return _plain(array)
-
-
-def _plain(array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Bring an array to C order and this machine's byte order."""
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    settings = {
+        "stride": stride,
+        "origin": origin,
+        "sigma": sigma,
+        "names": names,
+        "output_shape": output_shape,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    arrays = ArrayReading((confidence, offsets), Layout(layout), order, sigmoid, scale, given)
+    if adapter is None:
+        return FieldsSequence(_source(Path(path), arrays))
+    if given or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
+        raise ValueError(
+            "adapter settles layout, order, sigmoid, scale and what Fields has; give its own "
+            "arguments to it: adapter=functools.partial(mdn_cupy.adapters.posenet, stride=16)"
+        )
+    return FieldsSequence(_source(Path(path), AdaptedReading((confidence, offsets), adapter)))
 
 
 def is_folder(path: Path) -> bool:
@@ -162,7 +146,7 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path) and path.suffix.lower() != ".zarr" and not zarr.is_zarr(path)
 
 
-def _source(path: Path, reading: _Reading) -> _File | _Folder:
+def _source(path: Path, reading: Reading) -> _File | _Folder:
     """Find out what is at a path."""
     pattern = glob.has_magic(str(path)) and not os.path.exists(path)
     return _Folder(path, reading) if pattern or is_folder(path) else _File(path, reading)
@@ -171,7 +155,7 @@ def _source(path: Path, reading: _Reading) -> _File | _Folder:
 class _File:
     """The frames of one file. It opens again where it is unpickled, and in a forked process."""
 
-    def __init__(self, path: Path, reading: _Reading) -> None:
+    def __init__(self, path: Path, reading: Reading) -> None:
         self._path, self._reading = path, reading
         self._open()
 
@@ -182,124 +166,22 @@ class _File:
         return repr(str(self._path))
 
     def __len__(self) -> int:
-        return 1 if self._frames is None else self._frames
+        return 1 if self._frames.count is None else self._frames.count
 
     def read(self, frame: int) -> Fields:
         """Read a frame's fields, and nothing else."""
         if os.getpid() != self._process:
             self._open()
-        with self._lock, explained(self._path, self._contents.kind):
-            return self._fields(None if self._frames is None else frame)
+        with self._lock, explained(self._path, self._kind):
+            return self._frames.read(None if self._frames.count is None else frame)
 
     def _open(self) -> None:
-        self._process, self._lock = os.getpid(), threading.Lock()
-        with explained(self._path, _kind(self._path)):
-            self._contents = _contents(self._path, self._reading)
-            self._names = self._chosen()
-            self._group = self._names["confidence"].rpartition("/")[0]
-            self._frames = self._expect_match()
-
-    def _chosen(self) -> dict[str, str]:
-        given = {"confidence": self._reading.confidence, "offsets": self._reading.offsets}
-        if self._path.suffix.lower() in _SINGLE and given["offsets"] and not given["confidence"]:
-            given["confidence"] = self._path.name
-        return {role: chosen(self._contents, role, name) for role, name in given.items()}
-
-    def _expect_match(self) -> int | None:
-        """Return the number of frames; None where the arrays have no axis of frames."""
-        arrays = {role: self._contents.arrays[name] for role, name in self._names.items()}
-        for role, array in arrays.items():
-            if np.dtype(array.dtype).hasobject:
-                raise Refusal(f"{role} ({self._names[role]}) {PICKLED}")
-            if np.dtype(array.dtype).kind != "f":
-                raise Refusal(
-                    f"{role} must be of a floating dtype, got {array.dtype} "
-                    f"({self._names[role]}); save it as float32"
-                )
-        shapes = {role: tuple(array.shape) for role, array in arrays.items()}
-        layout = self._reading.layout
-        leading = layout.leading(*shapes.values())
-        if leading is None:
-            seen = ", ".join(f"{self._names[role]} {shape}" for role, shape in shapes.items())
-            raise Refusal(
-                f"wants {layout}, or both with one more leading axis of frames; got {seen}: "
-                f"{Layout.suggestion(*shapes.values())}"
-            )
-        frames = leading[0] if leading else None
-        stored = self._beside("frames")
-        self._stacked = stored is not None and stored.shape == ()  # else they are pictures
-        if stored is not None and self._stacked and stored[...] != frames:
-            raise Refusal(
-                f"frames is {stored[...]}, but confidence has "
-                f"{'no axis of frames' if frames is None else f'{frames} frames'}"
-            )
-        if frames == 0:
-            raise Refusal(f"holds no frame; {self._contents.listed()}")
-        return frames
-
-    def _beside(self, name: str) -> Member | None:
-        """Return what stands beside the fields under a name, in their group or at the top."""
-        for place in (f"{self._group}/{name}".lstrip("/"), name):
-            if place in self._contents.arrays:
-                return self._contents.arrays[place]
-            if place in self._contents.values:
-                return np.asarray(self._contents.values[place])
-        return None
-
-    def _fields(self, frame: int | None) -> Fields:
-        index = ... if frame is None else frame
-        reading = self._reading
-        confidence, offsets = (
-            np.asarray(self._contents.arrays[name][index]) for name in self._names.values()
-        )
-        members: dict[str, Any] = {
-            "confidence": reading.scores(reading.layout.confidence(confidence)),
-            "offsets": reading.vectors(reading.layout.offsets(offsets, confidence.shape)),
-        }
-        for name, axes in BESIDE.items():
-            if name not in reading.given and (stored := self._beside(name)) is not None:
-                several = frame is not None and len(stored.shape) > axes
-                members[name] = np.asarray(stored[index if several else ...])
-        if (image := self._beside("image")) is not None:
-            members["image"] = np.asarray(image[index if self._has_frames(image) else ...])
-        if "cross_offsets" in members:
-            members["cross_offsets"] = reading.vectors(members["cross_offsets"])
-        try:
-            return Fields(**{**_settled(members), **reading.given})
-        except (TypeError, ValueError) as error:
-            raise Refusal(str(error)) from error
-
-    def _has_frames(self, image: Member) -> bool:
-        """Say whether there is an image of each frame."""
-        if self._frames is None or len(image.shape) < 3:
-            return False
-        plain = image.shape[0] == self._frames and image.shape[2] not in (3, 4)
-        return len(image.shape) > 3 or self._stacked or plain
-
-
-def _settled(members: dict[str, Any]) -> dict[str, Any]:
-    """Turn stored numbers and text into those of `Fields`."""
-    for name in {"stride", "origin", "sigma"} & members.keys():
-        numbers = members[name]
-        if numbers.dtype.kind not in "biuf":
-            raise TypeError(f"{name} must be a real number, got {numbers.dtype}")
-        if numbers.size == 1:
-            members[name] = float(numbers.item())
-        elif name != "sigma":
-            if numbers.size != 2:
-                wanted = "one number, or two (y, x)"
-                raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
-            members[name] = numbers.ravel().tolist()
-    if "output_shape" in members:
-        members["output_shape"] = members["output_shape"].tolist()
-    for name in {"names", "source"} & members.keys():
-        texts = members[name].ravel().tolist()
-        if not all(isinstance(text, (str, bytes)) for text in texts):
-            raise TypeError(f"{name} must be text, got {members[name].dtype}")
-        members[name] = tuple(t.decode() if isinstance(t, bytes) else t for t in texts)
-    if "source" in members:
-        members["source"] = " ".join(members["source"])
-    return members
+        self._process, self._lock, self._kind = os.getpid(), threading.Lock(), _kind(self._path)
+        names = self._reading.names
+        if self._path.suffix.lower() in _SINGLE and names[1] and not names[0]:
+            names = (self._path.name, names[1])
+        with explained(self._path, self._kind):
+            self._frames = self._reading.frames(_contents(self._path, self._reading.names), names)
 
 
 def _kind(path: Path) -> str:
@@ -307,7 +189,7 @@ def _kind(path: Path) -> str:
     return str((_WHOLE.get(suffix) or _SINGLE.get(suffix) or npz).KIND)
 
 
-def _contents(path: Path, reading: _Reading) -> Contents:
+def _contents(path: Path, names: Iterable[str | None]) -> Contents:
     suffix = path.suffix.lower()
     path.stat()  # for an error of the system in its own words
     if suffix in _PICKLES:
@@ -319,9 +201,7 @@ def _contents(path: Path, reading: _Reading) -> Contents:
     path.open("rb").close()
     if suffix in _SINGLE:
         kind = _SINGLE[suffix]
-        return pairs.contents(
-            path, kind.KIND, kind.read_array, (reading.confidence, reading.offsets)
-        )
+        return pairs.contents(path, kind.KIND, kind.read_array, names)
     opener: Callable[[Path], Contents] = _WHOLE.get(suffix, npz).contents
     return opener(path)
 
@@ -329,7 +209,7 @@ def _contents(path: Path, reading: _Reading) -> Contents:
 class _Folder:
     """The frames of several files, of which few are open at a time."""
 
-    def __init__(self, path: Path, reading: _Reading) -> None:
+    def __init__(self, path: Path, reading: Reading) -> None:
         self._path, self._reading = path, reading
         with explained(path, "folder"):
             self._files = _files(path)

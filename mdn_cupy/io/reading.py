@@ -1,0 +1,188 @@
+"""From the arrays of a file to the fields of a frame: by names, layout, order and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_cupy.fields import Fields
+from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
+from mdn_cupy.io.layout import Layout
+from mdn_cupy.io.naming import chosen
+
+__all__ = ["BESIDE", "ArrayReading", "Frames", "Order", "Reading", "has_images"]
+
+Order = Literal["xy", "yx"]
+FloatArray = npt.NDArray[np.floating]
+
+# Axes of what a file may hold beside the two fields, for one frame; with one more, it is per frame.
+BESIDE = {
+    "cross_offsets": 5,
+    "stride": 1,
+    "origin": 1,
+    "sigma": 3,
+    "names": 1,
+    "source": 0,
+    "output_shape": 1,
+}
+
+
+class Frames(Protocol):
+    """The frames of an open file."""
+
+    @property
+    def count(self) -> int | None:
+        """Their number; None where the arrays have no axis of frames."""
+
+    def read(self, frame: int | None) -> Fields:
+        """Read one; None where there is no axis."""
+
+
+class Reading(Protocol):
+    """What a caller says of a file: how its arrays become fields."""
+
+    @property
+    def names(self) -> tuple[str | None, str | None]:
+        """The names of the confidence and the offsets, if they are given."""
+
+    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
+        """Find the arrays in a file, and refuse what does not fit, before any is read."""
+
+
+@dataclass(frozen=True)
+class ArrayReading:
+    """Take two arrays by name, in a layout: the arguments of `open_fields`."""
+
+    names: tuple[str | None, str | None]
+    layout: Layout
+    order: Order
+    sigmoid: bool
+    scale: float
+    given: Mapping[str, Any]
+
+    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
+        """Find the two arrays, and refuse those of other shapes and dtypes."""
+        roles = ("confidence", "offsets")
+        found = [chosen(contents, role, name) for role, name in zip(roles, names, strict=True)]
+        arrays = [contents.arrays[name] for name in found]
+        for role, name, array in zip(roles, found, arrays, strict=True):
+            if np.dtype(array.dtype).hasobject:
+                raise Refusal(f"{role} ({name}) {PICKLED}")
+            if np.dtype(array.dtype).kind != "f":
+                raise Refusal(
+                    f"{role} must be of a floating dtype, got {array.dtype} ({name}); "
+                    "save it as float32"
+                )
+        shapes = [tuple(array.shape) for array in arrays]
+        leading = self.layout.leading(*shapes)
+        if leading is None:
+            seen = ", ".join(f"{name} {shape}" for name, shape in zip(found, shapes, strict=True))
+            raise Refusal(
+                f"wants {self.layout}, or both with one more leading axis of frames; got {seen}: "
+                f"{Layout.suggestion(*shapes)}"
+            )
+        count = leading[0] if leading else None
+        group = found[0].rpartition("/")[0]
+        declared = contents.beside(group, "frames")
+        stacked = declared is not None and declared.shape == ()  # else they are pictures
+        if declared is not None and stacked and declared[...] != count:
+            raise Refusal(
+                f"frames is {declared[...]}, but {found[0]} has "
+                f"{'no axis of frames' if count is None else f'{count} frames'}"
+            )
+        if count == 0:
+            raise Refusal(f"holds no frame; {contents.listed()}")
+        beside = {
+            name: member
+            for name in (*BESIDE, "image")
+            if name not in self.given and (member := contents.beside(group, name)) is not None
+        }
+        return _ArrayFrames(self, arrays[0], arrays[1], beside, count, stacked)
+
+    def vectors(self, array: FloatArray) -> FloatArray:
+        """Bring offsets [..., 2, H, W] to (x, y), in output pixels."""
+        if self.order == "yx":
+            array = array[..., ::-1, :, :]
+        if self.scale != 1:
+            array = array * self.scale
+        return _plain(array)
+
+    def scores(self, array: FloatArray) -> FloatArray:
+        """Bring a confidence to [0, 1]."""
+        if self.sigmoid:
+            small = np.exp(-np.abs(array, dtype=np.result_type(array, np.float32)))  # no overflow
+            array = np.where(array >= 0, 1, small) / (1 + small)
+        return _plain(array)
+
+
+@dataclass(frozen=True)
+class _ArrayFrames:
+    how: ArrayReading
+    confidence: Member
+    offsets: Member
+    beside: Mapping[str, Member]
+    count: int | None
+    stacked: bool  # by `save_fields`, which stacks all that is an array
+
+    def read(self, frame: int | None) -> Fields:
+        index: int | EllipsisType = ... if frame is None else frame
+        confidence, offsets = np.asarray(self.confidence[index]), np.asarray(self.offsets[index])
+        members: dict[str, Any] = {
+            "confidence": self.how.scores(self.how.layout.confidence(confidence)),
+            "offsets": self.how.vectors(self.how.layout.offsets(offsets, confidence.shape)),
+        }
+        for name, member in self.beside.items():
+            if name == "image":
+                each = has_images(member, self.count, self.stacked)
+            else:
+                each = frame is not None and len(member.shape) > BESIDE[name]
+            members[name] = np.asarray(member[index if each else ...])
+        if "cross_offsets" in members:
+            members["cross_offsets"] = self.how.vectors(members["cross_offsets"])
+        try:
+            return Fields(**{**_settled(members), **self.how.given})
+        except (TypeError, ValueError) as error:
+            raise Refusal(str(error)) from error
+
+
+def has_images(image: Member, frames: int | None, stacked: bool = False) -> bool:
+    """Say whether there is an image of each frame, rather than one, grey or of 3 or 4 colours."""
+    if frames is None or len(image.shape) < 3:
+        return False
+    grey = image.shape[0] == frames and image.shape[2] not in (3, 4)
+    return len(image.shape) > 3 or stacked or grey
+
+
+def _plain(array: FloatArray) -> FloatArray:
+    """Bring an array to C order and this machine's byte order."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+
+
+def _settled(members: dict[str, Any]) -> dict[str, Any]:
+    """Turn stored numbers and text into those of `Fields`."""
+    for name in {"stride", "origin", "sigma"} & members.keys():
+        numbers = members[name]
+        if numbers.dtype.kind not in "biuf":
+            raise TypeError(f"{name} must be a real number, got {numbers.dtype}")
+        if numbers.size == 1:
+            members[name] = float(numbers.item())
+        elif name != "sigma":
+            if numbers.size != 2:
+                wanted = "one number, or two (y, x)"
+                raise ValueError(f"{name} must be {wanted}, got the shape {numbers.shape}")
+            members[name] = numbers.ravel().tolist()
+    if "output_shape" in members:
+        members["output_shape"] = members["output_shape"].tolist()
+    for name in {"names", "source"} & members.keys():
+        texts = members[name].ravel().tolist()
+        if not all(isinstance(text, (str, bytes)) for text in texts):
+            raise TypeError(f"{name} must be text, got {members[name].dtype}")
+        members[name] = tuple(t.decode() if isinstance(t, bytes) else t for t in texts)
+    if "source" in members:
+        members["source"] = " ".join(members["source"])
+    return members
