@@ -32,7 +32,6 @@ examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
-  mdn-cupy convert --help
   mdn-cupy info
   mdn-cupy bench --quick"""
 
