@@ -156,7 +156,7 @@ def _texts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def _convert(arguments: argparse.Namespace) -> None:
+def _convert(arguments: argparse.Namespace) -> str:
     output = Path(arguments.output)
     each = arguments.output.endswith(("/", os.sep)) or output.is_dir()
     if not each and output.suffix.lower() != ".mdn":
@@ -170,7 +170,7 @@ def _convert(arguments: argparse.Namespace) -> None:
         save_fields(output, first if len(frames) == 1 else _progress(frames))
         done = f"written to {output}, {output.stat().st_size / 1e6:.1f} MB"
     parts, height, width = first.confidence.shape
-    print(
+    return (
         f"{_counted(len(frames), 'frame')} of {_counted(parts, 'part')} on {height} × {width}, "
         f"stride {first.stride}, origin {first.origin}: {done}"
     )

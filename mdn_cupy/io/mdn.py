@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from mdn_cupy.arrays import kind_of
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io.opening import is_folder, open_fields
@@ -182,4 +183,4 @@ def _misfit(number: int, described: dict[str, Any], first: dict[str, Any]) -> st
 
 
 def _expected(value: object) -> str:
-    return f", mdn_cupy.Fields(confidence, offsets, ...), got {type(value).__name__}"
+    return f", mdn_cupy.Fields(confidence, offsets, ...), got {kind_of(value)}"

@@ -182,7 +182,9 @@ def _settled(members: dict[str, Any]) -> dict[str, Any]:
         texts = members[name].ravel().tolist()
         if not all(isinstance(text, (str, bytes)) for text in texts):
             raise TypeError(f"{name} must be text, got {members[name].dtype}")
-        members[name] = tuple(t.decode() if isinstance(t, bytes) else t for t in texts)
+        members[name] = texts
     if "source" in members:
-        members["source"] = " ".join(members["source"])
+        if len(members["source"]) != 1:
+            raise ValueError(f"source must be one text, got {len(members['source'])}")
+        (members["source"],) = members["source"]
     return members
