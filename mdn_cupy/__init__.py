@@ -30,6 +30,7 @@ from mdn_cupy.io import load_fields, open_fields, save_fields
 from mdn_cupy.peaks import Peaks, find_peaks
 from mdn_cupy.problem import Gradients
 from mdn_cupy.provenance import Footprint, Voters, footprint, voters
+from mdn_cupy.threads import get_num_threads, set_num_threads
 from mdn_cupy.voting import additive, additive_vjp, compare, noisy_or, noisy_or_vjp
 
 __version__ = "0.1.0"
@@ -48,6 +49,7 @@ __all__ = [
     "compare",
     "find_peaks",
     "footprint",
+    "get_num_threads",
     "load_fields",
     "noisy_or",
     "noisy_or_vjp",
@@ -55,6 +57,7 @@ __all__ = [
     "reference",
     "samples",
     "save_fields",
+    "set_num_threads",
     "to_gpu",
     "to_numpy",
     "torch",

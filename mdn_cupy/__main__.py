@@ -53,7 +53,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit status; 1 if the result went to standard output alone, and that failed.
     """
-    refusals = (ValueError, TypeError, OSError, MemoryError, ModuleNotFoundError)
+    refusals = (
+        ValueError,
+        TypeError,
+        OSError,
+        MemoryError,
+        ModuleNotFoundError,
+        RuntimeError,
+    )
     return console.run(_PROGRAM, lambda: _run(argv), refusals)
 
 

@@ -314,7 +314,7 @@ def not_an_array(name: str, value: object) -> str:
 
 def refuse_masked(name: str, array: object) -> None:
     """Raise TypeError for a masked array: what lies under its mask would vote unseen."""
-    if isinstance(array, np.ma.MaskedArray):
+    if _is_instance(array, "numpy.ma", "MaskedArray"):  # np.ma would load it here
         raise TypeError(
             f"{name} is a masked array, and masks are not looked at; fill it first, "
             "e.g. confidence.filled(0) or offsets.filled(numpy.nan), which casts no vote"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-__all__ = ["Backend", "Status", "backends", "module"]
+__all__ = ["FORK_LOCKS", "Backend", "Status", "backends", "module"]
 
 Backend = Literal["cpu", "cuda"]
+
+FORK_LOCKS: list[Any] = [threading.RLock()]
+"""Locks that a fork waits for: a child would wait for ever for one that another thread held.
+
+The first is held while a backend loads, which may append its own.
+"""
+
+_held_by_fork: list[Any] = []
 
 
 class Status(NamedTuple):
@@ -42,7 +53,9 @@ def backends() -> dict[str, Status]:
 
 def module(backend: Backend) -> ModuleType:
     """Load a backend: `accumulate`, `noisy_or`, `compare` and `gather` on its arrays."""
-    return import_module(f"mdn_cupy.{backend}")
+    with FORK_LOCKS[0]:
+        _wait_first()
+        return import_module(f"mdn_cupy.{backend}")
 
 
 def _torch() -> Status:
@@ -51,3 +64,34 @@ def _torch() -> Status:
     from importlib.metadata import version  # 40 ms that most programs need not spend
 
     return Status(True, f"torch {version('torch')}")
+
+
+@cache
+def _wait_first() -> None:
+    """Make a fork wait for the locks before any other hook of a module that Numba imports.
+
+    The latest hook is called first. Were it that of `logging`, a fork would hold the lock of
+    `logging` and wait for a thread that loads Numba, which would wait for `logging`.
+    """
+    for name in ("logging", "concurrent.futures.thread"):
+        import_module(name)
+        _wait_in_forks()
+
+
+def _wait_in_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_acquire, after_in_parent=_release, after_in_child=_release)
+
+
+def _acquire() -> None:
+    for lock in FORK_LOCKS:
+        lock.acquire()
+        _held_by_fork.append(lock)
+
+
+def _release() -> None:
+    while _held_by_fork:
+        _held_by_fork.pop().release()
+
+
+_wait_in_forks()

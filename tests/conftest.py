@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -23,6 +24,20 @@ settings.register_profile(
     "reproducible", derandomize=True, deadline=None, database=None, max_examples=60
 )
 settings.load_profile("reproducible")
+
+
+def pytest_addoption(parser, pluginmanager):
+    """Know the keys of pytest-xvfb where it is not installed: --strict-config refuses others."""
+    if not pluginmanager.hasplugin("xvfb"):
+        for key in ("xvfb_width", "xvfb_height", "xvfb_colordepth"):
+            parser.addini(key, "of pytest-xvfb, which is not installed")
+
+
+def pytest_runtest_setup(item):
+    """Fail a test that needs a window where there is no display: Qt would end the process."""
+    if "qapp" in item.fixturenames and sys.platform.startswith("linux"):
+        displays = {"DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"} & set(os.environ)
+        assert displays, "this test opens a window, and there is no display: install pytest-xvfb"
 
 
 def _marked(name):

@@ -2,7 +2,6 @@
 
 import threading
 
-import numba
 import numpy as np
 import pytest
 from helpers import RULES, environment, pull, run_python, vote
@@ -38,14 +37,15 @@ def collapsed(parts=2, sides=(300, 301)):
 
 
 @pytest.fixture
-def threads(monkeypatch):
+def threads():
     """Set how many threads share the work."""
 
     def set_threads(count):
-        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", count)
+        mdn.set_num_threads(count)
         assert f"{count} threads" in mdn.backends()["cpu"].detail
 
-    return set_threads
+    yield set_threads
+    mdn.set_num_threads(None)
 
 
 def results(votes, rule):
@@ -131,6 +131,6 @@ print("child", status, "parent", np.array_equal(after, before))
 
 
 def test_a_forked_child_votes_as_its_parent_does():
-    two_threads = environment(NUMBA_NUM_THREADS="2")
+    two_threads = environment(MDN_NUM_THREADS="2")
     said = run_python("-W", "ignore", "-c", FORK, env=two_threads)
     assert said.split() == ["child", "0", "parent", "True"]

@@ -1,7 +1,7 @@
 """What an import loads, and what works without the libraries that are optional."""
 
 import pytest
-from helpers import environment, run_python
+from helpers import ROOT, environment, run_python
 
 HEAVY = {"cupy", "numba", "torch", "dask", "napari", "matplotlib", "scipy", "skimage", "qtpy"}
 HEAVY |= {"h5py", "tifffile", "zarr", "tqdm"}
@@ -107,7 +107,15 @@ def refuse(*_, **__):
 tempfile.TemporaryFile = refuse
 """
     nowhere = environment(NUMBA_CACHE_DIR="/dev/null/cache")
-    run_python("-c", code + VOTE, env=nowhere)
+    seen = "import sys; sys.stderr = sys.stdout\n"
+    printed = run_python("-c", code + seen + VOTE, env=nowhere)
+    assert printed.count("RuntimeWarning") == 1
+    assert "cannot be kept (no folder can be written to)" in printed
+
+
+def test_without_pytest_xvfb_the_tests_run_that_need_no_window():
+    one = ("tests/test_reference.py", "-k", "aggregated")
+    assert "passed" in run_python("-m", "pytest", "-q", "-p", "no:xvfb", *one, cwd=ROOT)
 
 
 def test_the_library_reads_no_standard_input_and_prints_nothing():

@@ -75,7 +75,7 @@ def test_one_module_may_vote_in_several_threads():
 
 def run_two(code, folder):
     """Run code in two processes, and load what each has saved."""
-    alone = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1")
+    alone = environment(GLOO_SOCKET_IFNAME="lo", OMP_NUM_THREADS="1")
 
     def run(rank):
         return run_python("-c", code, str(rank), str(folder), env=alone)

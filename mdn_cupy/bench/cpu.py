@@ -17,7 +17,7 @@ from mdn_cupy.bench.peers import OURS, Peer, RuleName, check, has_torch, peers
 from mdn_cupy.bench.report import Limits, Peak, Report, Speed
 from mdn_cupy.bench.roofline import pairs_per_second
 from mdn_cupy.bench.suite import Step, run
-from mdn_cupy.cpu.pool import thread_count
+from mdn_cupy.threads import get_num_threads
 
 __all__ = ["FULL", "QUICK", "Plan", "measure"]
 
@@ -169,7 +169,7 @@ def _speed(
 
 def _threads(plan: Plan, field: Field) -> Iterator[Speed]:
     case, seconds = scattered(*field), plan.budget.seconds
-    counts = {OURS.name: thread_count(), "one thread": 1}
+    counts = {OURS.name: get_num_threads(), "one thread": 1}
     rounds = [
         [processes.forward_seconds(*field, count, seconds) for count in counts.values()]
         for _ in range(plan.processes)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from mdn_cupy import __version__
-from mdn_cupy.cpu.pool import thread_count
+from mdn_cupy.threads import get_num_threads
 
 __all__ = ["processor", "versions"]
 
@@ -17,7 +17,7 @@ _LIBRARIES = ("numpy", "numba", "llvmlite", "torch")
 
 def processor() -> str:
     """Name the processor and how many of its cores are used."""
-    return f"{_model()}, {thread_count()} threads, {platform.system()} {platform.machine()}"
+    return f"{_model()}, {get_num_threads()} threads, {platform.system()} {platform.machine()}"
 
 
 def versions(*libraries: str) -> str:

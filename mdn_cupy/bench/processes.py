@@ -56,7 +56,7 @@ def first_call_seconds() -> tuple[float, float]:
 
 def forward_seconds(shape: Shape, sigma: float, threads: int, seconds: float) -> float:
     """Time the noisy-or of scattered votes on a number of threads; the fastest run counts."""
-    limited = {"NUMBA_NUM_THREADS": str(threads)}
+    limited = {"MDN_NUM_THREADS": str(threads)}
     return _measured(_CALL, "fastest_forward", shape, sigma, seconds, environment=limited)
 
 

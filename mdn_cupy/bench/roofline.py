@@ -17,7 +17,8 @@ import numpy.typing as npt
 from mdn_cupy.cpu.compiled import jit
 from mdn_cupy.cpu.emitting import lane_function
 from mdn_cupy.cpu.lanes import LANES, Lanes, Memory
-from mdn_cupy.cpu.pool import run, thread_count
+from mdn_cupy.cpu.pool import run
+from mdn_cupy.threads import get_num_threads
 
 __all__ = ["PIXELS", "pairs_per_second", "products"]
 
@@ -106,7 +107,7 @@ def pairs_per_second(seconds: float = 1.0) -> float:
     # Signs alternate, so that the products stay near 1 however long the loop runs.
     confidence = (rng.uniform(0.5, 1.0, _ROWS) * 1e-3).astype(np.float32)
     confidence[1::2] *= -1
-    threads, times = thread_count(), 4000  # long, beside what it takes to wake a thread
+    threads, times = get_num_threads(), 4000  # long, beside what it takes to wake a thread
     products(weight, confidence, 1)
     fastest, end = np.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -28,15 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.backends import Status
-from mdn_cupy.cpu import backward, forward
+from mdn_cupy.cpu import backward, compiled, forward
 from mdn_cupy.cpu.instances import label, new_targets
 from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.plan import Share, ranges, shares
-from mdn_cupy.cpu.pool import run, thread_count
+from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
 from mdn_cupy.maxima import cells_of
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
+from mdn_cupy.threads import get_num_threads
 
 __all__ = ["accumulate", "compare", "find_peaks", "gather", "instances", "noisy_or", "status"]
 
@@ -198,8 +199,10 @@ def instances(
 
 
 def status() -> Status:
-    """Say that the CPU works, with what and on how many threads."""
-    return Status(True, f"Numba {numba.__version__}, {thread_count()} threads")
+    """Say whether the CPU works, with what and on how many threads."""
+    if compiled.refusal:
+        return Status(False, compiled.refusal)
+    return Status(True, f"Numba {numba.__version__}, {get_num_threads()} threads")
 
 
 def _any_votes(problem: VoteProblem) -> bool:
@@ -243,7 +246,7 @@ def _fill(shares: list[Share], sources: Sources, scalars: Scalars, maps: Maps) -
             queue.taken[0] = len(shares)  # so that the other threads stop too
             raise
 
-    run([work] * min(thread_count(), len(shares)))
+    run([work] * min(get_num_threads(), len(shares)))
 
 
 def _fill_together(share: Share, sources: Sources, scalars: Scalars, maps: Maps) -> None:

@@ -1,15 +1,28 @@
-"""How every kernel here is compiled, and when it is compiled again."""
+"""How every kernel here is compiled, and how compiled code is kept for the next process."""
 
 from __future__ import annotations
 
+import pickle
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numba
+import numpy.ma  # noqa: F401 # which Numba loads in a first call, where a fork does not wait for it
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.options import DefaultOptions
+from numba.core.serialize import dumps
 
-__all__ = ["inlined", "jit", "part"]
+from mdn_cupy.backends import FORK_LOCKS
+
+__all__ = ["inlined", "jit", "part", "refusal"]
+
+FORK_LOCKS.append(global_compiler_lock)  # a forked child must be able to compile
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy"}
 if hasattr(DefaultOptions, "_nrt"):
@@ -17,20 +30,28 @@ if hasattr(DefaultOptions, "_nrt"):
     # fifth of the time.
     _OPTIONS["_nrt"] = False
 
+refusal = (
+    "NUMBA_DISABLE_JIT is set, and the CPU's kernels need Numba's compiler: unset it, or vote with "
+    "mdn_cupy.reference"
+    if vars(numba.config)["DISABLE_JIT"]
+    else None
+)
+"""Why no kernel can run in this process, if so."""
+
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a kernel that frees the GIL, cached on disk where there is a place for it.
 
     It must not make arrays: those that it needs are passed in.
     """
-    compiled: Callable[..., Any]
+    if refusal:
+        return _refuse
+    compiled: Any = numba.njit(nogil=True, **_OPTIONS)(function)
     try:
-        compiled = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no writable cache directory: compiled once a process instead
-        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
-        return compiled
-    _depend_on_package(compiled)
-    return compiled
+        compiled._cache = _KernelCache(function)
+    except (RuntimeError, OSError):
+        _warn_uncached("no folder can be written to")
+    return compiled  # type: ignore[no-any-return]
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -48,14 +69,61 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     return made
 
 
-def _depend_on_package(compiled: Any) -> None:
-    """Have Numba's cache forget a kernel when any file here changes.
+def _refuse(*_: object) -> Any:
+    raise RuntimeError(refusal)
 
-    It looks at the file of the kernel only, which does not show what the kernel calls.
+
+class _Checked(CompileResultCacheImpl):
+    """Compiled code with a checksum: damaged machine code would end the process."""
+
+    def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
+        data = dumps(super().reduce(compiled))
+        return sha256(data).digest(), data
+
+    def rebuild(self, target_context: Any, payload: tuple[bytes, bytes]) -> Any:
+        digest, data = payload
+        if sha256(data).digest() != digest:
+            raise ValueError("damaged compiled code")
+        return super().rebuild(target_context, pickle.loads(data))
+
+
+class _KernelCache(FunctionCache):
+    """Numba's cache of a kernel, without which the kernel is compiled: no error of it is raised.
+
+    What cannot be read is written again. A kernel is forgotten when any file of this package
+    changes: Numba looks at the file of the kernel only, not at what the kernel calls.
     """
-    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if index is not None:
-        index._source_stamp = _SOURCES
+
+    _impl_class = _Checked
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = _SOURCES
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(signature, target_context)
+        except Exception:  # whatever unpickling a damaged file raises
+            with suppress(Exception):
+                self.flush()
+            return None
+
+    def save_overload(self, signature: Any, compiled: Any) -> None:
+        try:
+            super().save_overload(signature, compiled)
+        except Exception as error:
+            _warn_uncached(getattr(error, "strerror", None) or str(error))
+
+
+@cache
+def _warn_uncached(reason: str) -> None:
+    """Warn once a process: all kernels have one reason."""
+    warnings.warn(
+        f"the CPU's compiled kernels cannot be kept ({reason}), so that every process compiles "
+        "them again; name a writable folder in the environment variable NUMBA_CACHE_DIR",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 _SOURCES = tuple(

@@ -7,38 +7,63 @@ Numba's own thread layers do not allow, and a forked child makes itself a new po
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
-from functools import cache
+from functools import lru_cache
 from typing import TypeVar
 
-import numba
+from mdn_cupy.threads import get_num_threads
 
-__all__ = ["run", "thread_count"]
+__all__ = ["run"]
 
 T = TypeVar("T")
 
 
-def thread_count() -> int:
-    """Threads that share the work: `NUMBA_NUM_THREADS`, or the cores this process may use."""
-    return int(vars(numba.config)["NUMBA_NUM_THREADS"])
+class _Working:
+    """The number of threads that run tasks in this process, those of callers and of the pool."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+
+    def enter(self, most: float) -> bool:
+        """Count one more, unless there are as many already."""
+        with self._lock:
+            room = self._threads < most
+            self._threads += room
+        return room
+
+    def leave(self) -> None:
+        """Count one less."""
+        with self._lock:
+            self._threads -= 1
+
+
+_working = _Working()
 
 
 def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
     """Run independent tasks, on this thread and others of the pool; return their results in order.
 
-    This thread works too, so that a call makes progress however busy the pool is.
+    This thread works too, so that a call makes progress however busy the pool is. Others join only
+    while fewer than `get_num_threads` are at work: with as many callers (Dask's threads), none.
     """
     tasks = list(tasks)
     results: dict[int, T] = {}
     waiting = iter(enumerate(tasks))  # shared: the GIL gives each task to one thread
+    working, threads = _working, get_num_threads()
 
-    def work() -> None:
-        for n, task in waiting:
-            results[n] = task()
+    def work(most: float = float("inf")) -> None:
+        if working.enter(most):
+            try:
+                for n, task in waiting:
+                    results[n] = task()
+            finally:
+                working.leave()
 
-    helpers = min(thread_count(), len(tasks)) - 1
-    helping = [_pool(thread_count()).submit(work) for _ in range(helpers)]
+    helpers = min(threads, len(tasks)) - 1
+    helping = [_pool(threads).submit(work, threads) for _ in range(helpers)]
     try:
         work()
     except BaseException:
@@ -52,10 +77,17 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
     return [results[n] for n in range(len(tasks))]
 
 
-@cache
+@lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="mdn-cupy")
 
 
+def _start_anew() -> None:
+    """Forget threads that a forked child does not have."""
+    global _working
+    _working = _Working()
+    _pool.cache_clear()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_start_anew)

@@ -1,0 +1,149 @@
+"""How many threads a vote on the CPU may use; nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+__all__ = ["get_num_threads", "set_num_threads"]
+
+_set: tuple[int, int] | None = None  # the number, and the process that set it
+
+
+def set_num_threads(n: int | None) -> None:
+    """Set the number of threads that share a vote on the CPU in this process.
+
+    The bits of a result do not depend on it.
+
+    Parameters
+    ----------
+    n : int or None
+        From 1 on; None for the default again, see `get_num_threads`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is no whole number, or less than 1.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> mdn.set_num_threads(1)
+    >>> mdn.get_num_threads()
+    1
+    >>> mdn.set_num_threads(None)
+    """
+    global _set
+    if n is None:
+        _set = None
+        return
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(
+            f"n must be a whole number or None, got {type(n).__name__}; e.g. set_num_threads(4)"
+        ) from None
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}; None restores the default")
+    _set = n, os.getpid()
+
+
+def get_num_threads() -> int:
+    """Return the number of threads that share a vote on the CPU.
+
+    The first of these that is given counts:
+
+    1. the number that this process gave to `set_num_threads`;
+    2. the environment variable ``MDN_NUM_THREADS``;
+    3. the least of ``NUMBA_NUM_THREADS``, ``OMP_NUM_THREADS``, the CPUs that this process may use,
+       and torch's own number where torch is imported and that number was lowered.
+
+    So a worker of torch's DataLoader, of joblib (loky) or of Dask (distributed, with a nanny) uses
+    what these grant it, one thread as a rule. A forked process uses at most what its parent set.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ValueError
+        If ``MDN_NUM_THREADS`` is no whole number from 1 on.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> mdn.get_num_threads() >= 1
+    True
+    """
+    inherited: float = math.inf
+    if _set is not None:
+        inherited, owner = _set
+        if owner == os.getpid():
+            return inherited
+    wanted = _wanted() or min(_granted(), _torch_threads())
+    return int(min(wanted, inherited))
+
+
+@cache
+def _wanted() -> int | None:
+    """The number in MDN_NUM_THREADS."""
+    text = os.environ.get("MDN_NUM_THREADS", "").strip()
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(
+            f"the environment variable MDN_NUM_THREADS must be a whole number from 1 on, got "
+            f"{text!r}; unset it for the default"
+        )
+    return int(text)
+
+
+@cache
+def _granted() -> int:
+    """The least that the environment and the operating system name."""
+    numbers = [len(_cpus())]
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP: one for each level
+        if text.isdecimal() and int(text) >= 1:
+            numbers.append(int(text))
+    return min(numbers)
+
+
+def _torch_threads() -> float:
+    """Torch's number of threads where it was lowered, as its DataLoader does in its workers."""
+    ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    if ask is None:
+        return math.inf
+    threads: int = ask()
+    # Torch starts with the physical cores (MKL), or with the CPUs (OpenMP without MKL).
+    return threads if threads < _cores(_cpus()) or _in_data_loader() else math.inf
+
+
+def _in_data_loader() -> bool:
+    data = sys.modules.get("torch.utils.data")
+    return data is not None and data.get_worker_info() is not None
+
+
+@cache
+def _cpus() -> frozenset[int]:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+@cache
+def _cores(cpus: Iterable[int]) -> int:
+    """The physical cores of these CPUs, two of which may be one core."""
+    topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(topology.format(cpu)).read_text() for cpu in cpus})
+    except OSError:  # not Linux
+        return (len(frozenset(cpus)) + 1) // 2

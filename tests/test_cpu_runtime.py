@@ -1,0 +1,247 @@
+"""The CPU backend as processes meet it: damaged caches, forks, no compiler, numbers of threads."""
+
+import os
+import threading
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from helpers import environment, run_python
+
+import mdn_cupy as mdn
+from mdn_cupy.cpu import pool
+
+VOTE = """
+import numpy as np, mdn_cupy as mdn
+c, o = np.full((4, 4), 0.5, "f4"), np.zeros((2, 4, 4), "f4")
+print(mdn.noisy_or(c, o, 1.0)[0, 0])
+"""
+COUNT = "import mdn_cupy as mdn; print(mdn.get_num_threads())"
+
+# Numba's cache
+
+
+def came_from_the_cache(cache, before=""):
+    """Vote in a new process; return whether its kernels had been compiled by an earlier one."""
+    code = f"{before}{VOTE}\nfrom mdn_cupy.cpu import forward\nprint(forward.fill.stats.cache_hits)"
+    printed = run_python("-c", code, env=environment(NUMBA_CACHE_DIR=str(cache))).splitlines()
+    assert printed[0] == "0.8461411"
+    return printed[1] != "Counter()"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("cache")
+    assert not came_from_the_cache(cache)
+    assert came_from_the_cache(cache)
+    return cache
+
+
+def without_a_block(data):
+    """As a crash of the machine leaves a file: of the right length, with zeros in its middle."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(4096) + data[middle + 4096 :]
+
+
+@pytest.mark.parametrize(
+    ("files", "damage"),
+    [
+        ("*fill*.nbi", lambda data: b""),
+        ("*fill*.nbc", lambda data: data[:100]),
+        ("*fill*.nbc", without_a_block),
+    ],
+    ids=["index cut off", "code cut off", "code overwritten"],
+)
+def test_a_damaged_cache_is_compiled_again_and_repaired(filled, files, damage):
+    found = list(filled.rglob(files))
+    assert found
+    for file in found:
+        file.write_bytes(damage(file.read_bytes()))
+    assert not came_from_the_cache(filled)
+    assert came_from_the_cache(filled)
+
+
+def test_a_full_disk_is_one_warning(tmp_path):
+    # A file that may hold no more than 4 KB stands for a full disk.
+    code = """
+import resource, signal, warnings
+warnings.simplefilter("always")
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+import sys
+sys.stderr = sys.stdout
+"""
+    printed = run_python("-c", code + VOTE, env=environment(NUMBA_CACHE_DIR=str(tmp_path)))
+    assert printed.count("RuntimeWarning") == 1
+    assert "cannot be kept (File too large)" in printed
+    assert "NUMBA_CACHE_DIR" in printed
+    assert printed.endswith("0.8461411\n")
+
+
+# Forks
+
+FORK = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+import mdn_cupy as mdn
+warnings.simplefilter("ignore")
+c, o = np.full((4, 4), 0.5, "f4"), np.zeros((2, 4, 4), "f4")
+thread = threading.Thread(target=mdn.noisy_or, args=(c, o, 1.0))
+thread.start()
+while {loaded!r} not in sys.modules:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    signal.alarm(250)  # it compiles all kernels
+    print(mdn.noisy_or(c, o, 1.0)[0, 0], flush=True)
+    os._exit(0)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+thread.join()
+assert status == 0, status
+"""
+
+
+@pytest.mark.parametrize("loaded", ["numba", "mdn_cupy.cpu.plan"])
+def test_a_child_votes_that_is_forked_while_a_thread_loads_or_compiles(tmp_path, loaded):
+    nothing_compiled = environment(NUMBA_CACHE_DIR=str(tmp_path))
+    code = FORK.format(loaded=loaded)
+    assert run_python("-c", code, env=nothing_compiled, timeout=600) == "0.8461411\n"
+
+
+# No compiler
+
+
+def test_without_numbas_compiler_info_and_votes_say_why(tmp_path):
+    disabled = environment(NUMBA_DISABLE_JIT="1")
+    info = run_python("-m", "mdn_cupy", "info", env=disabled)
+    (cpu,) = (line for line in info.splitlines() if line.startswith("cpu"))
+    assert cpu.startswith("cpu     not here: NUMBA_DISABLE_JIT is set")
+    vote = ("-m", "mdn_cupy", "vote", "delta", "-o", str(tmp_path / "m.npy"))
+    refused = run_python(*vote, env=disabled, status=2)
+    assert refused == f"mdn-cupy: {cpu.partition('here: ')[2]}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+# Threads
+
+
+@pytest.fixture
+def four_threads():
+    mdn.set_num_threads(4)
+    yield
+    mdn.set_num_threads(None)
+
+
+def test_the_number_set_is_the_number_used(four_threads):
+    assert mdn.get_num_threads() == 4
+    assert mdn.backends()["cpu"].detail.endswith(", 4 threads")
+    together = threading.Barrier(4, timeout=60)
+    assert len(set(pool.run([together.wait] * 4))) == 4  # else it would break
+
+
+@pytest.mark.parametrize(
+    ("n", "error", "message"),
+    [
+        (0, ValueError, "n must be at least 1, got 0"),
+        (1.5, TypeError, "n must be a whole number or None, got float"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused(n, error, message):
+    with pytest.raises(error, match=message):
+        mdn.set_num_threads(n)
+
+
+def test_no_thread_joins_a_call_while_as_many_others_call(four_threads):
+    done, ready = threading.Event(), threading.Barrier(5, timeout=60)
+    hold = [lambda: (ready.wait(), done.wait(60))]
+    callers = [threading.Thread(target=pool.run, args=(hold,)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    ready.wait()
+    names = pool.run([lambda: threading.current_thread().name] * 50)
+    done.set()
+    for caller in callers:
+        caller.join()
+    assert set(names) == {threading.current_thread().name}
+
+
+CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("variables", "threads"),
+    [
+        ({"MDN_NUM_THREADS": "3"}, 3),
+        ({"MDN_NUM_THREADS": "3", "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}, 3),
+        ({"OMP_NUM_THREADS": "1"}, 1),  # of distributed's nanny and of torchrun
+        ({"OMP_NUM_THREADS": "1,4"}, 1),
+        ({"NUMBA_NUM_THREADS": "1"}, 1),
+        ({"MDN_NUM_THREADS": "", "OMP_NUM_THREADS": "", "NUMBA_NUM_THREADS": ""}, CPUS),
+    ],
+)
+def test_the_environment_sets_the_number(variables, threads):
+    assert run_python("-c", COUNT, env=environment(**variables)) == f"{threads}\n"
+
+
+def test_an_environment_that_cannot_be_is_refused_in_a_line(tmp_path):
+    vote = ("-m", "mdn_cupy", "vote", "delta", "-o", str(tmp_path / "m.npy"))
+    refused = run_python(*vote, env=environment(MDN_NUM_THREADS="two"), status=2)
+    assert refused.startswith("mdn-cupy: the environment variable MDN_NUM_THREADS must be a whole")
+    assert refused.count("\n") == 1
+
+
+class Counts(torch.utils.data.Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        mdn.noisy_or(np.full((4, 4), 0.5), np.zeros((2, 4, 4)), 1.0)
+        return mdn.get_num_threads()
+
+
+def set_three(worker):
+    mdn.set_num_threads(3)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_worker_of_a_data_loader_uses_one_thread_unless_it_asks_for_more(four_threads):
+    loader = torch.utils.data.DataLoader(Counts(), num_workers=2)
+    assert [int(count) for count in loader] == [1, 1]
+    loader = torch.utils.data.DataLoader(Counts(), num_workers=2, worker_init_fn=set_three)
+    assert [int(count) for count in loader] == [3, 3]
+
+
+def test_a_worker_of_joblib_uses_its_share():
+    code = """
+import joblib, mdn_cupy as mdn
+def vote():
+    import numpy as np
+    mdn.noisy_or(np.full((4, 4), 0.5), np.zeros((2, 4, 4)), 1.0)
+    return mdn.get_num_threads()
+if __name__ == "__main__":
+    print(joblib.Parallel(n_jobs=2)(joblib.delayed(vote)() for _ in range(2)))
+"""
+    share = max(1, joblib.cpu_count() // 2)
+    assert run_python("-c", code) == f"[{share}, {share}]\n"
+
+
+def test_torchs_number_counts_where_it_was_lowered():
+    code = f"import torch; torch.set_num_threads(1); {COUNT}"
+    assert run_python("-c", code) == "1\n"
+    plain = environment(OMP_NUM_THREADS="", NUMBA_NUM_THREADS="", MDN_NUM_THREADS="")
+    assert run_python("-c", f"import torch; {COUNT}", env=plain) == f"{CPUS}\n"
+
+
+def test_a_pool_can_set_the_number_in_its_processes():
+    code = """
+import multiprocessing, mdn_cupy as mdn
+def count(_):
+    return mdn.get_num_threads()
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(
+        1, initializer=mdn.set_num_threads, initargs=(5,)
+    ) as workers:
+        print(workers.map(count, [0]))
+"""
+    assert run_python("-c", code) == "[5]\n"
