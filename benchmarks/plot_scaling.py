@@ -1,4 +1,4 @@
-"""Plot time against votes, of what `mdn-cupy bench --json bench.json` wrote."""
+"""Plot time against votes, of what `python benchmarks/cpu.py --json bench.json` wrote."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ OURS = "mdn-cupy"
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("report", type=Path, help="what `mdn-cupy bench --json` wrote")
+    parser.add_argument("report", type=Path, help="what `benchmarks/cpu.py --json` wrote")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="a .png file")
     arguments = parser.parse_args(argv)
     report = json.loads(arguments.report.read_text("utf-8"))

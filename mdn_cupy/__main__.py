@@ -1,4 +1,4 @@
-"""The command line: `mdn-cupy info | vote | compare | convert | bench`."""
+"""The command line: `mdn-cupy info | vote | compare | convert`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import numpy as np
 from mdn_cupy import __version__, console, samples
 from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
-from mdn_cupy.bench import command as bench
 from mdn_cupy.commands import convert
 from mdn_cupy.fields import Fields, check_fields
 from mdn_cupy.files import replacing
@@ -32,8 +31,7 @@ examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
-  mdn-cupy info
-  mdn-cupy bench --quick"""
+  mdn-cupy info"""
 
 _PROGRAM = "mdn-cupy"
 
@@ -105,7 +103,6 @@ def _parser() -> argparse.ArgumentParser:
     vote.set_defaults(run=_vote)
 
     convert.add_to(commands)
-    bench.add_to(commands)
     return parser
 
 
@@ -168,6 +165,7 @@ def _compare(arguments: argparse.Namespace) -> str:
     suffix = arguments.output.suffix.lstrip(".").lower()
     if suffix not in ("png", "pdf", "svg"):
         raise ValueError(f"{arguments.output}: name a .png, .pdf or .svg file")
+    figure.require_matplotlib()
     fields, part, sigma = _open(arguments)
     comparison = figure.compare(fields, part, sigma, cross=arguments.cross)
     drawn = figure.draw(fields, part, comparison)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -17,9 +18,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Comparison", "Peak", "compare", "draw", "peak", "save", "width_in_words"]
+__all__ = [
+    "Comparison",
+    "Peak",
+    "compare",
+    "draw",
+    "peak",
+    "require_matplotlib",
+    "save",
+    "width_in_words",
+]
 
 Map = npt.NDArray[np.floating]
+
+
+def require_matplotlib() -> None:
+    """Raise a RuntimeError that says what to install where matplotlib is missing."""
+    if find_spec("matplotlib") is None:
+        raise RuntimeError('the figure needs matplotlib; pip install "mdn-cupy[plot]"')
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""What the tests of the benchmark share: little work, and how the command refuses."""
+"""What the tests of the benchmarks share: little work, and how a command refuses."""
 
 import numpy as np
 
-from mdn_cupy.__main__ import main
-from mdn_cupy.bench.measure import Budget
+from benchmarks.timing import Budget
 
 SMALL = ((2, 9, 12), 1.0)
 ONCE = Budget(seconds=0, least=1, most=1)
@@ -13,8 +12,8 @@ def products_of(weight, confidence, times):
     return np.prod(1 - confidence.astype(float)[:, None] * weight, axis=0) ** times
 
 
-def refused(capsys, *argv):
-    assert main(["bench", *map(str, argv)]) == 2
+def refused(capsys, benchmark, *argv):
+    assert benchmark.main([*map(str, argv)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1

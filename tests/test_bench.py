@@ -1,4 +1,4 @@
-"""`mdn-cupy bench` on the CPU, and what is in benchmarks/. No timing."""
+"""`benchmarks/cpu.py` and the smaller files of benchmarks/. No timing."""
 
 import importlib.util
 import json
@@ -8,10 +8,10 @@ import sys
 import matplotlib.image
 import pytest
 from bench_support import ONCE, SMALL, refused
-from helpers import ROOT
+from helpers import ROOT, run_python
 
-from mdn_cupy.__main__ import main
-from mdn_cupy.bench import cpu, processes
+from benchmarks import cpu, processes
+from mdn_cupy.cuda.source import instances
 
 # The command
 
@@ -39,12 +39,12 @@ def without_processes(patch, peak):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """What `mdn-cupy bench --quick --json` of little work writes."""
+    """What `cpu.py --quick --json` of little work writes."""
     path = tmp_path_factory.mktemp("bench") / "bench.json"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cpu, "QUICK", TINY)
         without_processes(patch, peak=1000)
-        assert main(["bench", "--quick", "--json", str(path)]) == 0
+        assert cpu.main(["--quick", "--json", str(path)]) == 0
     return path
 
 
@@ -87,7 +87,7 @@ def test_bench_measures_all_there_is_to_measure(tiny):
 
 
 def test_without_torch_the_rest_is_measured(monkeypatch):
-    for module in ("mdn_cupy.bench.peers", "mdn_cupy.backends"):
+    for module in ("benchmarks.peers", "mdn_cupy.backends"):
         monkeypatch.setattr(sys.modules[module], "find_spec", lambda _: None)
     without_processes(monkeypatch, peak=None)
     report = cpu.measure(TINY)
@@ -103,8 +103,8 @@ def test_a_file_that_cannot_be_is_refused_before_anything_is_measured(
     capsys, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(cpu, "measure", lambda _: pytest.fail("measured"))
-    assert "cannot be written" in refused(capsys, "--json", tmp_path / "no" / "b.json")
-    assert "is a directory" in refused(capsys, "--json", tmp_path)
+    assert "cannot be written" in refused(capsys, cpu, "--json", tmp_path / "no" / "b.json")
+    assert "is a directory" in refused(capsys, cpu, "--json", tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,3 +134,16 @@ def test_the_regression_cases_run(monkeypatch):
             for name in [name for name in dir(case) if name.startswith("time_")]:
                 getattr(case, name)(*parameters)
     assert "import mdn_cupy" in votes.timeraw_import()
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda", "kernel_resources"])
+def test_a_benchmark_runs_as_a_script_from_anywhere(name, tmp_path):
+    printed = run_python(str(ROOT / "benchmarks" / f"{name}.py"), "--help", cwd=tmp_path)
+    assert printed.startswith(f"usage: {name}.py [-h] [--quick] [--json FILE]")
+
+
+def test_the_resources_of_one_architecture_are_compiled_by_the_script(tmp_path):
+    script = str(ROOT / "benchmarks" / "kernel_resources.py")
+    printed = run_python(script, "--quick", cwd=tmp_path).splitlines()
+    assert len(printed) == 1 + len(instances("float"))
+    assert all(line.startswith("sm_90 ") for line in printed[1:])

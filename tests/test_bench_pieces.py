@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from bench_support import SMALL, products_of
 
-from mdn_cupy.bench import peers, processes, roofline, suite
-from mdn_cupy.bench.cases import collapsed, scattered, sparse
-from mdn_cupy.bench.measure import Budget, Timing, compete, wall
-from mdn_cupy.bench.report import Limits, Peak, Report, Speed
+from benchmarks import peers, processes, roofline, runner
+from benchmarks.inputs import collapsed, scattered, sparse
+from benchmarks.report import Limits, Peak, Report, Speed
+from benchmarks.timing import Budget, Timing, compete, wall
 
 # Cases and peers
 
@@ -115,8 +115,8 @@ def test_a_step_that_fails_leaves_a_note_and_the_others_run(capsys):
         yield
 
     speed = Speed("sum", {"ours": Timing(1.0, 1.0, 1)})
-    steps = [suite.Step("table", "bad", fail), suite.Step("table", "good", lambda: [speed])]
-    report = suite.run(steps, Report({}, Limits(1e9)))
+    steps = [runner.Step("table", "bad", fail), runner.Step("table", "good", lambda: [speed])]
+    report = runner.run(steps, Report({}, Limits(1e9)))
     assert report.speeds == {"table": [speed]}
     assert report.notes == ["not measured: table, bad: out of memory"]
     assert capsys.readouterr().err == ""  # no terminal, no progress bar
@@ -128,8 +128,8 @@ def test_an_interrupted_run_keeps_what_it_has():
 
     speed = Speed("sum", {"ours": Timing(1.0, 1.0, 1)})
     measures = (lambda: [speed], interrupt, lambda: [speed])
-    steps = [suite.Step("table", str(n), measure) for n, measure in enumerate(measures)]
-    report = suite.run(steps, Report({}, Limits(1e9)))
+    steps = [runner.Step("table", str(n), measure) for n, measure in enumerate(measures)]
+    report = runner.run(steps, Report({}, Limits(1e9)))
     assert report.speeds == {"table": [speed]}
     assert report.notes == ["interrupted: nothing from table, 1 on"]
 

@@ -14,7 +14,7 @@ import mdn_cupy as mdn
 from mdn_cupy import figure
 from mdn_cupy.__main__ import main
 
-COMMANDS = ("info", "compare", "vote", "convert", "bench")
+COMMANDS = ("info", "compare", "vote", "convert")
 
 
 def succeed(capsys, *argv):
@@ -401,8 +401,6 @@ def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):
     examples = re.findall(r"^  mdn-cupy (.+)$", capsys.readouterr().out, flags=re.MULTILINE)
     assert len(examples) >= 3
     for example in examples:
-        if example.startswith("bench"):  # takes long and measures: not here
-            continue
         succeed(capsys, *shlex.split(example))
     assert len(list(tmp_path.iterdir())) == sum("-o" in example for example in examples)
 

@@ -1,4 +1,4 @@
-"""`mdn-cupy bench --device cuda` and `--resources`, on the host executor with a stub clock."""
+"""`benchmarks/cuda.py`, on the host executor with a stub clock, and `kernel_resources.py`."""
 
 import json
 import sys
@@ -10,18 +10,17 @@ import pytest
 from bench_support import ONCE, SMALL, products_of, refused
 from cuda_host import HostExecutor, HostModule
 
+from benchmarks import cuda, device, peers
+from benchmarks import kernel_resources as resources
+from benchmarks.inputs import collapsed, scattered
+from benchmarks.report import Limits
+from benchmarks.timing import Budget
 from mdn_cupy import cuda as backend
-from mdn_cupy.__main__ import main
 from mdn_cupy.backends import Status
-from mdn_cupy.bench import cuda, device, peers
-from mdn_cupy.bench.cases import collapsed, scattered
-from mdn_cupy.bench.measure import Budget
-from mdn_cupy.bench.report import Limits
-from mdn_cupy.cuda import resources
 
 
 class HostDevice:
-    """See `mdn_cupy.bench.device.Device`; every call takes a millisecond."""
+    """See `benchmarks.device.Device`; every call takes a millisecond."""
 
     name = "the host"
     blocks = 2
@@ -104,8 +103,8 @@ def test_kernels_that_compute_something_else_are_found_out(capsys, monkeypatch):
     monkeypatch.setattr(backend, "accumulate", lambda problem, _: np.zeros(problem.result_shape))
     monkeypatch.setattr(backend, "status", lambda: Status(True, "a GPU"))
     monkeypatch.setattr(device, "CupyDevice", HostDevice)
-    line = refused(capsys, "--device", "cuda")
-    assert line == "mdn-cupy: --device cuda: noisy_or: off the specification by 1\n"
+    line = refused(capsys, cuda)
+    assert line == "cuda.py: noisy_or: off the specification by 1\n"
 
 
 def test_cupys_device_times_by_events(monkeypatch):
@@ -146,13 +145,13 @@ def test_bench_cuda_measures_on_cupys_device(capsys, monkeypatch):
     monkeypatch.setattr(backend, "status", lambda: Status(True, "a GPU"))
     monkeypatch.setattr(device, "CupyDevice", HostDevice)
     monkeypatch.setattr(cuda, "QUICK", TINY_CUDA)
-    assert main(["bench", "--device", "cuda", "--quick"]) == 0
+    assert cuda.main(["--quick"]) == 0
     assert capsys.readouterr().out.startswith("machine   the host\n")
 
 
 def test_cuda_without_a_gpu_is_refused_with_the_reason(capsys, monkeypatch):
     monkeypatch.setattr(backend, "status", lambda: Status(False, "no driver"))
-    assert refused(capsys, "--device", "cuda") == "mdn-cupy: --device cuda: no driver\n"
+    assert refused(capsys, cuda) == "cuda.py: no driver\n"
 
 
 def test_resources_without_cupy_are_refused_with_the_reason(capsys, monkeypatch):
@@ -160,13 +159,13 @@ def test_resources_without_cupy_are_refused_with_the_reason(capsys, monkeypatch)
         raise ImportError("No module named 'cupy'")
 
     monkeypatch.setattr(resources, "resources", fail)
-    assert refused(capsys, "--resources") == "mdn-cupy: --resources: No module named 'cupy'\n"
+    assert refused(capsys, resources) == "kernel_resources.py: No module named 'cupy'\n"
 
 
 def test_resources_are_printed_and_written(capsys, monkeypatch, tmp_path):
     row = resources.Resources("sm_90", "gather<float, 0, true>", 40, 0, 0, 4096, 0)
     monkeypatch.setattr(resources, "resources", lambda: [row])
-    assert main(["bench", "--resources", "--json", str(tmp_path / "r.json")]) == 0
+    assert resources.main(["--json", str(tmp_path / "r.json")]) == 0
     assert resources.resource_table([row]) in capsys.readouterr().out
     (written,) = json.loads((tmp_path / "r.json").read_text())["resources"]
     assert written["registers"] == 40

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mdn_cupy.cuda.resources import ARCHITECTURES, Resources, resource_table, resources
+from benchmarks.kernel_resources import ARCHITECTURES, Resources, resource_table, resources
 from mdn_cupy.cuda.source import KINDS, instances, source
 
 

@@ -84,6 +84,20 @@ print(float(c.grad.min()) > 0)
     assert run_python("-c", BLOCK.format(blocked={"cupy"}) + code) == "True\n"
 
 
+def test_without_matplotlib_compare_says_what_to_install_and_the_rest_works(tmp_path):
+    code = """
+import sys
+from mdn_cupy.__main__ import main
+assert main(["vote", "delta", "-o", "m.npy"]) == 0
+sys.exit(main(["compare", "delta", "-o", "m.png"]))
+"""
+    code = BLOCK.format(blocked={"matplotlib", "tqdm"}) + code
+    assert run_python("-c", code, status=2, cwd=tmp_path) == (
+        'mdn-cupy: the figure needs matplotlib; pip install "mdn-cupy[plot]"\n'
+    )
+    assert [file.name for file in tmp_path.iterdir()] == ["m.npy"]
+
+
 def test_info_says_what_is_missing_and_how_to_get_it():
     code = """
 from mdn_cupy.__main__ import main

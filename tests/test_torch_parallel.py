@@ -9,7 +9,7 @@ from helpers import environment, run_python
 from torch_support import assert_close, fields, gradients
 
 import mdn_cupy as mdn
-from mdn_cupy.bench import processes
+from benchmarks import processes
 
 TRAINING = """
 import sys, torch, mdn_cupy as mdn

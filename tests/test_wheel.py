@@ -1,5 +1,6 @@
 """The wheel, installed alone, is the whole library."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,21 @@ def test_every_file_of_a_package_is_in_it(wheel, package):
 )
 def test_it_carries_what_is_no_python(wheel, name):
     assert name in members(wheel)
+
+
+def test_it_holds_no_benchmark(wheel):
+    assert not [name for name in members(wheel) if "bench" in name or "resources" in name]
+
+
+def test_it_needs_numpy_and_numba_alone(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    needed = [line.partition(": ")[2] for line in lines if line.startswith("Requires-Dist: ")]
+    names = [re.match(r"[\w-]+", each)[0] for each in needed if "extra ==" not in each]
+    assert sorted(names) == ["numba", "numpy"]
+    plot = [each for each in needed if each.endswith("extra == 'plot'")]
+    assert sorted(re.match(r"[\w-]+", each)[0] for each in plot) == ["matplotlib", "tqdm"]
 
 
 def test_it_carries_the_kernels(wheel):

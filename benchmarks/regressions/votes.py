@@ -1,4 +1,4 @@
-"""Cases that asv times from commit to commit; what `mdn-cupy bench` measures is more than this."""
+"""Cases that asv times from commit to commit; `benchmarks/cpu.py` measures more than this."""
 
 import numpy as np
 

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from benchmarks.timing import Contender
 from mdn_cupy import cuda
 from mdn_cupy.arrays import Array
-from mdn_cupy.bench.measure import Contender
 
 __all__ = ["CupyDevice", "Device", "Kernel"]
 
@@ -90,10 +90,10 @@ class CupyDevice:
 
 def _torch_name(number: int) -> str | None:
     """The device's name in torch, whose default stream is CuPy's."""
-    from mdn_cupy.bench.peers import has_torch
+    from benchmarks.peers import has_torch
 
     if not has_torch():
         return None
-    from mdn_cupy.bench import torch_peers
+    from benchmarks import torch_peers
 
     return f"cuda:{number}" if torch_peers.has_cuda() else None

@@ -1,27 +1,38 @@
-"""What `mdn-cupy bench` measures on the CPU."""
+"""Measure on the CPU: `python benchmarks/cpu.py --quick`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import command, processes
+from benchmarks.inputs import TRUNCATE, Case, Shape, collapsed, scattered, sparse
+from benchmarks.machine import processor, versions
+from benchmarks.peers import OURS, Peer, RuleName, check, has_torch, peers
+from benchmarks.report import Limits, Peak, Report, Speed
+from benchmarks.roofline import pairs_per_second
+from benchmarks.runner import Step, run
+from benchmarks.timing import Budget, Contender, Timing, compete
 from mdn_cupy import voting
 from mdn_cupy.backends import backends
-from mdn_cupy.bench import processes
-from mdn_cupy.bench.cases import TRUNCATE, Case, Shape, collapsed, scattered, sparse
-from mdn_cupy.bench.machine import processor, versions
-from mdn_cupy.bench.measure import Budget, Contender, Timing, compete
-from mdn_cupy.bench.peers import OURS, Peer, RuleName, check, has_torch, peers
-from mdn_cupy.bench.report import Limits, Peak, Report, Speed
-from mdn_cupy.bench.roofline import pairs_per_second
-from mdn_cupy.bench.suite import Step, run
 from mdn_cupy.threads import get_num_threads
 
-__all__ = ["FULL", "QUICK", "Plan", "measure"]
+__all__ = ["FULL", "QUICK", "Plan", "main", "measure"]
 
-Field = tuple[Shape, float]  # shape and sigma of `cases.scattered`
+_ABOUT = """\
+Measures votes per second, forward and backward, against the speed of this machine's registers and
+against what one would write with torch or NumPy, and the memory that it takes. Fastest runs are
+compared; the columns after them say how many times as long the others take."""
+
+Field = tuple[Shape, float]  # shape and sigma of `inputs.scattered`
 
 
 @dataclass(frozen=True)
@@ -197,3 +208,17 @@ def _peak(work: processes.Work, field: Field, contenders: list[Peer]) -> Iterato
     if found:
         given_and_returned = case.nbytes * (2 if work == "training" else 1)
         yield Peak(f"noisy-or {work}, {case.name}", found, given_and_returned)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+
+    def measured(quick: bool) -> tuple[str, dict[str, Any]]:
+        report = measure(QUICK if quick else FULL)
+        return str(report), report.data()
+
+    return command.main("cpu.py", _ABOUT, measured, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

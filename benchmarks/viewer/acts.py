@@ -1,11 +1,11 @@
-"""How long the viewer's window stands still where layers come or go; see `viewer_latency.py`."""
+"""How long the viewer's window stands still where layers come or go; see `latency.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from viewer_clock import WINDOW, heading, heartbeat, longest_gap, now, run_for
+from clock import WINDOW, heading, heartbeat, longest_gap, now, run_for
 
 import mdn_cupy as mdn
 

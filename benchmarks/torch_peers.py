@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mdn_cupy.bench.cases import TRUNCATE, Case
+from benchmarks.inputs import TRUNCATE, Case
 
 __all__ = ["dense", "forward_pass", "has_cuda", "training_step", "windowed", "windowed_by_rows"]
 

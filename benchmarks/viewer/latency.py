@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from viewer_acts import measure_acts
-from viewer_clock import WINDOW, heading, heartbeat, longest_gap, now, run_for, start_display
+from acts import measure_acts
+from clock import WINDOW, heading, heartbeat, longest_gap, now, run_for, start_display
 
 import mdn_cupy as mdn
 

@@ -69,7 +69,7 @@ def compete(
 
     Examples
     --------
-    >>> from mdn_cupy.bench.measure import Budget, compete
+    >>> from benchmarks.timing import Budget, compete
     >>> compete({"sum": lambda: sum(range(9))}, Budget(1.0), clock=lambda call: 0.5)
     {'sum': Timing(fastest=0.5, median=0.5, runs=3)}
     """

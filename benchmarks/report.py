@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from mdn_cupy.bench.measure import Timing
+from benchmarks.timing import Timing
 
 __all__ = ["Limits", "Peak", "Report", "Speed"]
 

@@ -1,8 +1,7 @@
 """Ours, and what a user would write instead: other ways to the same maps, to be measured against.
 
-The peers live in the library, not in `benchmarks/`, because `mdn-cupy bench` runs from a wheel as
-well. Those that need torch are in `torch_peers`. All are held to `mdn_cupy.reference` before they
-are measured.
+Those that need torch are in `torch_peers`. All are held to `mdn_cupy.reference` before they are
+measured.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.inputs import TRUNCATE, Case
 from mdn_cupy import reference, voting
 from mdn_cupy.arrays import to_numpy
-from mdn_cupy.bench.cases import TRUNCATE, Case
 
 __all__ = [
     "GRADIENT_TOLERANCE",
@@ -37,7 +36,7 @@ RuleName = Literal["noisy_or", "additive"]
 """The additive rule is the normalised one."""
 
 _BOTH: tuple[RuleName, ...] = ("noisy_or", "additive")
-MAP_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # in float32: design, section 5
+MAP_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4  # in float32
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,13 @@ class Peer:
         """Prepare a forward pass: on NumPy arrays if it takes them, else on tensors."""
         if self.takes_arrays and device == "cpu":
             return lambda: self.vote(case.confidence, case.offsets, case.sigma, rule)
-        from mdn_cupy.bench import torch_peers
+        from benchmarks import torch_peers
 
         return torch_peers.forward_pass(self.vote, case, rule, device)
 
     def training(self, case: Case, rule: RuleName, device: str = "cpu") -> Callable[[], Any]:
         """Prepare a forward and backward pass through torch: it returns two gradients."""
-        from mdn_cupy.bench import torch_peers
+        from benchmarks import torch_peers
 
         return torch_peers.training_step(self.vote, case, rule, device)
 
@@ -94,7 +93,7 @@ def peers() -> list[Peer]:
     """List the peers that can run here: without torch, NumPy's alone."""
     found = [Peer("NumPy bincount", bincount, takes_arrays=True, takes_tensors=False)]
     if has_torch():
-        from mdn_cupy.bench import torch_peers as of_torch
+        from benchmarks import torch_peers as of_torch
 
         found = [
             Peer("torch windowed", of_torch.windowed, False, True),

@@ -1,22 +1,32 @@
-"""What the kernels need of a multiprocessor, from NVRTC's own report; works with no GPU.
+"""What the CUDA kernels need of a multiprocessor, from NVRTC's own report; works with no GPU.
 
-`mdn-cupy bench --resources` prints it, the tests hold it against the goals.
+`python benchmarks/kernel_resources.py` prints it, the tests hold it against the goals.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import groupby, product
 from multiprocessing import get_context
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import command
 from mdn_cupy import cuda
 from mdn_cupy.cuda.geometry import WARP_SIZE, WARPS
 from mdn_cupy.cuda.source import KINDS, instances, options, register_limit, source
 
-__all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "resource_table", "resources"]
+__all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "main", "resource_table", "resources"]
+
+_ABOUT = """\
+Compiles the CUDA kernels, which takes no GPU, and prints how many registers and how much memory
+they need on every architecture; --quick: those of float32 on sm_90."""
 
 
 class Multiprocessor(NamedTuple):
@@ -174,3 +184,21 @@ def _bodies(ptx: str | bytes) -> dict[str, str]:
     text = ptx.decode() if isinstance(ptx, bytes) else ptx
     entries = re.split(r"\.entry\s+(\w+)", text)
     return dict(zip(entries[1::2], entries[2::2], strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+
+    def measured(quick: bool) -> tuple[str, dict[str, Any]]:
+        rows = resources(("sm_90",), ("float",)) if quick else resources()
+        described = [
+            {**row._asdict(), "occupancy": row.occupancy, "limited_by": row.limited_by}
+            for row in rows
+        ]
+        return resource_table(rows), {"resources": described}
+
+    return command.main("kernel_resources.py", _ABOUT, measured, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from mdn_cupy.bench.report import Peak, Report, Speed
+from benchmarks.report import Peak, Report, Speed
 
 __all__ = ["Step", "first_line", "run"]
 
@@ -50,7 +50,10 @@ def run(steps: list[Step], report: Report) -> Report:
 
 def _progress(steps: list[Step]) -> Iterator[Step]:
     """Walk through the steps, and show on a terminal which one runs."""
-    from tqdm import tqdm
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError('tqdm is not installed; pip install "mdn-cupy[plot]"') from error
 
     with tqdm(total=len(steps), file=sys.stderr, leave=False, disable=None) as bar:
         for step in steps:

@@ -1,21 +1,25 @@
-"""What `mdn-cupy bench --device cuda` measures."""
+"""Measure on an NVIDIA GPU: `python benchmarks/cuda.py --quick`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mdn_cupy import cuda, reference
-from mdn_cupy.arrays import Array
-from mdn_cupy.bench.cases import Case, Shape, collapsed, scattered
-from mdn_cupy.bench.device import Device
-from mdn_cupy.bench.machine import versions
-from mdn_cupy.bench.measure import Budget, Contender, Timing, compete
-from mdn_cupy.bench.peers import (
+if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from benchmarks import command
+from benchmarks import device as devices
+from benchmarks.device import Device
+from benchmarks.inputs import Case, Shape, collapsed, scattered
+from benchmarks.machine import versions
+from benchmarks.peers import (
     GRADIENT_TOLERANCE,
     MAP_TOLERANCE,
     OURS,
@@ -25,11 +29,19 @@ from mdn_cupy.bench.peers import (
     hold,
     peers,
 )
-from mdn_cupy.bench.report import Limits, Report, Speed
-from mdn_cupy.bench.suite import Step, first_line, run
+from benchmarks.report import Limits, Report, Speed
+from benchmarks.runner import Step, first_line, run
+from benchmarks.timing import Budget, Contender, Timing, compete
+from mdn_cupy import cuda, reference
+from mdn_cupy.arrays import Array
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, vote_problem
 
-__all__ = ["FULL", "QUICK", "Plan", "measure", "roofline"]
+__all__ = ["FULL", "QUICK", "Plan", "main", "measure", "roofline"]
+
+_ABOUT = """\
+Measures votes per second on CUDA's current device, forward and backward, against the speed of its
+registers and of its memory, and against what one would write with torch. Fastest runs are compared;
+the columns after them say how many times as long the others take."""
 
 Field = tuple[Callable[[Shape, float], Case], Shape, float]  # kind, shape and sigma
 
@@ -172,7 +184,7 @@ def roofline(device: Device, weight: Array, confidence: Array) -> Callable[[int]
         Runs it: takes how often to go through the confidences, and returns the products
         [blocks, 256, 8]; pixel k of a thread has the weight of (thread + k) mod 8.
     """
-    kernel = device.kernel((files("mdn_cupy.bench") / "roofline.cu").read_text("utf-8"), "roofline")
+    kernel = device.kernel(Path(__file__).with_name("roofline.cu").read_text("utf-8"), "roofline")
     executor = device.executor(weight)
     product = executor.empty((device.blocks, _THREADS, _PIXELS), np.dtype(np.float32))
     pointers = [np.uint64(executor.operand(x).address) for x in (weight, confidence, product)]
@@ -269,3 +281,20 @@ def _compete(
         else:
             able[name] = contender
     return compete(able, plan.budget, device.seconds)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+
+    def measured(quick: bool) -> tuple[str, dict[str, Any]]:
+        status = cuda.status()
+        if not status.works:
+            raise RuntimeError(status.detail)
+        report = measure(QUICK if quick else FULL, devices.CupyDevice())
+        return str(report), report.data()
+
+    return command.main("cuda.py", _ABOUT, measured, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

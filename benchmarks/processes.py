@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from mdn_cupy.bench.cases import Shape, scattered
-from mdn_cupy.bench.measure import Budget, compete
-from mdn_cupy.bench.peers import OURS, peers
+from benchmarks.inputs import Shape, scattered
+from benchmarks.peers import OURS, peers
+from benchmarks.timing import Budget, compete
 
 __all__ = ["Work", "first_call_seconds", "forward_seconds", "import_seconds", "peak_bytes"]
+
+_ROOT = Path(__file__).resolve().parents[1]
 
 Work = Literal["forward", "training"]
 
@@ -36,7 +38,7 @@ print(time.perf_counter() - start)
 
 _CALL = """
 import json, sys
-from mdn_cupy.bench import processes
+from benchmarks import processes
 name, arguments = json.loads(sys.argv[1])
 print(getattr(processes, name)(*arguments))
 """
@@ -114,6 +116,7 @@ def _measured(code: str, *call: Any, environment: Mapping[str, str] | None = Non
     arguments = [json.dumps((call[0], call[1:]))] if call else []
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
+        cwd=_ROOT,  # whose packages a process finds first
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
