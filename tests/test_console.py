@@ -14,9 +14,9 @@ from helpers import environment
 from mdn_viewer.__main__ import main as view
 
 import mdn_cupy as mdn
+from benchmarks import cpu
 from mdn_cupy import console, voting
 from mdn_cupy.__main__ import main
-from mdn_cupy.bench import command
 
 DISK_FULL = "standard output: No space left on device"
 
@@ -46,7 +46,7 @@ class Table:
 
 @pytest.fixture
 def measured(monkeypatch):
-    monkeypatch.setattr(command, "_on_cpu", lambda quick: Table())
+    monkeypatch.setattr(cpu, "measure", lambda plan: Table())
 
 
 def writer(stream, encoding):
@@ -54,20 +54,23 @@ def writer(stream, encoding):
 
 
 COMMANDS = {
-    "vote": ["vote", "delta", "-o", "kärte.npy"],
-    "compare": ["compare", "delta", "-o", "kärte.png"],
-    "bench": ["bench", "--quick", "--json", "kärte.json"],
+    "vote": (main, ["vote", "delta", "-o", "kärte.npy"]),
+    "compare": (main, ["compare", "delta", "-o", "kärte.png"]),
+    "benchmark": (cpu.main, ["--quick", "--json", "kärte.json"]),
 }
+NAMES = {main: "mdn-cupy", cpu.main: "cpu.py"}
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp932", "cp1252", "utf-16"])
-@pytest.mark.parametrize("argv", COMMANDS.values(), ids=COMMANDS)
-def test_what_an_encoding_lacks_is_escaped(argv, encoding, tmp_path, monkeypatch, measured):
+@pytest.mark.parametrize(("command", "argv"), COMMANDS.values(), ids=COMMANDS)
+def test_what_an_encoding_lacks_is_escaped(
+    command, argv, encoding, tmp_path, monkeypatch, measured
+):
     monkeypatch.chdir(tmp_path)
     taken = io.BytesIO()
     stdout = writer(taken, encoding)
     monkeypatch.setattr(sys, "stdout", stdout)
-    assert main(argv) == 0
+    assert command(argv) == 0
     assert (tmp_path / argv[-1]).stat().st_size > 0
     told = taken.getvalue().decode(encoding)
     expected = f"written to {argv[-1]}".encode(encoding, "backslashreplace").decode(encoding)
@@ -76,23 +79,25 @@ def test_what_an_encoding_lacks_is_escaped(argv, encoding, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOSPC], ids=["closed pipe", "full disk"])
-@pytest.mark.parametrize("argv", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.parametrize(("command", "argv"), COMMANDS.values(), ids=COMMANDS)
 def test_files_are_written_where_nothing_can_be_said(
-    argv, number, tmp_path, monkeypatch, measured, capsys
+    command, argv, number, tmp_path, monkeypatch, measured, capsys
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdout", writer(Full(number), "utf-8"))
-    assert main(argv) == 0
+    assert command(argv) == 0
     assert (tmp_path / argv[-1]).stat().st_size > 0
-    told = "" if number == errno.EPIPE else f"mdn-cupy: {DISK_FULL}\n"
+    told = "" if number == errno.EPIPE else f"{NAMES[command]}: {DISK_FULL}\n"
     assert capsys.readouterr().err == told
 
 
-@pytest.mark.parametrize("argv", [["info"], ["bench", "--quick"], ["bench", "--help"]])
-def test_what_was_only_to_be_printed_is_missed(argv, monkeypatch, measured, capsys):
+@pytest.mark.parametrize(
+    ("command", "argv"), [(main, ["info"]), (cpu.main, ["--quick"]), (cpu.main, ["--help"])]
+)
+def test_what_was_only_to_be_printed_is_missed(command, argv, monkeypatch, measured, capsys):
     monkeypatch.setattr(sys, "stdout", writer(Full(), "utf-8"))
-    assert main(argv) == 1
-    assert capsys.readouterr().err == f"mdn-cupy: {DISK_FULL}\n"
+    assert command(argv) == 1
+    assert capsys.readouterr().err == f"{NAMES[command]}: {DISK_FULL}\n"
 
 
 def test_a_table_that_cannot_be_stored_is_printed(tmp_path, monkeypatch, measured, capsys):
@@ -100,7 +105,7 @@ def test_a_table_that_cannot_be_stored_is_printed(tmp_path, monkeypatch, measure
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fill)
-    assert main(["bench", "--quick", "--json", str(tmp_path / "a.json")]) == 2
+    assert cpu.main(["--quick", "--json", str(tmp_path / "a.json")]) == 2
     told = capsys.readouterr()
     assert told.out == f"{Table()}\n"
     assert told.err.count("\n") == 1
@@ -135,18 +140,18 @@ def interrupting(*_, **__):
 
 
 @pytest.mark.parametrize(
-    ("argv", "called"),
+    ("command", "argv", "called"),
     [
-        (["vote", "delta", "-o", "map.npy"], (voting, "noisy_or")),
-        (["compare", "delta", "-o", "map.png"], (voting, "compare")),
-        (["bench", "--json", "map.json"], (command, "_on_cpu")),
-        (["info"], (mdn.samples, "names")),
+        (main, ["vote", "delta", "-o", "map.npy"], (voting, "noisy_or")),
+        (main, ["compare", "delta", "-o", "map.png"], (voting, "compare")),
+        (cpu.main, ["--json", "map.json"], (cpu, "measure")),
+        (main, ["info"], (mdn.samples, "names")),
     ],
 )
-def test_ctrl_c_ends_a_command_without_a_word(argv, called, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_ends_a_command_without_a_word(command, argv, called, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(*called, interrupting)
-    assert main(argv) == 130
+    assert command(argv) == 130
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
 
