@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
@@ -471,7 +472,7 @@ def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
     number = float(value)  # type: ignore[arg-type]
-    if not -math.inf < number < math.inf:  # torch.compile cannot trace math.isfinite
+    if not abs(number) <= sys.float_info.max:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 

@@ -205,7 +205,7 @@ def test_decoding_compiles_and_maps():
 def test_no_maps_have_no_peaks_and_gradients_of_0(shape):
     scale = torch.ones((), requires_grad=True)
     maps = torch.zeros(*shape, 5, 6) * scale
-    found = find_peaks(maps)
+    found = subpixel_argmax(maps)
     assert (found.positions.shape, found.scores.shape) == ((*shape, 2), shape)
     assert soft_argmax(maps).shape == (*shape, 2)
     sum(x.sum() for x in (*found, soft_argmax(maps))).backward()

@@ -38,7 +38,10 @@ MODULES = {
     "head": (lambda: head(()), features),
     "head with edges": (lambda: head([(0, 1), (1, 2)]), features),
     "one sigma": (lambda: MDNKeypointHead(4, 3, learnable=True), features),
-    "noisy-or": (lambda: MassDisplacement(sigma=[1.0, 2.0], stride=1.5, aggregate=-3), layer_fields),
+    "noisy-or": (
+        lambda: MassDisplacement(sigma=[1.0, 2.0], stride=1.5, aggregate=-3),
+        layer_fields,
+    ),
     "additive": (lambda: MassDisplacement("additive", stride=2, origin=0.5), layer_fields),
 }
 SIZES = [(2, 4, 3), (1, 5, 7), (3, 2, 6)]
@@ -148,7 +151,9 @@ def test_wrong_shapes_are_named_while_a_module_is_traced():
 @pytest.mark.parametrize("make", [MassDisplacement, lambda: head(())], ids=["layer", "head"])
 def test_a_module_that_cannot_be_scripted_says_so_in_a_line(make):
     for module in (make(), torch.nn.Sequential(make())):
-        with pytest.raises(NotImplementedError, match=r"^torch.jit.script cannot .*torch.jit.trace"):
+        with pytest.raises(
+            NotImplementedError, match=r"^torch.jit.script cannot .*torch.jit.trace"
+        ):
             torch.jit.script(module)
 
 

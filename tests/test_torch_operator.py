@@ -318,7 +318,9 @@ def test_a_single_sigma_that_is_no_width_casts_no_votes_either(rule, value):
     assert not any(x.any() for x in torch.autograd.grad(result.sum(), (confidence, offsets, sigma)))
     assert torch.equal(RULES[rule](confidence, offsets, sigma.reshape(1)), result)
     assert not mdn.noisy_or_vjp(result.detach(), confidence, offsets, sigma).confidence.any()
-    with pytest.raises(ValueError, match="sigma(, 1e-60, is out of| must be greater| must be fin)"):
+    with pytest.raises(
+        ValueError, match=r"sigma(, 1e-60, is out of| must be greater| must be fin)"
+    ):
         RULES[rule](confidence, offsets, value)
 
 

@@ -167,7 +167,7 @@ def test_compiled_votes_take_options_as_arguments(name, option, dynamic, backend
         (lambda maps, leak: mdn.torch.logit(-maps, leak), [1e-4, 0.01, 0.5]),
         (lambda maps, t: mdn.torch.soft_argmax(maps, t), [1.0, 0.5, 2]),
         (lambda maps, how: mdn.torch.noisy_or_bce(-maps, maps, reduction=how), ["mean", "none"]),
-        (lambda maps, factor: mdn.torch.find_peaks(factor * maps), [1.0, 0.5, 2]),
+        (lambda maps, factor: mdn.torch.subpixel_argmax(factor * maps), [1.0, 0.5, 2]),
     ],
     ids=["leak", "temperature", "reduction", "peaks"],
 )
@@ -198,7 +198,7 @@ def test_a_compiled_sigma_that_is_no_width_is_refused(sigma):
     compiled = torch.compile(mdn.torch.noisy_or, backend="eager")
     compiled(confidence, offsets, 1.0)
     compiled(confidence, offsets, 2.0)
-    with pytest.raises(ValueError, match="sigma must be (greater than 0|finite)"):
+    with pytest.raises(ValueError, match=r"sigma must be (greater than 0|finite)"):
         compiled(confidence, offsets, sigma)
 
 

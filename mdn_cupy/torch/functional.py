@@ -41,7 +41,8 @@ def noisy_or(
         Offsets (o_x, o_y), in output pixels.
     sigma : float or Tensor
         Width σ of the Gaussian, in output pixels; a tensor broadcasts against `confidence`. A
-        number must be greater than 0; where a tensor is not, or is NaN, no vote is cast.
+        number must be greater than 0; where a tensor of any number of dimensions is not, or is NaN,
+        no vote is cast.
     truncate, stride, origin, output_shape, aggregate, deterministic
         As in `mdn_cupy.noisy_or`.
 

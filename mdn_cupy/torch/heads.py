@@ -76,7 +76,8 @@ class MDNKeypointHead(nn.Module):
         Whether sigma is learned; see `MassDisplacement`.
     edges : iterable of (int, int)
         Pairs of parts that vote for each other; none, or None, for within-part voting. All pairs
-        are ``itertools.combinations(range(parts), 2)``.
+        are ``itertools.combinations(range(parts), 2)``. Order and direction make no difference, and
+        a checkpoint of other edges is refused.
     device, dtype
         Of the parameters, as for torch's own modules. A head made on "meta" gets its values from
         `to_empty` and `reset_parameters`, or from a state_dict.
@@ -171,7 +172,7 @@ class MDNKeypointHead(nn.Module):
         return logit(self.log_complement(features))
 
     # Types and not their names, which torch.fx would save as text and could not read again.
-    forward.__annotations__ = {"features": Tensor, "return": Tensor}
+    forward.__annotations__.update(features=Tensor, **{"return": Tensor})
 
     def log_complement(self, features: Tensor) -> Tensor:
         """L of the vote maps, for `noisy_or_bce`; −L is the evidence, for `subpixel_argmax`."""
@@ -229,7 +230,7 @@ class MDNKeypointHead(nn.Module):
         """Load, as torch does, unless the channels belong to the edges of another head."""
         places = state.get(f"{prefix}places")
         if places is None or torch.equal(places.cpu(), self._find_places().cpu()):
-            super()._load_from_state_dict(state, prefix, metadata, strict, *lists)  # type: ignore[no-untyped-call]
+            super()._load_from_state_dict(state, prefix, metadata, strict, *lists)
         else:
             edges = [(a, b) for a, b in places.T.tolist() if a < b]
             own = [(a, b) for a, b in self.pairs if a < b]
@@ -259,7 +260,8 @@ def _spread(every: Tensor, places: Tensor, parts: int) -> Tensor:
     channel = torch.full((parts, parts), count, device=places.device)  # the last one is NaN
     channel[places[0], places[1]] = torch.arange(count, device=places.device)
     padded = nn.functional.pad(every, (0, 0, 0, 0, 0, 0, 0, 1), value=math.nan)
-    return padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
+    cross_offsets: Tensor = padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
+    return cross_offsets
 
 
 def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:

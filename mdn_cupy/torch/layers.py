@@ -120,7 +120,7 @@ class MassDisplacement(nn.Module):
         return complement(total) if self.rule == "noisy_or" else total
 
     # Types and not their names, which torch.fx would save as text and could not read again.
-    forward.__annotations__ = {"confidence": Tensor, "offsets": Tensor, "return": Tensor}
+    forward.__annotations__.update(confidence=Tensor, offsets=Tensor, **{"return": Tensor})
 
     def accumulate(
         self,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.jit._trace import TracerWarning, is_tracing
 
 from mdn_cupy.backends import module
 from mdn_cupy.problem import (
@@ -28,7 +29,17 @@ from mdn_cupy.problem import (
     vote_problem,
 )
 
-__all__ = ["ACCUMULATE", "GATHER", "Fields", "TorchExecutor", "fake_problem", "scalars", "share"]
+__all__ = [
+    "ACCUMULATE",
+    "GATHER",
+    "Fields",
+    "TorchExecutor",
+    "fake_problem",
+    "is_traced",
+    "map_size",
+    "scalars",
+    "share",
+]
 
 Fields = tuple[Tensor, Tensor, Tensor]
 """Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
@@ -62,7 +73,7 @@ def scalars(
     """The operators' arguments that are no tensors; `output_shape` replaces that of the options."""
     if output_shape is None:
         output_shape = options.output_shape
-    elif not torch.jit.is_tracing():  # whose sizes are tensors
+    elif not is_traced():  # whose sizes are tensors
         output_shape = check_size(output_shape)
     return (
         int(rule),
@@ -173,12 +184,17 @@ def fake_problem(
     return vote_problem(confidence, offsets, width, Rule(rule), VoteOptions(*rest))
 
 
+def is_traced() -> bool:
+    """Whether `torch.jit.trace` records what is computed; sizes then are tensors."""
+    return bool(is_tracing())
+
+
 def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Sequence[int]:
     """(Ho, Wo) of the map; the arguments are checked where their sizes are known."""
     stride, output_shape = rest[2], rest[4]
-    if torch.jit.is_tracing():
+    if is_traced():
         with warnings.catch_warnings():  # that sizes become constants: here alone
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            warnings.simplefilter("ignore", TracerWarning)
             fake_problem(confidence, offsets, sigma, *rest)
     elif not torch.compiler.is_dynamo_compiling():
         sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(output_shape or ()))
@@ -188,7 +204,7 @@ def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> 
         output_shape = [
             _traced_size(n, step) for n, step in zip(confidence.shape[-2:], stride, strict=True)
         ]
-    return output_shape
+    return tuple(output_shape)
 
 
 def _traced_size(n: Any, stride: float) -> Any:
