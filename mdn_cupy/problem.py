@@ -42,6 +42,7 @@ Pair = tuple[float, float]
 """One number per axis of the map: along the rows' axis y, and along the columns' axis x."""
 
 _MOST_PIXELS = 1 << 40
+_LARGEST = sys.float_info.max
 
 _FARTHEST = 37.0
 """Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and float64 products with them might leave
@@ -472,7 +473,7 @@ def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
     number = float(value)  # type: ignore[arg-type]
-    if not abs(number) <= sys.float_info.max:  # torch.compile cannot trace math.isfinite
+    if not abs(number) <= _LARGEST:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 

@@ -42,7 +42,7 @@ MODULES = {
         lambda: MassDisplacement(sigma=[1.0, 2.0], stride=1.5, aggregate=-3),
         layer_fields,
     ),
-    "additive": (lambda: MassDisplacement("additive", stride=2, origin=0.5), layer_fields),
+    "additive": (lambda: MassDisplacement("additive", stride=(2, 1.5), origin=0.5), layer_fields),
 }
 SIZES = [(2, 4, 3), (1, 5, 7), (3, 2, 6)]
 exported = pytest.mark.parametrize("module", MODULES)
@@ -60,7 +60,8 @@ def sized(inputs, make):
 @pytest.mark.parametrize("sigma", ["scalar", "per part", "per source"])
 @pytest.mark.parametrize("options", [
     {}, {"aggregate": 0}, {"aggregate": -3, "truncate": 2.5}, {"stride": 1.5, "origin": -0.5},
-    {"stride": 3, "output_shape": (7, 12)},
+    {"stride": 3, "output_shape": (7, 12)}, {"stride": (1.5, 3), "origin": (0.5, -1)},
+    {"truncate": torch.inf},
 ], ids=str)  # fmt: skip
 def test_plain_votes_are_those_of_the_operator(rule, sigma, options):
     arguments = fields(sigma, requires_grad=False)

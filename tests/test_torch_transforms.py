@@ -133,9 +133,9 @@ def test_wrong_shapes_are_named_while_tracing():
 VOTES = ("noisy_or", "noisy_or_log_complement", "additive")
 OPTIONS = {  # values of one option, of a kind each
     "sigma": [1.5, 2.0, 3],
-    "stride": [1.0, 1.5, 3, 2],
-    "origin": [0.0, -1.5, 2, 0.25],
-    "truncate": [4.0, 2.5, 3],
+    "stride": [1.0, 1.5, 3, (2, 1.5)],
+    "origin": [0.0, -1.5, 2, (0.25, 3)],
+    "truncate": [4.0, 2.5, 3, torch.inf],
     "output_shape": [(4, 5), (7, 8), None],
     "aggregate": [-3, 0, 1, None],
     "deterministic": [True, False],

@@ -182,9 +182,9 @@ class MDNKeypointHead(nn.Module):
         """Predict confidences and offsets from features [N, C, H, W]."""
         _check_features(features)
         confidence = torch.sigmoid(self.confidence(features))
-        cells = self.offsets(features).unflatten(1, (-1, 2)).unbind(2)  # o_x, o_y in cells
-        steps = reversed(self.stride)
-        every = torch.stack([s * o for s, o in zip(steps, cells, strict=True)], 2)
+        cells = self.offsets(features).unflatten(1, (-1, 2))  # o_x, o_y in cells
+        y, x = self.stride
+        every = torch.stack((x * cells[:, :, 0], y * cells[:, :, 1]), 2)
         offsets = every[:, : self.parts]
         if not self.pairs:
             return VoteFields(confidence, offsets, None)
@@ -201,7 +201,8 @@ class MDNKeypointHead(nn.Module):
         if (cross_offsets is None) == bool(self.pairs):
             wanted = "offsets along the edges" if self.pairs else "None, as the head has no edges"
             raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
-        size = tuple(s * n for s, n in zip(self.stride, confidence.shape[-2:], strict=True))
+        y, x = self.stride  # No loop over the shape: torch.fx cannot trace it.
+        size = y * confidence.shape[-2], x * confidence.shape[-1]
         if cross_offsets is None:
             return self.displacement.accumulate(confidence, offsets, output_shape=size)
         trusted = confidence[:, None] * self.trust[..., None, None]
