@@ -398,7 +398,7 @@ def test_a_sigma_of_another_shape_is_refused(sigma, edges, allowed):
 
 def test_arguments_of_another_kind_are_refused():
     network = head(8, 3)
-    with pytest.raises(TypeError, match=r"features must be a torch tensor .*, got ndarray"):
+    with pytest.raises(TypeError, match=r"features must be a torch tensor .*, got numpy.ndarray"):
         network(np.zeros((2, 8, 4, 4), np.float32))
     with pytest.raises(TypeError, match=r"fields must be VoteFields, .* got Tensor"):
         network.vote(torch.zeros(2, 3, 4, 4))
