@@ -13,9 +13,8 @@ Networks*). Arrays are NumPy, CuPy or torch, and come back as they were given.
 Examples
 --------
 >>> import mdn_cupy as mdn
->>> pose = mdn.samples.load("pose")
->>> m = mdn.noisy_or(**pose.votes("nose"), sigma=8.0)
->>> s = mdn.additive(**pose.votes("nose"), sigma=8.0)
+>>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
+>>> m, s = votes.noisy_or(), votes.additive()
 >>> bool(m.max() > 0.99), bool(s.max() < 0.03)  # the paper's point
 (True, True)
 """
@@ -25,13 +24,15 @@ from types import ModuleType
 
 from mdn_cupy.arrays import to_gpu, to_numpy
 from mdn_cupy.backends import backends
-from mdn_cupy.fields import Fields, check_fields
+from mdn_cupy.checks import check_fields
+from mdn_cupy.fields import Fields
+from mdn_cupy.functional import additive, compare, log_complement, noisy_or, plain_sum
 from mdn_cupy.io import load_fields, open_fields, save_fields
 from mdn_cupy.peaks import Peaks, find_peaks
 from mdn_cupy.problem import Gradients
-from mdn_cupy.provenance import Footprint, Voters, footprint, voters
+from mdn_cupy.provenance import Footprint, Voters
 from mdn_cupy.threads import get_num_threads, set_num_threads
-from mdn_cupy.voting import additive, additive_vjp, compare, noisy_or, noisy_or_vjp
+from mdn_cupy.votes import Votes
 
 __version__ = "0.1.0"
 
@@ -41,19 +42,19 @@ __all__ = [
     "Gradients",
     "Peaks",
     "Voters",
+    "Votes",
     "adapters",
     "additive",
-    "additive_vjp",
     "backends",
     "check_fields",
     "compare",
     "find_peaks",
-    "footprint",
     "get_num_threads",
     "load_fields",
+    "log_complement",
     "noisy_or",
-    "noisy_or_vjp",
     "open_fields",
+    "plain_sum",
     "reference",
     "samples",
     "save_fields",
@@ -61,7 +62,6 @@ __all__ = [
     "to_gpu",
     "to_numpy",
     "torch",
-    "voters",
 ]
 
 _LAZY = ("adapters", "reference", "samples", "torch")

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from mdn_cupy import __version__, console, samples
-from mdn_cupy.arrays import Array
 from mdn_cupy.backends import Status, backends
 from mdn_cupy.commands import convert
-from mdn_cupy.fields import Fields, check_fields
+from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io import load_fields
+from mdn_cupy.votes import Votes
 
 _DESCRIPTION = """\
 Votes of a Mass Displacement Network: every pixel of a confidence field votes for the point its
@@ -94,9 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_fields(vote)
     vote.add_argument(
         "--rule",
-        choices=("noisy-or", "additive", "plain-sum", "evidence"),
-        default="noisy-or",
-        help="noisy-or: m (default); additive: the normalised sum; plain-sum: the sum with K(0) = "
+        choices=("noisy_or", "additive", "plain_sum", "evidence"),
+        default="noisy_or",
+        help="noisy_or: m (default); additive: the normalised sum; plain_sum: the sum with K(0) = "
         "1; evidence: -log(1 - m), which still tells peaks apart where m has saturated",
     )
     vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
@@ -135,8 +135,8 @@ def _numbers(text: str) -> list[float]:
     return [float(number) for number in text.split(",")]
 
 
-def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Array | float]:
-    """Load the fields, and settle the part (None: all together) and sigma."""
+def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Votes]:
+    """Load the fields, and settle the part (None: all together) and the votes for it."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
     given = {name: getattr(arguments, name) for name in ("stride", "origin")}
@@ -144,12 +144,8 @@ def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Array | fl
     part = fields.names[0] if arguments.part is None else arguments.part
     if part == "all" and part not in fields.names:
         part = None
-    within = fields.votes(part)
-    sigma = fields.sigma_for(part) if arguments.sigma is None else arguments.sigma
-    check_fields(within["confidence"], within["offsets"], sigma)
-    if arguments.sigma is None:
-        sigma = fields.sigma_for(part, cross=arguments.cross)
-    return fields, part, sigma
+    fields.votes(part, sigma=arguments.sigma).check()  # cross offsets are NaN where there are none
+    return fields, part, fields.votes(part, sigma=arguments.sigma, cross=arguments.cross)
 
 
 def _load(name: str) -> Fields:
@@ -160,19 +156,19 @@ def _load(name: str) -> Fields:
 
 
 def _compare(arguments: argparse.Namespace) -> str:
-    from mdn_cupy import figure
+    from mdn_cupy import plotting
 
     suffix = arguments.output.suffix.lstrip(".").lower()
     if suffix not in ("png", "pdf", "svg"):
         raise ValueError(f"{arguments.output}: name a .png, .pdf or .svg file")
-    figure.require_matplotlib()
-    fields, part, sigma = _open(arguments)
-    comparison = figure.compare(fields, part, sigma, cross=arguments.cross)
-    drawn = figure.draw(fields, part, comparison)
+    plotting.require_matplotlib()
+    fields, part, votes = _open(arguments)
+    comparison = plotting.compare(votes)
+    drawn = plotting.draw(fields, part, comparison)
     with replacing(arguments.output) as file:
-        figure.save(drawn, file, suffix)
+        plotting.save(drawn, file, suffix)
     return (
-        f"{'all parts' if part is None else part}, sigma {figure.width_in_words(sigma)}\n"
+        f"{'all parts' if part is None else part}, sigma {plotting.width_in_words(votes.sigma)}\n"
         f"noisy-or peak {comparison.noisy_or_peak}\n"
         f"additive peak {comparison.additive_peak}\n"
         f"written to {arguments.output}"
@@ -180,20 +176,17 @@ def _compare(arguments: argparse.Namespace) -> str:
 
 
 def _vote(arguments: argparse.Namespace) -> str:
-    from mdn_cupy.figure import peak
-    from mdn_cupy.voting import additive, noisy_or
+    from mdn_cupy.plotting import peak
 
     if arguments.output.suffix.lower() != ".npy":
         raise ValueError(f"{arguments.output}: name a .npy file")
-    fields, part, sigma = _open(arguments)
-    votes = fields.votes(part, cross=arguments.cross)
-    if arguments.rule in ("noisy-or", "evidence"):
-        m, log_complement = noisy_or(**votes, sigma=sigma, return_log_complement=True)
-        evidence = -log_complement  # where peaks are found: m saturates
-        values = m if arguments.rule == "noisy-or" else evidence
+    _, _, votes = _open(arguments)
+    if arguments.rule in ("noisy_or", "evidence"):
+        m, log_complement, _ = votes.compare()
+        evidence = 0 - log_complement  # where peaks are found: m saturates
+        values = m if arguments.rule == "noisy_or" else evidence
     else:
-        values = additive(**votes, sigma=sigma, normalized=arguments.rule == "additive")
-        evidence = values
+        values = evidence = getattr(votes, arguments.rule)()
     with replacing(arguments.output) as file:
         np.save(file, values, allow_pickle=False)
     return (

@@ -11,7 +11,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from mdn_cupy.backends import Backend, module
 __all__ = [
     "Array",
     "adopt",
-    "cast",
+    "cast_to",
     "dtype_name",
     "is_number",
     "is_torch",
@@ -36,7 +36,6 @@ __all__ = [
     "stable_argsort",
     "to_gpu",
     "to_numpy",
-    "together",
 ]
 
 Array = Any
@@ -93,7 +92,7 @@ def stable_argsort(array: Array) -> Array:
     return array.argsort(stable=True) if is_torch(array) else array.argsort(kind="stable")
 
 
-def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
+def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]]:
     """Bring arrays that belong together to one library and say which backend serves them.
 
     CuPy arrays pass as they are, NumPy arrays as `plain` has them; other DLPack exporters become
@@ -106,10 +105,10 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
 
     Returns
     -------
-    backend : {'cpu', 'cuda'}
-        Where the arrays live.
+    backend : {'cpu', 'cuda', 'torch'}
+        What serves them: the device of arrays, or torch.
     arrays : dict
-        The same names, with NumPy or CuPy arrays.
+        The same names, with NumPy or CuPy arrays or tensors.
 
     Raises
     ------
@@ -117,39 +116,30 @@ def adopt(**named: object) -> tuple[Backend, dict[str, Array]]:
         If an argument is no array, or the arguments are of different libraries or devices.
     """
     adopted = {name: _import(name, x) for name, x in named.items()}
-    _expect_one_place(adopted)
+    # A tensor without dimensions is a number, which may stay on the CPU.
+    placed = {name: x for name, x in adopted.items() if not (is_torch(x) and x.ndim == 0)}
+    places = {name: _place(x) for name, x in (placed or adopted).items()}
+    if len({library(x) for x in adopted.values()}) > 1 or len(set(places.values())) > 1:
+        seen = ", ".join(f"{name} is on {_place(x)}" for name, x in adopted.items())
+        raise TypeError(
+            f"the arrays must be of one library and on one device, but {seen}; move them with "
+            "cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
+        )
     first = next(iter(adopted.values()))
+    if is_torch(first):
+        return "torch", adopted
     return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
 
 
-def together(**named: object) -> dict[str, Array]:
-    """Check that arrays are of one library and on one device; torch tensors pass, unlike `adopt`.
-
-    Parameters
-    ----------
-    **named : array
-        The arguments by name; the names are used in the error messages.
-
-    Returns
-    -------
-    dict
-        The same names, with NumPy or CuPy arrays or torch tensors.
-
-    Raises
-    ------
-    TypeError
-        If an argument is no array, or the arguments are of different libraries or devices.
-    """
-    arrays = {name: x if is_torch(x) else _import(name, x) for name, x in named.items()}
-    _expect_one_place(arrays)
-    return arrays
-
-
-def cast(array: Array, dtype: str) -> Array:
-    """Convert an array to a dtype, named as NumPy names it; no copy where it has it already."""
+def cast_to(array: Array, dtype: np.dtype[Any] | str) -> Array:
+    """Bring an array to a dtype, without a copy if it has it; infinite where it is out of range."""
+    name = _name(dtype)
+    if _name(array.dtype) == name:
+        return array
     if is_torch(array):
-        return array.to(getattr(namespace(array), dtype))
-    return array.astype(dtype, copy=False)
+        return array.to(getattr(namespace(array), name))
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
 
 
 def to_gpu(array: Array, name: str = "the array") -> Array:
@@ -328,10 +318,7 @@ def _import(name: str, value: object) -> Array:
     if kind == "cupy":
         return value
     if kind == "torch":
-        raise TypeError(
-            f"{name} is a torch tensor among arrays of another library; "
-            "pass all fields as torch tensors, or all as NumPy or CuPy arrays"
-        )
+        return value
     if kind == "dlpack":
         return _from_dlpack(name, value)
     raise TypeError(not_an_array(name, value))
@@ -353,16 +340,6 @@ def _from_dlpack(name: str, value: Any) -> Array:
         f"{name} lives on a device of DLPack type {int(device)}; "
         "mdn_cupy votes on the CPU (1) and on CUDA (2): copy it to one of them first"
     )
-
-
-def _expect_one_place(arrays: dict[str, Array]) -> None:
-    places = {name: _place(x) for name, x in arrays.items()}
-    if len(set(places.values())) > 1:
-        seen = ", ".join(f"{name} is on {place}" for name, place in places.items())
-        raise TypeError(
-            f"the arrays must be of one library and on one device, but {seen}; "
-            "move them with cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
-        )
 
 
 def _place(array: Array) -> str:

@@ -52,7 +52,7 @@ def backends() -> dict[str, Status]:
 
 
 def module(backend: Backend) -> ModuleType:
-    """Load a backend: `accumulate`, `noisy_or`, `compare` and `gather` on its arrays."""
+    """Load a backend: `problem`, `accumulate`, `noisy_or`, `compare` and `gather` on its arrays."""
     with FORK_LOCKS[0]:
         _wait_first()
         return import_module(f"mdn_cupy.{backend}")

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import (
     Array,
-    cast,
+    adopt,
+    cast_to,
     dtype_name,
     is_number,
     kind_of,
@@ -21,18 +22,11 @@ from mdn_cupy.arrays import (
     plain,
     remedy,
     to_numpy,
-    together,
 )
-from mdn_cupy.problem import (
-    Rule,
-    VoteOptions,
-    compute_dtype,
-    floating_dtype,
-    per_axis,
-    vote_problem,
-)
+from mdn_cupy.problem import VoteOptions, compute_dtype, floating_dtype, per_axis
+from mdn_cupy.votes import Votes
 
-__all__ = ["Fields", "check_fields"]
+__all__ = ["Fields"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,7 +60,7 @@ class Fields:
         Where the fields come from.
     output_shape : (int, int), optional
         Height and width of the output grid where there is no image. By default the grid ends at the
-        last source, as in `mdn_cupy.noisy_or`.
+        last source, as in `mdn_cupy.Votes`.
 
     Raises
     ------
@@ -117,7 +111,7 @@ class Fields:
             arrays["sigma"] = _broadcastable("sigma", arrays["sigma"], shape)
         for name, array in arrays.items():
             floating_dtype(name, array)
-            arrays[name] = cast(array, dtype.name)
+            arrays[name] = cast_to(array, dtype)
         image = _plain_image(self.image)
         if isinstance(self.names, (str, bytes)):
             raise TypeError(f"names must be a sequence of names, got the string {self.names!r}")
@@ -150,7 +144,7 @@ class Fields:
         given = {name: x for name in names if (x := getattr(self, name)) is not None}
         if is_number(self.sigma) or getattr(self.sigma, "ndim", None) == 0:
             del given["sigma"]
-        return together(**given)
+        return adopt(**given)[1]
 
     def __repr__(self) -> str:
         """Say what there is, and of which shape; the numbers would fill a screen."""
@@ -160,7 +154,7 @@ class Fields:
 
     @property
     def geometry(self) -> dict[str, Any]:
-        """The keywords stride, origin and output_shape of the voting functions."""
+        """The keywords stride, origin and output_shape of `Votes`."""
         output_shape = self.output_shape if self.image is None else self.image.shape[:2]
         return {"stride": self.stride, "origin": self.origin, "output_shape": output_shape}
 
@@ -174,38 +168,6 @@ class Fields:
         if not total > 0:
             weights, total = np.ones_like(weights), weights.size
         return float(np.exp((np.log(sigma) * weights).sum(dtype=np.float64) / total))
-
-    def sigma_for(self, part: str | int | None = None, *, cross: bool = False) -> Array | float:
-        """Width of the votes that `votes` returns for the same arguments.
-
-        Parameters
-        ----------
-        part : str or int, optional
-            As in `votes`.
-        cross : bool
-            As in `votes`.
-
-        Returns
-        -------
-        float or array
-            `sigma`; where it is an array, the part's alone if only that part votes.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import mdn_cupy as mdn
-        >>> fields = mdn.Fields(
-        ...     np.zeros((2, 3, 4)), np.zeros((2, 2, 3, 4)), sigma=np.array([[[1.0]], [[5.0]]])
-        ... )
-        >>> fields.sigma_for(1)
-        array([[5.]])
-        >>> fields.sigma_for().shape
-        (2, 1, 1)
-        """
-        sigma: Array = self.sigma
-        if is_number(sigma) or part is None or cross:
-            return sigma
-        return sigma[self.part(part) if len(sigma) > 1 else 0]
 
     def to_numpy(self) -> Fields:
         """Copy the arrays to the CPU where they are not there yet; tensors leave their graph.
@@ -229,21 +191,29 @@ class Fields:
         arrays: dict[str, Any] = {name: to_numpy(x, name) for name, x in given.items()}
         return dataclasses.replace(self, **arrays)
 
-    def votes(self, part: str | int | None = None, *, cross: bool = False) -> dict[str, Any]:
-        """Arguments of the voting functions for the votes that one output map receives.
+    def votes(
+        self,
+        part: str | int | None = None,
+        *,
+        sigma: Array | float | None = None,
+        cross: bool = False,
+    ) -> Votes:
+        """Return the votes that one output map receives.
 
         Parameters
         ----------
         part : str or int, optional
             The part whose map is wanted; by default all parts vote, by their own offsets, into one
             map.
+        sigma : float or array, optional
+            Width of the Gaussian, in output pixels; the field set's own by default.
         cross : bool
             Let all parts vote for `part`, by the cross offsets.
 
         Returns
         -------
-        dict
-            confidence, offsets, aggregate, stride, origin and output_shape.
+        Votes
+            Other options are set by `Votes.replace`.
 
         Raises
         ------
@@ -253,22 +223,28 @@ class Fields:
         Examples
         --------
         >>> import mdn_cupy as mdn
-        >>> coins = mdn.samples.load("coins")
-        >>> mdn.noisy_or(**coins.votes(), sigma=coins.sigma).shape
+        >>> mdn.samples.load("coins").votes().noisy_or().shape
         (303, 384)
         """
+        confidence, offsets = self.confidence, self.offsets
+        own_sigma: Any = self.sigma
         if cross:
             if self.cross_offsets is None or part is None:
                 missing = "a part to vote for" if part is None else "a field set with cross_offsets"
                 raise ValueError(f"cross-part voting needs {missing}")
-            chosen = {"confidence": self.confidence, "offsets": self.cross_offsets[self.part(part)]}
-        elif part is None:
-            chosen = {"confidence": self.confidence, "offsets": self.offsets}
-        else:
+            offsets = self.cross_offsets[self.part(part)]
+        elif part is not None:
             index = self.part(part)
-            chosen = {"confidence": self.confidence[index], "offsets": self.offsets[index]}
-        aggregate = -3 if chosen["confidence"].ndim == 3 else None
-        return {**chosen, "aggregate": aggregate, **self.geometry}
+            confidence, offsets = confidence[index], offsets[index]
+            if not is_number(own_sigma):
+                own_sigma = own_sigma[index if len(own_sigma) > 1 else 0]
+        return Votes(
+            confidence,
+            offsets,
+            own_sigma if sigma is None else sigma,
+            aggregate=-3 if confidence.ndim == 3 else None,
+            **self.geometry,
+        )
 
     def part(self, name: str | int) -> int:
         """Index of a part, from its name or its number.
@@ -287,45 +263,6 @@ class Fields:
         if not 0 <= index < len(self.names):
             raise ValueError(f"no part {name!r}; the parts are {', '.join(self.names)}")
         return index
-
-
-def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> None:
-    """Look at every value and name what lies outside the domain of the votes.
-
-    The voting functions never do this themselves: they would have to wait for the GPU.
-
-    Parameters
-    ----------
-    confidence, offsets, sigma
-        As in `mdn_cupy.noisy_or`.
-
-    Raises
-    ------
-    TypeError
-        If a field is not of a floating dtype.
-    ValueError
-        If confidences lie outside [0, 1], offsets are not finite, or sigma is not positive and
-        finite; the message counts them and gives the first index.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import mdn_cupy as mdn
-    >>> mdn.check_fields(np.array([[0.5, 1.5]]), np.zeros((2, 1, 2)), 1.0)
-    Traceback (most recent call last):
-        ...
-    ValueError: confidence: 1 of 2 values outside [0, 1], the first at (0, 1) is 1.5
-    """
-    c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
-    s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma, "sigma")
-    vote_problem(c, o, 1.0 if is_number(sigma) else s, Rule.NOISY_OR, VoteOptions())
-    found = [
-        _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
-        _outside("offsets", o, np.isfinite(o), "not finite"),
-        _outside("sigma", s, (s > 0) & np.isfinite(s), "not positive and finite"),
-    ]
-    if any(found):
-        raise ValueError("; ".join(message for message in found if message))
 
 
 def _said(value: object) -> str:
@@ -356,7 +293,7 @@ def _broadcastable(name: str, array: Array, shape: tuple[int, int, int]) -> Arra
 def _size_of_output(
     wanted: Sequence[int] | None, image: npt.NDArray[Any] | None
 ) -> Sequence[int] | None:
-    size = VoteOptions(output_shape=wanted).output_shape
+    size: Sequence[int] | None = VoteOptions(output_shape=wanted).output_shape
     if image is not None and size not in (None, image.shape[:2]):
         raise ValueError(f"output_shape must be the image's, {image.shape[:2]}, got {size}")
     return size
@@ -387,13 +324,3 @@ def _plain_image(image: object) -> npt.NDArray[Any] | None:
     if image.dtype.kind not in "buif":
         raise TypeError(f"image must be of numbers, got {image.dtype}")
     return image
-
-
-def _outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:
-    count = values.size - int(np.count_nonzero(valid))
-    if count == 0:
-        return ""
-    first = tuple(int(n) for n in np.unravel_index(int(np.argmin(valid)), valid.shape))
-    return (
-        f"{name}: {count} of {values.size} values {what}, the first at {first} is {values[first]}"
-    )

@@ -13,17 +13,27 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, dtype_name, is_number, kind_of, library, not_an_array
+from mdn_cupy.arrays import (
+    Array,
+    cast_to,
+    dtype_name,
+    is_number,
+    is_torch,
+    kind_of,
+    library,
+    not_an_array,
+)
 
 __all__ = [
     "Gradients",
     "Pair",
     "Rule",
+    "RuleName",
     "VoteOptions",
     "VoteProblem",
     "check_positive",
@@ -32,6 +42,7 @@ __all__ = [
     "compute_dtype",
     "floating_dtype",
     "per_axis",
+    "rule_of",
     "shown_pair",
     "vote_problem",
 ]
@@ -54,7 +65,6 @@ _COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float32": np.dtype(np.float32),
     "float64": np.dtype(np.float64),
 }
-_NAMES = {dtype: dtype.name for dtype in _COMPUTED_IN.values()}  # NumPy spells a name out each time
 
 
 class Rule(IntEnum):
@@ -66,6 +76,18 @@ class Rule(IntEnum):
     """Σ w·c / (2πσ²) (Eq. 3 with the normalised kernel, Eq. 6)."""
     PLAIN_SUM = 2
     """Σ w·c with K(0) = 1 (Eq. 3 with the plain kernel, Eq. 4)."""
+
+
+RuleName = Literal["noisy_or", "additive", "plain_sum"]
+
+
+def rule_of(name: str) -> Rule:
+    """Return the rule of a name; ValueError for another word."""
+    try:
+        return Rule[name.upper()]
+    except (KeyError, AttributeError):
+        names = ", ".join(repr(rule.name.lower()) for rule in Rule)
+        raise ValueError(f"rule must be one of {names}, got {name!r}") from None
 
 
 class Gradients(NamedTuple):
@@ -86,9 +108,9 @@ class Gradients(NamedTuple):
     sigma: Array | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VoteOptions:
-    """What a caller may set beside the fields, checked; see `mdn_cupy.noisy_or` for the meaning.
+    """What a caller may set beside the fields, checked; see `mdn_cupy.Votes` for the meaning.
 
     `stride` and `origin` are taken as a number or a pair (y, x) and kept as a pair.
 
@@ -119,10 +141,30 @@ class VoteOptions:
         for name, value in settled.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def named(self) -> dict[str, Any]:
+        """The options by name, as the constructor takes them."""
+        return {name: getattr(self, name) for name in OPTIONS}
+
+    @property
+    def described(self) -> list[tuple[str, str]]:
+        """Name and text of the options that are not at their default."""
+        texts = []
+        for option in (VoteOptions.__dataclass_fields__[name] for name in OPTIONS):
+            value = getattr(self, option.name)
+            if value != option.default:
+                pair = option.name in ("stride", "origin")
+                texts.append((option.name, shown_pair(value) if pair else str(value)))
+        return texts
+
+
+OPTIONS = tuple(VoteOptions.__dataclass_fields__)
+"""The names of the options."""
+
 
 @dataclass(frozen=True)
 class VoteProblem:
-    """One validated voting problem: the same for the forward and the backward pass and any backend.
+    """One validated voting problem: the same for every rule, pass and backend.
 
     The three arrays have as many leading axes as `batch`; an axis of size 1 broadcasts. They are
     views of what the caller gave, of `dtype`, in whatever strides they came.
@@ -131,7 +173,6 @@ class VoteProblem:
     confidence: Array  # [*batch or 1s, H, W]
     offsets: Array  # [*batch or 1s, 2, H, W]: o_x, o_y in output pixels
     sigma: Array | float  # a number, or [*batch or 1s, H or 1, W or 1], in output pixels
-    rule: Rule
     dtype: np.dtype[np.floating]  # float32 or float64
     batch: Shape  # the broadcast leading axes, the aggregated one included
     aggregate: int | None  # the axis of `batch` whose maps vote into one
@@ -173,6 +214,17 @@ class VoteProblem:
     def saturation_floor(self) -> float:
         """The least value of a factor 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³."""
         return float(np.finfo(self.dtype).epsneg)
+
+    def check_rule(self, rule: Rule) -> None:
+        """Raise ValueError if a sigma that is a number is out of a rule's range."""
+        sigma, most = self.sigma, float(np.finfo(self.dtype).max)
+        if rule is not Rule.ADDITIVE or not isinstance(sigma, float):
+            return
+        if 1 / (2 * math.pi) / sigma / sigma > most:
+            raise ValueError(
+                f"sigma, {sigma:g}, is so small that 1/(2πσ²) is out of the range of "
+                f"{self.dtype.name}"
+            )
 
     def check_map(self, name: str, array: Array) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
@@ -224,9 +276,9 @@ def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
 
 
 def vote_problem(
-    confidence: Array, offsets: Array, sigma: Array, rule: Rule, options: VoteOptions
+    confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
 ) -> VoteProblem:
-    """Validate the arguments of a voting function.
+    """Validate the arguments of `mdn_cupy.Votes`.
 
     Parameters
     ----------
@@ -236,8 +288,6 @@ def vote_problem(
         Offsets (o_x, o_y), in output pixels.
     sigma : float or array
         Width of the Gaussian, in output pixels; an array broadcasts against `confidence`.
-    rule : Rule
-        How the votes combine.
     options : VoteOptions
         Everything else.
 
@@ -257,18 +307,23 @@ def vote_problem(
     dtype = compute_dtype(confidence, offsets)
     source_shape = _source_shape(confidence, offsets)
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
-    width = None  # a number; no axes
+    given: tuple[Shape, Shape, Shape] = (tuple(confidence.shape), tuple(offsets.shape), ())
+    width: Any
     if is_number(sigma):
-        width = check_width(sigma, rule, dtype)
+        width = check_width(sigma, dtype)
     else:
-        floating_dtype("sigma", sigma)
-        leading["sigma"] = _sigma_leading(tuple(sigma.shape), source_shape)
+        width = sigma
+        floating_dtype("sigma", width)
+        axes = tuple(width.shape)
+        leading["sigma"] = _sigma_leading(axes, source_shape)
+        given = (*given[:2], axes)
     batch = _broadcast(leading)
+    if "sigma" in leading:
+        width = _align(cast_to(width, dtype), len(batch), 2)
     return VoteProblem(
-        confidence=_align(_cast(confidence, dtype), len(batch), 2),
-        offsets=_align(_cast(offsets, dtype), len(batch), 3),
-        sigma=_align(_cast(sigma, dtype), len(batch), 2) if width is None else width,
-        rule=rule,
+        confidence=_align(cast_to(confidence, dtype), len(batch), 2),
+        offsets=_align(cast_to(offsets, dtype), len(batch), 3),
+        sigma=width,
         dtype=dtype,
         batch=batch,
         aggregate=_aggregate(options.aggregate, batch),
@@ -277,11 +332,7 @@ def vote_problem(
         stride=cast(Pair, options.stride),
         origin=cast(Pair, options.origin),
         deterministic=options.deterministic,
-        given=(
-            tuple(confidence.shape),
-            tuple(offsets.shape),
-            () if width is not None else tuple(sigma.shape),
-        ),
+        given=given,
     )
 
 
@@ -329,14 +380,9 @@ def shown_pair(pair: Pair) -> str:
     return f"{y:g}" if y == x else f"({y:g}, {x:g})"
 
 
-def check_width(sigma: float, rule: Rule, dtype: np.dtype[np.floating]) -> float:
+def check_width(sigma: float, dtype: np.dtype[np.floating]) -> float:
     """Round a sigma that is a number to a dtype; ValueError if it is no width there."""
-    width = _representable("sigma", check_positive("sigma", sigma), dtype)
-    if rule is Rule.ADDITIVE and 1 / (2 * math.pi) / width / width > float(np.finfo(dtype).max):
-        raise ValueError(
-            f"sigma, {width:g}, is so small that 1/(2πσ²) is out of the range of {dtype.name}"
-        )
-    return width
+    return _representable("sigma", check_positive("sigma", sigma), dtype)
 
 
 def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
@@ -405,15 +451,6 @@ def _align(array: Array, leading: int, trailing: int) -> Array:
     return array.reshape((1,) * missing + tuple(array.shape)) if missing else array
 
 
-def _cast(array: Array, dtype: np.dtype[np.floating]) -> Array:
-    if dtype_name(array) == _NAMES[dtype]:
-        return array
-    if hasattr(array, "astype"):
-        with np.errstate(over="ignore"):
-            return array.astype(dtype)
-    raise TypeError(f"expected {dtype.name} tensors, got {dtype_name(array)}")
-
-
 def _aggregate(axis: int | None, batch: Shape) -> int | None:
     if axis is None:
         return None
@@ -448,6 +485,8 @@ def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
     """Return an output shape as two integers; ValueError if it is anything else, or negative."""
     if wanted is None:
         return None
+    if any(map(_is_traced, wanted)):
+        return cast(tuple[int, int], tuple(wanted))
     try:
         height, width = (n if _is_whole(n) else operator.index(n) for n in wanted)
     except (TypeError, ValueError):
@@ -455,6 +494,11 @@ def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
     if height < 0 or width < 0:
         raise ValueError(f"output_shape must not be negative, got {(height, width)}")
     return height, width
+
+
+def _is_traced(value: object) -> bool:
+    """True for a size that torch.jit traces, which is a tensor."""
+    return is_torch(value) and sys.modules["torch"].jit.is_tracing()
 
 
 def _is_whole(value: object) -> bool:

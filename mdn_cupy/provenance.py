@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, is_number, to_numpy
-from mdn_cupy.problem import Rule, VoteOptions, VoteProblem, vote_problem
+from mdn_cupy.arrays import Array, to_numpy
+from mdn_cupy.problem import Rule, VoteProblem
 
 __all__ = ["Footprint", "Voters", "footprint", "voters"]
 
@@ -51,7 +51,7 @@ class Voters:
     --------
     >>> import mdn_cupy as mdn
     >>> delta = mdn.samples.load("delta")
-    >>> who = mdn.voters((34, 30), **delta.votes("agreement"), sigma=2.0)
+    >>> who = delta.votes("agreement", sigma=2.0).voters((34, 30))
     >>> len(who), float(who.share[0].round(4)), who.landing[0].tolist()
     (81, 0.0123, [30.0, 34.0])
     """
@@ -102,7 +102,7 @@ class Footprint:
     Examples
     --------
     >>> import mdn_cupy as mdn
-    >>> vote = mdn.footprint((0, 1), np.ones((1, 3)), np.zeros((2, 1, 3)), sigma=0.25)
+    >>> vote = mdn.Votes(np.ones((1, 3)), np.zeros((2, 1, 3)), 0.25).footprint((0, 1))
     >>> vote.landing, vote.window, vote.weight.round(3).tolist()
     ((1.0, 0.0), (slice(0, 1, None), slice(0, 3, None)), [[0.0, 1.0, 0.0]])
     """
@@ -131,125 +131,21 @@ class Footprint:
         return _shares(self.terms, to_numpy(evidence, "evidence")[self.window])
 
 
-def voters(
-    pixel: Sequence[int],
-    confidence: Array,
-    offsets: Array,
-    sigma: Array | float,
-    *,
-    rule: str = "noisy_or",
-    normalized: bool = True,
-    truncate: float = 4.0,
-    stride: float | Sequence[float] = 1.0,
-    origin: float | Sequence[float] = 0.0,
-    output_shape: Sequence[int] | None = None,
-    aggregate: int | None = None,
-) -> Voters:
-    """List the sources that voted for an output pixel, the strongest first.
-
-    A source has voted if its confidence is not 0 and the pixel is in the window of its vote. A NaN
-    confidence, which makes the pixel NaN, comes before all others.
-
-    Parameters
-    ----------
-    pixel : sequence of int
-        Index into the vote map (..., Ho, Wo): (row, column) where it has no leading axes.
-    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate
-        As in `mdn_cupy.noisy_or`.
-    rule : {'noisy_or', 'additive'}
-        How the votes combine.
-    normalized : bool
-        For the additive rule, as in `mdn_cupy.additive`.
-
-    Returns
-    -------
-    Voters
-        In float64 NumPy arrays, whatever library the fields are of.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `mdn_cupy.noisy_or`, and if there is no such rule.
-    IndexError
-        If the vote map has no such pixel.
-
-    Examples
-    --------
-    >>> import mdn_cupy as mdn
-    >>> pose = mdn.samples.load("pose")
-    >>> who = mdn.voters((95, 166), **pose.votes("nose"), sigma=8.0)
-    >>> len(who), who.source[0].tolist(), float(who.share[0].round(2))
-    (62, [6, 10], 0.24)
-    >>> s = mdn.additive(**pose.votes("nose"), sigma=8.0)
-    >>> who = mdn.voters((95, 166), **pose.votes("nose"), sigma=8.0, rule="additive")
-    >>> bool(abs(who.evidence - s[95, 166]) < 1e-5)
-    True
-    """
-    options = VoteOptions(truncate, stride, origin, output_shape, aggregate)
-    problem = _problem(confidence, offsets, sigma, _rule(rule, normalized), options)
+def voters(problem: VoteProblem, pixel: Sequence[int], rule: Rule) -> Voters:
+    """List the sources that voted for an output pixel; see `mdn_cupy.Votes.voters`."""
     *leading, row, column = _index("pixel", pixel, problem.result_shape, "the vote map")
     found = list(_votes_for(problem, tuple(leading), row, column))
     joined = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    source, c, o, p, s = joined if found else _nobody(len(problem.batch) + 2)
+    source, c, o, p, s = joined if found else _no_voters(len(problem.batch) + 2)
     distance = np.array([column, row]) - p
     weight = _weight(distance[:, 0], distance[:, 1], s)
-    terms = _terms(problem, weight, c, s)
+    terms = _terms(problem, rule, weight, c, s)
     order = np.argsort(-np.where(np.isnan(terms), np.inf, np.abs(terms)), kind="stable")
     return Voters(source[order], c[order], o[order], p[order], weight[order], terms[order])
 
 
-def footprint(
-    source: Sequence[int],
-    confidence: Array,
-    offsets: Array,
-    sigma: Array | float,
-    *,
-    rule: str = "noisy_or",
-    normalized: bool = True,
-    truncate: float = 4.0,
-    stride: float | Sequence[float] = 1.0,
-    origin: float | Sequence[float] = 0.0,
-    output_shape: Sequence[int] | None = None,
-    aggregate: int | None = None,
-) -> Footprint:
-    """Say where one source's vote lands and what it adds to the pixels that it reaches.
-
-    Parameters
-    ----------
-    source : sequence of int
-        Index into the broadcast confidence shape (..., H, W): (row, column) where the fields have
-        no leading axes.
-    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate
-        As in `mdn_cupy.noisy_or`.
-    rule, normalized
-        As in `voters`.
-
-    Returns
-    -------
-    Footprint
-        In float64. The window of a source that casts no vote, since its position is not finite or
-        its sigma not positive, is empty.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As in `voters`.
-    IndexError
-        If the fields have no such source.
-
-    Examples
-    --------
-    >>> import mdn_cupy as mdn
-    >>> pose = mdn.samples.load("pose")
-    >>> vote = mdn.footprint((6, 10), **pose.votes("nose"), sigma=8.0)
-    >>> [round(p, 1) for p in vote.landing]
-    [166.1, 95.1]
-    >>> m, logc = mdn.noisy_or(**pose.votes("nose"), sigma=8.0, return_log_complement=True)
-    >>> vote.share(-logc).shape == m[vote.window].shape == (64, 64)
-    True
-    """
-    options = VoteOptions(truncate, stride, origin, output_shape, aggregate)
-    problem = _problem(confidence, offsets, sigma, _rule(rule, normalized), options)
+def footprint(problem: VoteProblem, source: Sequence[int], rule: Rule) -> Footprint:
+    """Find what one source's vote adds, and where; see `mdn_cupy.Votes.footprint`."""
     shape = (*problem.batch, *problem.source_shape)
     where = _index("source", source, shape, "the broadcast confidence")
     *leading, i, j = where
@@ -265,24 +161,8 @@ def footprint(
     if problem.aggregate is not None:
         del leading[problem.aggregate]
     weight = _weight(dx[None, :], dy[:, None], np.asarray(s))
-    terms = _terms(problem, weight, np.asarray(c), np.asarray(s))
+    terms = _terms(problem, rule, weight, np.asarray(c), np.asarray(s))
     return Footprint(where, c, (o_x, o_y), p, (*leading, rows, columns), weight, terms)
-
-
-def _rule(name: str, normalized: bool) -> Rule:
-    if name not in ("noisy_or", "additive"):
-        raise ValueError(f"rule must be 'noisy_or' or 'additive', got {name!r}")
-    if name == "noisy_or":
-        return Rule.NOISY_OR
-    return Rule.ADDITIVE if normalized else Rule.PLAIN_SUM
-
-
-def _problem(
-    confidence: Array, offsets: Array, sigma: Array | float, rule: Rule, options: VoteOptions
-) -> VoteProblem:
-    c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
-    s = sigma if is_number(sigma) else to_numpy(sigma, "sigma")
-    return vote_problem(c, o, s, rule, options)
 
 
 def _index(name: str, index: Sequence[int], shape: Index, what: str) -> Index:
@@ -333,7 +213,7 @@ def _votes_for(
         yield source[cast], c[cast], o.T[cast], p.T[cast], s[cast]
 
 
-def _nobody(axes: int) -> tuple[Int64, Float64, Float64, Float64, Float64]:
+def _no_voters(axes: int) -> tuple[Int64, Float64, Float64, Float64, Float64]:
     none = np.zeros(0)
     return np.zeros((0, axes), np.int64), none, np.zeros((0, 2)), np.zeros((0, 2)), none
 
@@ -351,13 +231,15 @@ def _weight(dx: Float64, dy: Float64, sigma: Float64) -> Float64:
     return weight
 
 
-def _terms(problem: VoteProblem, weight: Float64, c: Float64, sigma: Float64) -> Float64:
+def _terms(
+    problem: VoteProblem, rule: Rule, weight: Float64, c: Float64, sigma: Float64
+) -> Float64:
     """Evidence −log(1 − w·c) or (1/2πσ²)·w·c of votes."""
     with np.errstate(invalid="ignore", over="ignore"):  # as the map has it: 0 · ∞ is NaN
         votes = np.asarray(weight * c)
-        if problem.rule is Rule.NOISY_OR:
+        if rule is Rule.NOISY_OR:
             return np.asarray(-np.log1p(-np.minimum(votes, 1 - problem.saturation_floor)))
-        if problem.rule is Rule.ADDITIVE:
+        if rule is Rule.ADDITIVE:
             return votes / (2 * np.pi) / sigma / sigma
         return votes
 

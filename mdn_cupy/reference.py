@@ -34,7 +34,18 @@ from mdn_cupy.arrays import refuse_masked
 from mdn_cupy.peaks import Peaks
 from mdn_cupy.problem import Gradients
 
-__all__ = ["additive", "additive_vjp", "find_peaks", "instances", "noisy_or", "noisy_or_vjp"]
+__all__ = [
+    "additive",
+    "additive_vjp",
+    "find_peaks",
+    "instances",
+    "log_complement",
+    "log_complement_vjp",
+    "noisy_or",
+    "noisy_or_vjp",
+    "plain_sum",
+    "plain_sum_vjp",
+]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -112,14 +123,9 @@ class _Fields:
 
 
 def noisy_or(
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    *,
-    return_log_complement: bool = False,
-    **options: Any,
-) -> Float64 | tuple[Float64, Float64]:
-    """Noisy-or vote map m = 1 − Π(1 − w·c), Eq. 2; see `mdn_cupy.noisy_or`.
+    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
+) -> Float64:
+    """Noisy-or map m = 1 − Π(1 − w·c), Eq. 2; see `mdn_cupy.Votes.noisy_or`.
 
     Examples
     --------
@@ -130,36 +136,49 @@ def noisy_or(
     >>> float(reference.noisy_or(c, o, 1.0)[2, 2])
     0.5
     """
+    m: Float64 = 0 - np.expm1(log_complement(confidence, offsets, sigma, **options))
+    return m
+
+
+def log_complement(
+    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
+) -> Float64:
+    """L = Σ log(1 − w·c) = log(1 − m); see `mdn_cupy.Votes.log_complement`."""
     fields = _fields(confidence, offsets, sigma, **options)
-    log_complement = np.zeros(fields.result_shape)
+    total = np.zeros(fields.result_shape)
     for vote in fields.votes():
-        log_complement[vote.window] += np.log(np.maximum(1 - vote.w * vote.c, fields.floor))
-    m = 0 - np.expm1(log_complement)
-    return (m, log_complement) if return_log_complement else m
+        total[vote.window] += np.log(np.maximum(1 - vote.w * vote.c, fields.floor))
+    return total
 
 
 def additive(
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    *,
-    normalized: bool = True,
-    **options: Any,
+    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
 ) -> Float64:
-    """Additive vote map s = Σ K(x0 − p)·c, Eq. 3; see `mdn_cupy.additive`.
+    """Additive map s = Σ w·c / (2πσ²), Eq. 3 and 6; see `mdn_cupy.Votes.additive`."""
+    fields = _fields(confidence, offsets, sigma, **options)
+    s = np.zeros(fields.result_shape)
+    for vote in fields.votes():
+        s[vote.window] += vote.w * vote.c / (2 * np.pi * vote.sigma**2)
+    return s
+
+
+def plain_sum(
+    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
+) -> Float64:
+    """Plain sum s = Σ w·c, Eq. 3 and 4; see `mdn_cupy.Votes.plain_sum`.
 
     Examples
     --------
     >>> import numpy as np
     >>> from mdn_cupy import reference
     >>> c = np.zeros((5, 5)); c[2, 1] = 0.5
-    >>> float(reference.additive(c, np.zeros((2, 5, 5)), 1.0, normalized=False)[2, 1])
+    >>> float(reference.plain_sum(c, np.zeros((2, 5, 5)), 1.0)[2, 1])
     0.5
     """
     fields = _fields(confidence, offsets, sigma, **options)
     s = np.zeros(fields.result_shape)
     for vote in fields.votes():
-        s[vote.window] += _scale(vote, normalized) * vote.w * vote.c
+        s[vote.window] += vote.w * vote.c
     return s
 
 
@@ -179,14 +198,28 @@ def noisy_or_vjp(
         log_product[vote.window] += np.log(np.where(factor == 0, 1, factor))
         zeros[vote.window] += factor == 0
 
-    g = fields.cotangent(cotangent)
-    gradients = _Accumulator(fields)
+    gradients = _Accumulator(fields, cotangent)
     for vote in fields.votes():
         factor = np.maximum(1 - vote.w * vote.c, 0)
         own = factor == 0
         others = np.exp(log_product[vote.window] - np.log(np.where(own, 1, factor)))
         others = np.where(zeros[vote.window] - own > 0, 0, others)
-        gradients.add(vote, g[vote.window] * others * vote.w, vote.c)
+        gradients.add(vote, others)
+    return gradients.reduced(confidence, offsets, sigma)
+
+
+def log_complement_vjp(
+    cotangent: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    **options: Any,
+) -> Gradients:
+    """Gradients of a loss whose cotangent ∂loss/∂L is given: φ′ = −1 / (1 − w·c)."""
+    fields = _fields(confidence, offsets, sigma, **options)
+    gradients = _Accumulator(fields, cotangent)
+    for vote in fields.votes():
+        gradients.add(vote, -1 / np.maximum(1 - vote.w * vote.c, fields.floor))
     return gradients.reduced(confidence, offsets, sigma)
 
 
@@ -195,19 +228,29 @@ def additive_vjp(
     confidence: npt.ArrayLike,
     offsets: npt.ArrayLike,
     sigma: npt.ArrayLike,
-    *,
-    normalized: bool = True,
     **options: Any,
 ) -> Gradients:
-    """Gradients of a loss whose cotangent ∂loss/∂s is given."""
+    """Gradients of a loss whose cotangent ∂loss/∂s of the additive map is given."""
     fields = _fields(confidence, offsets, sigma, **options)
-    g = fields.cotangent(cotangent)
-    gradients = _Accumulator(fields)
+    gradients = _Accumulator(fields, cotangent)
     for vote in fields.votes():
-        pull = g[vote.window] * _scale(vote, normalized) * vote.w
-        gradients.add(vote, pull, vote.c)
-        if normalized:
-            gradients.sigma[vote.source] -= 2 / vote.sigma * vote.c * pull.sum()
+        gradients.add(vote, 1 / (2 * np.pi * vote.sigma**2))
+        gradients.sigma[vote.source] -= 2 / vote.sigma * vote.c * gradients.confidence[vote.source]
+    return gradients.reduced(confidence, offsets, sigma)
+
+
+def plain_sum_vjp(
+    cotangent: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    **options: Any,
+) -> Gradients:
+    """Gradients of a loss whose cotangent ∂loss/∂s of the plain sum is given."""
+    fields = _fields(confidence, offsets, sigma, **options)
+    gradients = _Accumulator(fields, cotangent)
+    for vote in fields.votes():
+        gradients.add(vote, 1.0)
     return gradients.reduced(confidence, offsets, sigma)
 
 
@@ -359,20 +402,22 @@ def _vertex(values: Float64, i: int, j: int) -> tuple[float, float]:
 
 
 class _Accumulator:
-    """∂/∂c, ∂/∂o and ∂/∂σ of every source, from the pull g·∂m/∂(w·c)·w on each of its votes."""
+    """∂/∂c, ∂/∂o and ∂/∂σ of every source, from the slope ∂map/∂(w·c) at each of its votes."""
 
-    def __init__(self, fields: _Fields) -> None:
+    def __init__(self, fields: _Fields, cotangent: npt.ArrayLike) -> None:
+        self.cotangent = fields.cotangent(cotangent)
         self.confidence = np.zeros(fields.confidence.shape)
         self.offsets = np.zeros(fields.offsets.shape)
         self.sigma = np.zeros(fields.confidence.shape)
 
-    def add(self, vote: _Vote, pull: Float64, c: float) -> None:
+    def add(self, vote: _Vote, slope: Float64 | float) -> None:
         *leading, i, j = vote.source
+        pull = self.cotangent[vote.window] * slope * vote.w
         self.confidence[vote.source] = pull.sum()
-        self.offsets[(*leading, 0, i, j)] = (pull * c * vote.dx).sum() / vote.sigma**2
-        self.offsets[(*leading, 1, i, j)] = (pull * c * vote.dy).sum() / vote.sigma**2
+        self.offsets[(*leading, 0, i, j)] = (pull * vote.c * vote.dx).sum() / vote.sigma**2
+        self.offsets[(*leading, 1, i, j)] = (pull * vote.c * vote.dy).sum() / vote.sigma**2
         square = vote.dx**2 + vote.dy**2
-        self.sigma[vote.source] = (pull * c * square).sum() / vote.sigma**3
+        self.sigma[vote.source] = (pull * vote.c * square).sum() / vote.sigma**3
 
     def reduced(self, confidence: Any, offsets: Any, sigma: Any) -> Gradients:
         return Gradients(
@@ -423,10 +468,6 @@ def _fields(
         output_shape=(int(output_shape[0]), int(output_shape[1])),
         floor=float(np.finfo(computed).epsneg),
     )
-
-
-def _scale(vote: _Vote, normalized: bool) -> float:
-    return 1 / (2 * np.pi * vote.sigma**2) if normalized else 1.0
 
 
 def _sum_to(gradient: Float64, shape: tuple[int, ...]) -> Float64:

@@ -27,20 +27,19 @@ class Backend:
         assert isinstance(x, self.kind)
         return np.asarray(x)
 
-    def noisy_or(self, *fields: Any, **options: Any) -> Any:
-        return self._out(mdn.noisy_or(*self._in(fields), **options))
+    def map(self, rule: str, *fields: Any, **options: Any) -> np.ndarray:
+        """The map of a rule, or L."""
+        return self._out(getattr(self.votes(*fields, **options), rule)())
 
-    def additive(self, *fields: Any, **options: Any) -> np.ndarray:
-        return self._out(mdn.additive(*self._in(fields), **options))
+    def compare(self, rule: str, *fields: Any, **options: Any) -> tuple[np.ndarray, ...]:
+        return self._out(self.votes(*fields, **options).compare(rule))
 
-    def compare(self, *fields: Any, **options: Any) -> Any:
-        return self._out(mdn.compare(*self._in(fields), **options))
+    def vjp(self, rule: str, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        votes = self.votes(*fields, **options)
+        return self._out(getattr(votes, f"{rule}_vjp")(self.array(cotangent)))
 
-    def noisy_or_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
-        return self._out(mdn.noisy_or_vjp(*self._in((cotangent, *fields)), **options))
-
-    def additive_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
-        return self._out(mdn.additive_vjp(*self._in((cotangent, *fields)), **options))
+    def votes(self, *fields: Any, **options: Any) -> mdn.Votes:
+        return mdn.Votes(*self._in(fields), **options)
 
     def find_peaks(self, evidence: Any, **options: Any) -> mdn.Peaks:
         given = {k: self.array(x) if isinstance(x, np.ndarray) else x for k, x in options.items()}
@@ -72,15 +71,7 @@ class TorchCpu(Backend):
         assert isinstance(x, torch.Tensor)
         return x.detach().numpy()
 
-    def noisy_or_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
-        return self._autograd(mdn.noisy_or, cotangent, fields, options)
-
-    def additive_vjp(self, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
-        return self._autograd(mdn.additive, cotangent, fields, options)
-
-    def _autograd(
-        self, function: Any, cotangent: Any, fields: tuple[Any, ...], options: dict[str, Any]
-    ) -> mdn.Gradients:
+    def vjp(self, rule: str, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
         dtype = np.result_type(*fields[:2], np.float32)
         tensors = [
             self.array(np.asarray(x, None if isinstance(x, np.ndarray) else dtype))
@@ -88,7 +79,7 @@ class TorchCpu(Backend):
             .requires_grad_()
             for x in fields
         ]
-        result = function(*tensors, **options)
+        result = getattr(mdn.Votes(*tensors, **options), rule)()
         gradients = torch.autograd.grad(result, tensors, self.array(cotangent).to(result.dtype))
         return self._out(mdn.Gradients(*gradients))
 

@@ -7,29 +7,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from strategies import Votes
+from strategies import Drawn
 
 import mdn_cupy as mdn
 
 ROOT = Path(__file__).parent.parent
 
-RULES: dict[str, tuple[str, dict[str, bool]]] = {
-    "noisy_or": ("noisy_or", {}),
-    "additive": ("additive", {"normalized": True}),
-    "plain_sum": ("additive", {"normalized": False}),
-}
+RULES = ("noisy_or", "additive", "plain_sum")
 
 
-def vote(library: Any, rule: str, votes: Votes, **more: Any) -> Any:
-    """The map of a rule by a backend or by `mdn_cupy.reference`."""
-    name, keywords = RULES[rule]
-    return getattr(library, name)(*votes.fields, **votes.options, **keywords, **more)
+class Reference:
+    """`mdn_cupy.reference` behind the functions of a backend."""
+
+    def map(self, rule: str, *fields: Any, **options: Any) -> np.ndarray:
+        return getattr(mdn.reference, rule)(*fields, **options)
+
+    def vjp(self, rule: str, cotangent: Any, *fields: Any, **options: Any) -> mdn.Gradients:
+        return getattr(mdn.reference, f"{rule}_vjp")(cotangent, *fields, **options)
 
 
-def pull(library: Any, rule: str, cotangent: np.ndarray, votes: Votes) -> mdn.Gradients:
-    """The gradients of a rule by a backend or by `mdn_cupy.reference`."""
-    name, keywords = RULES[rule]
-    return getattr(library, f"{name}_vjp")(cotangent, *votes.fields, **votes.options, **keywords)
+REFERENCE = Reference()
+
+
+def vote(library: Any, rule: str, drawn: Drawn, **more: Any) -> np.ndarray:
+    """The map of a rule, or L, by a backend or by `REFERENCE`."""
+    return library.map(rule, *drawn.fields, **drawn.options, **more)
+
+
+def pull(library: Any, rule: str, cotangent: np.ndarray, drawn: Drawn) -> mdn.Gradients:
+    """The gradients of a rule, or of L, by a backend or by `REFERENCE`."""
+    return library.vjp(rule, cotangent, *drawn.fields, **drawn.options)
 
 
 def tolerance(backend: Any, dtype: Any, float32: float = 1e-5) -> float:
@@ -45,18 +52,17 @@ def assert_maps_close(got: np.ndarray, want: np.ndarray, allowed: float, scale: 
     assert not far.any(), (np.abs(got - want).max(), np.argwhere(far)[0], got[far], want[far])
 
 
-def assert_agrees(backend: Any, votes: Votes) -> None:
+def assert_agrees(backend: Any, drawn: Drawn) -> None:
     """Hold all rules to the specification: m absolutely, L and sums beyond 1 relatively."""
-    m, log_complement = vote(backend, "noisy_or", votes, return_log_complement=True)
-    want_m, want_l = vote(mdn.reference, "noisy_or", votes, return_log_complement=True)
+    m, log_complement = (vote(backend, each, drawn) for each in ("noisy_or", "log_complement"))
+    want = vote(REFERENCE, "log_complement", drawn)
     allowed = tolerance(backend, m.dtype)
-    assert_maps_close(m, want_m, allowed)
-    np.testing.assert_array_equal(vote(backend, "noisy_or", votes), m)  # with or without L
-    assert_maps_close(log_complement, want_l, allowed, 1 + np.abs(want_l))
+    assert_maps_close(m, 0 - np.expm1(want), allowed)
+    assert_maps_close(log_complement, want, allowed, 1 + np.abs(want))
     for rule in ("additive", "plain_sum"):
-        s, want = vote(backend, rule, votes), vote(mdn.reference, rule, votes)
+        s, want = vote(backend, rule, drawn), vote(REFERENCE, rule, drawn)
         assert_maps_close(s, want, allowed, np.maximum(1, np.abs(want)))
-        both = backend.compare(*votes.fields, **votes.options, **RULES[rule][1])
+        both = backend.compare(rule, *drawn.fields, **drawn.options)
         for one, other in zip(both, (m, log_complement, s), strict=True):
             np.testing.assert_array_equal(one, other)
 
@@ -71,17 +77,17 @@ def assert_gradients_close(
         assert distance <= allowed * length + slack, (name, distance, length)
 
 
-def floor_slack(cotangent: np.ndarray, log_complement: np.ndarray, votes: Votes) -> float:
+def floor_slack(cotangent: np.ndarray, log_complement: np.ndarray, drawn: Drawn) -> float:
     """How far the floor under 1 − w·c may carry a gradient from the exact one.
 
     Where a saturated vote makes an exclusive product 0, the library has one ulp: times the
     cotangent of those pixels, times at most 1 + 1/σ per source.
     """
-    dtype = np.result_type(votes.confidence, votes.offsets, np.float32)
+    dtype = np.result_type(drawn.confidence, drawn.offsets, np.float32)
     ulp = float(np.finfo(dtype).epsneg)
     saturated = log_complement <= 0.99 * np.log(ulp)
-    sources = max(np.size(votes.confidence), np.size(votes.offsets), np.size(votes.sigma))
-    least = float(np.min(votes.sigma, initial=np.inf))
+    sources = max(np.size(drawn.confidence), np.size(drawn.offsets), np.size(drawn.sigma))
+    least = float(np.min(drawn.sigma, initial=np.inf))
     # 1e-30: where every product of a float32 problem underflows
     return ulp * float(np.abs(cotangent[saturated]).sum()) * sources * (1 + 1 / least) + 1e-30
 

@@ -25,8 +25,8 @@ TRUNCATES = (4.0, 0.5, 1.0, 2.5, 6.0, math.inf)
 
 
 @dataclass(frozen=True)
-class Votes:
-    """The arguments of a voting function."""
+class Drawn:
+    """The arguments of `mdn_cupy.Votes`, in NumPy arrays."""
 
     confidence: np.ndarray
     offsets: np.ndarray
@@ -39,7 +39,7 @@ class Votes:
 
 
 @st.composite
-def votes(draw: Any, dtype: type = np.float32) -> Votes:
+def votes(draw: Any, dtype: type = np.float32) -> Drawn:
     """Draw a voting problem, its values representable in `dtype`.
 
     Half of the problems are on a grid of 1/8 pixel, with votes that saturate, land on pixels and
@@ -67,7 +67,7 @@ def votes(draw: Any, dtype: type = np.float32) -> Votes:
     }
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sigma = _sigma(rng, shape_s, on_grid)
-    return Votes(
+    return Drawn(
         laid_out(_confidence(rng, (*shape_c, height, width), on_grid).astype(dtype), draw(LAYOUTS)),
         laid_out(
             _offsets(rng, (*shape_o, 2, height, width), sigma, options, on_grid).astype(dtype),

@@ -38,8 +38,7 @@ def top(plane):
 
 def voted(fields, part=0, *, cross=False):
     """The place (x, y) of the peak: a lone Gaussian's logarithms lie on a parabola."""
-    votes = fields.votes(part, cross=cross)
-    s = mdn.additive(**votes, sigma=1.5, truncate=6.0, normalized=False)
+    s = fields.votes(part, sigma=1.5, cross=cross).replace(truncate=6.0).plain_sum()
     s = np.asarray(mdn.to_numpy(s), np.float64)
     row, column = top(s)
     assert s[row, column] > 0.5, "nobody voted within the output"
@@ -208,8 +207,8 @@ def test_openpifpaf(seed):
         want = cif[field, 2, row, column] * 8, cif[field, 3, row, column] * 8
         assert_same_place(voted(fields, field), want)
         sigma = max(1.0, 0.5 * cif[field, 4, row, column] * 8)
-        assert fields.sigma_for(field)[row, column] == pytest.approx(sigma, rel=1e-12)
-    s = mdn.additive(**fields.votes(), sigma=fields.sigma_for(), normalized=False)
+        assert fields.votes(field).sigma[row, column] == pytest.approx(sigma, rel=1e-12)
+    s = fields.votes().plain_sum()
     assert s.shape == ((H - 1) * 8 + 1, (W - 1) * 8 + 1)
 
 
@@ -305,7 +304,7 @@ def test_embedseg(seed, widths):
     # The peer's kernel, where x and y are as wide, is the vote's own.
     s = np.exp(10 * prediction[2:-1, row, column])
     assert fields.sigma.shape == (1, height, width)
-    sigma = fields.sigma_for(0)[row, column]
+    sigma = fields.votes(0).sigma[row, column]
     per_axis = spacing * np.sqrt(2 * s)  # 1 / sigma_x, 1 / sigma_y in pixels
     assert sigma == pytest.approx(1 / np.sqrt(per_axis.prod()), rel=1e-12)
 
@@ -315,7 +314,7 @@ def test_embedsegs_round_kernel_is_the_votes_own():
     prediction[:2], prediction[2] = 0, 0.65
     prediction[-1, 11, 17] = 40
     fields = A.embedseg(prediction, grid_y=101, grid_x=101)
-    m = mdn.noisy_or(**fields.votes(0), sigma=fields.sigma_for(0), truncate=9.0)
+    m = fields.votes(0).replace(truncate=9.0).noisy_or()
     x = np.linspace(0, 1, 101)
     squared = (x[:37] - x[17]) ** 2 + (x[:23, None] - x[11]) ** 2
     np.testing.assert_allclose(m, np.exp(-squared * np.exp(10 * 0.65)), atol=1e-6)
@@ -436,7 +435,7 @@ def test_tensors_stay_tensors_and_keep_their_graph(family):
         got = getattr(fields, name)
         assert isinstance(got, torch.Tensor)
         np.testing.assert_allclose(got.detach().numpy(), array, rtol=1e-12, atol=1e-12)
-    m = mdn.noisy_or(**fields.votes(), sigma=fields.sigma_for())
+    m = fields.votes().noisy_or()
     m.sum().backward()
     first = next(iter(tensors.values()))
     assert float(first.grad.abs().sum()) > 0

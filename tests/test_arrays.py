@@ -45,9 +45,9 @@ def test_another_libraries_arrays_come_back_as_numpy(which):
 @pytest.mark.parametrize("which", range(4))
 def test_another_libraries_arrays_are_differentiated(which):
     g = np.cos(C)
-    arguments = [Exporter(x) if n == which else x for n, x in enumerate((g, C, O, S))]
-    for vjp in (mdn.noisy_or_vjp, mdn.additive_vjp):
-        assert_gradients_close(vjp(*arguments), vjp(g, C, O, S), 0.0)
+    exported, *fields = (Exporter(x) if n == which else x for n, x in enumerate((g, C, O, S)))
+    for vjp in (mdn.Votes.noisy_or_vjp, mdn.Votes.additive_vjp):
+        assert_gradients_close(vjp(mdn.Votes(*fields), exported), vjp(mdn.Votes(C, O, S), g), 0.0)
 
 
 def test_another_libraries_arrays_are_checked():
@@ -80,8 +80,8 @@ def test_read_only_arrays_are_read():
 def test_the_callers_kind_of_array_comes_back(dtype):
     for array, kind in ((np.asarray, np.ndarray), (torch.tensor, torch.Tensor)):
         fields = [array(x.astype(dtype)) for x in (C, O, S)]
-        m, log_complement = mdn.noisy_or(*fields, return_log_complement=True)
-        found = (m, log_complement, mdn.additive(*fields), *mdn.noisy_or_vjp(m, *fields))
+        votes = mdn.Votes(*fields)
+        found = (*votes.compare(), *votes.noisy_or_vjp(votes.noisy_or()))
         assert {type(x) for x in found} == {kind}
         assert {arrays.dtype_name(x) for x in found} == {dtype}
 

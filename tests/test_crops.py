@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from backends import BACKENDS
 from helpers import RULES, assert_maps_close, vote
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Votes, votes
+from strategies import Drawn, votes
 
-import mdn_cupy as mdn
 from mdn_cupy.cpu import plan
 
 CLOSE = {np.float32: 2e-7, np.float64: 1e-9}  # CUDA sums in float32, or in a unit of its strongest
@@ -17,7 +17,7 @@ def crop(drawn, top, left, rows, columns):
     """The voting problem whose map is that on some rows and columns."""
     origin = np.broadcast_to(drawn.options.get("origin", 0.0), 2) - [top, left]
     options = {**drawn.options, "origin": origin, "output_shape": (rows, columns)}
-    return Votes(drawn.confidence, drawn.offsets, drawn.sigma, options)
+    return Drawn(drawn.confidence, drawn.offsets, drawn.sigma, options)
 
 
 def partition(draw, size):
@@ -52,10 +52,10 @@ def test_a_crop_that_is_a_tile_of_the_cpu_has_its_bits(monkeypatch, dtype, aggre
     offsets = rng.normal(0, 20, (3, 2, 60, 90)).astype(np.float32)  # positions are then exact
     fields = rng.random((3, 60, 90)).astype(dtype), offsets.astype(dtype), 1.7
     monkeypatch.setattr(plan, "_LARGEST_TILE", 1 << 10)
-    drawn = Votes(*fields, {**options, "aggregate": aggregate})
-    m = vote(mdn, "noisy_or", drawn)
+    drawn = Drawn(*fields, {**options, "aggregate": aggregate})
+    m = vote(BACKENDS["cpu"], "noisy_or", drawn)
     tiles = plan._cut(*m.shape[-2:], 1 << 10)
     assert len(tiles) > 4
     for top, left, rows, columns in tiles:
-        got = vote(mdn, "noisy_or", crop(drawn, top, left, rows, columns))
+        got = vote(BACKENDS["cpu"], "noisy_or", crop(drawn, top, left, rows, columns))
         np.testing.assert_array_equal(got, m[..., top : top + rows, left : left + columns])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mdn_viewer.logic import device
 from mdn_viewer.logic.losses import Loss, pull_of
 from mdn_viewer.logic.session import KINDS, VotingSession
-from strategies import Votes, votes
+from strategies import Drawn, votes
 
 import mdn_cupy as mdn
 from mdn_cupy import cuda, reference
@@ -31,7 +31,7 @@ def crowded(size=128, maps=17):
     target = np.array([size / 2, size / 3], np.float32)[:, None, None]
     offsets = target - np.indices((size, size), np.float32)[::-1]
     offsets = offsets + rng.normal(0, 1, (maps, 2, size, size)).astype(np.float32)
-    return Votes(confidence, offsets.astype(np.float32), 2.0, {})
+    return Drawn(confidence, offsets.astype(np.float32), 2.0, {})
 
 
 @by_backend
@@ -65,7 +65,7 @@ def test_the_same_bits_on_every_run(backend, rule):
 @by_rule
 def test_a_map_has_the_same_bits_alone_and_within_a_batch(backend, rule):
     drawn = crowded()
-    alone = Votes(drawn.confidence[5:6], drawn.offsets[5:6], drawn.sigma, {})
+    alone = Drawn(drawn.confidence[5:6], drawn.offsets[5:6], drawn.sigma, {})
     np.testing.assert_array_equal(vote(backend, rule, alone)[0], vote(backend, rule, drawn)[5])
 
 

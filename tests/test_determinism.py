@@ -4,8 +4,9 @@ import threading
 
 import numpy as np
 import pytest
+from backends import BACKENDS
 from helpers import RULES, environment, pull, run_python, vote
-from strategies import Votes
+from strategies import Drawn
 
 import mdn_cupy as mdn
 
@@ -15,7 +16,7 @@ by_rule = pytest.mark.parametrize("rule", RULES)
 def busy(seed=0, parts=5, sides=(40, 37)):
     """Enough parts and rows that every thread has something to do, and shared arguments."""
     rng = np.random.default_rng(seed)
-    return Votes(
+    return Drawn(
         rng.random((parts, *sides)).astype(np.float32),
         rng.normal(0, 5, (2, 1, 2, *sides)).astype(np.float32),
         rng.uniform(0.5, 2.5, (parts, 1, 1)).astype(np.float32),
@@ -28,7 +29,7 @@ def collapsed(parts=2, sides=(300, 301)):
     rng = np.random.default_rng(1)
     towards = np.array([[[10.5]], [[7.25]]]) - np.indices(sides)[::-1]
     offsets = towards + rng.normal(0, 1, (parts, 2, *sides))
-    return Votes(
+    return Drawn(
         rng.random((parts, *sides)).astype(np.float32),
         offsets.astype(np.float32),
         1.5,
@@ -49,9 +50,9 @@ def threads():
 
 
 def results(votes, rule):
-    evidence = vote(mdn, rule, votes)
+    evidence = vote(BACKENDS["cpu"], rule, votes)
     cotangent = np.cos(np.arange(evidence.size)).reshape(evidence.shape)
-    return evidence, *pull(mdn, rule, cotangent, votes)
+    return evidence, *pull(BACKENDS["cpu"], rule, cotangent, votes)
 
 
 def assert_same_bits(first, second):
@@ -82,7 +83,7 @@ def test_repeated_calls_give_the_same_bits(backend, rule):
 
 def test_the_layout_of_the_fields_does_not_change_the_bits():
     drawn = busy()
-    other = Votes(np.asfortranarray(drawn.confidence), drawn.offsets, drawn.sigma, drawn.options)
+    other = Drawn(np.asfortranarray(drawn.confidence), drawn.offsets, drawn.sigma, drawn.options)
     assert_same_bits(results(drawn, "noisy_or"), results(other, "noisy_or"))
 
 
@@ -122,7 +123,7 @@ child = os.fork()
 if child == 0:
     signal.alarm(60)
     same = np.array_equal(mdn.noisy_or(c, o, 1.0), before)
-    same &= mdn.noisy_or_vjp(before, c, o, 1.0).confidence.shape == c.shape
+    same &= mdn.Votes(c, o, 1.0).noisy_or_vjp(before).confidence.shape == c.shape
     sys.exit(0 if same else 3)  # an ordinary end, with all that runs at exit
 status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 after = mdn.noisy_or(c, o, 1.0)

@@ -354,17 +354,16 @@ def test_parts_are_found_by_name_and_number():
 def test_votes_of_one_part_of_all_and_of_all_for_one():
     cross = np.stack([O, O + 1])
     fields = mdn.Fields(C, O, cross, np.zeros((9, 8)), stride=2.0, origin=0.5)
-    geometry = {"stride": 2.0, "origin": 0.5, "output_shape": (9, 8)}
     for votes, c, o, aggregate in (
         (fields.votes(1), C[1], O[1], None),
         (fields.votes(), C, O, -3),
         (fields.votes(1, cross=True), C, O + 1, -3),
     ):
-        assert {name: votes[name] for name in geometry} == geometry
-        assert votes["aggregate"] == aggregate
-        np.testing.assert_array_equal(votes["confidence"], c)
-        np.testing.assert_array_equal(votes["offsets"], o)
-        assert mdn.noisy_or(**votes, sigma=1.0).shape == (9, 8)
+        assert (votes.stride, votes.origin, votes.sigma) == ((2.0, 2.0), (0.5, 0.5), 2.0)
+        assert votes.aggregate == aggregate
+        np.testing.assert_array_equal(votes.confidence, c)
+        np.testing.assert_array_equal(votes.offsets, o)
+        assert votes.noisy_or().shape == votes.shape == (9, 8)
 
 
 def test_the_output_grid_is_the_images_or_what_is_said_or_ends_at_the_last_source():
@@ -372,7 +371,7 @@ def test_the_output_grid_is_the_images_or_what_is_said_or_ends_at_the_last_sourc
     assert mdn.Fields(C, O, output_shape=[9, 8]).geometry["output_shape"] == (9, 8)
     same = mdn.Fields(C, O, image=np.zeros((9, 8)), output_shape=(9, 8))
     assert same.geometry["output_shape"] == (9, 8)
-    assert mdn.noisy_or(**mdn.Fields(C, O).votes(0), sigma=1.0).shape == (3, 4)
+    assert mdn.Fields(C, O).votes(0).shape == (3, 4)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4), (2, 1, 1), (1, 3, 4), (3, 1), (4,)])
@@ -386,9 +385,7 @@ def test_widths_of_single_sources_follow_the_part(shape):
         (None, False, C, O, every),
         (1, True, C, O, every),
     ):
-        got = mdn.noisy_or(
-            **fields.votes(part, cross=cross), sigma=fields.sigma_for(part, cross=cross)
-        )
+        got = fields.votes(part, cross=cross).noisy_or()
         want = mdn.noisy_or(c, o, s, aggregate=-3 if c.ndim == 3 else None)
         np.testing.assert_array_equal(got, want)
 
@@ -415,8 +412,7 @@ def test_tensors_stay_tensors_and_are_saved_as_arrays(tmp_path):
     assert repr(fields).startswith("Fields(confidence=float32 [2, 3, 4], offsets=float32 [2, 2, 3,")
     assert fields.typical_sigma == 1
     for part, cross in ((0, False), (None, False), (1, True)):
-        votes = fields.votes(part, cross=cross)
-        m = mdn.noisy_or(**votes, sigma=fields.sigma_for(part, cross=cross))
+        m = fields.votes(part, cross=cross).noisy_or()
         (gradient,) = torch.autograd.grad(m.sum(), arrays[0])
         assert gradient.abs().sum() > 0
     copied = fields.to_numpy()

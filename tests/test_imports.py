@@ -24,9 +24,9 @@ import numpy as np
 import mdn_cupy as mdn
 
 c, o = np.full((4, 5), 0.5, np.float32), np.zeros((2, 4, 5), np.float32)
-m, log_complement = mdn.noisy_or(c, o, 1.0, return_log_complement=True)
-g = mdn.noisy_or_vjp(m, c, o, 1.0, log_complement=log_complement)
-s = mdn.additive(c, o, 1.0)
+votes = mdn.Votes(c, o, 1.0)
+m, log_complement, s = votes.compare("plain_sum")
+g = votes.noisy_or_vjp(m, log_complement=log_complement)
 assert m.max() > 0.9 and s.max() > 0.4 and g.confidence.shape == (4, 5)
 mdn.check_fields(c, o, 1.0)
 assert mdn.reference.noisy_or(c, o, 1.0).shape == (4, 5)

@@ -175,13 +175,13 @@ def test_fields_of_two_libraries(function, name, other):
     assert re.search("confidence|offsets|sigma", message)
 
 
-@pytest.mark.parametrize("vjp", [mdn.noisy_or_vjp, mdn.additive_vjp])
+@pytest.mark.parametrize("vjp", [mdn.Votes.noisy_or_vjp, mdn.Votes.additive_vjp])
 @by_kind
 @pytest.mark.parametrize("shape", [(4, 5), (), (1, 4, 5), (3, 5, 4), (3, 4, 5, 1)])
 def test_a_cotangent_of_another_shape_than_the_map(vjp, kind, shape):
-    fields = {name: kind(x) for name, x in FIELDS.items()}
+    votes = mdn.Votes(*map(kind, FIELDS.values()))
     refused(
-        lambda: vjp(kind(np.asarray(of_shape(*shape))), **fields),
+        lambda: vjp(votes, kind(np.asarray(of_shape(*shape)))),
         ValueError,
         "cotangent",
         "(3, 4, 5)",
@@ -192,11 +192,10 @@ def test_a_cotangent_of_another_shape_than_the_map(vjp, kind, shape):
 @by_kind
 @pytest.mark.parametrize("shape", [(4, 5), (1, 4, 5)])
 def test_a_log_complement_of_another_shape_than_the_map(kind, shape):
-    fields = {name: kind(x) for name, x in FIELDS.items()}
+    votes = mdn.Votes(*map(kind, FIELDS.values()))
+    cotangent, log_complement = kind(of_shape(3, 4, 5)), kind(of_shape(*shape))
     refused(
-        lambda: mdn.noisy_or_vjp(
-            kind(of_shape(3, 4, 5)), **fields, log_complement=kind(of_shape(*shape))
-        ),
+        lambda: votes.noisy_or_vjp(cotangent, log_complement=log_complement),
         ValueError,
         "log_complement",
         "(3, 4, 5)",
@@ -204,13 +203,13 @@ def test_a_log_complement_of_another_shape_than_the_map(kind, shape):
     )
 
 
-@pytest.mark.parametrize("vjp", [mdn.noisy_or_vjp, mdn.additive_vjp])
+@pytest.mark.parametrize("vjp", [mdn.Votes.noisy_or_vjp, mdn.Votes.additive_vjp])
 @pytest.mark.parametrize("other", KINDS)
 def test_a_cotangent_of_another_library_than_the_fields(vjp, other):
     rest = KINDS["torch" if other == "numpy" else "numpy"]
-    fields = {name: rest(x) for name, x in FIELDS.items()}
+    votes = mdn.Votes(*map(rest, FIELDS.values()))
     cotangent = KINDS[other](of_shape(3, 4, 5))
-    refused(lambda: vjp(cotangent, **fields), TypeError, "cotangent", "torch")
+    refused(lambda: vjp(votes, cotangent), TypeError, "cotangent", "torch")
 
 
 @by_kind

@@ -5,25 +5,11 @@ from itertools import product
 
 import numpy as np
 import pytest
+from helpers import RULES
 
 from mdn_cupy import reference
 
-FORWARD = {
-    "noisy_or": reference.noisy_or,
-    "plain_sum": lambda *fields, **options: reference.additive(
-        *fields, normalized=False, **options
-    ),
-    "additive": reference.additive,
-}
-BACKWARD = {
-    "noisy_or": reference.noisy_or_vjp,
-    "plain_sum": lambda *fields, **options: reference.additive_vjp(
-        *fields, normalized=False, **options
-    ),
-    "additive": reference.additive_vjp,
-}
-
-by_rule = pytest.mark.parametrize("rule", FORWARD)
+by_rule = pytest.mark.parametrize("rule", RULES)
 by_geometry = pytest.mark.parametrize(
     "options",
     [
@@ -81,7 +67,7 @@ def amplitude(rule, sigma):
 @by_geometry
 def test_maps_are_the_products_and_sums_of_equations_2_and_3(rule, options):
     confidence, offsets, sigma = fields()
-    got = FORWARD[rule](confidence, offsets, sigma, **options)
+    got = getattr(reference, rule)(confidence, offsets, sigma, **options)
     shape = size_of((2, 3), options)
     assert got.shape == (2, *shape)
     for part in range(2):
@@ -103,7 +89,7 @@ def test_gradients_are_the_sums_of_equation_1(rule, options):
     confidence, offsets, sigma = (x[0] for x in fields())
     shape = size_of((2, 3), options)
     g = np.random.default_rng(1).normal(size=shape)
-    got = BACKWARD[rule](g, confidence, offsets, sigma, **options)
+    got = getattr(reference, f"{rule}_vjp")(g, confidence, offsets, sigma, **options)
     w = weights(offsets, sigma, shape, **drop(options, "output_shape"))
     for source in np.ndindex(2, 3):
         c, s = confidence[source], sigma[source]
@@ -136,12 +122,12 @@ def test_gradients_are_those_of_finite_differences(rule, stride):
     confidence, offsets, sigma = fields(seed=2)
     confidence = np.clip(confidence, 0.1, 0.9)
     options = {"stride": stride, "truncate": 30.0}  # no window has an edge in the frame
-    m = FORWARD[rule](confidence, offsets, sigma, **options)
+    m = getattr(reference, rule)(confidence, offsets, sigma, **options)
     g = np.random.default_rng(3).normal(size=m.shape)
-    got = BACKWARD[rule](g, confidence, offsets, sigma, **options)
+    got = getattr(reference, f"{rule}_vjp")(g, confidence, offsets, sigma, **options)
 
     def loss(*changed):
-        return (g * FORWARD[rule](*changed, **options)).sum()
+        return (g * getattr(reference, rule)(*changed, **options)).sum()
 
     step = 1e-5
     for which, gradient in enumerate(got):
@@ -172,7 +158,9 @@ def test_shared_arguments_get_the_sum_of_the_gradients(rule):
     def shared_and_single(*shared):
         shapes = (2, 2, 3), (2, 2, 2, 3), (2, 2, 3)
         single = (np.broadcast_to(x, shape) for x, shape in zip(shared, shapes, strict=True))
-        return BACKWARD[rule](g, *shared), BACKWARD[rule](g, *single)
+        return getattr(reference, f"{rule}_vjp")(g, *shared), getattr(reference, f"{rule}_vjp")(
+            g, *single
+        )
 
     shared, single = shared_and_single(confidence[0], offsets, sigma)
     np.testing.assert_allclose(shared.confidence, single.confidence.sum(0))
@@ -198,7 +186,7 @@ def test_aggregated_maps_are_the_product_over_the_axis(aggregate):
 @pytest.mark.parametrize(("dtype", "bits"), [(np.float16, 24), (np.float32, 24), (np.float64, 53)])
 def test_the_floor_is_one_ulp_below_one_of_the_dtype_computed_in(dtype, bits):
     fields = np.ones((1, 1), dtype), np.zeros((2, 1, 1), dtype), 1.0
-    m, log_complement = reference.noisy_or(*fields, return_log_complement=True)
+    m, log_complement = reference.noisy_or(*fields), reference.log_complement(*fields)
     assert log_complement.item() == pytest.approx(bits * math.log(0.5), rel=1e-15)
     assert 0 < 1 - m.item() <= 2.0**-bits
 
@@ -207,7 +195,7 @@ def test_agreeing_votes_of_a_plain_kernel_exceed_one_equation_4():
     sides = (5, 7)
     target = np.array([3, 2])[:, None, None]  # x0 as (x, y)
     offsets = target - np.indices(sides)[::-1]
-    s = reference.additive(np.ones(sides), offsets, 1.0, normalized=False)
+    s = reference.plain_sum(np.ones(sides), offsets, 1.0)
     assert s[2, 3] == 35  # ΣK(x) with K(0) = 1 for each of the sources
     m = reference.noisy_or(np.ones(sides), offsets, 1.0)
     assert m.max() == 1
@@ -231,8 +219,8 @@ def test_a_perfect_delta_is_worth_one_over_two_pi_sigma_squared_equation_6(sigma
 @pytest.mark.parametrize("sides", [(0, 3), (3, 0), (0, 0)])
 def test_a_field_without_sources_gives_an_empty_map_or_an_empty_frame(rule, sides):
     nothing = np.zeros(sides), np.zeros((2, *sides)), 1.0
-    assert FORWARD[rule](*nothing).shape == sides
-    assert (FORWARD[rule](*nothing, output_shape=(2, 3)) == np.zeros((2, 3))).all()
+    assert getattr(reference, rule)(*nothing).shape == sides
+    assert (getattr(reference, rule)(*nothing, output_shape=(2, 3)) == np.zeros((2, 3))).all()
 
 
 def test_nan_confidence_makes_its_window_nan_and_a_nan_offset_casts_no_vote():

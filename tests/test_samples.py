@@ -41,12 +41,10 @@ def test_a_sample_that_there_is_not_is_refused_with_those_that_there_are():
 
 def test_the_nose_is_found_by_the_noisy_or_and_drowned_by_the_sum():
     pose = mdn.samples.load("pose")
-    votes = pose.votes("nose")
-    m, log_complement = mdn.noisy_or(**votes, sigma=8.0, return_log_complement=True)
+    m, log_complement, s = pose.votes("nose", sigma=8.0).compare()
     row, column = np.unravel_index(log_complement.argmin(), m.shape)
     assert math.hypot(row - 95, column - 167) <= 3
     assert m[row, column] >= 0.99
-    s = mdn.additive(**votes, sigma=8.0)
     assert s.max() == pytest.approx(0.02, abs=0.002)
     assert s.shape == (385, 385)
 
@@ -118,7 +116,7 @@ def test_posenet_says_in_one_line_which_file_is_missing(posenet, tmp_path):
 @pytest.fixture(scope="module")
 def coins():
     fields = mdn.samples.load("coins")
-    return mdn.noisy_or(**fields.votes(), sigma=fields.sigma, return_log_complement=True)
+    return fields.votes().compare()[:2]
 
 
 def test_every_coin_is_one_peak_of_the_evidence(coins):
@@ -145,15 +143,14 @@ def test_the_map_of_the_coins_saturates_where_the_evidence_does_not(coins):
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 3.0, 8.0])
 def test_delta_is_the_papers_argument(sigma):
     fields = mdn.samples.load("delta")
-    delta, agreement = fields.votes("delta"), fields.votes("agreement")
-    sources = np.count_nonzero(agreement["confidence"])
+    delta, agreement = (fields.votes(part, sigma=sigma) for part in ("delta", "agreement"))
+    sources = np.count_nonzero(agreement.confidence)
     normalizer = 1 / (2 * math.pi * sigma**2)
-    assert mdn.additive(**delta, sigma=sigma).max() == pytest.approx(normalizer, rel=1e-6)  # Eq. 6
-    assert mdn.noisy_or(**delta, sigma=sigma).max() == pytest.approx(1, abs=1e-6)
-    s = mdn.additive(**agreement, sigma=sigma, normalized=False)
-    assert s.max() == pytest.approx(sources, rel=1e-6)  # Eq. 4: ΣK(0) > 1
+    assert delta.additive().max() == pytest.approx(normalizer, rel=1e-6)  # Eq. 6
+    assert delta.noisy_or().max() == pytest.approx(1, abs=1e-6)
+    assert agreement.plain_sum().max() == pytest.approx(sources, rel=1e-6)  # Eq. 4: ΣK(0) > 1
     assert sources == 81
-    assert mdn.noisy_or(**agreement, sigma=sigma).max() == 1
+    assert agreement.noisy_or().max() == 1
 
 
 def test_delta_is_perfectly_confident_and_perfectly_localised():

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from backends import BACKENDS
 from helpers import (
+    REFERENCE,
     RULES,
     assert_agrees,
     assert_gradients_close,
@@ -16,10 +18,9 @@ from helpers import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Votes, cotangent, laid_out, votes
+from strategies import Drawn, cotangent, laid_out, votes
 
 import mdn_cupy as mdn
-from mdn_cupy import reference
 
 DTYPES = (np.float32, np.float64)
 LOG_FLOOR = {np.float32: 24 * np.log(0.5), np.float64: 53 * np.log(0.5)}
@@ -31,7 +32,7 @@ by_rule = pytest.mark.parametrize("rule", RULES)
 def single(c, x, y, sigma, dtype=np.float64, **options):
     """One source at (0, 0) that votes for the point (x, y)."""
     confidence, offsets = np.full((1, 1), c, dtype), np.array([[[x]], [[y]]], dtype)
-    return Votes(confidence, offsets, sigma, options)
+    return Drawn(confidence, offsets, sigma, options)
 
 
 def crowd(confidences, dtype=np.float32, sigma=1.0):
@@ -39,12 +40,12 @@ def crowd(confidences, dtype=np.float32, sigma=1.0):
     confidence = np.atleast_2d(np.asarray(confidences, dtype))
     offsets = np.zeros((2, *confidence.shape), dtype)
     offsets[0] = -np.arange(confidence.shape[1])
-    return Votes(confidence, offsets, sigma, {"output_shape": (1, 1)})
+    return Drawn(confidence, offsets, sigma, {"output_shape": (1, 1)})
 
 
 def first_of(drawn):
     """The same votes without those after the first column."""
-    return Votes(drawn.confidence[:, :1], drawn.offsets[..., :1], drawn.sigma, drawn.options)
+    return Drawn(drawn.confidence[:, :1], drawn.offsets[..., :1], drawn.sigma, drawn.options)
 
 
 @by_dtype
@@ -55,13 +56,13 @@ def test_maps_are_those_of_the_specification(backend, dtype, data):
 
 
 @by_dtype
-@by_rule
+@pytest.mark.parametrize("rule", [*RULES, "log_complement"])
 @given(data=st.data())
 def test_gradients_are_those_of_the_specification(backend, rule, dtype, data):
     drawn = data.draw(votes(dtype))
-    _, log_complement = vote(reference, "noisy_or", drawn, return_log_complement=True)
+    log_complement = vote(REFERENCE, "log_complement", drawn)
     g = cotangent(data.draw, log_complement.shape, dtype)
-    got, want = pull(backend, rule, g, drawn), pull(reference, rule, g, drawn)
+    got, want = pull(backend, rule, g, drawn), pull(REFERENCE, rule, g, drawn)
     slack = floor_slack(g, log_complement, drawn) if rule == "noisy_or" else 0.0
     assert_gradients_close(got, want, tolerance(backend, dtype, 1e-4), slack)
 
@@ -78,7 +79,7 @@ def test_results_have_the_dtype_of_the_fields(backend, dtype):
 @by_rule
 def test_half_precision_is_computed_and_returned_in_float32(backend, rule):
     rng = np.random.default_rng(0)
-    drawn = Votes(
+    drawn = Drawn(
         rng.random((2, 4, 5)).astype(np.float16),
         rng.normal(0, 2, (2, 2, 4, 5)).astype(np.float16),
         np.float16([[[0.5]], [[2.0]]]),
@@ -86,16 +87,16 @@ def test_half_precision_is_computed_and_returned_in_float32(backend, rule):
     )
     got = vote(backend, rule, drawn)
     assert got.dtype == np.float32
-    np.testing.assert_allclose(got, vote(reference, rule, drawn), atol=1e-5)
+    np.testing.assert_allclose(got, vote(REFERENCE, rule, drawn), atol=1e-5)
 
 
 @by_rule
 def test_one_float64_field_makes_it_float64(backend, rule):
     drawn = single(0.5, 0.3, 0.1, 1.0)
-    mixed = Votes(drawn.confidence.astype(np.float32), drawn.offsets, 1.0, {})
+    mixed = Drawn(drawn.confidence.astype(np.float32), drawn.offsets, 1.0, {})
     got = vote(backend, rule, mixed)
     assert got.dtype == np.float64
-    np.testing.assert_allclose(got, vote(reference, rule, mixed), rtol=backend.float64_tolerance)
+    np.testing.assert_allclose(got, vote(REFERENCE, rule, mixed), rtol=backend.float64_tolerance)
 
 
 @by_dtype
@@ -132,7 +133,7 @@ def test_a_map_of_many_rows_and_columns_is_right_throughout(backend, dtype):
     shape = (45, 3001)
     offsets = rng.uniform(0, 1, (2, 2, 25)) * np.array(shape)[::-1, None, None]
     offsets[1, :, :9] = np.linspace(0, 44, 9)  # every part of the map has votes
-    drawn = Votes(
+    drawn = Drawn(
         rng.uniform(0.1, 0.9, (2, 25)).astype(dtype),
         offsets.astype(dtype),
         rng.uniform(0.5, 6, (2, 25)).astype(dtype),
@@ -151,7 +152,7 @@ def test_few_voters_of_many_sources_find_their_own_sigma(backend, dtype, share, 
     c = np.minimum(rng.uniform(0, 1.2, shape), 1.0) * (rng.random(shape) < share)
     offsets = rng.normal(0, 6, (3, 2, 19, 133))
     sigma = rng.uniform(0.4, 1.5, planes)
-    drawn = Votes(c.astype(dtype), offsets.astype(dtype), sigma.astype(dtype), {"aggregate": 0})
+    drawn = Drawn(c.astype(dtype), offsets.astype(dtype), sigma.astype(dtype), {"aggregate": 0})
     assert_agrees(backend, drawn)
 
 
@@ -161,7 +162,7 @@ def test_few_voters_of_many_sources_find_their_own_sigma(backend, dtype, share, 
 )
 def test_wide_windows_are_right_throughout(backend, dtype, sigma, truncate):
     rng = np.random.default_rng(4)
-    drawn = Votes(
+    drawn = Drawn(
         rng.uniform(0, 0.99, (2, 5)).astype(dtype),
         (rng.uniform(-20, 170, (2, 2, 5))).astype(dtype),
         sigma,
@@ -179,7 +180,7 @@ def test_narrow_votes_that_are_cut_far_away_are_right(backend, dtype, sigma, tru
     """From a weight that vanishes to the next pixel's, the Gaussian changes by many powers."""
     rng = np.random.default_rng(5)
     offsets = rng.integers(-3, 4, (2, 12, 14)) + rng.normal(0, sigma, (2, 12, 14))
-    drawn = Votes(
+    drawn = Drawn(
         rng.uniform(0, 0.9, (12, 14)).astype(dtype),
         offsets.astype(dtype),
         sigma,
@@ -195,13 +196,13 @@ def test_a_field_that_has_collapsed_to_a_point_is_right(backend, dtype):
     sides, point, sigma = (370, 373), (8.25, 5.5), 1.5
     confidence = rng.uniform(0, 0.9, sides).astype(dtype)
     offsets = np.reshape(point, (2, 1, 1)) - np.indices(sides)[::-1]
-    drawn = Votes(confidence, offsets.astype(dtype), sigma, {"output_shape": (12, 17)})
+    drawn = Drawn(confidence, offsets.astype(dtype), sigma, {"output_shape": (12, 17)})
     rows, columns = np.indices((12, 17))
     w = np.exp(-((columns - point[0]) ** 2 + (rows - point[1]) ** 2) / (2 * sigma**2))
     w[(abs(columns - point[0]) > 4 * sigma) | (abs(rows - point[1]) > 4 * sigma)] = 0
     c = confidence.astype(np.float64)
     total = np.array([np.log1p(-each * c).sum() for each in w.ravel()]).reshape(w.shape)
-    _, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    log_complement = vote(backend, "log_complement", drawn)
     allowed = tolerance(backend, dtype)
     assert_maps_close(log_complement, total, allowed, 1 + np.abs(total))
     assert_maps_close(vote(backend, "plain_sum", drawn), c.sum() * w, allowed, 1 + c.sum() * w)
@@ -230,7 +231,7 @@ def test_the_edge_of_a_window_does_not_depend_on_where_a_map_is_cut(backend, y, 
 def test_saturated_votes_add_up_in_the_log_complement(backend, dtype):
     votes_cast = round(-5000 / LOG_FLOOR[dtype])
     drawn = crowd(np.ones(votes_cast), dtype)
-    m, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    m, log_complement = (vote(backend, each, drawn) for each in ("noisy_or", "log_complement"))
     assert m.item() == 1
     assert log_complement.item() == pytest.approx(votes_cast * LOG_FLOOR[dtype], rel=1e-6)
     assert log_complement.item() < -4970
@@ -257,9 +258,8 @@ def test_factors_are_floored_at_one_ulp_below_one_and_no_higher(backend, dtype):
 @by_dtype
 def test_tiny_votes_do_not_vanish(backend, dtype):
     c, votes_cast = float(dtype(1e-8)), 16384
-    m, log_complement = vote(
-        backend, "noisy_or", crowd(np.full(votes_cast, c), dtype), return_log_complement=True
-    )
+    drawn = crowd(np.full(votes_cast, c), dtype)
+    m, log_complement = (vote(backend, each, drawn) for each in ("noisy_or", "log_complement"))
     assert log_complement.item() == pytest.approx(votes_cast * np.log1p(-c), rel=1e-5)
     assert m.item() == pytest.approx(-np.expm1(votes_cast * np.log1p(-c)), rel=1e-5)
 
@@ -267,9 +267,7 @@ def test_tiny_votes_do_not_vanish(backend, dtype):
 @by_dtype
 def test_many_doubtful_votes_neither_underflow_nor_drift(backend, dtype):
     confidences = np.random.default_rng(5).uniform(0, 0.99, 3000).astype(dtype)
-    _, log_complement = vote(
-        backend, "noisy_or", crowd(confidences, dtype), return_log_complement=True
-    )
+    log_complement = vote(backend, "log_complement", crowd(confidences, dtype))
     want = np.log1p(-confidences.astype(np.float64)).sum()
     assert log_complement.item() == pytest.approx(want, rel=tolerance(backend, dtype))
 
@@ -278,7 +276,7 @@ def test_many_doubtful_votes_neither_underflow_nor_drift(backend, dtype):
 @pytest.mark.filterwarnings("ignore:overflow encountered in expm1")  # m is −∞
 def test_many_votes_against_a_pixel_do_not_overflow(backend, dtype):
     drawn = crowd(np.full(5000, -1.0), dtype)
-    _, log_complement = vote(backend, "noisy_or", drawn, return_log_complement=True)
+    log_complement = vote(backend, "log_complement", drawn)
     assert log_complement.item() == pytest.approx(5000 * np.log(2), rel=1e-5)
 
 
@@ -297,12 +295,12 @@ def test_a_nan_confidence_makes_its_window_nan_and_nothing_else(backend, rule, d
     confidence[4, 5] = np.nan
     offsets = rng.integers(-1, 2, (2, 9, 12)).astype(dtype)
     offsets[:, 4, 5] = 2, -1  # lands on row 3, column 7
-    drawn = Votes(confidence, offsets, 0.5, {})
+    drawn = Drawn(confidence, offsets, 0.5, {})
     expected = np.zeros((9, 12), bool)
     expected[1:6, 5:10] = True  # 4 σ to either side
     got = vote(backend, rule, drawn)
     np.testing.assert_array_equal(np.isnan(got), expected)
-    want = vote(reference, rule, drawn)
+    want = vote(REFERENCE, rule, drawn)
     np.testing.assert_allclose(got[~expected], want[~expected], atol=1e-5)
 
 
@@ -313,8 +311,8 @@ def test_an_infinite_confidence_shows_in_its_window_and_nowhere_else(rule, dtype
     rng = np.random.default_rng(8)
     c = rng.uniform(0.1, 0.9, (9, 33)).astype(dtype)
     c[4, 5] = confidence
-    drawn = Votes(c, np.zeros((2, 9, 33), dtype), 0.5, {})
-    got, want = (vote(library, rule, drawn) for library in (mdn, reference))
+    drawn = Drawn(c, np.zeros((2, 9, 33), dtype), 0.5, {})
+    got, want = (vote(library, rule, drawn) for library in (BACKENDS["cpu"], REFERENCE))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
@@ -348,7 +346,7 @@ def test_the_gradient_of_a_lone_saturated_voter_is_right(backend, dtype):
     g = np.arange(18, dtype=dtype).reshape(3, 6)
     got = pull(backend, "noisy_or", g, drawn)
     assert_gradients_close(
-        got, pull(reference, "noisy_or", g, drawn), tolerance(backend, dtype, 1e-5)
+        got, pull(REFERENCE, "noisy_or", g, drawn), tolerance(backend, dtype, 1e-5)
     )
     rows, columns = np.indices((3, 6))
     w = np.exp(-((columns - 2) ** 2 + (rows - 1) ** 2) / 4.5)
@@ -366,7 +364,7 @@ def test_beside_a_saturated_voter_the_others_count_for_nothing(backend, dtype):
 def test_a_source_without_confidence_still_learns_its_confidence(backend, rule):
     drawn = crowd([0.0, 0.5])
     g = pull(backend, rule, np.ones((1, 1), np.float32), drawn)
-    want = pull(reference, rule, np.ones((1, 1)), drawn)
+    want = pull(REFERENCE, rule, np.ones((1, 1)), drawn)
     assert g.confidence[0, 0] == pytest.approx(want.confidence[0, 0], rel=1e-5)
     assert g.confidence[0, 0] > 0.05
     assert (g.offsets[:, 0, 0] == 0).all()
@@ -376,20 +374,20 @@ def test_a_source_without_confidence_still_learns_its_confidence(backend, rule):
 @pytest.mark.parametrize("layout", ["fortran", "sliced", "reversed", "expanded"])
 def test_a_cotangent_may_have_any_strides(backend, rule, layout):
     rng = np.random.default_rng(11)
-    drawn = Votes(rng.random((5, 7)), rng.normal(size=(2, 5, 7)), 1.0, {})
+    drawn = Drawn(rng.random((5, 7)), rng.normal(size=(2, 5, 7)), 1.0, {})
     g = rng.normal(size=(5, 7))
     if layout == "expanded":
         g = np.broadcast_to(g[:1], (5, 7))
     got = pull(backend, rule, laid_out(g, layout), drawn)
-    assert_gradients_close(got, pull(reference, rule, g, drawn), backend.float64_tolerance)
+    assert_gradients_close(got, pull(REFERENCE, rule, g, drawn), backend.float64_tolerance)
 
 
 def test_the_log_complement_may_be_given_to_the_backward_pass():
     rng = np.random.default_rng(13)
     c, o = rng.random((5, 7)).astype(np.float32), rng.normal(size=(2, 5, 7)).astype(np.float32)
-    m, log_complement = mdn.noisy_or(c, o, 1.0, return_log_complement=True)
-    computed = mdn.noisy_or_vjp(m, c, o, 1.0)
-    given_ = mdn.noisy_or_vjp(m, c, o, 1.0, log_complement=log_complement)
+    votes = mdn.Votes(c, o, 1.0)
+    computed = votes.noisy_or_vjp(c)
+    given_ = votes.noisy_or_vjp(c, log_complement=votes.log_complement())
     for a, b in zip(computed, given_, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -397,7 +395,7 @@ def test_the_log_complement_may_be_given_to_the_backward_pass():
 @by_rule
 def test_the_arguments_are_left_as_they_were(backend, rule):
     rng = np.random.default_rng(17)
-    drawn = Votes(rng.random((3, 4)), rng.normal(size=(2, 3, 4)), rng.uniform(1, 2, (3, 4)), {})
+    drawn = Drawn(rng.random((3, 4)), rng.normal(size=(2, 3, 4)), rng.uniform(1, 2, (3, 4)), {})
     g = rng.normal(size=(3, 4))
     before = [x.copy() for x in (*drawn.fields, g)]
     vote(backend, rule, drawn)

@@ -11,7 +11,7 @@ Examples
 >>> import mdn_cupy as mdn
 >>> heatmap, locref = np.zeros((1, 4, 30, 40)), np.zeros((1, 8, 30, 40))  # what DeepLabCut 3 writes
 >>> [fields] = mdn.adapters.deeplabcut(heatmap, locref, stride=8, apply_sigmoid=True)
->>> mdn.noisy_or(**fields.votes(), sigma=fields.sigma).shape
+>>> fields.votes().noisy_or().shape
 (240, 320)
 """
 

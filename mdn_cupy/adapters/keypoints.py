@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mdn_cupy.adapters.layout import clipped, convert, half_a_cell, vectors
-from mdn_cupy.arrays import Array, cast, dtype_name, namespace
+from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = [
@@ -406,7 +406,7 @@ def openpifpaf(
     >>> fields = mdn.adapters.openpifpaf(np.ones((17, 5, 6, 9)), stride=8)
     >>> fields.sigma.shape, float(fields.sigma.max()), float(fields.offsets[0, 0, 0, 0])
     ((17, 6, 9), 4.0, 8.0)
-    >>> m = mdn.noisy_or(**fields.votes(3), sigma=fields.sigma_for(3))
+    >>> m = fields.votes(3).noisy_or()
     """
 
     def to_fields(cif: Array) -> dict[str, Any]:
@@ -666,18 +666,18 @@ def _along_edges(
 def _hop(source: Array, displacement: Array, target: Array, stride: float) -> Array:
     """Follow one edge from every cell; all arguments and the result are [2, H, W]."""
     dtype = dtype_name(source)
-    source, displacement, target = (cast(x, "float64") for x in (source, displacement, target))
+    source, displacement, target = (cast_to(x, "float64") for x in (source, displacement, target))
     cells = stride * _cells(source[0])
     landing = cells + source
     arrival = landing + displacement[:, *_nearest(landing, stride)]
     row, column = _nearest(arrival, stride)
-    return cast(cells[:, row, column] + target[:, row, column] - cells, dtype)
+    return cast_to(cells[:, row, column] + target[:, row, column] - cells, dtype)
 
 
 def _nearest(points: Array, stride: float) -> tuple[Array, Array]:
     """Row and column of the cell nearest to each point; points are (x, y), [2, H, W]."""
     height, width = points.shape[1:]
-    column, row = cast((points / stride).round(), "int64")
+    column, row = cast_to((points / stride).round(), "int64")
     return row.clip(0, height - 1), column.clip(0, width - 1)
 
 

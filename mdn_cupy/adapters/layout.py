@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mdn_cupy.arrays import Array, cast, is_torch, namespace, on_device, together
+from mdn_cupy.arrays import Array, adopt, cast_to, is_torch, namespace, on_device
 from mdn_cupy.fields import Fields
 from mdn_cupy.problem import floating_dtype
 
@@ -63,8 +63,8 @@ def convert(
     ValueError
         If the shapes fit no layout; the message says which other they look like.
     """
-    given = together(**{name: x for name, x in arrays.items() if x is not None})
-    given = {name: cast(x, floating_dtype(name, x).name) for name, x in given.items()}
+    _, given = adopt(**{name: x for name, x in arrays.items() if x is not None})
+    given = {name: cast_to(x, floating_dtype(name, x)) for name, x in given.items()}
     shapes = {name: tuple(x.shape) for name, x in given.items()}
     layouts = {name: layouts[name] for name in given}
     settings = {name: value for name, value in settings.items() if value is not None}

@@ -37,16 +37,47 @@ from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
 from mdn_cupy.maxima import cells_of
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
+from mdn_cupy.problem import vote_problem as problem
 from mdn_cupy.threads import get_num_threads
 
-__all__ = ["accumulate", "compare", "find_peaks", "gather", "instances", "noisy_or", "status"]
+__all__ = [
+    "accumulate",
+    "compare",
+    "find_peaks",
+    "gather",
+    "instances",
+    "noisy_or",
+    "problem",
+    "status",
+]
 
 _LABELLED_TOGETHER = 1 << 14  # sources
 _PARTIALS = 8  # tiles of one place held at a time
 
 
-def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
+def accumulate(problem: VoteProblem, rule: Rule) -> npt.NDArray[Any]:
     """Sum the terms φ(w·c) of all votes for every output pixel.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        With NumPy arrays.
+    rule : Rule
+        Which φ.
+
+    Returns
+    -------
+    numpy.ndarray
+        `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
+        the additive rules.
+    """
+    multiplied = rule is Rule.NOISY_OR
+    maps = _vote(problem, rule, log_complement=multiplied, total=not multiplied)
+    return (maps.log_complement if multiplied else maps.sum).reshape(problem.result_shape)
+
+
+def noisy_or(problem: VoteProblem) -> npt.NDArray[Any]:
+    """Compute the noisy-or map from products, without a logarithm.
 
     Parameters
     ----------
@@ -56,51 +87,29 @@ def accumulate(problem: VoteProblem) -> npt.NDArray[Any]:
     Returns
     -------
     numpy.ndarray
-        `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
-        the additive rules.
+        m, of `problem.result_shape` and `problem.dtype`.
     """
-    multiplied = problem.rule == Rule.NOISY_OR
-    maps = _vote(problem, log_complement=multiplied, total=not multiplied)
-    return (maps.log_complement if multiplied else maps.sum).reshape(problem.result_shape)
-
-
-def noisy_or(problem: VoteProblem, keep: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
-    """Compute the noisy-or map, without a logarithm where none is to be kept.
-
-    Parameters
-    ----------
-    problem : VoteProblem
-        Of the noisy-or, with NumPy arrays.
-    keep : bool
-        Whether to keep the log-complement.
-
-    Returns
-    -------
-    m : numpy.ndarray
-        `problem.result_shape`, `problem.dtype`.
-    log_complement : numpy.ndarray or None
-        L = log(1 − m), if kept.
-    """
-    maps, shape = _vote(problem, log_complement=keep, noisy_or=True), problem.result_shape
-    return maps.noisy_or.reshape(shape), maps.log_complement.reshape(shape) if keep else None
+    return _vote(problem, Rule.NOISY_OR, noisy_or=True).noisy_or.reshape(problem.result_shape)
 
 
 def compare(
-    problem: VoteProblem,
+    problem: VoteProblem, rule: Rule
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
     """Compute the maps of both rules, placing and weighing every vote once.
 
     Parameters
     ----------
     problem : VoteProblem
-        Of an additive rule, with NumPy arrays.
+        With NumPy arrays.
+    rule : Rule
+        Which sum.
 
     Returns
     -------
     m, log_complement, s : numpy.ndarray
         `problem.result_shape`, `problem.dtype` each.
     """
-    maps = _vote(problem, log_complement=True, noisy_or=True, total=True)
+    maps = _vote(problem, rule, log_complement=True, noisy_or=True, total=True)
     m, log_complement, s = (
         each.reshape(problem.result_shape)
         for each in (maps.noisy_or, maps.log_complement, maps.sum)
@@ -110,6 +119,7 @@ def compare(
 
 def gather(
     problem: VoteProblem,
+    rule: Rule,
     cotangent: npt.NDArray[Any],
     wanted: tuple[bool, bool, bool] = (True, True, True),
 ) -> Gradients:
@@ -119,6 +129,8 @@ def gather(
     ----------
     problem : VoteProblem
         With NumPy arrays.
+    rule : Rule
+        Which φ.
     cotangent : numpy.ndarray
         ∂loss/∂Σφ, of `problem.result_shape`, in any strides.
     wanted : tuple of bool
@@ -127,10 +139,10 @@ def gather(
     Returns
     -------
     Gradients
-        In the shapes of the problem's arrays (sigma: of zero dimensions for a number); None where
+        In the shapes of the caller's arrays (sigma: of zero dimensions for a number); None where
         not wanted.
     """
-    sources, scalars = _sources(problem), _scalars(problem)
+    sources, scalars = _sources(problem), _scalars(problem, rule)
     height, width = problem.source_shape
     cotangent = np.ascontiguousarray(cotangent, problem.dtype)
     cotangent = cotangent.reshape(problem.maps, *problem.output_shape)
@@ -144,10 +156,12 @@ def gather(
         scratch = partial(backward.new_backward_scratch, *problem.output_shape)
         run(partial(pull, scratch(), patches) for patches in ranges(problem))
     confidence, offsets, sigma = outputs
-    return Gradients(
-        confidence.reshape(problem.confidence.shape) if wanted[0] else None,
-        offsets.reshape(problem.offsets.shape) if wanted[1] else None,
-        _reduce_sigma(problem, sigma) if wanted[2] else None,
+    return problem.as_given(
+        Gradients(
+            confidence if wanted[0] else None,
+            offsets if wanted[1] else None,
+            _reduce_sigma(problem, sigma) if wanted[2] else None,
+        )
     )
 
 
@@ -185,7 +199,7 @@ def instances(
     shape = (*problem.batch, height, width)
     if not (labels.size and len(x)):
         return labels.reshape(shape)
-    sources, scalars = _sources(problem), _scalars(problem)
+    sources, scalars = _sources(problem), _scalars(problem, Rule.NOISY_OR)
     cells = cells_of(number, x, y, problem.maps, problem.output_shape)
     targets = new_targets(cells, problem.maps, x, y, radius)
     rows = max(1, _LABELLED_TOGETHER // width)
@@ -212,7 +226,11 @@ def _any_votes(problem: VoteProblem) -> bool:
 
 
 def _vote(
-    problem: VoteProblem, log_complement: bool = False, noisy_or: bool = False, total: bool = False
+    problem: VoteProblem,
+    rule: Rule,
+    log_complement: bool = False,
+    noisy_or: bool = False,
+    total: bool = False,
 ) -> Maps:
     """Fill in those of the maps that are wanted."""
     maps = Maps(
@@ -222,7 +240,7 @@ def _vote(
         )
     )
     if _any_votes(problem):
-        sources, scalars = _sources(problem), _scalars(problem)
+        sources, scalars = _sources(problem), _scalars(problem, rule)
         planned = list(shares(problem, sources, scalars))
         _fill([s for s in planned if len(s.pieces) == 1], sources, scalars, maps)
         for share in planned:
@@ -287,9 +305,9 @@ def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array).reshape(planes, *plane)
 
 
-def _scalars(problem: VoteProblem) -> Scalars:
+def _scalars(problem: VoteProblem, rule: Rule) -> Scalars:
     return Scalars(
-        int(problem.rule),
+        int(rule),
         problem.truncate,
         problem.stride,
         problem.origin,

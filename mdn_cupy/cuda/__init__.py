@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -23,6 +22,7 @@ from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.cuda.source import options, source
 from mdn_cupy.maxima import cells_of, inside, strongest_first
 from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
+from mdn_cupy.problem import vote_problem as problem
 
 __all__ = [
     "CupyExecutor",
@@ -39,19 +39,22 @@ __all__ = [
     "launch",
     "noisy_or",
     "nvrtc",
+    "problem",
     "status",
 ]
 
 _CLOSEST = 4  # squared distance of two peaks at least: they are never adjacent
 
 
-def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
+def accumulate(problem: VoteProblem, rule: Rule, executor: Executor | None = None) -> Array:
     """Sum the terms φ(w·c) of all votes for every output pixel.
 
     Parameters
     ----------
     problem : VoteProblem
-        What to compute.
+        What votes.
+    rule : Rule
+        Which φ.
     executor : Executor, optional
         Where the problem's arrays live and launches run; CuPy by default.
 
@@ -64,7 +67,7 @@ def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
     shape = problem.result_shape
     if _is_empty(problem):
         return executor.zeros(shape, problem.dtype)
-    plan = _plan(problem, executor)
+    plan = _plan(problem, rule, executor)
     if not problem.deterministic:
         result = executor.zeros(shape, problem.dtype)
         launches = plan.accumulate(executor.operand(result))
@@ -79,42 +82,23 @@ def accumulate(problem: VoteProblem, executor: Executor | None = None) -> Array:
     return result
 
 
-def noisy_or(
-    problem: VoteProblem, keep: bool, executor: Executor | None = None
-) -> tuple[Array, Array | None]:
-    """Compute the noisy-or map.
+def noisy_or(problem: VoteProblem, executor: Executor | None = None) -> Array:
+    """Compute the noisy-or map m = −expm1(L), in the memory of L; see `accumulate`."""
+    log_complement = accumulate(problem, Rule.NOISY_OR, executor)
+    return _one_minus_exp(log_complement, out=log_complement)
+
+
+def compare(
+    problem: VoteProblem, rule: Rule, executor: Executor | None = None
+) -> tuple[Array, Array, Array]:
+    """Compute the maps of the noisy-or and of a sum, one after the other.
 
     Parameters
     ----------
     problem : VoteProblem
-        Of the noisy-or.
-    keep : bool
-        Whether to keep the log-complement; else m takes its memory.
-    executor : Executor, optional
-        As in `accumulate`.
-
-    Returns
-    -------
-    m : array [*maps_shape, Ho, Wo]
-        −expm1(L).
-    log_complement : array [*maps_shape, Ho, Wo] or None
-        L, if kept.
-    """
-    log_complement = accumulate(problem, executor)
-    xp = namespace(log_complement)
-    with on_device(log_complement):
-        m = xp.expm1(log_complement, out=None if keep else log_complement)
-        m = xp.subtract(0, m, out=m)  # 0 where L is, and not −0
-    return m, log_complement if keep else None
-
-
-def compare(problem: VoteProblem, executor: Executor | None = None) -> tuple[Array, Array, Array]:
-    """Compute the maps of both rules, one after the other.
-
-    Parameters
-    ----------
-    problem : VoteProblem
-        Of an additive rule.
+        What votes.
+    rule : Rule
+        Which sum.
     executor : Executor, optional
         As in `accumulate`.
 
@@ -123,13 +107,13 @@ def compare(problem: VoteProblem, executor: Executor | None = None) -> tuple[Arr
     m, log_complement, s : array [*maps_shape, Ho, Wo]
         As `noisy_or` and `accumulate` return them.
     """
-    s = accumulate(problem, executor)
-    m, log_complement = noisy_or(replace(problem, rule=Rule.NOISY_OR), True, executor)
-    return m, log_complement, s
+    log_complement = accumulate(problem, Rule.NOISY_OR, executor)
+    return _one_minus_exp(log_complement), log_complement, accumulate(problem, rule, executor)
 
 
 def gather(
     problem: VoteProblem,
+    rule: Rule,
     cotangent: Array,
     wanted: tuple[bool, bool, bool] = (True, True, True),
     executor: Executor | None = None,
@@ -139,7 +123,9 @@ def gather(
     Parameters
     ----------
     problem : VoteProblem
-        What `accumulate` computed.
+        What voted.
+    rule : Rule
+        Which φ.
     cotangent : array [*maps_shape, Ho, Wo]
         ∂loss/∂Σφ, in any strides.
     wanted : tuple of three bool
@@ -150,7 +136,7 @@ def gather(
     Returns
     -------
     Gradients
-        Of the shapes of the problem's arrays, contiguous; of no dimensions for a number.
+        Of the shapes of the caller's arrays, contiguous; of no dimensions for a number.
     """
     executor = executor or CupyExecutor(problem.confidence)
     shapes = _argument_shapes(problem)
@@ -161,12 +147,10 @@ def gather(
         gradients = [
             None if gradient is None else _summed_to(shape, gradient, executor)
             for gradient, shape in zip(
-                _gather(problem, cotangent, wanted, executor), shapes, strict=True
+                _gather(problem, rule, cotangent, wanted, executor), shapes, strict=True
             )
         ]
-    if gradients[2] is not None and isinstance(problem.sigma, float):
-        gradients[2] = gradients[2].reshape(())
-    return Gradients(*gradients)
+    return problem.as_given(Gradients(*gradients))
 
 
 def find_peaks(
@@ -264,7 +248,7 @@ def instances(
         cells = cells_of(number, x, y, problem.maps, problem.output_shape)
     labels = executor.empty(shape, np.dtype(np.int32))
     operands = [executor.operand(a) for a in (x, y, cells.numbers, cells.order, labels)]
-    executor.run(_plan(problem, executor).label(cells, radius, *operands))
+    executor.run(_plan(problem, Rule.NOISY_OR, executor).label(cells, radius, *operands))
     return labels
 
 
@@ -380,6 +364,13 @@ def _driver_too_old(built: int, driver: int) -> str:
     )
 
 
+def _one_minus_exp(log_complement: Array, out: Array | None = None) -> Array:
+    xp = namespace(log_complement)
+    with on_device(log_complement):
+        m = xp.expm1(log_complement, out=out)
+        return xp.subtract(0, m, out=m)  # 0 where L is, and not −0
+
+
 def _is_empty(problem: VoteProblem) -> bool:
     return 0 in (*problem.batch, *problem.source_shape, *problem.output_shape)
 
@@ -409,10 +400,11 @@ def _strongest(places: Array, plan: PeakPlan, max_peaks: int) -> Array:
     return places[xp.ones_like(maps).cumsum(0) - 1 - first < max_peaks]
 
 
-def _plan(problem: VoteProblem, executor: Executor) -> VotePlan:
+def _plan(problem: VoteProblem, rule: Rule, executor: Executor) -> VotePlan:
     sigma = problem.sigma
     return VotePlan(
         problem,
+        rule,
         executor.operand(problem.confidence),
         executor.operand(problem.offsets),
         None if isinstance(sigma, float) else executor.operand(sigma),
@@ -420,7 +412,11 @@ def _plan(problem: VoteProblem, executor: Executor) -> VotePlan:
 
 
 def _gather(
-    problem: VoteProblem, cotangent: Array, wanted: tuple[bool, bool, bool], executor: Executor
+    problem: VoteProblem,
+    rule: Rule,
+    cotangent: Array,
+    wanted: tuple[bool, bool, bool],
+    executor: Executor,
 ) -> list[Array | None]:
     """Gradients of every voting plane, before those of a broadcast argument are added up."""
     plane = (*problem.batch, *problem.source_shape)
@@ -431,7 +427,7 @@ def _gather(
     ]
     if any(wanted):
         outputs = [None if g is None else executor.operand(g) for g in gradients]
-        for each in _plan(problem, executor).gather(executor.operand(cotangent), *outputs):
+        for each in _plan(problem, rule, executor).gather(executor.operand(cotangent), *outputs):
             executor.run(each)
     return gradients
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from mdn_cupy.arrays import Array
 from mdn_cupy.cuda.geometry import MAX_BLOCKS, WARP_SIZE, WARPS, geometry
 from mdn_cupy.maxima import Cells
-from mdn_cupy.problem import Shape, VoteProblem
+from mdn_cupy.problem import Rule, Shape, VoteProblem
 
 __all__ = ["Executor", "Launch", "Operand", "PeakPlan", "VotePlan"]
 
@@ -104,7 +104,9 @@ class VotePlan:
     Parameters
     ----------
     problem : VoteProblem
-        What to compute; no axis may be empty.
+        What votes; no axis may be empty.
+    rule : Rule
+        Which φ.
     confidence, offsets : Operand
         Where the fields lie.
     sigma : Operand or None
@@ -112,6 +114,7 @@ class VotePlan:
     """
 
     problem: VoteProblem
+    rule: Rule
     confidence: Operand
     offsets: Operand
     sigma: Operand | None
@@ -132,7 +135,7 @@ class VotePlan:
         result : Operand [maps, Ho, Wo]
             Where Σφ goes.
         """
-        kernel = f"peak<{self._real}, {int(self.problem.rule)}>"
+        kernel = f"peak<{self._real}, {int(self.rule)}>"
         return [
             self._over_patches(kernel, self._geometry(self._map_numbers), _pointer(peaks)),
             self._accumulate("long long", sums, peaks),
@@ -148,7 +151,7 @@ class VotePlan:
     ) -> list[Launch]:
         """Gradients per voting plane: [*batch, H, W], offsets [*batch, 2, H, W], as asked for."""
         moments = "true" if to_offsets or to_sigma else "false"
-        kernel = f"gather<{self._real}, {int(self.problem.rule)}, {moments}>"
+        kernel = f"gather<{self._real}, {int(self.rule)}, {moments}>"
         pointers = (_pointer(x) for x in (cotangent, to_confidence, to_offsets, to_sigma))
         described = self._geometry(cotangent.strides, _ENOUGH_WARPS)
         return [self._over_patches(kernel, described, *pointers)]
@@ -198,7 +201,7 @@ class VotePlan:
         return _C_NAMES[self.problem.dtype.name]
 
     def _accumulate(self, sum_type: str, sums: Operand, peaks: Operand | None) -> Launch:
-        kernel = f"accumulate<{self._real}, {int(self.problem.rule)}, {sum_type}>"
+        kernel = f"accumulate<{self._real}, {int(self.rule)}, {sum_type}>"
         described = self._geometry(self._map_numbers)
         outputs = (_pointer(sums), _pointer(peaks), np.int32(self.sum_bits))
         slices = min(-(-_ENOUGH_WARPS // int(described["patches"])), _MAX_SLICES)

@@ -6,13 +6,7 @@ torch.
 """
 
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
-from mdn_cupy.torch.functional import (
-    additive,
-    complement,
-    logit,
-    noisy_or,
-    noisy_or_log_complement,
-)
+from mdn_cupy.torch.functional import logit, one_minus_exp
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
 from mdn_cupy.torch.layers import MassDisplacement
 from mdn_cupy.torch.losses import noisy_or_bce
@@ -23,12 +17,9 @@ __all__ = [
     "MassDisplacement",
     "Maxima",
     "VoteFields",
-    "additive",
-    "complement",
     "logit",
-    "noisy_or",
     "noisy_or_bce",
-    "noisy_or_log_complement",
+    "one_minus_exp",
     "plain_operators",
     "soft_argmax",
     "subpixel_argmax",

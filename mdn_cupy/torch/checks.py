@@ -15,11 +15,17 @@ __all__ = [
     "check_device",
     "check_dtype",
     "check_floating",
+    "is_jit_tracing",
     "refuse_script",
 ]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of fields and of parameters."""
+
+
+def is_jit_tracing() -> bool:
+    """Whether torch.jit traces, in which sizes are tensors."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def check_floating(name: str, value: object) -> None:

@@ -61,7 +61,7 @@ def subpixel_argmax(evidence: Tensor) -> Maxima:
     >>> import torch
     >>> import mdn_cupy as mdn
     >>> offsets = torch.tensor([4.25, 2.4]).reshape(2, 1, 1)
-    >>> s = mdn.torch.additive(torch.ones(1, 1), offsets, 1.5, output_shape=(8, 8))
+    >>> s = mdn.additive(torch.ones(1, 1), offsets, 1.5, output_shape=(8, 8))
     >>> mdn.torch.subpixel_argmax(s).positions
     tensor([4.2500, 2.4000])
     """

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from mdn_cupy.problem import shown_pair
 from mdn_cupy.torch.checks import check_dtype, check_floating, refuse_script
 from mdn_cupy.torch.functional import logit
-from mdn_cupy.torch.layers import MassDisplacement, Sigma
+from mdn_cupy.torch.layers import MassDisplacement, Sigma, vote
 
 __all__ = ["MDNKeypointHead", "VoteFields"]
 
-for _name in ("_check_features", "_spread", "_trust", "logit"):
+for _name in ("_check_features", "_spread", "_trust", "logit", "vote"):
     torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
 
 _INITIAL_VOTES = 0.1  # expected at a pixel before training
@@ -183,8 +183,8 @@ class MDNKeypointHead(nn.Module):
         _check_features(features)
         confidence = torch.sigmoid(self.confidence(features))
         cells = self.offsets(features).unflatten(1, (-1, 2))  # o_x, o_y in cells
-        y, x = self.stride
-        every = torch.stack((x * cells[:, :, 0], y * cells[:, :, 1]), 2)
+        s_y, s_x = self.stride
+        every = torch.stack([s_x * cells[:, :, 0], s_y * cells[:, :, 1]], 2)
         offsets = every[:, : self.parts]
         if not self.pairs:
             return VoteFields(confidence, offsets, None)
@@ -201,12 +201,12 @@ class MDNKeypointHead(nn.Module):
         if (cross_offsets is None) == bool(self.pairs):
             wanted = "offsets along the edges" if self.pairs else "None, as the head has no edges"
             raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
-        y, x = self.stride  # No loop over the shape: torch.fx cannot trace it.
-        size = y * confidence.shape[-2], x * confidence.shape[-1]
-        if cross_offsets is None:
-            return self.displacement.accumulate(confidence, offsets, output_shape=size)
-        trusted = confidence[:, None] * self.trust[..., None, None]
-        return self.displacement.accumulate(trusted, cross_offsets, output_shape=size)
+        s_y, s_x = self.stride
+        size = (s_y * confidence.shape[-2], s_x * confidence.shape[-1])
+        if cross_offsets is not None:
+            confidence, offsets = confidence[:, None] * self.trust[..., None, None], cross_offsets
+        options = {**self.displacement.options.named, "output_shape": size}
+        return vote("log_complement", confidence, offsets, self.displacement.sigma, options)
 
     @property
     def trust(self) -> Tensor:
@@ -261,8 +261,8 @@ def _spread(every: Tensor, places: Tensor, parts: int) -> Tensor:
     channel = torch.full((parts, parts), count, device=places.device)  # the last one is NaN
     channel[places[0], places[1]] = torch.arange(count, device=places.device)
     padded = nn.functional.pad(every, (0, 0, 0, 0, 0, 0, 0, 1), value=math.nan)
-    cross_offsets: Tensor = padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
-    return cross_offsets
+    spread: Tensor = padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
+    return spread
 
 
 def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.problem import Rule, VoteOptions, shown_pair
+from mdn_cupy.problem import RuleName, VoteOptions, rule_of
 from mdn_cupy.torch.checks import check_dtype, refuse_script
-from mdn_cupy.torch.functional import complement
-from mdn_cupy.torch.operator import accumulate
+from mdn_cupy.votes import Votes
 
 __all__ = ["MassDisplacement", "Sigma"]
 
-for _name in ("accumulate", "complement"):
-    torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
+
+def vote(
+    method: str, confidence: Tensor, offsets: Tensor, sigma: Tensor, options: dict[str, Any]
+) -> Tensor:
+    """Vote by a method of `Votes`, in one node of a graph that torch.fx traces."""
+    result: Tensor = getattr(Votes(confidence, offsets, sigma, **options), method)()
+    return result
+
+
+torch.fx.wrap("vote")
 
 Sigma: TypeAlias = float | Sequence["Sigma"] | Tensor
 """A number, or numbers that broadcast against the leading axes of the confidences."""
@@ -30,7 +36,7 @@ class MassDisplacement(nn.Module):
 
     Parameters
     ----------
-    rule : {'noisy_or', 'additive'}
+    rule : {'noisy_or', 'additive', 'plain_sum'}
         How the votes combine.
     sigma : float, or nested sequence of float
         Width of the Gaussian in output pixels: one, or one per part (the third axis from the end),
@@ -38,12 +44,10 @@ class MassDisplacement(nn.Module):
     learnable : bool
         Whether sigma is a parameter. It is kept positive: the parameter is log σ. One of
         several that turns NaN in training raises nothing: its part casts no votes any more.
-    normalized : bool
-        For the additive rule: scale every vote by 1/(2πσ²).
-    truncate, stride, origin, output_shape, aggregate, deterministic
-        As in `mdn_cupy.noisy_or`.
     device, dtype
         Of sigma, as for torch's own modules; on "meta" it has no value until `reset_parameters`.
+    **options
+        truncate, stride, origin, output_shape, aggregate and deterministic, as in `mdn_cupy.Votes`.
 
     Attributes
     ----------
@@ -72,27 +76,19 @@ class MassDisplacement(nn.Module):
 
     def __init__(
         self,
-        rule: str = "noisy_or",
+        rule: RuleName = "noisy_or",
         sigma: Sigma = 2.0,
         *,
         learnable: bool = False,
-        normalized: bool = True,
-        truncate: float = 4.0,
-        stride: float | Sequence[float] = 1.0,
-        origin: float | Sequence[float] = 0.0,
-        output_shape: Sequence[int] | None = None,
-        aggregate: int | None = None,
-        deterministic: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
-        if rule not in ("noisy_or", "additive"):
-            raise ValueError(f"rule must be 'noisy_or' or 'additive', got {rule!r}")
+        rule_of(rule)
         check_dtype(dtype)
         self.rule = rule
-        self.normalized = normalized
-        self.options = VoteOptions(truncate, stride, origin, output_shape, aggregate, deterministic)
+        self.options = VoteOptions(**options)
         self.initial_sigma = _widths(sigma, dtype or torch.get_default_dtype())
         # One dimension at least: torch's fully_shard takes no parameter without any.
         size = self.initial_sigma.shape or (1,)
@@ -116,41 +112,24 @@ class MassDisplacement(nn.Module):
 
     def forward(self, confidence: Tensor, offsets: Tensor) -> Tensor:
         """Vote: confidence [..., H, W] and offsets [..., 2, H, W] to maps [..., Ho, Wo]."""
-        total = self.accumulate(confidence, offsets)
-        return complement(total) if self.rule == "noisy_or" else total
+        return vote(self.rule, confidence, offsets, self.sigma, self.options.named)
 
     # Types and not their names, which torch.fx would save as text and could not read again.
     forward.__annotations__.update(confidence=Tensor, offsets=Tensor, **{"return": Tensor})
 
-    def accumulate(
-        self,
-        confidence: Tensor,
-        offsets: Tensor,
-        *,
-        output_shape: Sequence[int] | None = None,
-    ) -> Tensor:
-        """Log-complement L of the noisy-or (for `noisy_or_bce`), or the additive map.
+    def votes(self, confidence: Tensor, offsets: Tensor, **options: Any) -> Votes:
+        """Return the votes of these fields, for another map or its log-complement.
 
-        `output_shape`, if given, takes the place of the module's.
+        Options that are given take the place of the module's.
         """
-        additive = Rule.ADDITIVE if self.normalized else Rule.PLAIN_SUM
-        rule = Rule.NOISY_OR if self.rule == "noisy_or" else additive
-        return accumulate(confidence, offsets, self.sigma, rule, self.options, output_shape)
+        return Votes(confidence, offsets, self.sigma, **{**self.options.named, **options})
 
     def extra_repr(self) -> str:
         """Rule, sigma, whether it is learnable, and the options that were set, for `repr`."""
         words = [f"rule={self.rule}", f"sigma={self._sigma_in_words()}"]
         if isinstance(self.log_sigma, nn.Parameter):
             words.append("learnable")
-        if self.rule == "additive" and not self.normalized:
-            words.append("normalized=False")
-        for option in fields(VoteOptions):
-            value = getattr(self.options, option.name)
-            if value != option.default:
-                if option.name in ("stride", "origin"):
-                    value = shown_pair(value)
-                shown = f"{value:g}" if isinstance(value, float) else value
-                words.append(f"{option.name}={shown}")
+        words += [f"{name}={text}" for name, text in self.options.described]
         return ", ".join(words)
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.jit._trace import TracerWarning, is_tracing
 
 from mdn_cupy.backends import module
 from mdn_cupy.problem import (
+    OPTIONS,
     Rule,
     Shape,
     VoteOptions,
     VoteProblem,
-    check_size,
     check_width,
     compute_dtype,
     vote_problem,
 )
+from mdn_cupy.torch.checks import is_jit_tracing
 
 __all__ = [
     "ACCUMULATE",
@@ -35,7 +35,6 @@ __all__ = [
     "Fields",
     "TorchExecutor",
     "fake_problem",
-    "is_traced",
     "map_size",
     "scalars",
     "share",
@@ -67,73 +66,67 @@ GATHER = _define(
 """(cotangent, confidence, offsets, sigma, *scalars, wanted) to the gradients; empty if unwanted."""
 
 
-def scalars(
-    rule: Rule, options: VoteOptions, output_shape: Sequence[int] | None = None
-) -> tuple[Any, ...]:
-    """The operators' arguments that are no tensors; `output_shape` replaces that of the options."""
-    if output_shape is None:
-        output_shape = options.output_shape
-    elif not is_traced():  # whose sizes are tensors
-        output_shape = check_size(output_shape)
-    return (
-        int(rule),
-        options.truncate,
-        options.stride,
-        options.origin,
-        output_shape,
-        options.aggregate,
-        options.deterministic,
-    )
+def scalars(rule: Rule, options: VoteOptions) -> tuple[Any, ...]:
+    """The operators' arguments that are no tensors."""
+    return (int(rule), *(getattr(options, name) for name in OPTIONS))
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cpu")
-def _accumulate_cpu(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    return torch.from_numpy(module("cpu").accumulate(_problem(confidence, offsets, sigma, *rest)))
+def _accumulate_cpu(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+) -> Tensor:
+    problem = _problem(confidence, offsets, sigma, *rest)
+    return torch.from_numpy(module("cpu").accumulate(problem, Rule(rule)))
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cuda")
-def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+def _accumulate_cuda(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+) -> Tensor:
     problem = _problem(confidence, offsets, sigma, *rest)
-    total: Tensor = module("cuda").accumulate(problem, TorchExecutor(confidence.device))
+    executor = TorchExecutor(confidence.device)
+    total: Tensor = module("cuda").accumulate(problem, Rule(rule), executor)
     return total
 
 
 @torch.library.impl("mdn_cupy::gather", "cpu")
 def _gather_cpu(
-    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
-    found = problem.as_given(module("cpu").gather(problem, share(cotangent), tuple(rest[-1])))
+    found = module("cpu").gather(problem, Rule(rule), share(cotangent), tuple(rest[-1]))
     c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
     return c, o, s
 
 
 @torch.library.impl("mdn_cupy::gather", "cuda")
 def _gather_cuda(
-    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
 ) -> Fields:
     problem = _problem(confidence, offsets, sigma, *rest[:-1])
     executor = TorchExecutor(confidence.device)
-    found = problem.as_given(module("cuda").gather(problem, cotangent, tuple(rest[-1]), executor))
+    found = module("cuda").gather(problem, Rule(rule), cotangent, tuple(rest[-1]), executor)
     c, o, s = (confidence.new_empty(0) if g is None else g for g in found)
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
 
 
-def _problem(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
-) -> VoteProblem:
+def _problem(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> VoteProblem:
     """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
-    fields = share(confidence), share(offsets), _width(sigma, confidence, offsets, Rule(rule))
-    return vote_problem(*fields, Rule(rule), VoteOptions(*rest))
+    width = _width(sigma, confidence)
+    return vote_problem(share(confidence), share(offsets), width, _options(rest))
 
 
-def _width(sigma: Tensor, confidence: Tensor, offsets: Tensor, rule: Rule) -> Any:
+def _options(scalars: Sequence[Any]) -> VoteOptions:
+    return VoteOptions(**dict(zip(OPTIONS, scalars, strict=True)))
+
+
+def _width(sigma: Tensor, fields: Tensor) -> Any:
     """Sigma as a number if it has no dimensions and is a width, else as an array of the fields'."""
     if sigma.ndim == 0 and sigma.is_cpu:
         try:
-            return check_width(float(sigma), rule, compute_dtype(confidence, offsets))
+            return check_width(float(sigma), compute_dtype(fields, fields))
         except ValueError:  # A tensor's value raises nothing: that sigma casts no votes.
-            sigma = sigma.to(confidence.device)
+            sigma = sigma.to(fields.device)
     return share(sigma)
 
 
@@ -181,30 +174,24 @@ def fake_problem(
 ) -> VoteProblem:
     """The problem of an operator's arguments, checked, without a look at any memory."""
     width = 1.0 if sigma.ndim == 0 else sigma
-    return vote_problem(confidence, offsets, width, Rule(rule), VoteOptions(*rest))
-
-
-def is_traced() -> bool:
-    """Whether `torch.jit.trace` records what is computed; sizes then are tensors."""
-    return bool(is_tracing())
+    return vote_problem(confidence, offsets, width, _options(rest))
 
 
 def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Sequence[int]:
     """(Ho, Wo) of the map; the arguments are checked where their sizes are known."""
     stride, output_shape = rest[2], rest[4]
-    if is_traced():
+    if is_jit_tracing():
         with warnings.catch_warnings():  # that sizes become constants: here alone
-            warnings.simplefilter("ignore", TracerWarning)
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             fake_problem(confidence, offsets, sigma, *rest)
     elif not torch.compiler.is_dynamo_compiling():
         sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(output_shape or ()))
         if not any(isinstance(size, torch.SymInt) for size in sizes):
             return fake_problem(confidence, offsets, sigma, *rest).output_shape
-    if output_shape is None:
-        output_shape = [
-            _traced_size(n, step) for n, step in zip(confidence.shape[-2:], stride, strict=True)
-        ]
-    return tuple(output_shape)
+    if output_shape is not None:
+        return tuple(output_shape)
+    steps = zip(confidence.shape[-2:], stride, strict=True)
+    return tuple(_traced_size(n, step) for n, step in steps)
 
 
 def _traced_size(n: Any, stride: float) -> Any:

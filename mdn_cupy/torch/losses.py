@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mdn_cupy.arrays import kind_of
 from mdn_cupy.torch.checks import check_dense, check_device, check_floating
-from mdn_cupy.torch.functional import complement
+from mdn_cupy.torch.functional import one_minus_exp
 
 __all__ = ["noisy_or_bce"]
 
@@ -29,7 +29,7 @@ def noisy_or_bce(
     Parameters
     ----------
     log_complement : Tensor [..., Ho, Wo]
-        L from `noisy_or_log_complement`; not m itself, of which the loss is NaN.
+        L from `mdn_cupy.log_complement`; not m itself, of which the loss is NaN.
     target : Tensor
         Target probabilities t, broadcast against L.
     weight : Tensor, optional
@@ -64,7 +64,7 @@ def noisy_or_bce(
     steepest = min(_STEEPEST, torch.finfo(log_complement.dtype).max / 2)
     dtype = torch.promote_types(log_complement.dtype, torch.float32)
     log_complement, target = log_complement.to(dtype), target.to(dtype)
-    log_m = _log(complement(log_complement), steepest)
+    log_m = _log(one_minus_exp(log_complement), steepest)
     loss = -(target * log_m + (1 - target) * log_complement)
     if weight is not None:
         _check("weight", weight, log_complement)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.problem import Rule
-from mdn_cupy.torch.library import is_traced, map_size
+from mdn_cupy.torch.checks import is_jit_tracing
+from mdn_cupy.torch.library import map_size
 
 __all__ = ["is_plain", "one_minus_exp", "plain_operators", "total"]
 
@@ -51,7 +52,7 @@ def plain_operators() -> Iterator[None]:
 
 def is_plain() -> bool:
     """Whether to vote with torch's own operations: on request, and while torch exports."""
-    return _requests > 0 or is_traced() or torch.onnx.is_in_onnx_export()
+    return _requests > 0 or is_jit_tracing() or torch.onnx.is_in_onnx_export()
 
 
 def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:

@@ -1,13 +1,15 @@
-"""The CUDA kernels on the CPU as a backend of the test suite: the public functions, end to end."""
+"""The CUDA kernels on the CPU as a backend of the test suite: the public methods, end to end."""
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 from backends import Backend
 
+import mdn_cupy as mdn
 from cuda_host import HostExecutor
 from mdn_cupy import cuda
 
@@ -29,35 +31,21 @@ class CudaHost(Backend):
         self._enough_warps = enough_warps
         self._seed = seed
 
-    def _through(self, function: Any, *arguments: Any, **options: Any) -> Any:
-        module = SimpleNamespace(
-            accumulate=lambda *a: cuda.accumulate(*a, executor=HostExecutor(self._seed)),
-            compare=lambda *a: cuda.compare(*a, executor=HostExecutor(self._seed)),
-            noisy_or=lambda *a, **k: cuda.noisy_or(*a, **k, executor=HostExecutor(self._seed)),
-            gather=lambda *a: cuda.gather(*a, executor=HostExecutor(self._seed)),
-            find_peaks=lambda *a, **k: cuda.find_peaks(*a, **k, executor=HostExecutor(self._seed)),
-        )
-        with (
-            mock.patch("mdn_cupy.voting.module", return_value=module),
-            mock.patch("mdn_cupy.peaks.module", return_value=module),
-            mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps),
-        ):
-            return function(*arguments, **options)
+    def votes(self, *fields: Any, **options: Any) -> mdn.Votes:
+        backend = self
 
-    def noisy_or(self, *fields: Any, **options: Any) -> Any:
-        return self._through(super().noisy_or, *fields, **options)
+        class HostVotes(mdn.Votes):
+            @property
+            def _module(self) -> Any:
+                return SimpleNamespace(
+                    **{
+                        name: partial(backend._run, getattr(cuda, name))
+                        for name in ("accumulate", "noisy_or", "compare", "gather")
+                    }
+                )
 
-    def additive(self, *fields: Any, **options: Any) -> Any:
-        return self._through(super().additive, *fields, **options)
+        return HostVotes(*self._in(fields), **options)
 
-    def compare(self, *fields: Any, **options: Any) -> Any:
-        return self._through(super().compare, *fields, **options)
-
-    def noisy_or_vjp(self, *fields: Any, **options: Any) -> Any:
-        return self._through(super().noisy_or_vjp, *fields, **options)
-
-    def additive_vjp(self, *fields: Any, **options: Any) -> Any:
-        return self._through(super().additive_vjp, *fields, **options)
-
-    def find_peaks(self, *maps: Any, **options: Any) -> Any:
-        return self._through(super().find_peaks, *maps, **options)
+    def _run(self, function: Any, *arguments: Any) -> Any:
+        with mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps):
+            return function(*arguments, executor=HostExecutor(self._seed))

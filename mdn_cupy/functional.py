@@ -1,0 +1,133 @@
+"""The vote maps as functions of the fields: one line each over `mdn_cupy.Votes`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from mdn_cupy.arrays import Array
+from mdn_cupy.votes import Votes
+
+__all__ = ["additive", "compare", "log_complement", "noisy_or", "plain_sum"]
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+def _of_fields(
+    votes: Callable[P, Votes],
+) -> Callable[[Callable[[Votes], Result]], Callable[P, Result]]:
+    """Turn a function of votes into one of what votes are made of, with all names in its signature.
+
+    So the options are named once, in `VoteOptions`, for `help`, editors and type checkers.
+    """
+
+    def decorate(function: Callable[[Votes], Result]) -> Callable[P, Result]:
+        @wraps(function)
+        def of_fields(*args: P.args, **options: P.kwargs) -> Result:
+            return function(votes(*args, **options))
+
+        returned = inspect.signature(function).return_annotation
+        signature = inspect.signature(votes).replace(return_annotation=returned)
+        of_fields.__signature__ = signature  # type: ignore[attr-defined]
+        return of_fields
+
+    return decorate
+
+
+@_of_fields(Votes)
+def noisy_or(votes: Votes) -> Array:
+    r"""Combine displaced votes by the noisy-or rule.
+
+    .. math:: m(x_0) = 1 - \prod_x (1 - w(x, x_0) c(x)), \quad
+              w(x, x_0) = \exp(-\|x_0 - [x + o(x)]\|^2 / 2\sigma^2)
+
+    which is Eq. 2 of Neverova & Kokkinos, *Mass Displacement Networks*, supplement.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate, deterministic
+        As in `mdn_cupy.Votes`, whose `Votes.noisy_or` this is.
+
+    Returns
+    -------
+    array [..., Ho, Wo]
+        The vote map m, of the caller's kind of array; float64 if a field is, else float32.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `mdn_cupy.Votes`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> c = np.zeros((3, 5), np.float32)
+    >>> c[1, 0] = c[1, 4] = 0.5
+    >>> o = np.zeros((2, 3, 5), np.float32)
+    >>> o[0, 1] = [2, 0, 0, 0, -2]  # both vote for column 2
+    >>> float(mdn.noisy_or(c, o, sigma=0.5)[1, 2])
+    0.75
+    """
+    return votes.noisy_or()
+
+
+@_of_fields(Votes)
+def log_complement(votes: Votes) -> Array:
+    """Accumulate L = Σ log(1 − w·c) = log(1 − m): `Votes.log_complement` of `Votes(...)`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> float(mdn.log_complement(np.full((1, 1), 0.5), np.zeros((2, 1, 1)), 1.0)[0, 0])
+    -0.6931471805599453
+    """
+    return votes.log_complement()
+
+
+@_of_fields(Votes)
+def additive(votes: Votes) -> Array:
+    """Sum displaced votes of the mass c each: `Votes.additive` of `Votes(...)`, Eq. 3 and 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> s = mdn.additive(np.ones((1, 1), np.float32), np.zeros((2, 1, 1), np.float32), sigma=2.0)
+    >>> bool(np.isclose(s[0, 0], 1 / (2 * np.pi * 2.0**2)))
+    True
+    """
+    return votes.additive()
+
+
+@_of_fields(Votes)
+def plain_sum(votes: Votes) -> Array:
+    """Sum displaced votes with K(0) = 1: `Votes.plain_sum` of `Votes(...)`, Eq. 3 and 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> float(mdn.plain_sum(np.full((1, 1), 0.75), np.zeros((2, 1, 1)), 1.0)[0, 0])
+    0.75
+    """
+    return votes.plain_sum()
+
+
+@_of_fields(Votes)
+def compare(votes: Votes) -> tuple[Array, Array, Array]:
+    """Combine displaced votes by both rules: m, L and the additive s; `Votes.compare`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> m, L, s = mdn.compare(np.full((1, 1), 0.5), np.zeros((2, 1, 1)), 1.0)
+    >>> float(m[0, 0]), float(s[0, 0].round(4))
+    (0.5, 0.0796)
+    """
+    return votes.compare()

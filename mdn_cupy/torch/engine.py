@@ -1,0 +1,101 @@
+"""Torch as a backend: the same entry points as `mdn_cupy.cpu`, on tensors that keep their graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdn_cupy.problem import (
+    Gradients,
+    Rule,
+    Shape,
+    VoteOptions,
+    VoteProblem,
+    check_positive,
+    vote_problem,
+)
+from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
+from mdn_cupy.torch.checks import check_dense, check_floating, is_jit_tracing
+from mdn_cupy.torch.library import GATHER, Fields, scalars
+
+__all__ = ["TensorProblem", "accumulate", "compare", "gather", "noisy_or", "problem"]
+
+
+@dataclass(frozen=True)
+class TensorProblem:
+    """Tensors of one floating dtype, as the operators take them, and the options."""
+
+    fields: Fields
+    options: VoteOptions
+    checked: VoteProblem | None  # None while torch traces: the operators check what is traced
+
+    @property
+    def result_shape(self) -> Shape:
+        """The shape of the vote map; ValueError while torch traces."""
+        return self._known.result_shape
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The dtype of the vote map; ValueError while torch traces."""
+        return self._known.dtype
+
+    def check_rule(self, rule: Rule) -> None:
+        """Raise ValueError if a sigma that is a number is out of a rule's range."""
+        if self.checked is not None:
+            self.checked.check_rule(rule)
+
+    def check_map(self, name: str, array: Tensor) -> None:
+        """Raise unless an argument has the shape of the vote map and a floating dtype."""
+        check_dense(name, array)
+        self._known.check_map(name, array)
+
+    @property
+    def _known(self) -> VoteProblem:
+        if self.checked is None:
+            raise ValueError("the size of the map is not known while torch traces; give it")
+        return self.checked
+
+
+def problem(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor | float, options: VoteOptions
+) -> TensorProblem:
+    """Bring the fields to one dtype, float32 or float64, and check their shapes."""
+    check_floating("confidence", confidence)
+    check_floating("offsets", offsets)
+    dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
+    if isinstance(sigma, Tensor):
+        check_floating("sigma", sigma)
+        width = sigma.to(dtype)
+    else:
+        # On the CPU: a number that travelled to the GPU would have to be waited for.
+        number = check_positive("sigma", sigma)
+        width = torch.full((), number, dtype=dtype, device="cpu")
+    traced = torch.compiler.is_compiling() or is_jit_tracing()
+    checked = None if traced else vote_problem(confidence, offsets, sigma, options)
+    return TensorProblem((confidence.to(dtype), offsets.to(dtype), width), options, checked)
+
+
+def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:
+    """Sum φ of all votes: L of the noisy-or, or a sum; differentiable."""
+    return sum_of_terms(problem.fields, scalars(rule, problem.options))
+
+
+def noisy_or(problem: TensorProblem) -> Tensor:
+    """Compute the noisy-or map; differentiable."""
+    return one_minus_exp(accumulate(problem, Rule.NOISY_OR))
+
+
+def compare(problem: TensorProblem, rule: Rule) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute m, L and a sum; differentiable."""
+    log_complement = accumulate(problem, Rule.NOISY_OR)
+    return one_minus_exp(log_complement), log_complement, accumulate(problem, rule)
+
+
+def gather(problem: TensorProblem, rule: Rule, cotangent: Tensor) -> Gradients:
+    """Pull a cotangent of Σφ back; not itself differentiable."""
+    fields = (each.detach() for each in problem.fields)
+    wanted = [True, True, True]
+    return Gradients(*GATHER(cotangent.detach(), *fields, *scalars(rule, problem.options), wanted))

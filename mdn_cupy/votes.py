@@ -1,0 +1,583 @@
+"""`Votes`: confidences, offsets, sigma and options, checked once, and everything they can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from mdn_cupy.arrays import (
+    Array,
+    adopt,
+    cast_to,
+    dtype_name,
+    is_number,
+    is_torch,
+    namespace,
+    on_device,
+    to_gpu,
+    to_numpy,
+)
+from mdn_cupy.backends import Backend, module
+from mdn_cupy.checks import check_fields
+from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, per_axis, rule_of, vote_problem
+
+if TYPE_CHECKING:
+    from mdn_cupy.provenance import Footprint, Voters
+
+__all__ = ["Votes"]
+
+_FIELDS = ("confidence", "offsets", "sigma")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Votes(VoteOptions):
+    r"""Displaced, blurred votes: one for every source of a confidence and an offset field.
+
+    A source at :math:`x` with the confidence :math:`c(x)` and the offset :math:`o(x)` votes for the
+    point :math:`p = x + o(x)`. Its weight at the output pixel :math:`x_0` is
+
+    .. math:: w(x, x_0) = \exp(-\|x_0 - p\|^2 / 2\sigma^2)
+
+    and the votes combine by one of three rules (Neverova & Kokkinos, *Mass Displacement Networks*,
+    supplement), each a method that returns the vote map:
+
+    ============== ======================================= ============
+    `noisy_or`     :math:`m = 1 - \prod_x (1 - w c)`        Eq. 2
+    `additive`     :math:`s = \sum_x w c / (2\pi\sigma^2)`  Eq. 3, 6
+    `plain_sum`    :math:`s = \sum_x w c`                   Eq. 3, 4
+    ============== ======================================= ============
+
+    Arguments are checked once, here; nothing can be changed afterwards, see `replace`. Arrays are
+    NumPy, CuPy or torch, and results are of the same kind; tensors keep their graph.
+
+    Parameters
+    ----------
+    confidence : array [..., H, W]
+        Confidences c in [0, 1], floating. NumPy, CuPy, torch or any DLPack exporter. A NaN makes
+        the pixels in its window NaN; see `check` for what lies outside the domain.
+    offsets : array [..., 2, H, W]
+        Offsets (o_x, o_y): columns rightwards and rows downwards, in output pixels. A source whose
+        position is not finite casts no vote.
+    sigma : float or array
+        Width σ of the Gaussian, in output pixels. An array broadcasts against `confidence`:
+        (P, 1, 1) is one per part, (..., H, W) one per source. A number must be greater than 0; a
+        source whose sigma in an array is not, or is NaN, casts no vote.
+    truncate : float
+        A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis;
+        `math.inf` is the paper's own sum. Beyond 37 sigma, weights are below 1e-296, and the CPU
+        leaves them out.
+    stride, origin : float or (float, float)
+        Source (i, j) sits at the output row ``origin[0] + stride[0] * i`` and column
+        ``origin[1] + stride[1] * j``; a number counts for both axes.
+    output_shape : (int, int), optional
+        Size (Ho, Wo) of the map; by default (H, W) at stride 1, else
+        ``floor(stride * (H - 1)) + 1`` by ``floor(stride * (W - 1)) + 1``.
+    aggregate : int, optional
+        Axis of the broadcast confidence shape, not one of the last two, whose maps all vote into
+        one output map (cross-part voting).
+    deterministic : bool
+        On a GPU, accumulate in fixed point, so that a map's bits depend neither on the order of the
+        votes nor on the batch around it; its unit is then 2⁻⁴⁶ or so of the map's strongest vote.
+        False allows float atomics. The CPU is always deterministic.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array, not floating, or of another library or device than the others.
+    ValueError
+        If a shape or a scalar does not fit.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> pose = mdn.samples.load("pose")
+    >>> votes = mdn.Votes(pose.confidence, pose.offsets, 8.0, stride=16, output_shape=(385, 385))
+    >>> votes.noisy_or().shape
+    (17, 385, 385)
+    >>> votes.replace(sigma=4.0).crop(slice(90, 100), slice(160, 172)).additive().shape
+    (17, 10, 12)
+    """
+
+    confidence: Array
+    offsets: Array
+    sigma: Array | float
+    _backend: Backend | Literal["torch"] = field(init=False)
+    _problem: Any = field(init=False)  # what the backend takes: validated and aligned
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        backend, adopted = adopt(**_arrays(self))
+        adopted = {"sigma": self.sigma, **adopted}
+        problem = _engine(backend).problem(**adopted, options=self)
+        for name, value in {**adopted, "_backend": backend, "_problem": problem}.items():
+            object.__setattr__(self, name, value)
+
+    # Maps
+
+    def noisy_or(self) -> Array:
+        r"""Combine the votes by the noisy-or rule: m = 1 − Π (1 − w·c), Eq. 2.
+
+        Returns
+        -------
+        array [..., Ho, Wo]
+            m in [0, 1]; float64 if a field is, else float32.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> c = np.zeros((3, 5), np.float32)
+        >>> c[1, 0] = c[1, 4] = 0.5
+        >>> o = np.zeros((2, 3, 5), np.float32)
+        >>> o[0, 1] = [2, 0, 0, 0, -2]  # both vote for column 2
+        >>> float(mdn.Votes(c, o, 0.5).noisy_or()[1, 2])
+        0.75
+        """
+        return self._module.noisy_or(self._problem)
+
+    def log_complement(self) -> Array:
+        """Accumulate L = Σ log(1 − w·c) = log(1 − m), exact where m rounds to 0 or 1.
+
+        −L is the evidence, in which peaks are found.
+
+        Returns
+        -------
+        array [..., Ho, Wo]
+            L, at most 0 for confidences in [0, 1].
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.Votes(np.ones((1, 1)), np.zeros((2, 1, 1)), 1.0)  # one, of confidence 1
+        >>> float(votes.noisy_or()[0, 0]), round(float(votes.log_complement()[0, 0]), 2)  # log 2⁻⁵³
+        (0.9999999999999999, -36.74)
+        """
+        return self._accumulate(Rule.NOISY_OR)
+
+    def additive(self) -> Array:
+        """Sum the votes, each scaled to the mass c: s = Σ w·c / (2πσ²), Eq. 3 and 6.
+
+        Returns
+        -------
+        array [..., Ho, Wo]
+            s.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> s = mdn.Votes(np.ones((1, 1)), np.zeros((2, 1, 1)), 2.0).additive()
+        >>> bool(np.isclose(s[0, 0], 1 / (2 * np.pi * 2.0**2)))
+        True
+        """
+        return self._accumulate(Rule.ADDITIVE)
+
+    def plain_sum(self) -> Array:
+        """Sum the votes with K(0) = 1: s = Σ w·c, Eq. 3 and 4.
+
+        Returns
+        -------
+        array [..., Ho, Wo]
+            s; agreeing votes add up beyond 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> o = np.zeros((2, 1, 2))
+        >>> o[0] = [[0, -1]]  # both vote for the first pixel
+        >>> float(mdn.Votes(np.full((1, 2), 0.75), o, 0.2).plain_sum()[0, 0])
+        1.5
+        """
+        return self._accumulate(Rule.PLAIN_SUM)
+
+    def compare(self, rule: RuleName = "additive") -> tuple[Array, Array, Array]:
+        """Combine the votes by the noisy-or and by a sum, on NumPy arrays in one pass.
+
+        Parameters
+        ----------
+        rule : {'additive', 'plain_sum'}
+            Which sum.
+
+        Returns
+        -------
+        m, log_complement, s : array [..., Ho, Wo]
+            The same bits as `noisy_or`, `log_complement` and the sum alone.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> o = np.zeros((2, 1, 3))
+        >>> o[0] = [[1, 0, -1]]  # all vote for column 1
+        >>> m, L, s = mdn.Votes(np.full((1, 3), 0.5), o, 1.0).compare("plain_sum")
+        >>> float(m[0, 1]), float(s[0, 1])
+        (0.875, 1.5)
+        """
+        found = rule_of(rule)
+        if found is Rule.NOISY_OR:
+            raise ValueError("rule must be a sum to compare with, 'additive' or 'plain_sum'")
+        self._problem.check_rule(found)
+        maps: tuple[Array, Array, Array] = self._module.compare(self._problem, found)
+        return maps
+
+    def evidence(self, rule: RuleName = "noisy_or") -> Array:
+        """Compute the evidence of a rule: −L for the noisy-or, else the sum itself.
+
+        It does not saturate where m rounds to 1, and peaks are found in it.
+        """
+        total = self._accumulate(rule_of(rule))
+        return 0 - total if rule == "noisy_or" else total
+
+    # Gradients
+
+    def noisy_or_vjp(self, cotangent: Array, *, log_complement: Array | None = None) -> Gradients:
+        r"""Pull a cotangent of m back to the confidences, the offsets and sigma.
+
+        The cotangent of L is :math:`-\partial loss / \partial m \cdot e^L`; see
+        `log_complement_vjp`.
+
+        Parameters
+        ----------
+        cotangent : array [..., Ho, Wo]
+            ∂loss/∂m, in any strides.
+        log_complement : array [..., Ho, Wo], optional
+            L, if it is known already; computed again if not given.
+
+        Returns
+        -------
+        Gradients
+            Each of the shape of its argument; sigma's has no dimensions where sigma is a number.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array is not of the map's shape, library and device.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.Votes(np.full((1, 1), 0.5), np.zeros((2, 1, 1)), 1.0)
+        >>> float(votes.noisy_or_vjp(np.ones((1, 1))).confidence[0, 0])  # m = c at its own pixel
+        1.0
+        """
+        if log_complement is None:
+            log_complement = self.log_complement()
+        else:
+            log_complement = self._map("log_complement", log_complement)
+        cotangent = self._map("cotangent", cotangent)
+        with on_device(log_complement):
+            cotangent = -cotangent * namespace(log_complement).exp(log_complement)
+        return self._gather(Rule.NOISY_OR, cotangent)
+
+    def log_complement_vjp(self, cotangent: Array) -> Gradients:
+        r"""Pull a cotangent of L back (supplement, section 1).
+
+        .. math:: \partial c = \sum -g w / (1 - wc), \quad
+                  \partial o_x = \sum -g w c (x_0 - p_x) / (\sigma^2 (1 - wc)), \quad
+                  \partial \sigma = \sum -g w c \|x_0 - p\|^2 / (\sigma^3 (1 - wc))
+
+        Parameters
+        ----------
+        cotangent : array [..., Ho, Wo]
+            g = ∂loss/∂L, in any strides.
+
+        Returns
+        -------
+        Gradients
+            As in `noisy_or_vjp`.
+        """
+        return self._gather(Rule.NOISY_OR, self._map("cotangent", cotangent))
+
+    def additive_vjp(self, cotangent: Array) -> Gradients:
+        r"""Pull a cotangent of the additive map back.
+
+        With the kernel :math:`K = w / (2\pi\sigma^2)`:
+
+        .. math:: \partial c = \sum g K, \quad
+                  \partial o_x = \sum g K c (x_0 - p_x) / \sigma^2, \quad
+                  \partial \sigma = \sum g K c (\|x_0 - p\|^2 / \sigma^3 - 2 / \sigma)
+
+        Parameters
+        ----------
+        cotangent : array [..., Ho, Wo]
+            g = ∂loss/∂s, in any strides.
+
+        Returns
+        -------
+        Gradients
+            As in `noisy_or_vjp`.
+        """
+        return self._gather(Rule.ADDITIVE, self._map("cotangent", cotangent))
+
+    def plain_sum_vjp(self, cotangent: Array) -> Gradients:
+        """Pull a cotangent of the plain sum back: as `additive_vjp`, with K = w and no 2/σ.
+
+        Parameters
+        ----------
+        cotangent : array [..., Ho, Wo]
+            ∂loss/∂s, in any strides.
+
+        Returns
+        -------
+        Gradients
+            As in `noisy_or_vjp`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.Votes(np.ones((1, 1)), np.zeros((2, 1, 1)), 1.0)
+        >>> float(votes.plain_sum_vjp(np.ones((1, 1))).confidence[0, 0])
+        1.0
+        """
+        return self._gather(Rule.PLAIN_SUM, self._map("cotangent", cotangent))
+
+    # Single votes
+
+    def voters(self, pixel: Sequence[int], rule: RuleName = "noisy_or") -> Voters:
+        """List the sources that voted for an output pixel, the strongest first.
+
+        A source has voted if its confidence is not 0 and the pixel is in the window of its vote. A
+        NaN confidence, which makes the pixel NaN, comes before all others.
+
+        Parameters
+        ----------
+        pixel : sequence of int
+            Index into the vote map (..., Ho, Wo): (row, column) where it has no leading axes.
+        rule : {'noisy_or', 'additive', 'plain_sum'}
+            How the votes combine.
+
+        Returns
+        -------
+        Voters
+            In float64 NumPy arrays, whatever library the fields are of.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rule.
+        IndexError
+            If the vote map has no such pixel.
+
+        Examples
+        --------
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
+        >>> who = votes.voters((95, 166))
+        >>> len(who), who.source[0].tolist(), float(who.share[0].round(2))
+        (62, [6, 10], 0.24)
+        >>> s = votes.additive()[95, 166]
+        >>> bool(abs(votes.voters((95, 166), "additive").evidence - s) < 1e-5)
+        True
+        """
+        from mdn_cupy.provenance import voters
+
+        return voters(self._on_cpu(), pixel, rule_of(rule))
+
+    def footprint(self, source: Sequence[int], rule: RuleName = "noisy_or") -> Footprint:
+        """Find where one source's vote lands and what it adds to the pixels that it reaches.
+
+        Parameters
+        ----------
+        source : sequence of int
+            Index into the broadcast confidence shape (..., H, W): (row, column) where the fields
+            have no leading axes.
+        rule : {'noisy_or', 'additive', 'plain_sum'}
+            How the votes combine.
+
+        Returns
+        -------
+        Footprint
+            In float64. The window of a source that casts no vote, since its position is not finite
+            or its sigma not positive, is empty.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rule.
+        IndexError
+            If the fields have no such source.
+
+        Examples
+        --------
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
+        >>> vote = votes.footprint((6, 10))
+        >>> [round(p, 1) for p in vote.landing]
+        [166.1, 95.1]
+        >>> vote.share(votes.evidence()).shape == votes.noisy_or()[vote.window].shape == (64, 64)
+        True
+        """
+        from mdn_cupy.provenance import footprint
+
+        return footprint(self._on_cpu(), source, rule_of(rule))
+
+    # Other votes
+
+    def replace(self, **changes: Any) -> Votes:
+        """Return the same votes but for some arguments, which are checked.
+
+        Parameters
+        ----------
+        **changes
+            Arguments of `Votes` by name.
+
+        Examples
+        --------
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
+        >>> votes.replace(sigma=12.0, truncate=3.0).sigma
+        12.0
+        """
+        given = {name: getattr(self, name) for name in _FIELDS}
+        return type(self)(**{**given, **self.named, **changes})
+
+    def crop(self, rows: slice, columns: slice) -> Votes:
+        """Return the votes for a part of the map: the same, with the origin moved.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            Which rows and columns of the map, as in ``m[..., rows, columns]``; without a step.
+
+        Returns
+        -------
+        Votes
+            Its maps equal the whole map there, m on the CPU to 1e-7.
+
+        Raises
+        ------
+        ValueError
+            If a slice has a step.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import mdn_cupy as mdn
+        >>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
+        >>> part = votes.crop(slice(80, 120), slice(150, None)).noisy_or()
+        >>> bool(np.allclose(part, votes.noisy_or()[80:120, 150:], atol=1e-7))
+        True
+        """
+        spans = []
+        for name, given, size in zip(
+            ("rows", "columns"), (rows, columns), self.shape[-2:], strict=True
+        ):
+            first, last, step = given.indices(size)
+            if step != 1:
+                raise ValueError(f"{name} must be a slice without a step, got {given}")
+            spans.append((first, max(first, last)))
+        (top, bottom), (left, right) = spans
+        y, x = per_axis("origin", self.origin)
+        return self.replace(origin=(y - top, x - left), output_shape=(bottom - top, right - left))
+
+    def to(self, device: Any) -> Votes:
+        """Return the same votes on another device.
+
+        Parameters
+        ----------
+        device : {'cuda', 'cpu'}
+            Where to: NumPy arrays become CuPy arrays on CuPy's current device and the other way
+            round. Tensors take any device that torch knows, and keep their graph.
+
+        Raises
+        ------
+        RuntimeError
+            If no GPU can be used here; the message says why.
+        ValueError
+            If the device is another word.
+        """
+        arrays = _arrays(self)
+        if is_torch(self.confidence):
+            moved = {name: array.to(device) for name, array in arrays.items()}
+        elif device in ("cpu", "cuda"):
+            move = to_gpu if device == "cuda" else to_numpy
+            moved = {name: move(array, name) for name, array in arrays.items()}
+        else:
+            raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+        return self.replace(**moved)
+
+    def check(self) -> None:
+        """Look at every value, and raise ValueError for what lies outside the domain of the votes.
+
+        See `mdn_cupy.check_fields`. No other method does this: it has to wait for the GPU.
+        """
+        check_fields(self.confidence, self.offsets, self.sigma)
+
+    # What there is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape (..., Ho, Wo) of the vote maps."""
+        return tuple(self._problem.result_shape)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """The dtype of the maps: float64 if a field is, else float32."""
+        dtype: np.dtype[np.floating] = self._problem.dtype
+        return dtype
+
+    def __repr__(self) -> str:
+        """Say what there is, and of which shape; the numbers would fill a screen."""
+        return f"Votes({', '.join(f'{name}={text}' for name, text in self._described())})"
+
+    def _repr_html_(self) -> str:
+        """A table for a notebook, beside a small picture of the noisy-or map."""
+        from mdn_cupy.plotting import as_html
+
+        return as_html(self, self._described())
+
+    def _described(self) -> list[tuple[str, str]]:
+        """Name and text of what was given, where it is not the default, and of the map."""
+        given = [(name, _text(getattr(self, name))) for name in _FIELDS]
+        made = [("map", f"{self.dtype} {[*self.shape]}"), ("backend", self._backend)]
+        return [*given, *self.described, *made]
+
+    @property
+    def _module(self) -> Any:
+        return _engine(self._backend)
+
+    def _accumulate(self, rule: Rule) -> Array:
+        self._problem.check_rule(rule)
+        return self._module.accumulate(self._problem, rule)
+
+    def _gather(self, rule: Rule, cotangent: Array) -> Gradients:
+        gradients: Gradients = self._module.gather(self._problem, rule, cotangent)
+        return gradients
+
+    def _map(self, name: str, value: Array) -> Array:
+        """Adopt an array that must have the shape and the place of the vote map."""
+        _, arrays = adopt(confidence=self.confidence, **{name: value})
+        self._problem.check_map(name, arrays[name])
+        return cast_to(arrays[name], self.dtype)
+
+    def _on_cpu(self) -> Any:
+        """The problem in NumPy arrays."""
+        arrays = {name: to_numpy(array, name) for name, array in _arrays(self).items()}
+        return vote_problem(**{"sigma": self.sigma, **arrays}, options=self)
+
+
+def _arrays(votes: Votes) -> dict[str, Array]:
+    """The fields that are arrays, by name."""
+    return {name: x for name in _FIELDS if not is_number(x := getattr(votes, name))}
+
+
+def _engine(backend: Backend | Literal["torch"]) -> Any:
+    """The module that computes on the arrays of a backend."""
+    if backend == "torch":
+        from mdn_cupy.torch import engine  # a statement, which torch.compile traces
+
+        return engine
+    return module(backend)
+
+
+def _text(value: Any) -> str:
+    if hasattr(value, "shape"):
+        return f"{dtype_name(value)} {[*value.shape]}"
+    return f"{value:g}"
