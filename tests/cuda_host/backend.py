@@ -46,6 +46,11 @@ class CudaHost(Backend):
 
         return HostVotes(*self._in(fields), **options)
 
-    def _run(self, function: Any, *arguments: Any) -> Any:
+    def _run(self, function: Any, *arguments: Any, **options: Any) -> Any:
         with mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps):
-            return function(*arguments, executor=HostExecutor(self._seed))
+            return function(*arguments, **options, executor=HostExecutor(self._seed))
+
+    def find_peaks(self, *maps: Any, **options: Any) -> mdn.Peaks:
+        module = SimpleNamespace(find_peaks=partial(self._run, cuda.find_peaks))
+        with mock.patch("mdn_cupy.peaks.module", return_value=module):
+            return super().find_peaks(*maps, **options)
