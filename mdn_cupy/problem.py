@@ -360,8 +360,12 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
     ValueError
         If a number is not finite, or not greater than 0 where it has to be.
     """
+    check = check_positive if positive else _finite
+    if is_number(value):
+        number = check(name, value)
+        return number, number
     try:
-        y, x = (value, value) if is_number(value) else cast(Sequence[object], value)
+        y, x = cast(Sequence[object], value)
     except (TypeError, ValueError):
         y = x = None
     if not (is_number(y) and is_number(x)):
@@ -370,7 +374,6 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
             f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
             f"got {type(value).__name__}{length}"
         )
-    check = check_positive if positive else _finite
     return check(name, y), check(name, x)
 
 
