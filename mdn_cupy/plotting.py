@@ -1,21 +1,16 @@
-"""Pictures of votes: image, confidence and both rules' maps of one part; a table for notebooks."""
+"""Pictures of votes: image, confidence and both rules' maps of one part."""
 
 from __future__ import annotations
 
-import math
 import warnings
-from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import dataclass
-from html import escape
 from importlib.util import find_spec
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, is_number, to_numpy
+from mdn_cupy.arrays import Array, is_number
 from mdn_cupy.fields import Fields
 from mdn_cupy.votes import Votes
 
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "Peak",
-    "as_html",
     "compare",
     "draw",
     "peak",
@@ -34,8 +28,6 @@ __all__ = [
     "save",
     "width_in_words",
 ]
-
-_MOST_PIXELS = 1 << 22
 
 Map = npt.NDArray[np.floating]
 
@@ -255,34 +247,3 @@ def _draw_votes(
         clim=(0, 1),
     )
     axes.set_title(f"image, {c.size} strongest votes", fontsize=10)
-
-
-def as_html(votes: Votes, described: Iterable[tuple[str, str]]) -> str:
-    """Describe votes as an HTML table, beside a small picture of their first noisy-or map.
-
-    Parameters
-    ----------
-    votes : Votes
-        What to draw. Maps of more than 2²² pixels in all are not computed for it.
-    described : iterable of (str, str)
-        The rows of the table: name and text.
-
-    Returns
-    -------
-    str
-        HTML; without the picture where matplotlib is not installed.
-    """
-    rows = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in described)
-    pixels = math.prod(votes.shape)
-    picture = _inline_png(votes) if 0 < pixels <= _MOST_PIXELS and find_spec("matplotlib") else ""
-    return f'<div style="display: flex; gap: 1em"><table>{rows}</table>{picture}</div>'
-
-
-def _inline_png(votes: Votes) -> str:
-    from matplotlib.image import imsave
-
-    m = to_numpy(votes.noisy_or()).reshape(-1, *votes.shape[-2:])[0]
-    file = BytesIO()
-    imsave(file, m, cmap="magma", vmin=0, vmax=1, format="png")
-    data = b64encode(file.getvalue()).decode()
-    return f'<img src="data:image/png;base64,{data}" style="max-height: 12em" alt="noisy-or map">'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Votes"]
 
 _FIELDS = ("confidence", "offsets", "sigma")
+_MOST_DRAWN = 1 << 22  # pixels of all maps
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -528,10 +530,12 @@ class Votes(VoteOptions):
         return f"Votes({', '.join(f'{name}={text}' for name, text in self._described())})"
 
     def _repr_html_(self) -> str:
-        """A table for a notebook, beside a small picture of the noisy-or map."""
-        from mdn_cupy.plotting import as_html
+        """Return a table for a notebook, beside a picture of the first noisy-or map if it is small."""
+        from mdn_cupy.notebook import as_html
 
-        return as_html(self, self._described())
+        drawn = 0 < math.prod(self.shape) <= _MOST_DRAWN
+        m = to_numpy(self.noisy_or()).reshape(-1, *self.shape[-2:])[0] if drawn else None
+        return as_html(self._described(), m)
 
     def _described(self) -> list[tuple[str, str]]:
         """Name and text of what was given, where it is not the default, and of the map."""

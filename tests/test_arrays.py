@@ -108,7 +108,7 @@ def test_masks_are_not_passed_over(name):
 def test_masks_of_maps_are_not_passed_over(name):
     maps = {"cotangent": C, name: np.ma.masked_array(C)}
     with pytest.raises(TypeError, match=f"{name} is a masked array"):
-        mdn.noisy_or_vjp(maps.pop("cotangent"), C, O, S, **maps)
+        mdn.Votes(C, O, S).noisy_or_vjp(maps.pop("cotangent"), **maps)
 
 
 @pytest.mark.parametrize("name", ["confidence", "offsets", "sigma", "cotangent"])
@@ -153,20 +153,20 @@ KINDS = {
 def test_arrays_of_every_subclass_are_plain_ones(kind, dtype):
     c, o = SQUARE.astype(dtype), FLOW.astype(dtype)
     s, g = np.full((4, 4), 1.5, dtype), np.cos(c)
-    m, log_complement = mdn.noisy_or(c, o, s, return_log_complement=True)
-    assert_same(mdn.noisy_or(*map(kind, (c, o, s))), m)
-    assert_same(mdn.additive(*map(kind, (c, o, s))), mdn.additive(c, o, s))
-    for one, other in zip(mdn.compare(*map(kind, (c, o, s))), mdn.compare(c, o, s), strict=True):
-        assert_same(one, other)
-    given = [kind(x) for x in (g, c, o, s)]
-    logc = kind(log_complement)
+    given, votes = mdn.Votes(*map(kind, (c, o, s))), mdn.Votes(c, o, s)
+    assert_same(given.noisy_or(), votes.noisy_or())
+    logc = votes.log_complement()
     pairs = [
+        (given.compare(), votes.compare()),
         (
-            mdn.noisy_or_vjp(*given, log_complement=logc),
-            mdn.noisy_or_vjp(g, c, o, s, log_complement=log_complement),
+            given.noisy_or_vjp(kind(g), log_complement=kind(logc)),
+            votes.noisy_or_vjp(g, log_complement=logc),
         ),
-        (mdn.additive_vjp(*given), mdn.additive_vjp(g, c, o, s)),
-        (mdn.reference.noisy_or_vjp(*given), mdn.reference.noisy_or_vjp(g, c, o, s)),
+        (given.additive_vjp(kind(g)), votes.additive_vjp(g)),
+        (
+            mdn.reference.noisy_or_vjp(*map(kind, (g, c, o, s))),
+            mdn.reference.noisy_or_vjp(g, c, o, s),
+        ),
     ]
     for got, want in pairs:
         for one, other in zip(got, want, strict=True):
@@ -177,11 +177,12 @@ def test_arrays_of_every_subclass_are_plain_ones(kind, dtype):
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_votes_of_every_subclass_are_told_apart(kind):
-    who = mdn.voters((1, 2), kind(SQUARE), kind(FLOW), kind(np.full((4, 4), 1.5)))
-    assert who.evidence == mdn.voters((1, 2), SQUARE, FLOW, 1.5).evidence
-    vote = mdn.footprint((1, 2), kind(SQUARE), kind(FLOW), 1.5)
-    _, log_complement = mdn.noisy_or(SQUARE, FLOW, 1.5, return_log_complement=True)
-    assert_same(vote.share(kind(-log_complement)), vote.share(-log_complement))
+    given = mdn.Votes(kind(SQUARE), kind(FLOW), kind(np.full((4, 4), 1.5)))
+    votes = mdn.Votes(SQUARE, FLOW, 1.5)
+    assert given.voters((1, 2)).evidence == votes.voters((1, 2)).evidence
+    evidence = votes.evidence()
+    vote = given.footprint((1, 2))
+    assert_same(vote.share(kind(evidence)), vote.share(evidence))
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
@@ -205,7 +206,7 @@ def test_the_residual_of_a_sparse_target_is_pulled_back():
     target = scipy.sparse.coo_matrix(([1.0], ([2], [3])), shape=(4, 4))
     residual = SQUARE - target
     assert type(residual) is np.matrix
-    got = mdn.noisy_or_vjp(residual, SQUARE, FLOW, 1.5)
+    got = mdn.Votes(SQUARE, FLOW, 1.5).noisy_or_vjp(residual)
     want = mdn.reference.noisy_or_vjp(np.asarray(residual), SQUARE, FLOW, 1.5)
     assert_gradients_close(got, want, 1e-4)
 
@@ -226,12 +227,7 @@ def test_the_residual_of_a_sparse_target_is_pulled_back():
 def test_what_is_no_array_is_named_with_a_way_out(name, given, message):
     fields = {"confidence": C, "offsets": O, "sigma": S, name: given}
     wanted = f"{name} must be {'a number or ' if name == 'sigma' else ''}an array .*, "
-    calls = [
-        mdn.noisy_or,
-        mdn.check_fields,
-        lambda **fields: mdn.voters((0, 0, 0), **fields),
-    ]
-    for call in calls:
+    for call in (mdn.Votes, mdn.check_fields):
         with pytest.raises(TypeError, match=wanted + message.format(name)):
             call(**fields)
     if name != "sigma" and given is not None:

@@ -11,7 +11,7 @@ import pytest
 from helpers import run_python
 
 import mdn_cupy as mdn
-from mdn_cupy import figure
+from mdn_cupy import plotting
 from mdn_cupy.__main__ import main
 
 COMMANDS = ("info", "compare", "vote", "convert")
@@ -76,11 +76,11 @@ def assert_shows_the_pose(pixels):
 
 def test_every_panel_of_the_figure_shows_its_own_map():
     pose = mdn.samples.load("pose")
-    comparison = figure.compare(pose, "left eye", 6.0)
-    votes = pose.votes("left eye")
-    np.testing.assert_array_equal(comparison.noisy_or, mdn.noisy_or(**votes, sigma=6.0))
-    np.testing.assert_array_equal(comparison.additive, mdn.additive(**votes, sigma=6.0))
-    panels = [a for a in figure.draw(pose, "left eye", comparison).axes if a.get_title()]
+    votes = pose.votes("left eye", sigma=6.0)
+    comparison = plotting.compare(votes)
+    np.testing.assert_array_equal(comparison.noisy_or, votes.noisy_or())
+    np.testing.assert_array_equal(comparison.additive, votes.additive())
+    panels = [a for a in plotting.draw(pose, "left eye", comparison).axes if a.get_title()]
     wanted = (pose.image, pose.confidence[1], comparison.noisy_or, comparison.additive)
     for panel, name, values in zip(
         panels, ("image", "confidence", "noisy-or", "additive"), wanted, strict=True
@@ -101,7 +101,7 @@ def test_compare_writes_what_the_name_says(capsys, tmp_path, suffix):
 def test_compare_draws_fields_without_an_image(capsys, tmp_path):
     fields = save(tmp_path / "a.mdn")
     out = succeed(capsys, "compare", tmp_path / "a.mdn", "--part", "1", "-o", tmp_path / "a.png")
-    m = mdn.noisy_or(**fields.votes(1), sigma=fields.sigma)
+    m = fields.votes(1).noisy_or()
     assert f"noisy-or peak {m.max():.4g}" in out
     assert matplotlib.image.imread(tmp_path / "a.png").std() > 0.05
 
@@ -109,7 +109,7 @@ def test_compare_draws_fields_without_an_image(capsys, tmp_path):
 def test_arrows_and_grid_of_a_figure_follow_stride_and_origin():
     pose = mdn.samples.load("pose")
     fields = dataclasses.replace(pose, image=None, stride=(16.0, 8.0), origin=(1.0, 2.0))
-    drawn = figure.draw(fields, "nose", figure.compare(fields, "nose", 8.0))
+    drawn = plotting.draw(fields, "nose", plotting.compare(fields.votes("nose", sigma=8.0)))
     image, confidence = [axes for axes in drawn.axes if axes.get_title()][:2]
     assert confidence.images[0].get_extent() == [-2.0, 198.0, 393.0, -7.0]
     (arrows,) = (each for each in image.collections if hasattr(each, "XY"))
@@ -142,7 +142,7 @@ def test_names_of_parts_are_set_as_they_are(capsys, tmp_path, name, suffix):
 def test_dollars_are_drawn_as_dollars():
     def drawn(name):
         fields = mdn.Fields(np.ones((1, 4, 4)), np.zeros((1, 2, 4, 4)), names=(name,))
-        picture = figure.draw(fields, 0, figure.compare(fields, 0, 1.0))
+        picture = plotting.draw(fields, 0, plotting.compare(fields.votes(0, sigma=1.0)))
         assert picture.get_suptitle() == f"{name}, σ = 1 px"
         title = picture.texts[0]
         picture.canvas.draw()
@@ -162,7 +162,7 @@ def test_characters_that_the_usual_font_lacks_come_from_one_that_has_them(monkey
     monkeypatch.setitem(rcParams, "font.family", ["cmss10"])  # comes with matplotlib
     assert not has_sigma("cmss10")
     pose = mdn.samples.load("delta")
-    picture = figure.draw(pose, 0, figure.compare(pose, 0, 1.0))
+    picture = plotting.draw(pose, 0, plotting.compare(pose.votes(0, sigma=1.0)))
     usual, added = picture.texts[0].get_fontfamily()
     assert usual == "cmss10"
     assert has_sigma(added)
@@ -172,17 +172,11 @@ def test_characters_that_the_usual_font_lacks_come_from_one_that_has_them(monkey
 # vote
 
 
-@pytest.mark.parametrize("rule", ["noisy-or", "additive", "plain-sum", "evidence"])
+@pytest.mark.parametrize("rule", ["noisy_or", "additive", "plain_sum", "evidence"])
 def test_vote_writes_the_map_of_the_library(capsys, tmp_path, rule):
     path = tmp_path / "map.npy"
     succeed(capsys, "vote", "pose", "--part", "left eye", "--rule", rule, "--sigma", 5, "-o", path)
-    votes = {**mdn.samples.load("pose").votes("left eye"), "sigma": 5.0}
-    want = {
-        "noisy-or": lambda: mdn.noisy_or(**votes),
-        "additive": lambda: mdn.additive(**votes),
-        "plain-sum": lambda: mdn.additive(**votes, normalized=False),
-        "evidence": lambda: -mdn.noisy_or(**votes, return_log_complement=True)[1],
-    }[rule]()
+    want = getattr(mdn.samples.load("pose").votes("left eye", sigma=5.0), rule)()
     np.testing.assert_array_equal(np.load(path, allow_pickle=False), want)
     assert want.max() > 0.01
 
@@ -190,8 +184,7 @@ def test_vote_writes_the_map_of_the_library(capsys, tmp_path, rule):
 def test_vote_by_default_is_the_noisy_or_of_the_first_part_at_the_files_sigma(capsys, tmp_path):
     succeed(capsys, "vote", "pose", "-o", tmp_path / "map.npy")
     pose = mdn.samples.load("pose")
-    want = mdn.noisy_or(**pose.votes("nose"), sigma=pose.sigma)
-    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), want)
+    np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), pose.votes("nose").noisy_or())
 
 
 def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
@@ -202,7 +195,7 @@ def test_vote_of_all_parts_and_across_parts(capsys, tmp_path):
         (["--part", "10", "--cross"], pose.votes(10, cross=True)),
     ):
         succeed(capsys, "vote", "pose", *argv, "-o", path)
-        np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**votes, sigma=8.0))
+        np.testing.assert_array_equal(np.load(path), votes.noisy_or())
 
 
 @pytest.mark.parametrize(("text", "value"), [("12", 12.0), ("12,8.5", (12.0, 8.5))])
@@ -210,9 +203,7 @@ def test_stride_and_origin_take_the_place_of_the_files(capsys, tmp_path, text, v
     path = tmp_path / "map.npy"
     succeed(capsys, "vote", "pose", "--stride", text, "--origin=" + text, "-o", path)
     pose = dataclasses.replace(mdn.samples.load("pose"), stride=value, origin=value)
-    np.testing.assert_array_equal(
-        np.load(path), mdn.noisy_or(**pose.votes("nose"), sigma=pose.sigma)
-    )
+    np.testing.assert_array_equal(np.load(path), pose.votes("nose").noisy_or())
 
 
 def test_widths_of_single_sources_are_used_and_said(capsys, tmp_path):
@@ -224,10 +215,11 @@ def test_widths_of_single_sources_are_used_and_said(capsys, tmp_path):
         (["--part", "1"], fields.votes(1), sigma[1], "2.01 to 3"),
         (["--part", "all"], fields.votes(), sigma, "1 to 3"),
         (["--part", "1", "--cross"], fields.votes(1, cross=True), sigma, "1 to 3"),
-        (["--part", "1", "--sigma", "2"], fields.votes(1), 2.0, "2"),
+        (["--part", "1", "--sigma", "2"], fields.votes(1, sigma=2.0), 2.0, "2"),
     ):
         succeed(capsys, "vote", tmp_path / "a.mdn", *argv, "-o", tmp_path / "map.npy")
-        want = mdn.noisy_or(**votes, sigma=widths)
+        np.testing.assert_array_equal(votes.sigma, widths)
+        want = votes.noisy_or()
         assert want.shape == (9, 12)
         np.testing.assert_array_equal(np.load(tmp_path / "map.npy"), want)
         out = succeed(capsys, "compare", tmp_path / "a.mdn", *argv, "-o", tmp_path / "map.png")
@@ -240,7 +232,7 @@ def test_a_part_that_is_called_all_is_one_part(capsys, tmp_path):
     mdn.save_fields(tmp_path / "a.mdn", fields)
     path = tmp_path / "map.npy"
     succeed(capsys, "vote", tmp_path / "a.mdn", "--part", "all", "-o", path)
-    np.testing.assert_array_equal(np.load(path), mdn.noisy_or(**fields.votes("all"), sigma=8.0))
+    np.testing.assert_array_equal(np.load(path), fields.votes("all").noisy_or())
 
 
 def test_a_sample_goes_before_a_file_of_its_name_and_a_path_means_the_file(
@@ -250,8 +242,7 @@ def test_a_sample_goes_before_a_file_of_its_name_and_a_path_means_the_file(
     fields = save(tmp_path / "pose")
     for name, want in (("pose", mdn.samples.load("pose")), ("./pose", fields)):
         succeed(capsys, "vote", name, "--part", "0", "-o", "map.npy")
-        m = mdn.noisy_or(**want.votes(0), sigma=want.sigma)
-        np.testing.assert_array_equal(np.load("map.npy"), m)
+        np.testing.assert_array_equal(np.load("map.npy"), want.votes(0).noisy_or())
 
 
 @pytest.mark.parametrize("sides", [(0, 0), (0, 5), (1, 7)])

@@ -15,7 +15,7 @@ from mdn_viewer.__main__ import main as view
 
 import mdn_cupy as mdn
 from benchmarks import cpu
-from mdn_cupy import console, voting
+from mdn_cupy import console
 from mdn_cupy.__main__ import main
 
 DISK_FULL = "standard output: No space left on device"
@@ -142,8 +142,8 @@ def interrupting(*_, **__):
 @pytest.mark.parametrize(
     ("command", "argv", "called"),
     [
-        (main, ["vote", "delta", "-o", "map.npy"], (voting, "noisy_or")),
-        (main, ["compare", "delta", "-o", "map.png"], (voting, "compare")),
+        (main, ["vote", "delta", "-o", "map.npy"], (mdn.Votes, "compare")),
+        (main, ["compare", "delta", "-o", "map.png"], (mdn.Votes, "compare")),
         (cpu.main, ["--json", "map.json"], (cpu, "measure")),
         (main, ["info"], (mdn.samples, "names")),
     ],
@@ -183,14 +183,14 @@ def test_ctrl_c_in_the_middle_of_a_vote(tmp_path):
     mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(side + 1, np.stack([side, side], axis=1)))
     code = """
 import os, signal, sys, threading
-from mdn_cupy import voting
+from mdn_cupy import Votes
 from mdn_cupy.__main__ import main
 
-def noisy_or(*given, noisy_or=voting.noisy_or, **more):
+def compare(votes, compare=Votes.compare):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-    return noisy_or(*given, **more)
+    return compare(votes)
 
-voting.noisy_or = noisy_or
+Votes.compare = compare
 sys.exit(main(["vote", "a.mdn", "--sigma", "200", "-o", "a.npy"]))  # would take minutes
 """
     done = subprocess.run(

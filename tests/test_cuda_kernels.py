@@ -64,7 +64,9 @@ def test_the_same_bits_for_every_order_of_threads_and_blocks(rule, dtype, spread
     problem = random_problem(dtype, aggregate=0)
     results = [accumulate(problem, rule, seed).tobytes() for seed in range(1, 7)]
     assert len(set(results)) == 1
-    assert results[0] != accumulate(dataclasses.replace(problem, deterministic=False), rule).tobytes()
+    assert (
+        results[0] != accumulate(dataclasses.replace(problem, deterministic=False), rule).tobytes()
+    )
     cotangent = np.random.default_rng(1).normal(size=problem.result_shape).astype(dtype)
     gathered = [
         [g.tobytes() for g in cuda.gather(problem, rule, cotangent, executor=HostExecutor(seed))]

@@ -16,22 +16,23 @@ FAR = Operand(0x7F00_0000_1000, ())
 MAP = Operand(0x7F00_0000_1000, (1, 1))
 
 
-def problem(shape=(4, 5), offsets=None, sigma=1.0, rule=Rule.NOISY_OR, dtype=np.float32, **options):
+def problem(shape=(4, 5), offsets=None, sigma=1.0, dtype=np.float32, **options):
     """A problem whose arrays hold nothing: their shapes and strides are what counts."""
     confidence = np.broadcast_to(dtype(0), shape)
     offsets = np.broadcast_to(dtype(0), offsets or (*shape[:-2], 2, *shape[-2:]))
-    return vote_problem(confidence, offsets, sigma, rule, VoteOptions(**options))
+    return vote_problem(confidence, offsets, sigma, VoteOptions(**options))
 
 
 def contiguous(shape):
     return tuple(math.prod(shape[n + 1 :]) for n in range(len(shape)))
 
 
-def plan(of, confidence=None, offsets=None, sigma=None):
+def plan(of, confidence=None, offsets=None, sigma=None, rule=Rule.NOISY_OR):
     """A plan of arrays at made-up places, contiguous unless strides are given."""
     has_sigma = not isinstance(of.sigma, float)
     return VotePlan(
         of,
+        rule,
         Operand(0x1000, confidence or contiguous(of.confidence.shape)),
         Operand(0x2000, offsets or contiguous(of.offsets.shape)),
         Operand(0x3000, sigma or contiguous(of.sigma.shape)) if has_sigma else None,
@@ -51,9 +52,9 @@ def geometry(of, **strides):
 @pytest.mark.parametrize("rule", list(Rule))
 @pytest.mark.parametrize("sigma", [1.0, np.ones((5, 4, 5))])
 def test_arguments_have_the_types_of_the_parameters(rule, dtype, sigma):
-    of = problem((5, 4, 5), sigma=sigma, rule=rule, dtype=dtype)
+    of = problem((5, 4, 5), sigma=sigma, dtype=dtype)
     maps = Operand(0x4000, contiguous(of.result_shape))
-    planned = plan(of)
+    planned = plan(of, rule=rule)
     launches = [
         *planned.accumulate(maps),
         *planned.accumulate_exactly(maps, maps, maps),
@@ -179,9 +180,9 @@ def test_the_fixed_point_leaves_room_for_every_voter(voters):
 def test_empty_problems_launch_nothing(shape, output_shape):
     executor = HostExecutor()
     of = problem(shape, sigma=np.ones((4, 1)) if shape[1] else 1.0, output_shape=output_shape)
-    total = cuda.accumulate(of, executor)
+    total = cuda.accumulate(of, Rule.NOISY_OR, executor)
     assert total.shape == of.result_shape
-    gradients = cuda.gather(of, total, (True, True, False), executor)
+    gradients = cuda.gather(of, Rule.NOISY_OR, total, (True, True, False), executor)
     assert [g.shape for g in gradients[:2]] == [of.confidence.shape, of.offsets.shape]
     assert gradients.sigma is None
     assert executor.launches == []
@@ -190,8 +191,8 @@ def test_empty_problems_launch_nothing(shape, output_shape):
 def test_an_empty_output_launches_nothing():
     executor = HostExecutor()
     of = problem((3, 4, 5), output_shape=(0, 5))
-    assert cuda.accumulate(of, executor).shape == (3, 0, 5)
-    gradients = cuda.gather(of, np.zeros((3, 0, 5), np.float32), executor=executor)
+    assert cuda.accumulate(of, Rule.NOISY_OR, executor).shape == (3, 0, 5)
+    gradients = cuda.gather(of, Rule.NOISY_OR, np.zeros((3, 0, 5), np.float32), executor=executor)
     assert not any(g.any() for g in gradients)
     assert gradients.sigma.shape == ()
     assert executor.launches == []
@@ -201,10 +202,14 @@ def test_gradients_that_nobody_wants_are_not_computed():
     executor = HostExecutor()
     of = problem((3, 4, 5))
     cotangent = np.ones(of.result_shape, np.float32)
-    assert cuda.gather(of, cotangent, (False, False, False), executor) == (None, None, None)
+    assert cuda.gather(of, Rule.NOISY_OR, cotangent, (False, False, False), executor) == (
+        None,
+        None,
+        None,
+    )
     assert executor.launches == []
-    cuda.gather(of, cotangent, (True, False, False), executor)
-    cuda.gather(of, cotangent, (False, False, True), executor)
+    cuda.gather(of, Rule.NOISY_OR, cotangent, (True, False, False), executor)
+    cuda.gather(of, Rule.NOISY_OR, cotangent, (False, False, True), executor)
     assert [x.kernel for x in executor.launches] == [
         "gather<float, 0, false>",
         "gather<float, 0, true>",

@@ -31,9 +31,11 @@ def test_float32_reaches_the_very_pixels_of_the_specification(stride, origin):
     confidence[np.arange(maps), 0, column] = 1
     offsets[np.arange(maps), 0, 0, column] = offset
     size = int(stride * width)
-    options = VoteOptions(float(truncate), stride, origin, output_shape=(1, size))
-    problem = vote_problem(confidence, offsets, sigma[:, None, None], Rule.PLAIN_SUM, options)
-    reached = cuda.accumulate(problem, HostExecutor())[:, 0] > 0
+    options = VoteOptions(
+        truncate=float(truncate), stride=stride, origin=origin, output_shape=(1, size)
+    )
+    problem = vote_problem(confidence, offsets, sigma[:, None, None], options)
+    reached = cuda.accumulate(problem, Rule.PLAIN_SUM, HostExecutor())[:, 0] > 0
 
     p = (origin + stride * column.astype(float)) + offset.astype(float)
     distance = np.abs(np.arange(size) - p[:, None])
@@ -48,11 +50,14 @@ def test_a_vote_keeps_its_digits_from_certainty_to_nothing(confidence):
     c = np.full((300, 1, 1), confidence, np.float32)
     offsets = np.zeros((300, 2, 1, 1), np.float32)
     offsets[:, 0, 0, 0] = np.geomspace(1e-3, 4, 300)
-    problem = vote_problem(c, offsets, 1.0, Rule.NOISY_OR, VoteOptions())
+    problem = vote_problem(c, offsets, 1.0, VoteOptions())
 
     certainty, exponent = float(c[0, 0, 0]), -(offsets[:, 0, 0, 0].astype(float) ** 2) / 2
     w, left = np.exp(exponent), (1 - certainty) - certainty * np.expm1(exponent)
     phi = np.where(left > 0.5, np.log1p(-w * certainty), np.log(left))
-    np.testing.assert_allclose(cuda.accumulate(problem, HostExecutor())[:, 0, 0], phi, rtol=1e-6)
-    gradient = cuda.gather(problem, np.ones_like(c), executor=HostExecutor()).confidence
+    total = cuda.accumulate(problem, Rule.NOISY_OR, HostExecutor())
+    np.testing.assert_allclose(total[:, 0, 0], phi, rtol=1e-6)
+    gradient = cuda.gather(
+        problem, Rule.NOISY_OR, np.ones_like(c), executor=HostExecutor()
+    ).confidence
     np.testing.assert_allclose(gradient[:, 0, 0], -w / left, rtol=1e-6)

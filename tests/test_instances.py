@@ -12,7 +12,7 @@ from strategies import votes
 
 import mdn_cupy as mdn
 from mdn_cupy import cpu, cuda
-from mdn_cupy.problem import Rule, VoteOptions, vote_problem
+from mdn_cupy.problem import VoteOptions, vote_problem
 
 
 def on_the_cpu(*arguments):
@@ -45,7 +45,7 @@ def drawn_peaks(draw, maps, shape):
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_labels_are_those_of_the_specification(instances, data, dtype):
     drawn = data.draw(votes(dtype))
-    problem = vote_problem(*drawn.fields, Rule.NOISY_OR, VoteOptions(**drawn.options))
+    problem = vote_problem(*drawn.fields, VoteOptions(**drawn.options))
     peaks = drawn_peaks(data.draw, problem.maps, problem.output_shape)
     radius = data.draw(st.sampled_from([0.0, 0.5, 1.25, 5.0, 100.0, math.inf]))
     want = mdn.reference.instances(peaks, *drawn.fields, radius=radius, **drawn.options)
@@ -54,8 +54,8 @@ def test_labels_are_those_of_the_specification(instances, data, dtype):
     np.testing.assert_array_equal(got, want)
 
 
-def label(instances, confidence, offsets, sigma, peaks, radius, rule=Rule.NOISY_OR, **options):
-    problem = vote_problem(confidence, offsets, sigma, rule, VoteOptions(**options))
+def label(instances, confidence, offsets, sigma, peaks, radius, **options):
+    problem = vote_problem(confidence, offsets, sigma, VoteOptions(**options))
     return instances(problem, peaks.map, peaks.x, peaks.y, radius)
 
 
@@ -76,7 +76,7 @@ def test_the_peak_of_a_label_is_the_one_whose_evidence_the_source_adds_most_to(i
     y, x = rng.integers(0, 6, 5), rng.integers(0, 7, 5)
     labels = label(instances, c, o, sigma, peaks_at(np.zeros(5), x, y), math.inf)
     for source in np.ndindex(6, 7):
-        vote = mdn.footprint(source, c, o, sigma)
+        vote = mdn.Votes(c, o, sigma).footprint(source)
         added = np.zeros((6, 7))
         added[vote.window] = vote.terms
         strongest = 1 + int(added[y, x].argmax()) if added[y, x].any() else 0
@@ -126,8 +126,7 @@ def test_any_number_of_threads_and_any_order_give_the_same_labels(monkeypatch):
 def test_every_coin_has_the_edge_that_votes_for_it():
     coins = mdn.samples.load("coins")
     fields = coins.confidence, coins.offsets, coins.sigma
-    _, log_complement = mdn.noisy_or(*fields, aggregate=0, return_log_complement=True)
-    peaks = mdn.find_peaks(-log_complement, threshold=4.6)
+    peaks = mdn.find_peaks(coins.votes().evidence(), threshold=4.6)
     labels = label(on_the_cpu, *fields, peaks, 8, aggregate=0)
     assert labels.shape == coins.confidence.shape
     sizes = np.bincount(labels.ravel(), minlength=25)[1:]

@@ -221,9 +221,7 @@ def test_the_columns_of_a_tensor_keep_its_graph():
 
 def test_the_coins_are_counted_by_one_call(backend):
     coins = mdn.samples.load("coins")
-    m, log_complement = mdn.noisy_or(
-        coins.confidence, coins.offsets, coins.sigma, aggregate=0, return_log_complement=True
-    )
+    m, log_complement, _ = coins.votes().compare()
     certain = -math.log1p(-0.99)
     peaks = backend.find_peaks(-log_complement, threshold=certain, score=m)
     assert len(peaks) == 24

@@ -71,7 +71,7 @@ def test_parts_that_share_an_edge_vote_for_each_other_and_no_others():
 def test_cross_part_votes_find_the_right_wrist():
     pose = mdn.samples.load("pose")
     own, cross = (
-        mdn.noisy_or(**pose.votes("right wrist", cross=c), sigma=8.0).max() for c in (False, True)
+        pose.votes("right wrist", sigma=8.0, cross=c).noisy_or().max() for c in (False, True)
     )
     assert own < 0.95 < 0.99 < cross  # as the samples' README says
     maps = mdn.noisy_or(
@@ -158,7 +158,7 @@ def test_delta_is_perfectly_confident_and_perfectly_localised():
     assert np.count_nonzero(fields.confidence[0]) == 1  # Eq. 5
     assert set(np.unique(fields.confidence)) == {0, 1}
     for part in range(2):
-        m = mdn.noisy_or(**fields.votes(part), sigma=0.125)
+        m = fields.votes(part, sigma=0.125).noisy_or()
         assert np.count_nonzero(m > 0.5) == 1
 
 

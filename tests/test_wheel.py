@@ -115,7 +115,7 @@ import mdn_cupy as mdn
 print(mdn.__file__)
 for name in mdn.samples.names():
     fields = mdn.samples.load(name)
-    m = mdn.noisy_or(**fields.votes(0), sigma=fields.sigma)
+    m = fields.votes(0).noisy_or()
     print(mdn.samples.path(name), m.max() > 0.99)
 """
     library, *samples = run_installed(installed, code, tmp_path).splitlines()

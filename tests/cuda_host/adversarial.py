@@ -87,16 +87,16 @@ def main():
         with np.errstate(over="ignore"):
             cast = [np.asarray(x).astype(dtype) for x in (confidence, offsets, sigma)]
         sigma = float(sigma) if np.ndim(sigma) == 0 else cast[2]
-        problem = vote_problem(cast[0], cast[1], sigma, rule, options)
+        problem = vote_problem(cast[0], cast[1], sigma, options)
         with (
             mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", enough),
             mock.patch("mdn_cupy.cuda.plan._MAX_SLICES", 3),
             mock.patch("mdn_cupy.cuda.plan.MAX_BLOCKS", 2),
         ):
             executor = HostExecutor(module_of=module_of)
-            total = cuda.accumulate(problem, executor)
+            total = cuda.accumulate(problem, rule, executor)
             assert total.shape == problem.result_shape
-            cuda.gather(problem, total[..., ::-1, :], executor=executor)
+            cuda.gather(problem, rule, total[..., ::-1, :], executor=executor)
     search_maps(module_of)
     print("clean")
 

@@ -1,0 +1,48 @@
+"""What notebooks show: a table in HTML, beside a small picture."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from html import escape
+from importlib.util import find_spec
+from io import BytesIO
+from typing import Any
+
+import numpy.typing as npt
+
+__all__ = ["as_html"]
+
+
+def as_html(rows: Iterable[tuple[str, str]], m: npt.NDArray[Any] | None) -> str:
+    """Describe something as an HTML table.
+
+    Parameters
+    ----------
+    rows : iterable of (str, str)
+        Name and text of each row.
+    m : array [H, W], optional
+        A map in [0, 1] to show beside it, where matplotlib is installed.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Examples
+    --------
+    >>> as_html([("sigma", "2")], None)
+    '<div style="display: flex; gap: 1em"><table><tr><th>sigma</th><td>2</td></tr></table></div>'
+    """
+    cells = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    picture = "" if m is None or not find_spec("matplotlib") else _inline_png(m)
+    return f'<div style="display: flex; gap: 1em"><table>{cells}</table>{picture}</div>'
+
+
+def _inline_png(m: npt.NDArray[Any]) -> str:
+    from matplotlib.image import imsave
+
+    file = BytesIO()
+    imsave(file, m, cmap="magma", vmin=0, vmax=1, format="png")
+    data = b64encode(file.getvalue()).decode()
+    return f'<img src="data:image/png;base64,{data}" style="max-height: 12em" alt="noisy-or map">'
