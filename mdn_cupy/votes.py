@@ -530,7 +530,7 @@ class Votes(VoteOptions):
         return f"Votes({', '.join(f'{name}={text}' for name, text in self._described())})"
 
     def _repr_html_(self) -> str:
-        """Return a table for a notebook, beside a picture of the first noisy-or map if it is small."""
+        """Return a table for a notebook, beside a picture of the first noisy-or map."""
         from mdn_cupy.notebook import as_html
 
         drawn = 0 < math.prod(self.shape) <= _MOST_DRAWN

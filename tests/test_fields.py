@@ -436,7 +436,7 @@ def test_fields_of_two_libraries_are_refused():
         mdn.Fields(C, torch.tensor(O))
     with pytest.raises(TypeError, match=r"sigma is on torch \(cpu\)"):
         mdn.Fields(C, O, sigma=torch.ones(2, 1, 1))
-    with pytest.raises(TypeError, match="image must be a NumPy array, got torch.Tensor"):
+    with pytest.raises(TypeError, match=r"image must be a NumPy array, got torch\.Tensor"):
         mdn.Fields(C, O, image=torch.zeros(3, 4))
 
 
