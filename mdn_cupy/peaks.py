@@ -15,9 +15,9 @@ import numpy as np
 from mdn_cupy.arrays import (
     Array,
     adopt,
+    cast_to,
     dtype_name,
     is_number,
-    is_torch,
     namespace,
     on_device,
     to_numpy,
@@ -377,15 +377,15 @@ def find_peaks(
 def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]:
     """Check the maps and bring them to the dtype of the computation; find who searches them."""
     named = {"evidence": evidence, **({} if score is None else {"score": score})}
-    if is_torch(evidence):
+    kind, named = adopt(**named)
+    if kind == "torch":
         from mdn_cupy.torch import peaks
 
         peaks.check_maps(**named)
         backend: Any = peaks
     else:
-        kind, named = adopt(**named)
         backend = module(kind)
-    cast = {name: _cast(array, floating_dtype(name, array).name) for name, array in named.items()}
+    cast = {name: cast_to(array, floating_dtype(name, array)) for name, array in named.items()}
     shape, scores = tuple(cast["evidence"].shape), cast.get("score", cast["evidence"])
     if len(shape) < 2:
         raise ValueError(f"evidence must have the shape (..., H, W), got {shape}")
@@ -402,15 +402,9 @@ def _between(values: Array, number: Array, row: Array, column: Array) -> tuple[A
     rows, columns = (
         around(index, size, xp) for index, size in zip((row, column), values.shape[1:], strict=True)
     )
-    patch = _cast(values[number[:, None, None], rows[:, :, None], columns[:, None, :]], "float64")
+    patch = cast_to(values[number[:, None, None], rows[:, :, None], columns[:, None, :]], "float64")
     dx, dy, _ = vertex(xp.where(xp.isnan(patch), 0, patch).reshape(-1, 9), xp)
     return column + dx, row + dy
-
-
-def _cast(array: Array, dtype: str) -> Array:
-    if is_torch(array):
-        return array.to(getattr(namespace(array), dtype))
-    return array.astype(dtype, copy=False)
 
 
 def _threshold(threshold: float, dtype: np.dtype[Any]) -> float:
