@@ -21,8 +21,9 @@ from benchmarks.report import Limits, Peak, Report, Speed
 from benchmarks.roofline import pairs_per_second
 from benchmarks.runner import Step, run
 from benchmarks.timing import Budget, Contender, Timing, compete
-from mdn_cupy import voting
+from mdn_cupy import Votes
 from mdn_cupy.backends import backends
+from mdn_cupy.problem import Gradients
 from mdn_cupy.threads import get_num_threads
 
 __all__ = ["FULL", "QUICK", "Plan", "main", "measure"]
@@ -160,8 +161,11 @@ def _forward(
 def _backward(plan: Plan, field: Field) -> Iterator[Speed]:
     case = scattered(*field)
     fields = (case.confidence, case.offsets, case.sigma)
-    m, log_complement = voting.noisy_or(*fields, return_log_complement=True)
-    pull = partial(voting.noisy_or_vjp, m, *fields, log_complement=log_complement)
+    m, log_complement, _ = Votes(*fields).compare()
+
+    def pull() -> Gradients:
+        return Votes(*fields).noisy_or_vjp(m, log_complement=log_complement)
+
     yield _speed(plan, f"noisy-or, {case.name}", case, {OURS.name: pull})
 
 

@@ -121,18 +121,19 @@ class _Pass:
     def __init__(self, device: Device, case: Case, rule: Rule, *, deterministic: bool = True):
         confidence, offsets = (device.array(x) for x in (case.confidence, case.offsets))
         options = VoteOptions(deterministic=deterministic)
-        self._problem = vote_problem(confidence, offsets, case.sigma, rule, options)
+        self._problem = vote_problem(confidence, offsets, case.sigma, options)
+        self._rule = rule
         self._executor = device.executor(confidence)
         self._cotangent = device.array(case.cotangent)
 
     def forward(self) -> Array:
         """Σφ, for the noisy-or L."""
-        return cuda.accumulate(self._problem, self._executor)
+        return cuda.accumulate(self._problem, self._rule, self._executor)
 
     def backward(self) -> Gradients:
         """Gradients of confidence and offsets, the cotangent being that of Σφ."""
         wanted = (True, True, False)
-        return cuda.gather(self._problem, self._cotangent, wanted, self._executor)
+        return cuda.gather(self._problem, self._rule, self._cotangent, wanted, self._executor)
 
     def both(self) -> None:
         """Forward, then backward."""
@@ -143,7 +144,7 @@ class _Pass:
 def _check(device: Device, case: Case) -> None:
     """Hold our own kernels to the specification: the noisy-or by L, the sum with its gradients."""
     fields = (case.confidence, case.offsets, case.sigma)
-    _, log_complement = reference.noisy_or(*fields, return_log_complement=True)
+    log_complement = reference.log_complement(*fields)
     for deterministic in (True, False):
         votes = _Pass(device, case, Rule.NOISY_OR, deterministic=deterministic)
         hold("noisy_or", votes.forward(), log_complement, MAP_TOLERANCE)

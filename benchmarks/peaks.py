@@ -6,14 +6,19 @@ spaces the peaks.
 
 import argparse
 import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import maximum_filter
 from skimage.feature import peak_local_max
 
 import mdn_cupy as mdn
+
+Map = npt.NDArray[np.float32]
 
 SIDE, PEAKS = 1024, 1000
 MIN_DISTANCE = 5
@@ -26,7 +31,8 @@ CASES = {  # threshold of each
 }
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=15, help="rounds; default: 15")
     repeats = parser.parse_args(argv).repeats
@@ -36,7 +42,7 @@ def main(argv=None):
         evidence = made(name)
         ways = ways_to_search(evidence, threshold)
         found = {way: len(search()) for way, search in ways.items()}  # and compiled
-        seconds = {way: [] for way in ways}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
         for _ in range(repeats):
             for way, search in ways.items():
                 begun = time.perf_counter()
@@ -48,7 +54,7 @@ def main(argv=None):
             print(f"{name:24} {way:16} {1e3 * median(times):8.1f} {count}")
 
 
-def ways_to_search(evidence, threshold):
+def ways_to_search(evidence: Map, threshold: float) -> dict[str, Callable[[], Any]]:
     """Name functions that search one map."""
     options = {"threshold_abs": threshold, "min_distance": MIN_DISTANCE, "exclude_border": False}
     return {
@@ -60,7 +66,7 @@ def ways_to_search(evidence, threshold):
     }
 
 
-def made(name):
+def made(name: str) -> Map:
     """Make the evidence of a case."""
     rng = np.random.default_rng(0)
     if name == "noise only":

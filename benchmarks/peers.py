@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.inputs import TRUNCATE, Case
-from mdn_cupy import reference, voting
+from mdn_cupy import functional, reference
 from mdn_cupy.arrays import to_numpy
 
 __all__ = [
@@ -78,7 +78,7 @@ class Peer:
 
 
 def _ours(confidence: Any, offsets: Any, sigma: float, rule: RuleName) -> Any:
-    return getattr(voting, rule)(confidence, offsets, sigma)
+    return getattr(functional, rule)(confidence, offsets, sigma)
 
 
 OURS = Peer("mdn-cupy", _ours, takes_arrays=True, takes_tensors=True)

@@ -40,7 +40,7 @@ class Votes:
 
     def setup(self, fields):
         self.fields = (*FIELDS[fields](SHAPE), SIGMA)
-        self.m, self.log_complement = mdn.noisy_or(*self.fields, return_log_complement=True)
+        self.m, self.log_complement, _ = mdn.compare(*self.fields)
 
     def time_noisy_or(self, fields):
         mdn.noisy_or(*self.fields)
@@ -52,7 +52,7 @@ class Votes:
         mdn.compare(*self.fields)
 
     def time_noisy_or_vjp(self, fields):
-        mdn.noisy_or_vjp(self.m, *self.fields, log_complement=self.log_complement)
+        mdn.Votes(*self.fields).noisy_or_vjp(self.m, log_complement=self.log_complement)
 
 
 class SmallField:
