@@ -24,6 +24,7 @@ __all__ = [
     "cast_to",
     "dtype_name",
     "is_number",
+    "is_proxy",
     "is_torch",
     "kind_of",
     "library",
@@ -54,6 +55,11 @@ def is_number(value: object) -> bool:
 def is_torch(value: object) -> bool:
     """True for a torch tensor."""
     return _is_instance(value, "torch", "Tensor")
+
+
+def is_proxy(value: object) -> bool:
+    """True for what stands for a tensor while torch.fx traces."""
+    return _is_instance(value, "torch.fx", "Proxy")
 
 
 def library(value: object) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from mdn_cupy.arrays import Array
+from mdn_cupy.arrays import Array, is_proxy
 from mdn_cupy.votes import Votes
 
 __all__ = ["additive", "compare", "log_complement", "noisy_or", "plain_sum"]
@@ -27,6 +27,10 @@ def _of_fields(
     def decorate(function: Callable[[Votes], Result]) -> Callable[P, Result]:
         @wraps(function)
         def of_fields(*args: P.args, **options: P.kwargs) -> Result:
+            confidence: Any = args[0] if args else options.get("confidence")
+            if is_proxy(confidence):  # one node of a graph that torch.fx traces
+                result: Result = confidence.__torch_function__(of_fields, (), args, options)
+                return result
             return function(votes(*args, **options))
 
         returned = inspect.signature(function).return_annotation

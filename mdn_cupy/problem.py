@@ -37,6 +37,7 @@ __all__ = [
     "VoteOptions",
     "VoteProblem",
     "check_positive",
+    "check_shape",
     "check_size",
     "check_width",
     "compute_dtype",
@@ -228,11 +229,7 @@ class VoteProblem:
 
     def check_map(self, name: str, array: Array) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
-        if tuple(array.shape) != self.result_shape:
-            raise ValueError(
-                f"{name} must have the shape of the vote map {self.result_shape}, "
-                f"got {tuple(array.shape)}"
-            )
+        check_shape(name, array, self.result_shape)
         floating_dtype(name, array)
 
     def as_given(self, gradients: Gradients) -> Gradients:
@@ -482,6 +479,14 @@ def _output_shape(
             f"check stride ({shown_pair(stride)})"
         )
     return height, width
+
+
+def check_shape(name: str, array: Array, wanted: Shape) -> None:
+    """Raise ValueError unless an argument has the shape of the vote map."""
+    if tuple(array.shape) != wanted:
+        raise ValueError(
+            f"{name} must have the shape of the vote map {wanted}, got {tuple(array.shape)}"
+        )
 
 
 def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:

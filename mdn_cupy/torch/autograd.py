@@ -12,7 +12,7 @@ from torch.autograd import Function, forward_ad
 
 from mdn_cupy.torch import plain
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
-from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields
+from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields, Scalars
 
 __all__ = ["one_minus_exp", "sum_of_terms"]
 
@@ -22,11 +22,11 @@ _NO_FORWARD_MODE = (
 )
 
 
-def sum_of_terms(fields: Fields, scalars: tuple[Any, ...]) -> Tensor:
+def sum_of_terms(fields: Fields, scalars: Scalars) -> Tensor:
     """Σφ of all votes, differentiable; the arguments as `ACCUMULATE` takes them."""
     result: Tensor
     if plain.is_plain():
-        return plain.total(*fields, *scalars)
+        return plain.total(*fields, scalars)
     if torch.compiler.is_compiling():  # It knows the operator, and would look into a function.
         if any(forward_ad.unpack_dual(x).tangent is not None for x in fields):
             raise NotImplementedError(_NO_FORWARD_MODE)

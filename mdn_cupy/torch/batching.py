@@ -7,11 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mdn_cupy.torch.library import Fields
+from mdn_cupy.torch.library import Fields, Scalars
 
 __all__ = ["vmap_accumulate", "vmap_gather"]
 
-_AGGREGATE = 5  # among the scalars
 _TRAILING = (2, 3, 2)  # axes of confidence, offsets and sigma that do not lead
 
 Dims = Sequence[int | None]
@@ -64,10 +63,9 @@ def _in_front(fields: Sequence[Tensor], dims: Dims) -> list[Tensor]:
     ]
 
 
-def _shifted(scalars: Sequence[Any]) -> list[Any]:
+def _shifted(arguments: Sequence[Any]) -> Scalars:
     """Count the axis to aggregate from behind the mapped one."""
-    shifted = list(scalars)
-    aggregate = shifted[_AGGREGATE]
-    if aggregate is not None and aggregate >= 0:
-        shifted[_AGGREGATE] = aggregate + 1
-    return shifted
+    scalars = Scalars(*arguments)
+    if scalars.aggregate is None or scalars.aggregate < 0:
+        return scalars
+    return scalars._replace(aggregate=scalars.aggregate + 1)

@@ -22,6 +22,8 @@ __all__ = [
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """The dtypes of fields and of parameters."""
 
+_NAMES = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATING)
+
 
 def is_jit_tracing() -> bool:
     """Whether torch.jit traces, in which sizes are tensors."""
@@ -30,14 +32,16 @@ def is_jit_tracing() -> bool:
 
 def check_floating(name: str, value: object) -> None:
     """Raise unless an argument is a dense tensor of a floating dtype."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
+    if not isinstance(value, Tensor) or value.dtype not in FLOATING:
         kind = value.dtype if isinstance(value, Tensor) else kind_of(value)
         remedy = (
             ".float() converts it"
             if isinstance(value, Tensor)
             else "torch.as_tensor(...) makes one"
         )
-        raise TypeError(f"{name} must be a torch tensor of a floating dtype, got {kind}; {remedy}")
+        raise TypeError(
+            f"{name} must be a torch tensor of a floating dtype ({_NAMES}), got {kind}; {remedy}"
+        )
     check_dense(name, value)
 
 
@@ -65,8 +69,7 @@ def check_device(name: str, tensor: Tensor, other: str, device: torch.device) ->
 def check_dtype(dtype: torch.dtype | None) -> None:
     """Raise unless a module's parameters can be of this dtype; None is torch's default."""
     if dtype is not None and dtype not in FLOATING:
-        names = ", ".join(map(str, FLOATING))
-        raise TypeError(f"dtype must be a floating dtype ({names}), got {dtype!r}")
+        raise TypeError(f"dtype must be a floating dtype ({_NAMES}), got {dtype!r}")
 
 
 def refuse_script(module: torch.nn.Module) -> NoReturn:

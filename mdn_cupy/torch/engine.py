@@ -15,11 +15,13 @@ from mdn_cupy.problem import (
     VoteOptions,
     VoteProblem,
     check_positive,
+    check_shape,
+    floating_dtype,
     vote_problem,
 )
 from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
-from mdn_cupy.torch.checks import check_dense, check_floating, is_jit_tracing
-from mdn_cupy.torch.library import GATHER, Fields, scalars
+from mdn_cupy.torch.checks import check_floating, is_jit_tracing
+from mdn_cupy.torch.library import GATHER, Fields, map_shape, scalars
 
 __all__ = ["TensorProblem", "accumulate", "compare", "gather", "noisy_or", "problem"]
 
@@ -34,13 +36,15 @@ class TensorProblem:
 
     @property
     def result_shape(self) -> Shape:
-        """The shape of the vote map; ValueError while torch traces."""
-        return self._known.result_shape
+        """The shape of the vote map, in which torch may trace the sizes."""
+        if self.checked is None:
+            return map_shape(*self.fields, scalars(Rule.NOISY_OR, self.options))
+        return self.checked.result_shape
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
-        """The dtype of the vote map; ValueError while torch traces."""
-        return self._known.dtype
+        """The dtype of the vote map."""
+        return floating_dtype("confidence", self.fields[0])
 
     def check_rule(self, rule: Rule) -> None:
         """Raise ValueError if a sigma that is a number is out of a rule's range."""
@@ -49,14 +53,8 @@ class TensorProblem:
 
     def check_map(self, name: str, array: Tensor) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
-        check_dense(name, array)
-        self._known.check_map(name, array)
-
-    @property
-    def _known(self) -> VoteProblem:
-        if self.checked is None:
-            raise ValueError("the size of the map is not known while torch traces; give it")
-        return self.checked
+        check_floating(name, array)
+        check_shape(name, array, self.result_shape)
 
 
 def problem(
@@ -73,9 +71,10 @@ def problem(
         # On the CPU: a number that travelled to the GPU would have to be waited for.
         number = check_positive("sigma", sigma)
         width = torch.full((), number, dtype=dtype, device="cpu")
+    fields = (confidence.to(dtype), offsets.to(dtype), width)
     traced = torch.compiler.is_compiling() or is_jit_tracing()
-    checked = None if traced else vote_problem(confidence, offsets, sigma, options)
-    return TensorProblem((confidence.to(dtype), offsets.to(dtype), width), options, checked)
+    checked = None if traced else vote_problem(*fields[:2], sigma, options)
+    return TensorProblem(fields, options, checked)
 
 
 def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:

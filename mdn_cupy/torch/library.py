@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,8 +33,9 @@ __all__ = [
     "ACCUMULATE",
     "GATHER",
     "Fields",
+    "Scalars",
     "TorchExecutor",
-    "fake_problem",
+    "map_shape",
     "map_size",
     "scalars",
     "share",
@@ -43,12 +44,29 @@ __all__ = [
 Fields = tuple[Tensor, Tensor, Tensor]
 """Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
 
+
+class Scalars(NamedTuple):
+    """The operators' arguments that are no tensors: the rule, and `VoteOptions`; as `_SCALARS`."""
+
+    rule: int
+    truncate: float
+    stride: Sequence[float]
+    origin: Sequence[float]
+    output_shape: Sequence[int] | None
+    aggregate: int | None
+    deterministic: bool
+
+    @property
+    def options(self) -> VoteOptions:
+        """The options, checked."""
+        return VoteOptions(**{name: getattr(self, name) for name in OPTIONS})
+
+
 _FIELDS = "Tensor confidence, Tensor offsets, Tensor sigma"
 _SCALARS = (
     "int rule, float truncate, float[2] stride, float[2] origin, SymInt[]? output_shape, "
     "int? aggregate, bool deterministic"
 )
-
 _RESULTS = "(Tensor, Tensor, Tensor)"
 
 
@@ -66,58 +84,53 @@ GATHER = _define(
 """(cotangent, confidence, offsets, sigma, *scalars, wanted) to the gradients; empty if unwanted."""
 
 
-def scalars(rule: Rule, options: VoteOptions) -> tuple[Any, ...]:
-    """The operators' arguments that are no tensors."""
-    return (int(rule), *(getattr(options, name) for name in OPTIONS))
+def scalars(rule: Rule, options: VoteOptions) -> Scalars:
+    """Return the operators' arguments that are no tensors."""
+    return Scalars(int(rule), **options.named)
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cpu")
-def _accumulate_cpu(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
-) -> Tensor:
-    problem = _problem(confidence, offsets, sigma, *rest)
-    return torch.from_numpy(module("cpu").accumulate(problem, Rule(rule)))
+def _accumulate_cpu(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+    problem, rule = _problem(confidence, offsets, sigma, *rest)
+    return torch.from_numpy(module("cpu").accumulate(problem, rule))
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cuda")
-def _accumulate_cuda(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
-) -> Tensor:
-    problem = _problem(confidence, offsets, sigma, *rest)
+def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+    problem, rule = _problem(confidence, offsets, sigma, *rest)
     executor = TorchExecutor(confidence.device)
-    total: Tensor = module("cuda").accumulate(problem, Rule(rule), executor)
+    total: Tensor = module("cuda").accumulate(problem, rule, executor)
     return total
 
 
 @torch.library.impl("mdn_cupy::gather", "cpu")
 def _gather_cpu(
-    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> Fields:
-    problem = _problem(confidence, offsets, sigma, *rest[:-1])
-    found = module("cpu").gather(problem, Rule(rule), share(cotangent), tuple(rest[-1]))
+    problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
+    found = module("cpu").gather(problem, rule, share(cotangent), tuple(rest[-1]))
     c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
     return c, o, s
 
 
 @torch.library.impl("mdn_cupy::gather", "cuda")
 def _gather_cuda(
-    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
+    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> Fields:
-    problem = _problem(confidence, offsets, sigma, *rest[:-1])
+    problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
     executor = TorchExecutor(confidence.device)
-    found = module("cuda").gather(problem, Rule(rule), cotangent, tuple(rest[-1]), executor)
+    found = module("cuda").gather(problem, rule, cotangent, tuple(rest[-1]), executor)
     c, o, s = (confidence.new_empty(0) if g is None else g for g in found)
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
 
 
-def _problem(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> VoteProblem:
-    """The problem of an operator's arguments; CPU tensors as the NumPy arrays they share."""
-    width = _width(sigma, confidence)
-    return vote_problem(share(confidence), share(offsets), width, _options(rest))
-
-
-def _options(scalars: Sequence[Any]) -> VoteOptions:
-    return VoteOptions(**dict(zip(OPTIONS, scalars, strict=True)))
+def _problem(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
+) -> tuple[VoteProblem, Rule]:
+    """Return an operator's arguments as a problem, CPU tensors as the NumPy arrays they share."""
+    width, scalars = _width(sigma, confidence), Scalars(*rest)
+    problem = vote_problem(share(confidence), share(offsets), width, scalars.options)
+    return problem, Rule(scalars.rule)
 
 
 def _width(sigma: Tensor, fields: Tensor) -> Any:
@@ -169,28 +182,32 @@ class TorchExecutor:
 # Tracing: the same from shapes alone
 
 
-def fake_problem(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, rule: int, *rest: Any
-) -> VoteProblem:
-    """The problem of an operator's arguments, checked, without a look at any memory."""
+def map_shape(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars
+) -> tuple[int, ...]:
+    """Return the shape [..., Ho, Wo] of the map; what has known sizes is checked."""
+    leading = (confidence.shape[:-2], offsets.shape[:-3], sigma.shape[:-2])
+    maps = list(torch.broadcast_shapes(*leading))
+    aggregate = scalars.aggregate
+    if aggregate is not None:
+        del maps[aggregate + 2 if aggregate < 0 else aggregate]
+    return (*maps, *map_size(confidence, offsets, sigma, scalars))
+
+
+def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars) -> Sequence[int]:
+    """Return (Ho, Wo) of the map; what has known sizes is checked."""
     width = 1.0 if sigma.ndim == 0 else sigma
-    return vote_problem(confidence, offsets, width, _options(rest))
-
-
-def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Sequence[int]:
-    """(Ho, Wo) of the map; the arguments are checked where their sizes are known."""
-    stride, output_shape = rest[2], rest[4]
     if is_jit_tracing():
         with warnings.catch_warnings():  # that sizes become constants: here alone
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            fake_problem(confidence, offsets, sigma, *rest)
+            vote_problem(confidence, offsets, width, scalars.options)
     elif not torch.compiler.is_dynamo_compiling():
-        sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(output_shape or ()))
+        sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(scalars.output_shape or ()))
         if not any(isinstance(size, torch.SymInt) for size in sizes):
-            return fake_problem(confidence, offsets, sigma, *rest).output_shape
-    if output_shape is not None:
-        return tuple(output_shape)
-    steps = zip(confidence.shape[-2:], stride, strict=True)
+            return vote_problem(confidence, offsets, width, scalars.options).output_shape
+    if scalars.output_shape is not None:
+        return tuple(scalars.output_shape)
+    steps = zip(confidence.shape[-2:], scalars.stride, strict=True)
     return tuple(_traced_size(n, step) for n, step in steps)
 
 
@@ -205,13 +222,7 @@ def _traced_size(n: Any, stride: float) -> Any:
 
 
 def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    size = map_size(confidence, offsets, sigma, *rest)
-    leading = (confidence.shape[:-2], offsets.shape[:-3], sigma.shape[:-2])
-    maps = list(torch.broadcast_shapes(*leading))
-    aggregate = rest[5]
-    if aggregate is not None:
-        del maps[aggregate + 2 if aggregate < 0 else aggregate]
-    return confidence.new_empty((*maps, *size))
+    return confidence.new_empty(map_shape(confidence, offsets, sigma, Scalars(*rest)))
 
 
 def _fake_gather(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdn_cupy.problem import Rule
 from mdn_cupy.torch.checks import is_jit_tracing
-from mdn_cupy.torch.library import map_size
+from mdn_cupy.torch.library import Scalars, map_size
 
 __all__ = ["is_plain", "one_minus_exp", "plain_operators", "total"]
 
@@ -55,13 +55,13 @@ def is_plain() -> bool:
     return _requests > 0 or is_jit_tracing() or torch.onnx.is_in_onnx_export()
 
 
-def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    """Σφ of all votes, as the operator `ACCUMULATE` computes it from the same arguments."""
-    rule, truncate, stride, origin, _, aggregate, _ = rest
+def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars) -> Tensor:
+    """Compute Σφ of all votes, as the operator `ACCUMULATE` does."""
+    stride, origin = scalars.stride, scalars.origin
     sigma = sigma[..., None]
     is_width = sigma > 0  # false for NaN
     sigma = torch.where(is_width, sigma, 1)
-    reach = torch.where(is_width, truncate * sigma, -1)
+    reach = torch.where(is_width, scalars.truncate * sigma, -1)
 
     def along(axis: int, size: Any) -> tuple[Tensor, Tensor]:
         """Weights, and which pixels are in the window: [..., H, W, size]."""
@@ -73,17 +73,17 @@ def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Ten
         distance = torch.where(inside, distance, 0)
         return torch.exp(-(distance**2) / (2 * sigma**2)), inside
 
-    height, width = map_size(confidence, offsets, sigma[..., 0], *rest)
+    height, width = map_size(confidence, offsets, sigma[..., 0], scalars)
     (weight_x, inside_x), (weight_y, inside_y) = along(0, width), along(1, height)
     inside = inside_y[..., :, None] & inside_x[..., None, :]
     weight = weight_y[..., :, None] * weight_x[..., None, :]
     votes = torch.where(inside, confidence[..., None, None] * weight, 0)
-    if rule == Rule.NOISY_OR:
+    if scalars.rule == Rule.NOISY_OR:
         votes = torch.log1p(-votes.clamp(max=1 - torch.finfo(votes.dtype).eps / 2))
-    elif rule == Rule.ADDITIVE:
+    elif scalars.rule == Rule.ADDITIVE:
         votes = votes / (2 * math.pi * sigma[..., None] ** 2)
     votes = votes.sum((-4, -3))
-    return votes if aggregate is None else votes.sum(aggregate)
+    return votes if scalars.aggregate is None else votes.sum(scalars.aggregate)
 
 
 def one_minus_exp(log_complement: Tensor) -> Tensor:
