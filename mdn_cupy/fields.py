@@ -23,7 +23,8 @@ from mdn_cupy.arrays import (
     remedy,
     to_numpy,
 )
-from mdn_cupy.problem import VoteOptions, compute_dtype, floating_dtype, per_axis
+from mdn_cupy.problem import VoteOptions
+from mdn_cupy.validation import compute_dtype, floating_dtype, per_axis
 from mdn_cupy.votes import Votes
 
 __all__ = ["Fields"]

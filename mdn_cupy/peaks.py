@@ -25,7 +25,7 @@ from mdn_cupy.arrays import (
 from mdn_cupy.backends import module
 from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
-from mdn_cupy.problem import Shape, floating_dtype
+from mdn_cupy.validation import Shape, floating_dtype
 
 __all__ = ["Peaks", "find_peaks"]
 

@@ -1,15 +1,9 @@
-"""Arguments -> one validated, frozen `VoteProblem`; every error message about arguments.
-
-Nothing here looks at the values of an array (a GPU would have to be waited for); shapes, dtypes and
-scalars are always checked. `mdn_cupy.check_fields` looks at values.
-"""
+"""Arguments -> one validated, frozen `VoteProblem`, the same for every rule, pass and backend."""
 
 from __future__ import annotations
 
 import math
-import operator
-import sys
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -18,54 +12,32 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import (
-    Array,
-    cast_to,
-    dtype_name,
-    is_number,
-    is_torch,
-    kind_of,
-    library,
-    not_an_array,
+from mdn_cupy.arrays import Array, cast_to, is_number
+from mdn_cupy.validation import (
+    Pair,
+    Shape,
+    broadcast_leading,
+    check_axis,
+    check_representable,
+    check_shape,
+    check_size,
+    check_truncate,
+    check_width,
+    compute_dtype,
+    floating_dtype,
+    leading_axis,
+    output_size,
+    per_axis,
+    shown_pair,
+    sigma_leading,
+    source_shape,
 )
 
-__all__ = [
-    "Gradients",
-    "Pair",
-    "Rule",
-    "RuleName",
-    "VoteOptions",
-    "VoteProblem",
-    "check_positive",
-    "check_shape",
-    "check_size",
-    "check_width",
-    "compute_dtype",
-    "floating_dtype",
-    "per_axis",
-    "rule_of",
-    "shown_pair",
-    "vote_problem",
-]
-
-Shape = tuple[int, ...]
-
-Pair = tuple[float, float]
-"""One number per axis of the map: along the rows' axis y, and along the columns' axis x."""
-
-_MOST_PIXELS = 1 << 40
-_LARGEST = sys.float_info.max
+__all__ = ["Gradients", "Rule", "RuleName", "VoteOptions", "VoteProblem", "rule_of", "vote_problem"]
 
 _FARTHEST = 37.0
 """Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and float64 products with them might leave
 the range. So a NaN does not show beyond either."""
-
-_COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
-    "float16": np.dtype(np.float32),
-    "bfloat16": np.dtype(np.float32),
-    "float32": np.dtype(np.float32),
-    "float64": np.dtype(np.float64),
-}
 
 
 class Rule(IntEnum):
@@ -132,11 +104,11 @@ class VoteOptions:
 
     def __post_init__(self) -> None:
         settled = {
-            "truncate": _truncation(self.truncate),
+            "truncate": check_truncate(self.truncate),
             "stride": per_axis("stride", self.stride, positive=True),
             "origin": per_axis("origin", self.origin),
             "output_shape": check_size(self.output_shape),
-            "aggregate": _axis(self.aggregate),
+            "aggregate": check_axis(self.aggregate),
             "deterministic": bool(self.deterministic),
         }
         for name, value in settled.items():
@@ -257,21 +229,6 @@ def _planes(leading: Shape, batch: Shape, aggregate: int | None) -> npt.NDArray[
     return np.ascontiguousarray(index.reshape(math.prod(index.shape[:-1]), index.shape[-1]))
 
 
-def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
-    """Return the dtype of the computation and its result: float32, or float64 if a field has it.
-
-    Sigma, the cotangent and the scalars are cast to it.
-
-    Raises
-    ------
-    TypeError
-        If a field is not of a floating dtype.
-    """
-    return np.result_type(
-        floating_dtype("confidence", confidence), floating_dtype("offsets", offsets)
-    )
-
-
 def vote_problem(
     confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
 ) -> VoteProblem:
@@ -302,7 +259,7 @@ def vote_problem(
         was wanted.
     """
     dtype = compute_dtype(confidence, offsets)
-    source_shape = _source_shape(confidence, offsets)
+    grid = source_shape(confidence, offsets)
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
     given: tuple[Shape, Shape, Shape] = (tuple(confidence.shape), tuple(offsets.shape), ())
     width: Any
@@ -312,9 +269,9 @@ def vote_problem(
         width = sigma
         floating_dtype("sigma", width)
         axes = tuple(width.shape)
-        leading["sigma"] = _sigma_leading(axes, source_shape)
+        leading["sigma"] = sigma_leading(axes, grid)
         given = (*given[:2], axes)
-    batch = _broadcast(leading)
+    batch = broadcast_leading(leading)
     if "sigma" in leading:
         width = _align(cast_to(width, dtype), len(batch), 2)
     return VoteProblem(
@@ -323,9 +280,9 @@ def vote_problem(
         sigma=width,
         dtype=dtype,
         batch=batch,
-        aggregate=_aggregate(options.aggregate, batch),
-        output_shape=_output_shape(options.output_shape, source_shape, cast(Pair, options.stride)),
-        truncate=_representable("truncate", min(options.truncate, _FARTHEST), dtype),
+        aggregate=leading_axis(options.aggregate, batch),
+        output_shape=output_size(options.output_shape, grid, cast(Pair, options.stride)),
+        truncate=check_representable("truncate", min(options.truncate, _FARTHEST), dtype),
         stride=cast(Pair, options.stride),
         origin=cast(Pair, options.origin),
         deterministic=options.deterministic,
@@ -333,222 +290,7 @@ def vote_problem(
     )
 
 
-def per_axis(name: str, value: object, positive: bool = False) -> Pair:
-    """Return a number, or a pair (y, x), as a pair of floats.
-
-    Parameters
-    ----------
-    name : str
-        What to call it in an error message.
-    value : float or sequence of two floats
-        One number for both axes, or one for each, in the order of `output_shape`.
-    positive : bool
-        Whether 0 and less are refused.
-
-    Returns
-    -------
-    (float, float)
-        y and x.
-
-    Raises
-    ------
-    TypeError
-        If it is neither a number nor two.
-    ValueError
-        If a number is not finite, or not greater than 0 where it has to be.
-    """
-    check = check_positive if positive else _finite
-    if is_number(value):
-        number = check(name, value)
-        return number, number
-    try:
-        y, x = cast(Sequence[object], value)
-    except (TypeError, ValueError):
-        y = x = None
-    if not (is_number(y) and is_number(x)):
-        length = f" of length {len(value)}" if isinstance(value, Sized) else ""
-        raise TypeError(
-            f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
-            f"got {type(value).__name__}{length}"
-        )
-    return check(name, y), check(name, x)
-
-
-def shown_pair(pair: Pair) -> str:
-    """Write a pair as a number where both are equal, else as (y, x)."""
-    y, x = pair
-    return f"{y:g}" if y == x else f"({y:g}, {x:g})"
-
-
-def check_width(sigma: float, dtype: np.dtype[np.floating]) -> float:
-    """Round a sigma that is a number to a dtype; ValueError if it is no width there."""
-    return _representable("sigma", check_positive("sigma", sigma), dtype)
-
-
-def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
-    """Return the dtype in which a floating array is computed; TypeError for anything else."""
-    if library(array) is None:
-        raise TypeError(not_an_array(name, array))
-    dtype = _COMPUTED_IN.get(dtype_name(array))
-    if dtype is None:
-        raise TypeError(
-            f"{name} must be of a floating dtype ({', '.join(_COMPUTED_IN)}), "
-            f"got {dtype_name(array)}; convert it with astype('float32') or .float()"
-        )
-    return dtype
-
-
-def _source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
-    if confidence.ndim < 2:
-        raise ValueError(
-            f"confidence must have the shape (..., H, W), got {tuple(confidence.shape)}"
-        )
-    if offsets.ndim < 3 or offsets.shape[-3] != 2:
-        raise ValueError(
-            "offsets must have the shape (..., 2, H, W) with o_x and o_y on the third axis from "
-            f"the end, got {tuple(offsets.shape)}{_doubt(confidence, offsets)}"
-        )
-    height, width = confidence.shape[-2:]
-    if tuple(offsets.shape[-2:]) != (height, width):
-        raise ValueError(
-            f"offsets must have the shape (..., 2, {height}, {width}) to match confidence "
-            f"{tuple(confidence.shape)}, got {tuple(offsets.shape)}"
-        )
-    return int(height), int(width)
-
-
-def _doubt(confidence: Array, offsets: Array) -> str:
-    shape = tuple(offsets.shape)
-    exchanged = tuple(confidence.shape) == (*shape[:-2], 2, *shape[-2:])
-    return "; are confidence and offsets exchanged?" if exchanged else ""
-
-
-def _sigma_leading(shape: Shape, source_shape: tuple[int, int]) -> Shape:
-    padded = (1,) * (2 - len(shape)) + shape
-    if any(n not in (1, size) for n, size in zip(padded[-2:], source_shape, strict=True)):
-        raise ValueError(
-            f"sigma of shape {shape} does not broadcast against confidence (..., "
-            f"{source_shape[0]}, {source_shape[1]}); one sigma per part has the shape (P, 1, 1)"
-        )
-    return padded[:-2]
-
-
-def _broadcast(leading: dict[str, Shape]) -> Shape:
-    if len(set(leading.values())) == 1:
-        return leading["confidence"]
-    try:
-        return np.broadcast_shapes(*leading.values())
-    except ValueError:
-        seen = ", ".join(f"{name} {shape}" for name, shape in leading.items())
-        raise ValueError(
-            f"the leading axes (all before H, W) do not broadcast against each other: {seen}"
-        ) from None
-
-
 def _align(array: Array, leading: int, trailing: int) -> Array:
     """Prepend axes of size 1 until there are `leading` of them before the trailing ones."""
     missing = leading + trailing - array.ndim
     return array.reshape((1,) * missing + tuple(array.shape)) if missing else array
-
-
-def _aggregate(axis: int | None, batch: Shape) -> int | None:
-    if axis is None:
-        return None
-    index = axis + len(batch) + 2 if axis < 0 else axis
-    if not 0 <= index < len(batch):
-        raise ValueError(
-            f"aggregate={axis} must name a leading axis of the broadcast confidence shape "
-            f"({', '.join(map(str, (*batch, 'H', 'W')))}), not one of the last two"
-        )
-    return index
-
-
-def _output_shape(
-    wanted: Sequence[int] | None, source_shape: tuple[int, int], stride: Pair
-) -> tuple[int, int]:
-    if wanted is None:
-        height, width = (
-            math.floor(step * (n - 1)) + 1 if n else 0
-            for step, n in zip(stride, source_shape, strict=True)
-        )
-    else:
-        height, width = wanted
-    if height * width > _MOST_PIXELS:
-        raise ValueError(
-            f"output_shape {(height, width)} is more than 2⁴⁰ pixels; give a smaller one, or "
-            f"check stride ({shown_pair(stride)})"
-        )
-    return height, width
-
-
-def check_shape(name: str, array: Array, wanted: Shape) -> None:
-    """Raise ValueError unless an argument has the shape of the vote map."""
-    if tuple(array.shape) != wanted:
-        raise ValueError(
-            f"{name} must have the shape of the vote map {wanted}, got {tuple(array.shape)}"
-        )
-
-
-def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
-    """Return an output shape as two integers; ValueError if it is anything else, or negative."""
-    if wanted is None:
-        return None
-    if any(map(_is_traced, wanted)):
-        return cast(tuple[int, int], tuple(wanted))
-    try:
-        height, width = (n if _is_whole(n) else operator.index(n) for n in wanted)
-    except (TypeError, ValueError):
-        raise ValueError(f"output_shape must be two integers (Ho, Wo), got {wanted!r}") from None
-    if height < 0 or width < 0:
-        raise ValueError(f"output_shape must not be negative, got {(height, width)}")
-    return height, width
-
-
-def _is_traced(value: object) -> bool:
-    """True for a size that torch.jit traces, which is a tensor."""
-    return is_torch(value) and sys.modules["torch"].jit.is_tracing()
-
-
-def _is_whole(value: object) -> bool:
-    """True for an int and for a size that torch traces, whose index would be a constant."""
-    return type(value) is int or type(value).__name__ == "SymInt"
-
-
-def _axis(aggregate: int | None) -> int | None:
-    try:
-        return None if aggregate is None else operator.index(aggregate)
-    except TypeError:
-        raise TypeError(f"aggregate must be an axis number or None, got {aggregate!r}") from None
-
-
-def _finite(name: str, value: object) -> float:
-    if not is_number(value):
-        raise TypeError(f"{name} must be a number, got {kind_of(value)}")
-    number = float(value)  # type: ignore[arg-type]
-    if not abs(number) <= _LARGEST:  # torch.compile cannot trace math.isfinite
-        raise ValueError(f"{name} must be finite, got {number}")
-    return number
-
-
-@lru_cache(maxsize=64)
-def _representable(name: str, number: float, dtype: np.dtype[np.floating]) -> float:
-    """Round a positive number to the dtype, unless that makes it 0 or infinite."""
-    with np.errstate(over="ignore"):
-        rounded = float(dtype.type(number))
-    if not 0 < rounded < math.inf:
-        raise ValueError(f"{name}, {number:g}, is out of the range of {dtype.name}")
-    return rounded
-
-
-def _truncation(value: object) -> float:
-    if is_number(value) and not float(value) > 0:  # type: ignore[arg-type]
-        raise ValueError(f"truncate must be greater than 0, or math.inf, got {value}")
-    return math.inf if value == math.inf else _finite("truncate", value)
-
-
-def check_positive(name: str, value: object) -> float:
-    """Return a number that is positive and finite; TypeError or ValueError for anything else."""
-    number = _finite(name, value)
-    if number <= 0:
-        raise ValueError(f"{name} must be greater than 0, got {number}")
-    return number

@@ -23,7 +23,8 @@ from mdn_cupy.arrays import (
 )
 from mdn_cupy.backends import Backend, module
 from mdn_cupy.checks import check_fields
-from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, per_axis, rule_of, vote_problem
+from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, rule_of, vote_problem
+from mdn_cupy.validation import per_axis
 
 if TYPE_CHECKING:
     from mdn_cupy.provenance import Footprint, Voters

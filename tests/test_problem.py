@@ -66,7 +66,7 @@ def of_shape(*shape):
         ),
         ({"offsets": of_shape(3, 2, 1, 1)}, ["offsets", "(..., 2, 4, 5)", "(3, 2, 1, 1)"]),
         ({"offsets": of_shape(2, 2, 4, 5)}, ["confidence (3,)", "offsets (2,)", "broadcast"]),
-        ({"sigma": of_shape(3)}, ["sigma", "(3,)", "4, 5", "(P, 1, 1)"]),
+        ({"sigma": of_shape(3)}, ["sigma", "(3,)", "4, 5", "(P, 1, 1)", "sigma[:, None, None]"]),
         ({"sigma": of_shape(5, 4)}, ["sigma", "(5, 4)", "4, 5"]),
         ({"sigma": of_shape(2, 1, 1)}, ["sigma (2,)", "confidence (3,)", "broadcast"]),
     ],
@@ -74,6 +74,71 @@ def of_shape(*shape):
 )
 def test_shapes_that_do_not_fit(function, kind, changes, fragments):
     refused(lambda: call(function, kind, **changes), ValueError, *fragments)
+
+
+def paired(offsets):
+    return offsets.reshape(*offsets.shape[:-4], -1, *offsets.shape[-2:])
+
+
+def stacked(offsets):
+    return paired(np.swapaxes(offsets, -4, -3))
+
+
+def last(array):
+    return np.moveaxis(array, -3, -1)
+
+
+def same(array):
+    return array
+
+
+LAYOUTS = {  # what is made of the confidence (..., P, H, W) and of the offsets (..., P, 2, H, W)
+    "(..., H, W, 2)": (same, last),
+    "(..., H, W, P, 2)": (same, lambda o: np.moveaxis(o, (-4, -3), (-2, -1))),
+    "(..., 2, P, H, W)": (same, lambda o: np.swapaxes(o, -4, -3)),
+    "(..., 2P, H, W), x and y of each part in turn": (same, paired),
+    "(..., 2P, H, W), all x before all y": (same, stacked),
+    "(..., H, W, 2P), x and y of each part in turn": (same, lambda o: last(paired(o))),
+    "(..., H, W, 2P), all x before all y": (same, lambda o: last(stacked(o))),
+    "(..., H, W, P, 2), beside confidence (H, W, P)": (
+        last,
+        lambda o: np.moveaxis(o, (-4, -3), (-2, -1)),
+    ),
+    "(..., H, W, 2P), x and y of each part in turn, beside confidence (H, W, P)": (
+        last,
+        lambda o: last(paired(o)),
+    ),
+    "(..., H, W, 2P), all x before all y, beside confidence (H, W, P)": (
+        last,
+        lambda o: last(stacked(o)),
+    ),
+}
+
+
+@by_kind
+@pytest.mark.parametrize("leading", [(), (7,), (2, 1)], ids=str)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_offsets_in_another_layout_are_named_and_converted(kind, leading, layout):
+    rng = np.random.default_rng(0)
+    c, o = rng.random((*leading, 3, 4, 5)), rng.random((*leading, 3, 2, 4, 5))
+    of_confidence, of_offsets = LAYOUTS[layout]
+    given = {
+        "confidence": kind(np.ascontiguousarray(of_confidence(c))),
+        "offsets": kind(np.ascontiguousarray(of_offsets(o))),
+    }
+    shape = str(tuple(given["offsets"].shape))
+    message = refused(lambda: mdn.Votes(**given, sigma=1.0), ValueError, "offsets must have", shape)
+    if not leading and layout != "(..., H, W, 2)":
+        layout = layout.replace("..., ", "")
+    converters = re.split(", or like |; ", message.partition(f"like {layout}: ")[2])[0]
+    names = {**given, "numpy": np, "torch": torch}
+    converted = [eval(expression, names) for expression in converters.split(" and ")]
+    offsets, confidence = (*converted, given["confidence"])[:2]
+    np.testing.assert_array_equal(offsets, o)
+    np.testing.assert_array_equal(confidence, c)
+    swap = re.search(r"; (.*) swaps x and y", message)[1].replace("...", "offsets")
+    swapped = eval(swap.rpartition("; ")[2], {**names, "offsets": offsets})
+    np.testing.assert_array_equal(swapped, o[..., ::-1, :, :])
 
 
 @by_function

@@ -13,7 +13,7 @@ from typing import Any
 
 from mdn_cupy.arrays import Array, adopt, cast_to, is_torch, namespace, on_device
 from mdn_cupy.fields import Fields
-from mdn_cupy.problem import floating_dtype
+from mdn_cupy.validation import floating_dtype
 
 __all__ = ["clipped", "convert", "half_a_cell", "vectors"]
 

@@ -21,8 +21,9 @@ from mdn_cupy.backends import Status
 from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.cuda.source import options, source
 from mdn_cupy.maxima import cells_of, inside, strongest_first
-from mdn_cupy.problem import Gradients, Rule, Shape, VoteProblem
+from mdn_cupy.problem import Gradients, Rule, VoteProblem
 from mdn_cupy.problem import vote_problem as problem
+from mdn_cupy.validation import Shape
 
 __all__ = [
     "CupyExecutor",

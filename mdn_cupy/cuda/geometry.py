@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.problem import Pair, Shape, VoteProblem, shown_pair
+from mdn_cupy.problem import VoteProblem
+from mdn_cupy.validation import Pair, Shape, shown_pair
 
 __all__ = ["MAX_BLOCKS", "WARPS", "WARP_SIZE", "geometry"]
 

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from mdn_cupy.arrays import Array
 from mdn_cupy.cuda.geometry import MAX_BLOCKS, WARP_SIZE, WARPS, geometry
 from mdn_cupy.maxima import Cells
-from mdn_cupy.problem import Rule, Shape, VoteProblem
+from mdn_cupy.problem import Rule, VoteProblem
+from mdn_cupy.validation import Shape
 
 __all__ = ["Executor", "Launch", "Operand", "PeakPlan", "VotePlan"]
 

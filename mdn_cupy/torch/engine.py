@@ -8,20 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdn_cupy.problem import (
-    Gradients,
-    Rule,
-    Shape,
-    VoteOptions,
-    VoteProblem,
-    check_positive,
-    check_shape,
-    floating_dtype,
-    vote_problem,
-)
+from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
 from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import GATHER, Fields, map_shape, scalars
+from mdn_cupy.validation import Shape, check_positive, check_shape, floating_dtype
 
 __all__ = ["TensorProblem", "accumulate", "compare", "gather", "noisy_or", "problem"]
 
@@ -63,9 +54,12 @@ def problem(
     """Bring the fields to one dtype, float32 or float64, and check their shapes."""
     check_floating("confidence", confidence)
     check_floating("offsets", offsets)
-    dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
     if isinstance(sigma, Tensor):
         check_floating("sigma", sigma)
+    traced = torch.compiler.is_compiling() or is_jit_tracing()
+    checked = None if traced else vote_problem(confidence, offsets, sigma, options)
+    dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
+    if isinstance(sigma, Tensor):
         width = sigma.to(dtype)
     else:
         # On the CPU: a number that travelled to the GPU would have to be waited for.

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.problem import shown_pair
 from mdn_cupy.torch.checks import check_dtype, check_floating, refuse_script
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.layers import MassDisplacement, Sigma, vote
+from mdn_cupy.validation import shown_pair
 
 __all__ = ["MDNKeypointHead", "VoteFields"]
 

@@ -17,17 +17,9 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.backends import module
-from mdn_cupy.problem import (
-    OPTIONS,
-    Rule,
-    Shape,
-    VoteOptions,
-    VoteProblem,
-    check_width,
-    compute_dtype,
-    vote_problem,
-)
+from mdn_cupy.problem import OPTIONS, Rule, VoteOptions, VoteProblem, vote_problem
 from mdn_cupy.torch.checks import is_jit_tracing
+from mdn_cupy.validation import Shape, check_width, compute_dtype
 
 __all__ = [
     "ACCUMULATE",

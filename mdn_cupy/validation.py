@@ -1,0 +1,334 @@
+"""Checks of scalars, dtypes and shapes: pure functions that return what they checked, or raise.
+
+Nothing here looks at the values of an array (a GPU would have to be waited for); `mdn_cupy.checks`
+does. Every message names the argument, what was seen, what was wanted, and the remedy.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+from collections.abc import Sequence, Sized
+from functools import lru_cache
+from typing import cast
+
+import numpy as np
+
+from mdn_cupy.arrays import (
+    Array,
+    dtype_name,
+    is_number,
+    is_torch,
+    kind_of,
+    library,
+    not_an_array,
+)
+
+__all__ = [
+    "Pair",
+    "Shape",
+    "broadcast_leading",
+    "check_axis",
+    "check_positive",
+    "check_representable",
+    "check_shape",
+    "check_size",
+    "check_truncate",
+    "check_width",
+    "compute_dtype",
+    "floating_dtype",
+    "leading_axis",
+    "output_size",
+    "per_axis",
+    "shown_pair",
+    "sigma_leading",
+    "source_shape",
+]
+
+Shape = tuple[int, ...]
+
+Pair = tuple[float, float]
+"""One number per axis of the map: along the rows' axis y, and along the columns' axis x."""
+
+_MOST_PIXELS = 1 << 40
+_LARGEST = sys.float_info.max
+
+_COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
+    "float16": np.dtype(np.float32),
+    "bfloat16": np.dtype(np.float32),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
+
+
+def compute_dtype(confidence: Array, offsets: Array) -> np.dtype[np.floating]:
+    """Return the dtype of the computation and its result: float32, or float64 if a field has it.
+
+    Sigma, the cotangent and the scalars are cast to it.
+
+    Raises
+    ------
+    TypeError
+        If a field is not of a floating dtype.
+    """
+    return np.result_type(
+        floating_dtype("confidence", confidence), floating_dtype("offsets", offsets)
+    )
+
+
+def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
+    """Return the dtype in which a floating array is computed; TypeError for anything else."""
+    if library(array) is None:
+        raise TypeError(not_an_array(name, array))
+    dtype = _COMPUTED_IN.get(dtype_name(array))
+    if dtype is None:
+        raise TypeError(
+            f"{name} must be of a floating dtype ({', '.join(_COMPUTED_IN)}), "
+            f"got {dtype_name(array)}; convert it with astype('float32') or .float()"
+        )
+    return dtype
+
+
+def source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
+    """Return (H, W) of the fields; ValueError if the two shapes do not fit each other."""
+    if confidence.ndim < 2:
+        raise ValueError(
+            f"confidence must have the shape (..., H, W), got {tuple(confidence.shape)}"
+        )
+    height, width = confidence.shape[-2:]
+    if tuple(offsets.shape[-3:]) != (2, height, width):
+        raise ValueError(
+            f"offsets must have the shape (..., 2, H, W), which is (..., 2, {height}, {width}) for "
+            f"confidence {tuple(confidence.shape)}, got {tuple(offsets.shape)}"
+            f"{_resemblance(confidence, offsets)}"
+        )
+    return int(height), int(width)
+
+
+_OTHER_LAYOUTS = (
+    # Axes of the confidence, of the offsets, and of the offsets with P and 2 apart.
+    ("H W", "H W 2", "H W 2"),
+    ("P H W", "H W P 2", "H W P 2"),
+    ("P H W", "2 P H W", "2 P H W"),
+    ("P H W", "2P H W", "P 2 H W"),
+    ("P H W", "2P H W", "2 P H W"),
+    ("P H W", "H W 2P", "H W P 2"),
+    ("P H W", "H W 2P", "H W 2 P"),
+    ("H W P", "H W P 2", "H W P 2"),
+    ("H W P", "H W 2P", "H W P 2"),
+    ("H W P", "H W 2P", "H W 2 P"),
+)
+
+
+def _resemblance(confidence: Array, offsets: Array) -> str:
+    """Say which layouts two shapes look like, and which expressions convert them."""
+    maps, seen, module = tuple(confidence.shape), tuple(offsets.shape), library(offsets)
+    if maps == (*seen[:-2], 2, *seen[-2:]):
+        return "; are confidence and offsets exchanged?"
+    found = []
+    for maps_axes, axes, apart in (map(str.split, layout) for layout in _OTHER_LAYOUTS):
+        sizes = dict(zip(reversed(maps_axes), reversed(maps), strict=False))
+        sizes |= {"2": 2, "2P": 2 * sizes.get("P", 0)}
+        leading = seen[: -len(axes)]
+        if seen != (*leading, *(sizes.get(axis) for axis in axes)):
+            continue
+        text, meaning = "offsets", ""
+        if apart != axes:
+            text += f".reshape({', '.join(str(n) for n in (*leading, *map(sizes.get, apart)))})"
+            x_first = apart.index("2") < apart.index("P")
+            meaning = ", all x before all y" if x_first else ", x and y of each part in turn"
+        wanted = [axis for axis in "P2HW" if axis in apart]
+        if apart != wanted:
+            now = tuple(apart.index(axis) - len(apart) for axis in wanted[:-2])
+            text = f"{module}.moveaxis({text}, {now}, {tuple(range(-len(wanted), -2))})"
+        if maps_axes[-1] == "P":
+            meaning += ", beside confidence (H, W, P)"
+            text += f" and {module}.moveaxis(confidence, -1, -3)"
+        found.append(f"({', '.join(['...'] * bool(leading) + axes)}){meaning}: {text}")
+    if not found:
+        return ""
+    flip = f"{module}.flip(..., (-3,)) swaps x and y if y comes first"
+    return f"; it looks like {', or like '.join(found)}; {flip}"
+
+
+def sigma_leading(shape: Shape, grid: tuple[int, int]) -> Shape:
+    """Return sigma's axes before the grid's (H, W); ValueError if it does not broadcast there."""
+    padded = (1,) * (2 - len(shape)) + shape
+    if any(n not in (1, size) for n, size in zip(padded[-2:], grid, strict=True)):
+        raise ValueError(
+            f"sigma of shape {shape} does not broadcast against confidence (..., {grid[0]}, "
+            f"{grid[1]}); one per part has the shape (P, 1, 1): sigma[:, None, None] of (P,)"
+        )
+    return padded[:-2]
+
+
+def broadcast_leading(leading: dict[str, Shape]) -> Shape:
+    """Return the broadcast of all arguments' leading axes; ValueError if there is none."""
+    if len(set(leading.values())) == 1:
+        return leading["confidence"]
+    try:
+        return np.broadcast_shapes(*leading.values())
+    except ValueError:
+        seen = ", ".join(f"{name} {shape}" for name, shape in leading.items())
+        raise ValueError(
+            f"the leading axes (all before H, W) do not broadcast against each other: {seen}"
+        ) from None
+
+
+def leading_axis(axis: int | None, batch: Shape) -> int | None:
+    """Return the axis to aggregate over, counted from the front of the leading axes `batch`."""
+    if axis is None:
+        return None
+    index = axis + len(batch) + 2 if axis < 0 else axis
+    if not 0 <= index < len(batch):
+        raise ValueError(
+            f"aggregate={axis} must name a leading axis of the broadcast confidence shape "
+            f"({', '.join(map(str, (*batch, 'H', 'W')))}), not one of the last two"
+        )
+    return index
+
+
+def output_size(
+    wanted: Sequence[int] | None, grid: tuple[int, int], stride: Pair
+) -> tuple[int, int]:
+    """Return (Ho, Wo): the wanted size, or that of a grid of sources; ValueError beyond 2⁴⁰."""
+    if wanted is None:
+        height, width = (
+            math.floor(step * (n - 1)) + 1 if n else 0 for step, n in zip(stride, grid, strict=True)
+        )
+    else:
+        height, width = wanted
+    if height * width > _MOST_PIXELS:
+        raise ValueError(
+            f"output_shape {(height, width)} is more than 2⁴⁰ pixels; give a smaller one, or "
+            f"check stride ({shown_pair(stride)})"
+        )
+    return height, width
+
+
+def check_shape(name: str, array: Array, wanted: Shape) -> None:
+    """Raise ValueError unless an argument has the shape of the vote map."""
+    if tuple(array.shape) != wanted:
+        raise ValueError(
+            f"{name} must have the shape of the vote map {wanted}, got {tuple(array.shape)}"
+        )
+
+
+def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
+    """Return an output shape as two integers; ValueError if it is anything else, or negative."""
+    if wanted is None:
+        return None
+    try:
+        if any(map(_is_traced, wanted)):
+            return cast(tuple[int, int], tuple(wanted))
+        height, width = (n if _is_whole(n) else operator.index(n) for n in wanted)
+    except (TypeError, ValueError):
+        raise ValueError(f"output_shape must be two integers (Ho, Wo), got {wanted!r}") from None
+    if height < 0 or width < 0:
+        raise ValueError(f"output_shape must not be negative, got {(height, width)}")
+    return height, width
+
+
+def _is_traced(value: object) -> bool:
+    """True for a size that torch.jit traces, which is a tensor."""
+    return is_torch(value) and sys.modules["torch"].jit.is_tracing()
+
+
+def _is_whole(value: object) -> bool:
+    """True for an int and for a size that torch traces, whose index would be a constant."""
+    return type(value) is int or type(value).__name__ == "SymInt"
+
+
+def check_axis(aggregate: int | None) -> int | None:
+    """Return an axis as an int, or None; TypeError for anything else."""
+    try:
+        return None if aggregate is None else operator.index(aggregate)
+    except TypeError:
+        raise TypeError(f"aggregate must be an axis number or None, got {aggregate!r}") from None
+
+
+def _finite(name: str, value: object) -> float:
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}")
+    number = float(value)  # type: ignore[arg-type]
+    if not abs(number) <= _LARGEST:  # torch.compile cannot trace math.isfinite
+        raise ValueError(f"{name} must be finite, got {number}")
+    return number
+
+
+@lru_cache(maxsize=64)
+def check_representable(name: str, number: float, dtype: np.dtype[np.floating]) -> float:
+    """Round a positive number to the dtype, unless that makes it 0 or infinite."""
+    with np.errstate(over="ignore"):
+        rounded = float(dtype.type(number))
+    if not 0 < rounded < math.inf:
+        raise ValueError(f"{name}, {number:g}, is out of the range of {dtype.name}")
+    return rounded
+
+
+def check_truncate(value: object) -> float:
+    """Return a positive number or infinity; TypeError or ValueError for anything else."""
+    if is_number(value) and not float(value) > 0:  # type: ignore[arg-type]
+        raise ValueError(f"truncate must be greater than 0, or math.inf, got {value}")
+    return math.inf if value == math.inf else _finite("truncate", value)
+
+
+def check_positive(name: str, value: object) -> float:
+    """Return a number that is positive and finite; TypeError or ValueError for anything else."""
+    number = _finite(name, value)
+    if number <= 0:
+        raise ValueError(f"{name} must be greater than 0, got {number}")
+    return number
+
+
+def per_axis(name: str, value: object, positive: bool = False) -> Pair:
+    """Return a number, or a pair (y, x), as a pair of floats.
+
+    Parameters
+    ----------
+    name : str
+        What to call it in an error message.
+    value : float or sequence of two floats
+        One number for both axes, or one for each, in the order of `output_shape`.
+    positive : bool
+        Whether 0 and less are refused.
+
+    Returns
+    -------
+    (float, float)
+        y and x.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a number nor two.
+    ValueError
+        If a number is not finite, or not greater than 0 where it has to be.
+    """
+    check = check_positive if positive else _finite
+    if is_number(value):
+        number = check(name, value)
+        return number, number
+    try:
+        y, x = cast(Sequence[object], value)
+    except (TypeError, ValueError):
+        y = x = None
+    if not (is_number(y) and is_number(x)):
+        length = f" of length {len(value)}" if isinstance(value, Sized) else ""
+        raise TypeError(
+            f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
+            f"got {type(value).__name__}{length}"
+        )
+    return check(name, y), check(name, x)
+
+
+def shown_pair(pair: Pair) -> str:
+    """Write a pair as a number where both are equal, else as (y, x)."""
+    y, x = pair
+    return f"{y:g}" if y == x else f"({y:g}, {x:g})"
+
+
+def check_width(sigma: float, dtype: np.dtype[np.floating]) -> float:
+    """Round a sigma that is a number to a dtype; ValueError if it is no width there."""
+    return check_representable("sigma", check_positive("sigma", sigma), dtype)
