@@ -344,9 +344,8 @@ def find_peaks(
     --------
     >>> import mdn_cupy as mdn
     >>> coins = mdn.samples.load("coins")
-    >>> m, L = mdn.noisy_or(coins.confidence, coins.offsets, coins.sigma, aggregate=0,
-    ...                     return_log_complement=True)
-    >>> peaks = mdn.find_peaks(-L, threshold=4.6, score=m)
+    >>> votes = coins.votes()
+    >>> peaks = mdn.find_peaks(votes.evidence(), threshold=4.6, score=votes.noisy_or())
     >>> len(peaks)  # coins in the picture
     24
     """

@@ -3,11 +3,11 @@
 PoseNet (see posenet.py) looks at every annotated person, cut out by the box that the file gives,
 and answers with confidences and offsets. These become keypoints by
 
-  argmax          the most confident cell, plus its offset
-  additive        the votes of all cells for the part, added up
-  noisy-or        the same votes, combined by the noisy-or
-  cross-additive  with the votes of the parts next to it in the skeleton, added up
-  cross-noisy-or  the same, combined by the noisy-or
+  argmax           the most confident cell, plus its offset
+  plain_sum        the votes of all cells for the part, added up
+  noisy_or         the same votes, combined by the noisy-or
+  cross_plain_sum  with the votes of the parts next to it in the skeleton, added up
+  cross_noisy_or   the same, combined by the noisy-or
 
 each searched within the person's box, the voting ones at sub-pixel peaks of the evidence. Nothing
 is trained. The table shows the mean object keypoint similarity (OKS, 1 at best) and, by
@@ -50,7 +50,7 @@ examples:
       --annotations annotations/person_keypoints_val2017.json --json val2017.json
 
   # broader votes, and neighbours that count as much as the part itself
-  python samples/evaluate_pose.py ... --sigma 8 --neighbours 1 --ways cross-additive cross-noisy-or
+  python samples/evaluate_pose.py ... --sigma 8 --neighbours 1 --ways cross_plain_sum cross_noisy_or
 """
 
 MEASURES = ("mean OKS", "AP", "AP50", "AP75", "AR")
@@ -166,10 +166,10 @@ def _write(arguments, findings, measures):
     lines = [
         f"{len(findings.persons)} persons in {images} images;"
         f" sigma {arguments.sigma:g}, neighbours {arguments.neighbours:g}",
-        f"{'':16}" + "".join(f"{name:>10}" for name in MEASURES),
+        f"{'':15}" + "".join(f"{name:>10}" for name in MEASURES),
     ]
     for way, values in measures.items():
-        lines.append(f"{way:16}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES))
+        lines.append(f"{way:15}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES))
     if findings.left_out:
         first = findings.left_out[0]
         lines.append(f"left out: {len(findings.left_out)} images or persons, the first: {first}")

@@ -86,7 +86,7 @@ def coin_centres(image):
 
 
 def find_peaks(confidence, offsets, sigma):
-    """Peaks of the evidence −log(1 − m), which does not saturate where m rounds to 1.
+    """Find the peaks of the evidence −log(1 − m), which does not saturate where m rounds to 1.
 
     Returns
     -------
@@ -95,10 +95,7 @@ def find_peaks(confidence, offsets, sigma):
     heights : (n,) array
         The evidence there.
     """
-    _, log_complement = mdn.noisy_or(
-        confidence, offsets, sigma, aggregate=-3, return_log_complement=True
-    )
-    evidence = -log_complement
+    evidence = mdn.Votes(confidence, offsets, sigma, aggregate=-3).evidence()
     peaks = feature.peak_local_max(evidence, min_distance=10, threshold_rel=0.2)
     return peaks, evidence[tuple(peaks.T)]
 

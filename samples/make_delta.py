@@ -3,8 +3,8 @@
 "delta" has one perfectly confident source (Eq. 5). Under the normalised additive rule its vote is
 worth only 1/(2 pi sigma^2) (Eq. 6), however confident it was; under the noisy-or it stays 1 at
 every sigma. "agreement" has a neighbourhood of perfectly confident sources that all vote for one
-pixel (Eq. 4). Without the normaliser the additive rule makes it the number of sources, far above 1;
-under the noisy-or it is 1. Every vote lands on a whole pixel, so these values hold exactly.
+pixel (Eq. 4). The plain sum makes it the number of sources, far above 1; under the noisy-or it is
+1. Every vote lands on a whole pixel, so these values hold exactly.
 """
 
 import argparse
@@ -87,13 +87,15 @@ def main():
 
     say(f"{output}: {np.count_nonzero(confidence)} votes, {output.stat().st_size} bytes")
     for sigma in (1.0, 3.0, 8.0):
-        normalized = mdn.additive(confidence, offsets, sigma).max(axis=(1, 2))
-        plain = mdn.additive(confidence, offsets, sigma, normalized=False).max(axis=(1, 2))
-        noisy_or = mdn.noisy_or(confidence, offsets, sigma).max(axis=(1, 2))
+        votes = mdn.Votes(confidence, offsets, sigma)
+        m, additive, plain_sum = (
+            rule(votes).max(axis=(1, 2))
+            for rule in (mdn.Votes.noisy_or, mdn.Votes.additive, mdn.Votes.plain_sum)
+        )
         say(
-            f"sigma {sigma}: delta {normalized[0]:.7f} (Eq. 6: {1 / (2 * np.pi * sigma**2):.7f}),"
-            f" noisy-or {noisy_or[0]:.6f}; agreement {plain[1]:.4f} (Eq. 4:"
-            f" {np.count_nonzero(confidence[1])}), noisy-or {noisy_or[1]:.6f}"
+            f"sigma {sigma}: delta {additive[0]:.7f} (Eq. 6: {1 / (2 * np.pi * sigma**2):.7f}),"
+            f" noisy-or {m[0]:.6f}; agreement {plain_sum[1]:.4f} (Eq. 4:"
+            f" {np.count_nonzero(confidence[1])}), noisy-or {m[1]:.6f}"
         )
 
 

@@ -68,24 +68,15 @@ def main():
 
 def print_peaks(fields):
     """Print each part's highest peak: by its own votes under both rules, and by all parts'."""
-    votes = (fields.confidence, fields.offsets, fields.sigma)
-    own, log_own = mdn.noisy_or(*votes, return_log_complement=True, **fields.geometry)
-    additive = mdn.additive(*votes, **fields.geometry)
-    cross, log_cross = mdn.noisy_or(
-        fields.confidence[None],
-        fields.cross_offsets,
-        fields.sigma,
-        aggregate=-3,
-        return_log_complement=True,
-        **fields.geometry,
-    )
     say("part             own (y, x)   noisy-or  additive   cross (y, x)   noisy-or")
-    for part, name in enumerate(fields.names):
-        y, x = _lowest(log_own[part])
-        v, u = _lowest(log_cross[part])
+    for name in fields.names:
+        own, L, additive = fields.votes(name).compare()
+        cross, cross_L, _ = fields.votes(name, cross=True).compare()
+        y, x = _lowest(L)
+        v, u = _lowest(cross_L)
         say(
-            f"{name:15}  ({y:3}, {x:3})    {own[part, y, x]:.5f}   {additive[part].max():.5f}"
-            f"    ({v:3}, {u:3})     {cross[part, v, u]:.5f}"
+            f"{name:15}  ({y:3}, {x:3})    {own[y, x]:.5f}   {additive.max():.5f}"
+            f"    ({v:3}, {u:3})     {cross[v, u]:.5f}"
         )
 
 

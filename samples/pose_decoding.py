@@ -4,7 +4,7 @@ Each way answers one set of fields with 17 points and their scores; all of them 
 in the same place, the person's box, and differ in nothing but how the cells' evidence is combined.
 
     fields = mdn.samples.load("pose")
-    points, scores = decode(fields, "cross-noisy-or")
+    points, scores = decode(fields, "cross_noisy_or")
     points.shape, scores.shape    # (17, 2), x before y, in output pixels; (17,)
 """
 
@@ -17,10 +17,10 @@ import mdn_cupy as mdn
 
 WAYS = {
     "argmax": "argmax of the heatmap, plus its offset",
-    "additive": "additive votes of the part itself",
-    "noisy-or": "noisy-or of the part itself",
-    "cross-additive": "additive votes of the part and its neighbours",
-    "cross-noisy-or": "noisy-or of the part and its neighbours",
+    "plain_sum": "plain sum of the part's own votes",
+    "noisy_or": "noisy-or of the part's own votes",
+    "cross_plain_sum": "plain sum of the part's and its neighbours' votes",
+    "cross_noisy_or": "noisy-or of the part's and its neighbours' votes",
 }
 
 
@@ -53,7 +53,7 @@ def decode(fields, way, voting=None, box=None):
         x and y of every part, in output pixels.
     scores : (P,) float64 array
         The confidence (argmax) or the evidence there, which does not saturate: −log(1 − m)
-        (noisy-or) or the plain sum of the votes (additive).
+        (noisy-or) or the plain sum of the votes.
     """
     if way == "argmax":
         return _argmax(fields, box)
@@ -65,20 +65,18 @@ def decode(fields, way, voting=None, box=None):
 
 
 def _evidence(fields, way, voting):
-    """The maps in which the points are searched, (P, Ho, Wo): −log(1 − m), or the plain sum."""
-    votes = {"confidence": fields.confidence, "offsets": fields.offsets, **fields.geometry}
-    if way.startswith("cross-"):
+    """Compute the maps in which the points are searched, (P, Ho, Wo)."""
+    rule = way.removeprefix("cross_")
+    votes = mdn.Votes(fields.confidence, fields.offsets, voting.sigma, **fields.geometry)
+    if rule != way:
         itself = np.eye(len(fields.confidence), dtype=bool)[:, :, None, None]
         weight = np.where(itself, 1, voting.neighbours).astype(fields.confidence.dtype)
-        votes |= {
-            "confidence": weight * fields.confidence,  # [k, p]: what p's votes for k are worth
-            "offsets": fields.cross_offsets,
-            "aggregate": -3,
-        }
-    if way.endswith("noisy-or"):
-        _, log_complement = mdn.noisy_or(**votes, sigma=voting.sigma, return_log_complement=True)
-        return -log_complement
-    return mdn.additive(**votes, sigma=voting.sigma, normalized=False)
+        votes = votes.replace(
+            confidence=weight * fields.confidence,  # [k, p]: what p's votes for k are worth
+            offsets=fields.cross_offsets,
+            aggregate=-3,
+        )
+    return votes.evidence(rule)
 
 
 def _argmax(fields, box):

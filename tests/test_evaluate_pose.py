@@ -17,7 +17,7 @@ import mdn_cupy as mdn
 SAMPLES = ROOT / "samples"
 ASTRONAUT = SAMPLES / "astronaut_keypoints.json"
 PHOTOGRAPHS = Path(skimage.__path__[0]) / "data"
-WAYS = ("argmax", "additive", "noisy-or", "cross-additive", "cross-noisy-or")
+WAYS = ("argmax", "plain_sum", "noisy_or", "cross_plain_sum", "cross_noisy_or")
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,9 @@ def test_the_astronaut_is_found_by_every_way(looked_at, coco):
 
 def test_cross_votes_without_neighbours_are_the_parts_own(decoding):
     pose = mdn.samples.load("pose")
-    for rule in ("additive", "noisy-or"):
+    for rule in ("plain_sum", "noisy_or"):
         alone = decoding.decode(pose, rule)
-        cross = decoding.decode(pose, f"cross-{rule}", decoding.Voting(neighbours=0.0))
+        cross = decoding.decode(pose, f"cross_{rule}", decoding.Voting(neighbours=0.0))
         np.testing.assert_allclose(cross[0], alone[0], atol=1e-3)
         np.testing.assert_allclose(cross[1], alone[1], atol=1e-4)
 
@@ -109,7 +109,7 @@ def test_a_lone_vote_is_found_between_the_pixels(decoding, way):
     fields = mdn.Fields(confidence, offsets, cross, stride=16.0)
     points, scores = decoding.decode(fields, way)
     np.testing.assert_allclose(points, [[35.25, 13.5], [30.5, 20.25]], atol=0.02)
-    evidence = -np.log(0.25) if way.endswith("noisy-or") else 0.75
+    evidence = -np.log(0.25) if way.endswith("noisy_or") else 0.75
     assert scores == pytest.approx(evidence, rel=0.02)
 
 

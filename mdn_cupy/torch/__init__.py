@@ -1,8 +1,7 @@
 """The layer for torch: differentiable in the confidences, the offsets and sigma.
 
-The operator accumulates Σφ: the log-complement L of the noisy-or, or the sum of the additive
-rule, as a `torch.library` custom operator (`mdn_cupy.torch.operator`). Everything after it is plain
-torch.
+The operator `mdn_cupy::accumulate` (`mdn_cupy.torch.library`) computes Σφ of all votes: the
+log-complement L of the noisy-or, or a sum. Everything after it is plain torch.
 """
 
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax

@@ -79,7 +79,7 @@ class HoughVotes(nn.Module):
         self.target_sigma = settings.target_sigma
         self.head = mdn.torch.MDNKeypointHead(settings.features, len(PARTS), stride=1)
         nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
-        self.votes = mdn.torch.MassDisplacement("additive", HOUGH_SIGMA, normalized=False)
+        self.votes = mdn.torch.MassDisplacement("additive", HOUGH_SIGMA)
 
     def loss(self, features: Tensor, joints: Tensor) -> Tensor:
         """Cross-entropy of the heatmap, and the error of the offsets of cells near a part."""
