@@ -44,8 +44,8 @@ class Voters:
     weight : float64 array [n]
         w = exp(−‖x₀ − p‖² / 2σ²) at the pixel.
     terms : float64 array [n]
-        What the vote adds to the pixel's evidence: −log(1 − w·c) for the noisy-or, w·c or
-        w·c / (2πσ²) for the additive rule.
+        What the vote adds to the pixel's evidence: −log(1 − w·c) for the noisy-or, w·c / (2πσ²)
+        for the additive rule, w·c for the plain sum.
 
     Examples
     --------
@@ -121,7 +121,7 @@ class Footprint:
         Parameters
         ----------
         evidence : array [..., Ho, Wo]
-            Of the whole map: −L for the noisy-or, the map itself for the additive rule.
+            Of the whole map, `Votes.evidence`: −L for the noisy-or, else the map itself.
 
         Returns
         -------

@@ -17,7 +17,7 @@ class Backend:
     """The public functions on NumPy arrays: the CPU backend."""
 
     kind: type = np.ndarray
-    float64_tolerance = 1e-12  # design, section 5
+    float64_tolerance = 1e-12
 
     def array(self, x: Any) -> Any:
         """This backend's array of a NumPy array, in the same strides where it can have them."""

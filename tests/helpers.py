@@ -40,7 +40,7 @@ def pull(library: Any, rule: str, cotangent: np.ndarray, drawn: Drawn) -> mdn.Gr
 
 
 def tolerance(backend: Any, dtype: Any, float32: float = 1e-5) -> float:
-    """How far a result of this dtype may be from the specification (design, section 5)."""
+    """How far a result of this dtype may be from the specification."""
     return float32 if np.dtype(dtype) == np.float32 else backend.float64_tolerance
 
 

@@ -68,8 +68,8 @@ def accumulate(problem: VoteProblem, rule: Rule) -> npt.NDArray[Any]:
     Returns
     -------
     numpy.ndarray
-        `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, the sum for
-        the additive rules.
+        `problem.result_shape`, `problem.dtype`: the log-complement L for the noisy-or, else the
+        sum.
     """
     multiplied = rule is Rule.NOISY_OR
     maps = _vote(problem, rule, log_complement=multiplied, total=not multiplied)

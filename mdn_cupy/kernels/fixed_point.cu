@@ -13,7 +13,7 @@
 // the peaks: they stay on the device.
 //
 // Not numbers. Sums stay within 2^60 of 0, so a mark far above can tell what no sum can say: an
-// infinite vote (additive rules; the noisy-or floors its factor) raises the sum to 3·2^60, a NaN (or
+// infinite vote (of a sum; the noisy-or floors its factor) raises the sum to 3·2^60, a NaN (or
 // a vote of −inf) to 6.5·2^60, by an atomic maximum. Whatever else is added moves a marked sum by
 // less than 1.2·2^60 and so cannot hide it, nor overflow; the read-out turns the marks into inf and
 // NaN. An infinite vote does no harm beyond its window: it does not count for the peak. With float

@@ -25,7 +25,7 @@ class CudaHost(Backend):
         The order of threads and blocks.
     """
 
-    float64_tolerance = 1e-9  # the fixed point's, design, section 5
+    float64_tolerance = 1e-9  # the fixed point's
 
     def __init__(self, enough_warps: int = 1, seed: int = 1) -> None:
         self._enough_warps = enough_warps
