@@ -28,7 +28,7 @@ from mdn_cupy.checks import check_fields
 from mdn_cupy.fields import Fields
 from mdn_cupy.functional import additive, compare, log_complement, noisy_or, plain_sum
 from mdn_cupy.io import load_fields, open_fields, save_fields
-from mdn_cupy.peaks import Peaks, find_peaks
+from mdn_cupy.peaks import Instances, Peaks, find_peaks
 from mdn_cupy.problem import Gradients
 from mdn_cupy.provenance import Footprint, Voters
 from mdn_cupy.threads import get_num_threads, set_num_threads
@@ -40,6 +40,7 @@ __all__ = [
     "Fields",
     "Footprint",
     "Gradients",
+    "Instances",
     "Peaks",
     "Voters",
     "Votes",

@@ -8,7 +8,7 @@ import math
 import operator
 import os
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,9 +27,14 @@ from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
 from mdn_cupy.validation import Shape, floating_dtype
 
-__all__ = ["Peaks", "find_peaks"]
+__all__ = ["Instances", "Peaks", "find_peaks", "located", "spread"]
 
 _UNLIMITED = 1 << 62  # peaks, and squared distances of pixels
+_COCO = {  # the lists of a result, with the columns of each keypoint in turn
+    "keypoints": ("x", "y", "score"),
+    "covariances": ("xx", "xy", "yy"),
+    "voters": ("voters",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +55,10 @@ class Peaks:
     evidence : array [n]
         Value of the evidence at the peak's pixel.
     xx, xy, yy : float64 array [n], optional
-        Covariance of the landing points of the votes for the peak, in square pixels.
+        Covariance of the landing points of the votes for the peak's pixel, in square pixels: about
+        their mean, each weighted by its share of the pixel's evidence. `Votes.peaks` has them.
     voters : float64 array [n], optional
-        Effective number of voters.
+        Effective number of those votes, (Σ share)² / Σ share²: n where n votes are equally strong.
     maps_shape : tuple of int
         The leading axes of the evidence, into which `map` counts.
 
@@ -139,7 +145,8 @@ class Peaks:
         list of dict
             Of each individual that has a peak: image_id, category_id, keypoints [3·P] with x, y
             and the score of each, 0, 0, 0 where there is none, and score, the mean over the
-            keypoints found.
+            keypoints found. Where the table has such columns, also covariances [3·P] with xx, xy
+            and yy, and voters [P], 0 where there is no keypoint.
 
         Raises
         ------
@@ -170,17 +177,24 @@ class Peaks:
             raise ValueError(f"image_ids must name {images} images, got {len(image_ids)}")
         columns = self.to_dict()
         groups = self._individuals(individuals)
-        found: dict[tuple[int, int], dict[int, list[float]]] = {}
-        rows = zip(columns["map"], groups, *(columns[c] for c in ("x", "y", "score")), strict=True)
-        for number, individual, *row in rows:
+        found: dict[tuple[int, int], dict[int, int]] = {}
+        for peak, (number, individual) in enumerate(zip(columns["map"], groups, strict=True)):
             image, keypoint = divmod(number, keypoints)
-            found.setdefault((image, individual), {}).setdefault(keypoint, row)
+            found.setdefault((image, individual), {}).setdefault(keypoint, peak)
+        lists = {name: names for name, names in _COCO.items() if {*names} <= columns.keys()}
         return [
             {
                 "image_id": image_ids[image],
                 "category_id": category_id,
-                "keypoints": [x for k in range(keypoints) for x in points.get(k, [0, 0, 0])],
-                "score": sum(score for _, _, score in points.values()) / len(points),
+                **{
+                    name: [
+                        columns[column][points[k]] if k in points else 0
+                        for k in range(keypoints)
+                        for column in names
+                    ]
+                    for name, names in lists.items()
+                },
+                "score": sum(columns["score"][peak] for peak in points.values()) / len(points),
             }
             for (image, _), points in sorted(found.items())
         ]
@@ -268,6 +282,21 @@ class Peaks:
         return numbers
 
 
+class Instances(NamedTuple):
+    """Which peak each source votes for: what `Votes.instances` returns.
+
+    Attributes
+    ----------
+    labels : int32 array [..., H, W]
+        1 for the first peak of the table, and so on; 0 for none.
+    mass : float64 array [n]
+        Of each peak the sum of the confidences of its sources.
+    """
+
+    labels: Array
+    mass: Array
+
+
 def find_peaks(
     evidence: Array,
     *,
@@ -343,12 +372,31 @@ def find_peaks(
     Examples
     --------
     >>> import mdn_cupy as mdn
-    >>> coins = mdn.samples.load("coins")
-    >>> votes = coins.votes()
-    >>> peaks = mdn.find_peaks(votes.evidence(), threshold=4.6, score=votes.noisy_or())
-    >>> len(peaks)  # coins in the picture
+    >>> votes = mdn.samples.load("coins").votes()
+    >>> len(mdn.find_peaks(votes.evidence(), threshold=4.6))  # coins in the picture
     24
     """
+    peaks, _ = located(
+        evidence,
+        threshold=threshold,
+        min_distance=min_distance,
+        max_peaks=max_peaks,
+        border=border,
+        score=score,
+    )
+    return peaks
+
+
+def located(
+    evidence: Array,
+    *,
+    threshold: float,
+    min_distance: float,
+    max_peaks: int | None,
+    border: int,
+    score: Array | None = None,
+) -> tuple[Peaks, tuple[Array, Array, Array]]:
+    """Find peaks and their pixels: map, row and column, int64 [n]; see `find_peaks`."""
     limits = {
         "reach": _reach(min_distance),
         "max_peaks": _UNLIMITED if max_peaks is None else _count("max_peaks", max_peaks, 1),
@@ -363,7 +411,7 @@ def find_peaks(
         number, row, column = place // max(height * width, 1), place // max(width, 1), place
         row, column = row % max(height, 1), column % max(width, 1)
         x, y = _between(values, number, row, column)
-        return Peaks(
+        peaks = Peaks(
             number,
             x,
             y,
@@ -371,6 +419,36 @@ def find_peaks(
             evidence=values[number, row, column],
             maps_shape=maps_shape,
         )
+        return peaks, (number, row, column)
+
+
+def spread(moments: tuple[Array, ...]) -> dict[str, Array]:
+    """Return the columns xx, xy, yy and voters from the backends' `peak_moments`.
+
+    They are 0 where nothing voted.
+    """
+    whole, squares, x, y, xx, xy, yy = moments
+    with on_device(whole):
+        xp = namespace(whole)
+        voted = whole > 0
+        weight = xp.where(voted, whole, 1)
+        x, y, xx, xy, yy = (xp.where(voted, moment, 0) / weight for moment in (x, y, xx, xy, yy))
+        squares = xp.where(voted, squares, 1)
+        return {
+            "xx": (xx - x * x).clip(0),
+            "xy": xy - x * y,
+            "yy": (yy - y * y).clip(0),
+            "voters": xp.where(voted, weight * weight / squares, 0),
+        }
+
+
+def radius_of(radius: float) -> float:
+    """Return a radius as a float; TypeError or ValueError if it is none."""
+    if not is_number(radius):
+        raise TypeError(f"radius must be a number, got {type(radius).__name__}")
+    if not radius >= 0:
+        raise ValueError(f"radius must not be negative, got {radius}")
+    return float(radius)
 
 
 def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]:

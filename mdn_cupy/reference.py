@@ -23,6 +23,7 @@ origin by whole pixels changes a distance by its rounding only. On maps of up to
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ __all__ = [
     "log_complement_vjp",
     "noisy_or",
     "noisy_or_vjp",
+    "peak_spread",
+    "peaks",
     "plain_sum",
     "plain_sum_vjp",
 ]
@@ -274,30 +277,91 @@ def find_peaks(
     >>> peaks.x.tolist(), peaks.y.tolist(), peaks.evidence.tolist()
     ([3.0], [1.0], [2.0])
     """
-    given = np.asarray(evidence)
-    maps = given.astype(np.float64).reshape(-1, *given.shape[-2:])
-    scores = maps if score is None else np.asarray(score, np.float64).reshape(maps.shape)
-    least = float(np.result_type(given, np.float32).type(threshold))
-    rows: list[tuple[float, ...]] = []
-    for number, values in enumerate(maps):
-        height, width = values.shape
-        middles = [_middle(plateau) for plateau in _plateaus(values, least)]
-        inside = [
-            (i, j)
-            for i, j in middles
-            if border <= i < height - border and border <= j < width - border
-        ]
-        kept: list[tuple[int, int]] = []
-        for i, j in sorted(inside, key=lambda pixel: (-values[pixel], pixel)):
-            near = ((y - i) ** 2 + (x - j) ** 2 < min_distance * min_distance for y, x in kept)
-            if not any(near):
-                kept.append((i, j))
-        for i, j in kept[:max_peaks]:
-            x, y = _vertex(values, i, j)
-            rows.append((number, x, y, float(scores[number, i, j]), float(values[i, j])))
-    table = np.array(rows, np.float64).reshape(-1, 5)
-    columns = dict(zip(("x", "y", "score", "evidence"), table.T[1:], strict=True))
-    return Peaks(map=table[:, 0].astype(np.int64), maps_shape=given.shape[:-2], **columns)
+    limits: Any = {"min_distance": min_distance, "max_peaks": max_peaks, "border": border}
+    return _located(evidence, threshold=threshold, score=score, **limits)[0]
+
+
+def peaks(
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    threshold: float,
+    rule: str = "noisy_or",
+    min_distance: float = 1.0,
+    max_peaks: int | None = None,
+    border: int = 0,
+    **options: Any,
+) -> Peaks:
+    """All peaks of the evidence with the spread of their votes; see `mdn_cupy.Votes.peaks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mdn_cupy import reference
+    >>> c, o = np.full((1, 5), 0.5), np.zeros((2, 1, 5))
+    >>> o[0] = [[1.75, 1.25, 0, -0.75, -2.25]]  # all land around column 2
+    >>> found = reference.peaks(c, o, 4.0, rule="plain_sum", threshold=1.0)
+    >>> found.voters.round(2).tolist(), found.xx.round(2).tolist()
+    ([5.0], [0.06])
+    """
+    maps = {"noisy_or": log_complement, "additive": additive, "plain_sum": plain_sum}
+    total = maps[rule](confidence, offsets, sigma, **options)
+    evidence, score = (-total, -np.expm1(total)) if rule == "noisy_or" else (total, total)
+    limits: Any = {"min_distance": min_distance, "max_peaks": max_peaks, "border": border}
+    found, pixels = _located(evidence, threshold=threshold, score=score, **limits)
+    columns = peak_spread(*pixels.T, confidence, offsets, sigma, rule=rule, **options)
+    return dataclasses.replace(found, **columns)
+
+
+def peak_spread(
+    number: npt.ArrayLike,
+    row: npt.ArrayLike,
+    column: npt.ArrayLike,
+    confidence: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    sigma: npt.ArrayLike,
+    *,
+    rule: str = "noisy_or",
+    **options: Any,
+) -> dict[str, Float64]:
+    """The columns xx, xy, yy and voters of `mdn_cupy.Peaks` for pixels of the maps.
+
+    The share of a vote is its term of the pixel's evidence over the sum of all terms. The
+    covariance is that of the landing points with the shares as weights, and the effective number
+    of voters is (Σ share)² / Σ share²; all are 0 where nothing voted.
+    """
+    fields = _fields(confidence, offsets, sigma, **options)
+    pixels = list(zip(*(np.ravel(x).tolist() for x in (number, row, column)), strict=True))
+    found: list[list[tuple[float, float, float]]] = [[] for _ in pixels]  # term, p_x, p_y
+    for vote in fields.votes():
+        *leading, rows, columns = vote.window
+        shape = fields.result_shape[:-2]
+        of_map = np.ravel_multi_index(leading, shape) if leading else 0
+        for votes, (m, i, j) in zip(found, pixels, strict=True):
+            if m != of_map or not (rows.start <= i < rows.stop):
+                continue
+            if not columns.start <= j < columns.stop:
+                continue
+            dx, dy = vote.dx[0, j - columns.start], vote.dy[i - rows.start, 0]
+            v = vote.w[i - rows.start, j - columns.start] * vote.c
+            term = {
+                "noisy_or": -np.log(max(1 - v, fields.floor)),
+                "additive": v / (2 * np.pi * vote.sigma**2),
+                "plain_sum": v,
+            }[rule]
+            votes.append((float(term), j - dx, i - dy))
+    table = {name: np.zeros(len(pixels)) for name in ("xx", "xy", "yy", "voters")}
+    for n, votes in enumerate(found):
+        term, x, y = np.array(votes).reshape(-1, 3).T
+        if not term.sum() > 0:
+            continue
+        share = term / term.sum()
+        dx, dy = x - (share * x).sum(), y - (share * y).sum()
+        for name, product in (("xx", dx * dx), ("xy", dx * dy), ("yy", dy * dy)):
+            table[name][n] = (share * product).sum()
+        table["voters"][n] = share.sum() ** 2 / (share**2).sum()
+    return table
 
 
 def instances(
@@ -342,6 +406,45 @@ def instances(
         distance = np.where(near, dx**2 + dy**2, np.inf)
         labels[source] = 1 + distance.argmin() if near.any() else 0
     return labels
+
+
+def _located(
+    evidence: npt.ArrayLike,
+    *,
+    threshold: float,
+    min_distance: float,
+    max_peaks: int | None,
+    border: int,
+    score: npt.ArrayLike | None,
+) -> tuple[Peaks, npt.NDArray[np.int64]]:
+    """Peaks, and map, row and column of the pixel of each, [n, 3]."""
+    given = np.asarray(evidence)
+    maps = given.astype(np.float64).reshape(-1, *given.shape[-2:])
+    scores = maps if score is None else np.asarray(score, np.float64).reshape(maps.shape)
+    least = float(np.result_type(given, np.float32).type(threshold))
+    rows: list[tuple[float, ...]] = []
+    pixels: list[tuple[int, int, int]] = []
+    for number, values in enumerate(maps):
+        height, width = values.shape
+        middles = [_middle(plateau) for plateau in _plateaus(values, least)]
+        inside = [
+            (i, j)
+            for i, j in middles
+            if border <= i < height - border and border <= j < width - border
+        ]
+        kept: list[tuple[int, int]] = []
+        for i, j in sorted(inside, key=lambda pixel: (-values[pixel], pixel)):
+            near = ((y - i) ** 2 + (x - j) ** 2 < min_distance * min_distance for y, x in kept)
+            if not any(near):
+                kept.append((i, j))
+        for i, j in kept[:max_peaks]:
+            x, y = _vertex(values, i, j)
+            rows.append((x, y, float(scores[number, i, j]), float(values[i, j])))
+            pixels.append((number, i, j))
+    table = np.array(rows, np.float64).reshape(-1, 4)
+    where = np.array(pixels, np.int64).reshape(-1, 3)
+    columns = dict(zip(("x", "y", "score", "evidence"), table.T, strict=True))
+    return Peaks(map=where[:, 0], maps_shape=given.shape[:-2], **columns), where
 
 
 def _plateaus(values: Float64, least: float) -> Iterator[list[tuple[int, int]]]:

@@ -14,7 +14,8 @@ logarithm per pixel is taken where L is wanted.
 `plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
 in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
 `groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`,
-written with `emitting`. `peaks` finds where maps peak, and `instances` which sources are for which.
+written with `emitting`. `peaks` finds where maps peak, `instances` which sources are for which, and
+`peak_moments` how far their votes spread.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import numpy.typing as npt
 from mdn_cupy.backends import Status
 from mdn_cupy.cpu import backward, compiled, forward
 from mdn_cupy.cpu.instances import label, new_targets
+from mdn_cupy.cpu.peak_moments import add_moments
 from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.plan import Share, ranges, shares
 from mdn_cupy.cpu.pool import run
@@ -47,11 +49,13 @@ __all__ = [
     "gather",
     "instances",
     "noisy_or",
+    "peak_moments",
     "problem",
     "status",
 ]
 
-_LABELLED_TOGETHER = 1 << 14  # sources
+_READ_TOGETHER = 1 << 14  # sources, by what looks for the peaks that each one is for
+_MOST_PARTS, _MOST_MOMENTS = 16, 1 << 18  # of the votes for a map; peaks times parts
 _PARTIALS = 8  # tiles of one place held at a time
 
 
@@ -202,7 +206,7 @@ def instances(
     sources, scalars = _sources(problem), _scalars(problem, Rule.NOISY_OR)
     cells = cells_of(number, x, y, problem.maps, problem.output_shape)
     targets = new_targets(cells, problem.maps, x, y, radius)
-    rows = max(1, _LABELLED_TOGETHER // width)
+    rows = max(1, _READ_TOGETHER // width)
     label_rows = partial(label, sources, scalars, problem.truncate, targets, labels)
     run(
         partial(label_rows, (m, v, int(plane)), (first, min(first + rows, height)))
@@ -210,6 +214,54 @@ def instances(
         for first in range(0, height, rows)
     )
     return labels.reshape(shape)
+
+
+def peak_moments(
+    problem: VoteProblem,
+    rule: Rule,
+    pixels: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]],
+    evidence: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float64], ...]:
+    """Sum up the votes for the pixels of peaks: moments of the landing points about the pixel.
+
+    The weight of a vote is its share of the pixel's evidence. The sums are those of fixed parts of
+    the votes, in order: the same bits for any number of threads.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        With NumPy arrays.
+    rule : Rule
+        What evidence is.
+    pixels : three int64 arrays [n]
+        Map, row and column of each peak.
+    evidence : array [n]
+        What the evidence is there.
+
+    Returns
+    -------
+    float64 arrays [n]
+        Σshare, Σshare², Σshare·dx, Σshare·dy, Σshare·dx², Σshare·dx·dy, Σshare·dy².
+    """
+    number, row, column = pixels
+    height, width = problem.source_shape
+    lines = problem.voters * height  # that vote for a map
+    most = min(_MOST_PARTS, _MOST_MOMENTS // max(len(number), 1), lines)
+    parts = max(1, min(most, lines * width // _READ_TOGETHER))
+    moments = np.zeros((parts, len(number), 7))
+    if moments.size and _any_votes(problem):
+        sources, scalars = _sources(problem), _scalars(problem, rule)
+        x, y = column.astype(np.float64), row.astype(np.float64)
+        cells = cells_of(number, x, y, problem.maps, problem.output_shape)
+        targets = new_targets(cells, problem.maps, x, y, math.inf)
+        share = evidence.astype(np.float64)
+        run(
+            partial(add_moments, sources, scalars, targets, share, part, m, ends)
+            for m in np.unique(number).tolist()
+            for n, part in enumerate(moments)
+            for ends in [(lines * n // parts, lines * (n + 1) // parts)]
+        )
+    return tuple(moments.sum(axis=0).T)
 
 
 def status() -> Status:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from mdn_cupy.cpu.compiled import inlined, jit
 from mdn_cupy.maxima import Cells
 
-__all__ = ["Targets", "label", "new_targets"]
+__all__ = ["MARGIN", "Targets", "cell", "label", "new_targets"]
 
-_MARGIN = 2.0**-10  # pixels: more than p ± reach is rounded by, up to 2^40
+MARGIN = 2.0**-10
+"""Pixels: more than p ± reach is rounded by, up to 2^40."""
 
 
 class Targets(NamedTuple):
@@ -70,11 +71,11 @@ def label(
 def _nearest(targets: Any, m: int, p_x: float, p_y: float, reach: float) -> int:
     """The number from 1 of the nearest peak of map m within reach and radius; 0 for none."""
     found, least = 0, targets.radius * targets.radius
-    spread = min(reach, targets.radius) + _MARGIN
-    top = _cell(p_y - spread, targets.scale, targets.down)
-    bottom = _cell(p_y + spread, targets.scale, targets.down)
-    left = _cell(p_x - spread, targets.scale, targets.across)
-    right = _cell(p_x + spread, targets.scale, targets.across)
+    spread = min(reach, targets.radius) + MARGIN
+    top = cell(p_y - spread, targets.scale, targets.down)
+    bottom = cell(p_y + spread, targets.scale, targets.down)
+    left = cell(p_x - spread, targets.scale, targets.across)
+    right = cell(p_x + spread, targets.scale, targets.across)
     for cell_row in range(top, bottom + 1):
         start = (m * targets.down + cell_row) * targets.across
         for n in range(targets.starts[start + left], targets.starts[start + right + 1]):
@@ -89,6 +90,7 @@ def _nearest(targets: Any, m: int, p_x: float, p_y: float, reach: float) -> int:
 
 
 @inlined
-def _cell(place: float, scale: float, count: int) -> int:
+def cell(place: float, scale: float, count: int) -> int:
     """The row or column of cells at a place, of so many."""
-    return int(min(max(math.floor(place * scale), 0.0), count - 1.0))
+    # np.floor stays a float: sigma may be inf, or too large for an integer.
+    return int(min(max(np.floor(place * scale), 0.0), count - 1.0))

@@ -7,6 +7,7 @@ tensors. CuPy is imported when it is first needed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, dtype_name, namespace, on_device, stable_argsort
+from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace, on_device, stable_argsort
 from mdn_cupy.backends import Status
 from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.cuda.source import options, source
@@ -40,6 +41,7 @@ __all__ = [
     "launch",
     "noisy_or",
     "nvrtc",
+    "peak_moments",
     "problem",
     "status",
 ]
@@ -253,6 +255,54 @@ def instances(
     return labels
 
 
+def peak_moments(
+    problem: VoteProblem,
+    rule: Rule,
+    pixels: tuple[Array, Array, Array],
+    evidence: Array,
+    executor: Executor | None = None,
+) -> tuple[Array, ...]:
+    """Sum up the votes for the pixels of peaks; see `mdn_cupy.cpu.peak_moments`.
+
+    The sums are kept in fixed point: the same bits always. The host waits for the greatest sigma
+    where sigma is an array.
+
+    Parameters
+    ----------
+    problem : VoteProblem
+        What votes.
+    rule : Rule
+        What evidence is.
+    pixels : three int64 arrays [n], contiguous
+        Map, row and column of each peak.
+    evidence : array [n]
+        What the evidence is there, in the problem's dtype.
+    executor : Executor, optional
+        As in `accumulate`.
+
+    Returns
+    -------
+    float64 arrays [n]
+        Seven, as on the CPU.
+    """
+    executor = executor or CupyExecutor(problem.confidence)
+    number, row, column = pixels
+    sums = executor.zeros((len(number), 7), np.dtype(np.int64))
+    unit = 1.0
+    with on_device(sums):
+        if len(number) and not _is_empty(problem):
+            unit = _farthest_reach(problem)
+            totals = 0 - evidence if rule is Rule.NOISY_OR else evidence + 0  # contiguous
+            x, y = (cast_to(each, "float64") for each in (column, row))
+            cells = cells_of(number, x, y, problem.maps, problem.output_shape)
+            arrays = (row, column, totals, cells.numbers, cells.order, sums)
+            operands = (executor.operand(each) for each in arrays)
+            executor.run(_plan(problem, rule, executor).moments(cells, unit, *operands))
+        powers = (0, 0, 1, 1, 2, 2, 2)  # of distances
+        found = cast_to(sums, "float64")
+        return tuple(found[:, n] * (2.0**-60 * unit**power) for n, power in enumerate(powers))
+
+
 def from_dlpack(exporter: Any) -> Array:
     """Return a CuPy array that shares the memory of a DLPack exporter on a CUDA device."""
     import cupy
@@ -399,6 +449,15 @@ def _strongest(places: Array, plan: PeakPlan, max_peaks: int) -> Array:
     xp, maps = namespace(places), places // (plan.shape[1] * plan.shape[2])
     first = xp.searchsorted(maps, maps)  # of the same map
     return places[xp.ones_like(maps).cumsum(0) - 1 - first < max_peaks]
+
+
+def _farthest_reach(problem: VoteProblem) -> float:
+    """Return a power of 2 that no vote reaches beyond, 2⁵² at most."""
+    widest = problem.sigma
+    if not isinstance(widest, float):
+        widest = float(namespace(widest).nan_to_num(widest).max())
+    _, exponent = math.frexp(problem.truncate * min(widest, 2.0**52))
+    return 2.0 ** min(max(exponent, -100), 52)
 
 
 def _plan(problem: VoteProblem, rule: Rule, executor: Executor) -> VotePlan:

@@ -182,14 +182,48 @@ class VotePlan:
         labels : Operand [*batch, H, W], int32
             Where the number of a peak goes, from 1, or 0.
         """
+        kernel = f"label_sources<{self._real}>"
+        return self._to_peaks(kernel, cells, radius, x, y, numbers, order, labels)
+
+    def moments(
+        self,
+        cells: Cells,
+        reach: float,
+        rows: Operand,
+        columns: Operand,
+        totals: Operand,
+        numbers: Operand,
+        order: Operand,
+        sums: Operand,
+    ) -> Launch:
+        """Sum up the votes for the pixels of peaks.
+
+        Parameters
+        ----------
+        cells : Cells
+            The peaks in order.
+        reach : float
+            What no vote reaches beyond, a power of 2: the unit of distances.
+        rows, columns : Operand [peaks], int64
+            The pixels of the peaks.
+        totals : Operand [peaks]
+            Σφ there.
+        numbers, order : Operand [peaks], int64
+            Of `cells`.
+        sums : Operand [peaks, 7], int64, zeroed
+            Where the moments go, in units of 2⁻⁶⁰; see kernels/instances.cu.
+        """
+        kernel = f"add_moments<{self._real}, {int(self.rule)}>"
+        return self._to_peaks(kernel, cells, 1 / reach, rows, columns, totals, numbers, order, sums)
+
+    def _to_peaks(self, kernel: str, cells: Cells, scalar: float, *operands: Operand) -> Launch:
+        """Launch a kernel whose sources look for the peaks near where they vote."""
         count = len(cells.order)
         described = np.array((count, cells.side_log2, cells.down, cells.across), _TARGETS)
         described.setflags(write=False)
-        pointers = (_pointer(operand) for operand in (x, y, numbers, order, labels))
-        kernel = f"label_sources<{self._real}>"
-        farthest = self.problem.dtype.type(radius)
         geometry = self._geometry(self._map_numbers, _ENOUGH_WARPS)
-        return self._over_patches(kernel, geometry, described, farthest, *pointers)
+        arguments = (described, self.problem.dtype.type(scalar), *map(_pointer, operands))
+        return self._over_patches(kernel, geometry, *arguments)
 
     @property
     def sum_bits(self) -> int:

@@ -49,7 +49,7 @@ def instances(kind: str) -> list[str]:
     for rule in Rule:
         names += [f"accumulate<{kind}, {int(rule)}, {total}>" for total in ("long long", kind)]
         names += [f"gather<{kind}, {int(rule)}, {moments}>" for moments in ("false", "true")]
-        names.append(f"peak<{kind}, {int(rule)}>")
+        names += [f"{name}<{kind}, {int(rule)}>" for name in ("peak", "add_moments")]
     others = ("label_peaks", "unite_plateaus", "reject_plateaus", "label_sources")
     return [*names, *(f"{other}<{kind}>" for other in others)]
 

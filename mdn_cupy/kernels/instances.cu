@@ -1,7 +1,9 @@
-// Which peak a source belongs to: the nearest one to where its vote lands, since what a vote adds
-// falls with the distance. One lane a source, which looks at the peaks in the cells that its vote
-// reaches. The float kernel takes distances in fixed point, as window.cu does: an exact difference of
-// positions is rounded once.
+// Which peak a source belongs to, and how far the votes for a peak spread. One lane a source, which
+// looks at the peaks in the cells that its vote reaches.
+//
+// A source belongs to the nearest peak to where its vote lands, since what a vote adds falls with
+// the distance. There the float kernel takes distances in fixed point, as window.cu does: an exact
+// difference of positions is rounded once.
 
 // Peaks, sorted by square cells of 2^side_log2 pixels of their maps.
 struct Targets {
@@ -129,5 +131,60 @@ __global__ void label_sources(Geometry geometry, const T *confidence, const T *o
         labels[(patch.plane * geometry.height + patch.row) * geometry.width + patch.column] =
             label_of(geometry, patch, confidence, offsets, spread, reach_of(truncate, spread),
                      targets, radius, x, y, cells, order);
+    }
+}
+
+// Adds the votes for the pixels of peaks to the moments of each, zeroed sums [peaks, 7] in units of
+// 2^-60, about the pixel: Σshare, Σshare², Σshare·dx, Σshare·dy, Σshare·dx², Σshare·dx·dy, Σshare·dy².
+// A share is a vote's part of the pixel's Σφ, which is given in `totals`, and a distance is a part of
+// the longest reach, 1/inverse_reach: so none of the sums is above 1 by more than rounding.
+template <typename T, int RULE>
+__global__ void add_moments(Geometry geometry, const T *confidence, const T *offsets,
+                            const T *sigma, T width, T truncate, Targets targets, T inverse_reach,
+                            const long long *rows, const long long *columns, const T *totals,
+                            const long long *cells, const long long *order, long long *sums)
+{
+    const int lane = threadIdx.x % WARP_SIZE;
+    const T scale = Scale<T>::power(60);
+    for (unsigned n = first_warp(); n < geometry.patches; n += warp_count()) {
+        const Patch patch = patch_of(geometry, n, lane);
+        Vote<T> vote;
+        prepare<T, RULE>(geometry, patch, confidence, offsets, sigma, width, truncate, &vote);
+        if (vote.x.count == 0 || vote.y.count == 0 || vote.confidence == 0) {
+            continue;
+        }
+        const int bottom = vote.y.first + vote.y.count - 1, right = vote.x.first + vote.x.count - 1;
+        const long long left_cell = vote.x.first >> targets.side_log2;
+        const long long right_cell = right >> targets.side_log2;
+        #pragma unroll 1
+        for (long long row = vote.y.first >> targets.side_log2; row <= bottom >> targets.side_log2;
+             ++row) {
+            const long long start = (patch.map * targets.down + row) * targets.across;
+            #pragma unroll 1
+            for (long long k = first_not_below(cells, targets.peaks, start + left_cell);
+                 k < targets.peaks && cells[k] <= start + right_cell; ++k) {
+                const long long peak = order[k];
+                const int down = (int)rows[peak] - vote.y.first;
+                const int across = (int)columns[peak] - vote.x.first;
+                if (down < 0 || down >= vote.y.count || across < 0 || across >= vote.x.count) {
+                    continue;
+                }
+                const T dx = (vote.x.lead + (T)across) - vote.x.fraction;
+                const T dy = (vote.y.lead + (T)down) - vote.y.fraction;
+                const T phi = term_of<T, RULE>(
+                    factor_of<T, RULE>(vote, false, dx * vote.inverse, (T)1),
+                    factor_of<T, RULE>(vote, true, dy * vote.inverse, vote.confidence * vote.scale));
+                const T share = fmax((T)-1, fmin(phi / totals[peak], (T)1));
+                const T x = -dx * inverse_reach, y = -dy * inverse_reach;
+                long long *const sum = sums + 7 * peak;
+                deposit(sum, share, scale);
+                deposit(sum + 1, share * share, scale);
+                deposit(sum + 2, share * x, scale);
+                deposit(sum + 3, share * y, scale);
+                deposit(sum + 4, share * x * x, scale);
+                deposit(sum + 5, share * x * y, scale);
+                deposit(sum + 6, share * y * y, scale);
+            }
+        }
     }
 }

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mdn_cupy.backends import module
 from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
 from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
-from mdn_cupy.torch.library import GATHER, Fields, map_shape, scalars
+from mdn_cupy.torch.library import (
+    GATHER,
+    Fields,
+    TorchExecutor,
+    map_shape,
+    problem_of,
+    scalars,
+    share,
+)
 from mdn_cupy.validation import Shape, check_positive, check_shape, floating_dtype
 
-__all__ = ["TensorProblem", "accumulate", "compare", "gather", "noisy_or", "problem"]
+__all__ = [
+    "TensorProblem",
+    "accumulate",
+    "compare",
+    "gather",
+    "instances",
+    "noisy_or",
+    "peak_moments",
+    "problem",
+]
 
 
 @dataclass(frozen=True)
@@ -92,3 +111,31 @@ def gather(problem: TensorProblem, rule: Rule, cotangent: Tensor) -> Gradients:
     fields = (each.detach() for each in problem.fields)
     wanted = [True, True, True]
     return Gradients(*GATHER(cotangent.detach(), *fields, *scalars(rule, problem.options), wanted))
+
+
+def instances(
+    problem: TensorProblem, number: Tensor, x: Tensor, y: Tensor, radius: float
+) -> Tensor:
+    """Say for every source to which peak it adds most evidence; see `mdn_cupy.cpu.instances`."""
+    shared = problem_of(*problem.fields, problem.options)
+    peaks = [share(each) for each in (number, x, y)]
+    if x.is_cpu:
+        return torch.from_numpy(module("cpu").instances(shared, *peaks, radius))
+    executor = TorchExecutor(x.device)
+    labels: Tensor = module("cuda").instances(shared, *peaks, radius, executor)
+    return labels
+
+
+def peak_moments(
+    problem: TensorProblem, rule: Rule, pixels: tuple[Tensor, Tensor, Tensor], evidence: Tensor
+) -> tuple[Tensor, ...]:
+    """Sum up the votes for the pixels of peaks; see `mdn_cupy.cpu.peak_moments`."""
+    shared = problem_of(*problem.fields, problem.options)
+    where, weights = tuple(share(each) for each in pixels), share(evidence)
+    if evidence.is_cpu:
+        moments: Any = module("cpu").peak_moments(shared, rule, where, weights)
+        return tuple(torch.from_numpy(moment) for moment in moments)
+    moments = module("cuda").peak_moments(
+        shared, rule, where, weights, TorchExecutor(evidence.device)
+    )
+    return tuple(moments)

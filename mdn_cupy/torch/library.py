@@ -29,6 +29,7 @@ __all__ = [
     "TorchExecutor",
     "map_shape",
     "map_size",
+    "problem_of",
     "scalars",
     "share",
 ]
@@ -116,13 +117,19 @@ def _gather_cuda(
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
 
 
+def problem_of(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, options: VoteOptions
+) -> VoteProblem:
+    """Return tensors as a problem, those on the CPU as the NumPy arrays they share."""
+    return vote_problem(share(confidence), share(offsets), _width(sigma, confidence), options)
+
+
 def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[VoteProblem, Rule]:
-    """Return an operator's arguments as a problem, CPU tensors as the NumPy arrays they share."""
-    width, scalars = _width(sigma, confidence), Scalars(*rest)
-    problem = vote_problem(share(confidence), share(offsets), width, scalars.options)
-    return problem, Rule(scalars.rule)
+    """Return an operator's arguments as a problem and a rule."""
+    scalars = Scalars(*rest)
+    return problem_of(confidence, offsets, sigma, scalars.options), Rule(scalars.rule)
 
 
 def _width(sigma: Tensor, fields: Tensor) -> Any:

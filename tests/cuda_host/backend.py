@@ -14,6 +14,9 @@ from cuda_host import HostExecutor
 from mdn_cupy import cuda
 
 
+_VOTING = ("accumulate", "noisy_or", "compare", "gather", "instances", "peak_moments")
+
+
 class CudaHost(Backend):
     """`mdn_cupy.cuda` whole, from arguments to results, with NumPy arrays in CuPy's place.
 
@@ -40,7 +43,7 @@ class CudaHost(Backend):
                 return SimpleNamespace(
                     **{
                         name: partial(backend._run, getattr(cuda, name))
-                        for name in ("accumulate", "noisy_or", "compare", "gather")
+                        for name in _VOTING
                     }
                 )
 
