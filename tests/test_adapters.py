@@ -260,6 +260,26 @@ def test_movenet(seed):
         assert_same_place(voted(fields, joint), (x, y))
 
 
+# CenterFace
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_centerface(seed):
+    heat = scores(1, H, W, seed=seed)
+    scale, offset = maps(2, H, W, seed=seed, spread=0.3), maps(2, H, W, seed=seed + 9, spread=0.3)
+    landmarks = np.random.default_rng(seed).random((10, H, W))
+    fields = A.centerface(heat, scale, offset, landmarks)
+    assert fields.output_shape == (4 * H, 4 * W)
+    row, column = top(heat[0])
+    height, width = np.exp(scale[:, row, column]) * 4
+    y, x = (np.array([row, column]) + offset[:, row, column] + 0.5) * 4
+    assert_same_place(voted(fields, "face"), (x, y))
+    top_y, left_x = y - height / 2, x - width / 2
+    for n, name in enumerate(A.CENTERFACE_PARTS[1:]):
+        down, right = landmarks[2 * n : 2 * n + 2, row, column]
+        assert_same_place(voted(fields, name), (right * width + left_x, down * height + top_y))
+
+
 # Panoptic-DeepLab
 
 
@@ -367,6 +387,15 @@ FAMILIES = {
     ),
     "movenet": (
         {"heatmap": (3, H, W), "offset": (6, H, W), "hps": (6, H, W), "center": (1, H, W)},
+        {},
+    ),
+    "centerface": (
+        {
+            "heatmap": (1, H, W),
+            "scale": (2, H, W),
+            "offset": (2, H, W),
+            "landmarks": (10, H, W),
+        },
         {},
     ),
     "panoptic_deeplab": ({"semantic": (4, H, W), "offset": (2, H, W)}, {"things": [1, 2]}),

@@ -321,6 +321,15 @@ FAMILIES = {
     "openpifpaf": ({"cif": RNG.random((3, 2, 5, 6, 7), dtype=np.float32)}, {"stride": 8}),
     "centernet": ({"heatmap": SQUARE[:, :3], "offset": SQUARE[:, :2]}, {}),
     "movenet": ({"heatmap": SQUARE[:, :2], "offset": SQUARE[:, :4]}, {}),
+    "centerface": (
+        {
+            "heatmap": SQUARE[:, :1],
+            "scale": SQUARE[:, :2],
+            "offset": SQUARE[:, 2:4],
+            "landmarks": np.concatenate([SQUARE, SQUARE[:, :4]], axis=1),
+        },
+        {},
+    ),
     "panoptic_deeplab": ({"semantic": SQUARE, "offset": SQUARE[:, :2]}, {"things": (1, 2)}),
     "embedseg": ({"prediction": SQUARE[:, :5]}, {}),
     "spotiflow": ({"heatmap": SQUARE[:, 0], "subpix": SQUARE[..., :2]}, {}),

@@ -17,8 +17,10 @@ Examples
 
 from mdn_cupy.adapters.instances import embedseg, panoptic_deeplab, sleap_nn, spotiflow
 from mdn_cupy.adapters.keypoints import (
+    CENTERFACE_PARTS,
     POSENET_EDGES,
     POSENET_PARTS,
+    centerface,
     centernet,
     deeplabcut,
     mmpose_udp,
@@ -28,8 +30,10 @@ from mdn_cupy.adapters.keypoints import (
 )
 
 __all__ = [
+    "CENTERFACE_PARTS",
     "POSENET_EDGES",
     "POSENET_PARTS",
+    "centerface",
     "centernet",
     "deeplabcut",
     "embedseg",

