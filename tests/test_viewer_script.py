@@ -13,6 +13,7 @@ from viewer_support import two_parts
 
 import mdn_cupy as mdn
 
+SAMPLES = ", ".join(mdn.samples.names())
 SCRIPT = [sys.executable, "-m", "mdn_viewer"]
 NO_DISPLAY = (
     "mdn-viewer: there is no display here; without one: mdn-cupy compare pose -o compare.png\n"
@@ -36,14 +37,14 @@ def test_help_teaches(capsys):
         main(["--help"])
     assert exit_info.value.code == 0
     text = capsys.readouterr().out
-    for word in ("coins, delta, pose", "--part", "--sigma", "--screenshot", "examples:", "compare"):
+    for word in (SAMPLES, "--part", "--sigma", "--screenshot", "examples:", "compare"):
         assert word in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.mdn"], "nowhere.mdn: no such file; the samples are coins, delta, pose"),
+        (["nowhere.mdn"], f"nowhere.mdn: no such file; the samples are {SAMPLES}"),
         (["."], "is a directory, not a .mdn file"),
         (["bad.mdn"], "bad.mdn: not a readable .mdn file"),
         (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, run_python
 
+SAMPLES = ["coins", "delta", "faces", "nuclei", "pose"]
 PACKAGES = {"mdn_cupy": ROOT / "mdn_cupy", "mdn_viewer": ROOT / "viewer" / "mdn_viewer"}
 
 
@@ -67,6 +68,8 @@ def test_every_file_of_a_package_is_in_it(wheel, package):
         "mdn_cupy/_samples/README.md",
         "mdn_cupy/_samples/coins.mdn",
         "mdn_cupy/_samples/delta.mdn",
+        "mdn_cupy/_samples/faces.mdn",
+        "mdn_cupy/_samples/nuclei.mdn",
         "mdn_cupy/_samples/pose.mdn",
         "mdn_viewer/py.typed",
         "mdn_viewer/napari.yaml",
@@ -121,7 +124,7 @@ for name in mdn.samples.names():
     library, *samples = run_installed(installed, code, tmp_path).splitlines()
     assert library == str(installed / "mdn_cupy" / "__init__.py")
     folder = installed / "mdn_cupy" / "_samples"
-    assert samples == [f"{folder / name}.mdn True" for name in ("coins", "delta", "pose")]
+    assert samples == [f"{folder / name}.mdn True" for name in SAMPLES]
 
 
 def test_installed_alone_its_command_line_works(installed, tmp_path):
@@ -129,7 +132,7 @@ def test_installed_alone_its_command_line_works(installed, tmp_path):
 from mdn_cupy.__main__ import main
 raise SystemExit(main(["vote", "delta", "-o", "map.npy"]) or main(["info"]))
 """
-    assert "samples coins, delta, pose" in run_installed(installed, code, tmp_path)
+    assert f"samples {', '.join(SAMPLES)}" in run_installed(installed, code, tmp_path)
     assert (tmp_path / "map.npy").exists()
 
 
@@ -138,7 +141,7 @@ def test_a_wheel_that_is_imported_from_as_it_is_has_the_samples(wheel, tmp_path)
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
 assert ".whl" in mdn.__file__
-assert mdn.samples.names() == ["coins", "delta", "pose"]
+assert mdn.samples.names() == ["coins", "delta", "faces", "nuclei", "pose"]
 path = mdn.samples.path("pose")
 assert path == mdn.samples.path("pose") and mdn.load_fields(path).names[0] == "nose"
 print(path)

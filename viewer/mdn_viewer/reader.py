@@ -9,7 +9,15 @@ import mdn_cupy as mdn
 from mdn_viewer.logic.session import ALL
 from mdn_viewer.scene.layers import LayerData, layer_data
 
-__all__ = ["get_reader", "open_coins", "open_delta", "open_pose", "opening_part"]
+__all__ = [
+    "get_reader",
+    "open_coins",
+    "open_delta",
+    "open_faces",
+    "open_nuclei",
+    "open_pose",
+    "opening_part",
+]
 
 Paths = str | Sequence[str]
 
@@ -24,9 +32,19 @@ def open_pose() -> list[LayerData]:
     return _sample("pose")
 
 
+def open_faces() -> list[LayerData]:
+    """Open what CenterFace makes of a photograph."""
+    return _sample("faces")
+
+
 def open_coins() -> list[LayerData]:
     """Open Hough votes for the centres of coins, a map per radius."""
     return _sample("coins")
+
+
+def open_nuclei() -> list[LayerData]:
+    """Open votes for the nuclei of a stained tissue."""
+    return _sample("nuclei")
 
 
 def open_delta() -> list[LayerData]:
