@@ -59,7 +59,7 @@ def item3_parts(widget):
 
     widget.model.change(part="left shoulder", cross=True)
     widget.wait()
-    peak = widget.model.maps["noisy-or"].peak
+    peak = widget.model.maps["noisy_or"].peak
     widget.open_tab("Voters")
     widget.model.ask_pixel((peak.row, peak.column))
     widget.panel(VotersPanel).wait()
@@ -154,7 +154,7 @@ def take(name, drive, on_canvas, in_panel):
     from mdn_viewer.__main__ import _resize, _write_screenshot
     from qtpy.QtCore import QEventLoop, QTimer
 
-    settings.remember_shown({"noisy-or", "additive", "difference", "confidence"})
+    settings.remember_shown({"noisy_or", "additive", "difference", "confidence"})
     viewer = napari.Viewer(title="mdn-viewer: pose")
     _resize(viewer)
     viewer.open_sample("mdn-cupy", "pose")

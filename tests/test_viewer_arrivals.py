@@ -32,7 +32,7 @@ def viewer(make_napari_viewer):
 @pytest.fixture
 def two(viewer, qtbot):
     """A widget on the two parts, with the two maps on display."""
-    remember_defaults(("noisy-or", "additive"))
+    remember_defaults(("noisy_or", "additive"))
     widget = dock(viewer)
     qtbot.wait(50)
     return widget
@@ -136,7 +136,7 @@ def test_mdn_viewer_opens_the_widget_that_the_menu_shows_and_hides(make_napari_v
 
 
 def test_the_maps_fill_their_cells_whatever_comes_beside_them(viewer):
-    remember_defaults(("noisy-or", "additive", "difference", "confidence"))
+    remember_defaults(("noisy_or", "additive", "difference", "confidence"))
     widget, camera = dock(viewer), viewer.scene.camera
     widget.wait()
     before = camera.zoom

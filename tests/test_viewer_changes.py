@@ -31,7 +31,7 @@ def test_layers_are_renamed(viewer, two):
     assert two.inputs.confidence.current_choice == "c"
     two.controls.sigma.value = 3
     two.wait()
-    expected = VotingSession(two_parts(), "left", 3.0).vote()["noisy-or"].values
+    expected = VotingSession(two_parts(), "left", 3.0).vote()["noisy_or"].values
     np.testing.assert_allclose(viewer.layers["m"].data, expected, atol=1e-6)
     assert len(viewer.layers) == len(BLOCK) + 3
 
@@ -84,7 +84,7 @@ def test_a_copy_of_a_map_stays_what_it_is(viewer, two):
     two.wait()
     assert names(viewer)[: len(BLOCK)] == BLOCK
     assert_shows(viewer, two_parts(), "left", 3.0)
-    expected = VotingSession(two_parts(), "left", 2.0).vote()["noisy-or"].values
+    expected = VotingSession(two_parts(), "left", 2.0).vote()["noisy_or"].values
     np.testing.assert_allclose(copy.data, expected, atol=1e-6)
 
 
@@ -256,7 +256,7 @@ def test_the_window_lives_while_votes_are_counted(viewer, two, slow, qtbot):
     two.compare.same_scale.toggled.connect(clicks.append)
     qtbot.mouseClick(two.compare.same_scale, Qt.MouseButton.LeftButton, pos=QPoint(8, 8))
     assert clicks == [True]
-    np.testing.assert_array_equal(maps(viewer)["noisy-or"], shown["noisy-or"])
+    np.testing.assert_array_equal(maps(viewer)["noisy_or"], shown["noisy_or"])
     slow.go_on.set()
     two.wait()
     assert slow.sigmas == [3.0, 6.0]  # the latest wins

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mdn_viewer import settings
 from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import KINDS, RULES, VotingSession
+from mdn_viewer.logic.session import KINDS, RULES, VotingSession, title
 from viewer_support import BLOCK, add_fields, click, dock, names, two_parts
 
 import mdn_cupy as mdn
@@ -12,7 +12,7 @@ import mdn_cupy as mdn
 
 def assert_map(viewer, kind, session):
     expected = session.vote([kind])[kind].values
-    np.testing.assert_allclose(viewer.layers[kind].data, expected, atol=1e-6)
+    np.testing.assert_allclose(viewer.layers[title(kind)].data, expected, atol=1e-6)
 
 
 def test_vectors_rows_first_and_coarse_units(viewer):
@@ -25,14 +25,14 @@ def test_vectors_rows_first_and_coarse_units(viewer):
     inputs.order.value = inputs.coarse.value = True
     widget.controls.sigma.value = 2
     widget.wait()
-    assert_map(viewer, "noisy-or", VotingSession(fields, 0, 2.0))
+    assert_map(viewer, "noisy_or", VotingSession(fields, 0, 2.0))
     rows, columns = np.mgrid[:6, :8].reshape(2, -1)
     starts = np.stack([rows, columns], -1)
     steps = fields.offsets[0, ::-1].reshape(2, -1).T
     inputs.offsets.value = viewer.add_vectors(np.stack([starts, steps], 1), name="v")
     inputs.order.value = inputs.coarse.value = False
     widget.wait()
-    assert_map(viewer, "noisy-or", VotingSession(fields, 0, 2.0))
+    assert_map(viewer, "noisy_or", VotingSession(fields, 0, 2.0))
 
 
 def test_two_files_are_opened(viewer, two, tmp_path):
@@ -83,7 +83,7 @@ def test_maps_on_request(viewer, two):
     shown["confidence"].setChecked(False)
     two.wait()
     session = VotingSession(two_parts(), "left", 2.0)
-    for kind in ("noisy-or", "difference", "evidence"):
+    for kind in ("noisy_or", "difference", "evidence"):
         assert_map(viewer, kind, session)
     assert "additive" not in names(viewer)
     assert not viewer.layers["two confidence"].visible
@@ -105,7 +105,7 @@ def test_only_the_confidence_and_then_nothing(viewer, two):
     shown["confidence"].setChecked(False)
     two.wait()
     assert not any(layer.visible for layer in viewer.layers)
-    assert two.compare.figures["noisy-or"][0].text() == "–"
+    assert two.compare.figures["noisy_or"][0].text() == "–"
     shown["difference"].setChecked(True)  # alone: it has nothing to be linked with
     two.wait()
     assert names(viewer)[:2] == ["image (difference)", "difference"]
@@ -154,7 +154,7 @@ def test_the_kernel(viewer, two):
     two.compare.normalized.setChecked(False)
     two.compare.truncate.setValue(1.5)
     two.wait()
-    session = VotingSession(two_parts(), "left", 2.0, normalized=False, truncate=1.5)
+    session = VotingSession(two_parts(), "left", 2.0, sum_rule="plain_sum", truncate=1.5)
     for kind in RULES:
         assert_map(viewer, kind, session)
 
@@ -212,11 +212,11 @@ def test_cross_part_votes(viewer):
     widget.controls.cross.value = True
     widget.wait()
     part = pose.part("left wrist")
-    assert_map(viewer, "noisy-or", VotingSession(pose, part, pose.sigma, cross=True))
+    assert_map(viewer, "noisy_or", VotingSession(pose, part, pose.sigma, cross=True))
     widget.controls.part.value = "all"  # has no cross votes
     widget.wait()
     assert not widget.controls.cross.enabled
-    assert_map(viewer, "noisy-or", VotingSession(pose, "all", pose.sigma))
+    assert_map(viewer, "noisy_or", VotingSession(pose, "all", pose.sigma))
 
 
 def test_fields_without_cross_offsets(two):
@@ -241,7 +241,7 @@ def test_a_model_without_a_window():
     model.show(VotingSession(fields, "left", 2.0), "sample:two")
     assert [name for name, _ in ear.heard] == ["session_changed", "maps_changed"]
     model.change(sigma=-1.0)
-    assert ear.heard[-1] == ("refused", "sigma must be greater than 0, got -1")
+    assert ear.heard[-1] == ("refused", "sigma must be greater than 0, got -1.0")
     assert model.session.sigma == 2
     model.ask_pixel((10, 5), "additive")
     assert (model.pixel, model.asked_rule) == ((10, 5), "additive")

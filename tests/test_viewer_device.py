@@ -60,7 +60,7 @@ VOTES = {
     "a part": {"part": "left"},
     "all parts": {"part": ALL},
     "cross": {"part": "left", "cross": True},
-    "plain": {"part": "right", "normalized": False, "truncate": 2.0},
+    "plain": {"part": "right", "sum_rule": "plain_sum", "truncate": 2.0},
 }
 votes_by = pytest.mark.parametrize("votes", VOTES.values(), ids=VOTES)
 
@@ -82,7 +82,7 @@ def test_the_maps_are_those_of_the_cpu(gpu, votes):
 @pytest.mark.parametrize("loss", Loss)
 def test_the_gradients_are_those_of_the_cpu(gpu, votes, loss):
     session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **votes)
-    target = np.random.default_rng(0).random(session.output_shape).astype(np.float32)
+    target = np.random.default_rng(0).random(session.votes.shape).astype(np.float32)
     got, want = pull_of(session, target, loss), on_the_cpu(pull_of, session, target, loss)
     assert any(record.what.startswith("gather") for record in fake_cupy.records)
     assert got.loss == pytest.approx(want.loss, rel=1e-5)
@@ -105,7 +105,7 @@ def test_fields_are_copied_once(gpu):
     together.vote()
     assert copied() == 6
     VotingSession(fields, "left", 1.0, cross=True).vote()
-    assert copied() == 7  # the confidence of all parts is there
+    assert copied() == 8
 
 
 def test_fields_are_copied_once_whoever_else_is_at_it(gpu, monkeypatch):
@@ -114,9 +114,9 @@ def test_fields_are_copied_once_whoever_else_is_at_it(gpu, monkeypatch):
     monkeypatch.setattr(fake_cupy, "asarray", lambda array: (sleep(0.01), copy(array))[1])
     session = VotingSession(two_parts(), "left", 1.5)
     with ThreadPoolExecutor(4) as pool:
-        done = pool.map(lambda _: session.compute(lambda **votes: votes["confidence"]), range(8))
+        done = pool.map(lambda _: device._on_gpu(session.fields, 0, session.votes), range(8))
     for found in done:
-        np.testing.assert_array_equal(found, session.votes["confidence"])
+        np.testing.assert_array_equal(mdn.to_numpy(found.confidence), session.votes.confidence)
     assert copied() == 2
 
 
@@ -183,13 +183,13 @@ def test_what_the_gpu_fails_to_do_the_cpu_does(gpu, monkeypatch, where, name, er
 def test_what_the_cpu_refuses_too_is_not_the_gpus_fault(gpu):
     session = VotingSession(two_parts(), "left", 1.5)
     with pytest.raises(ValueError, match="cotangent must have the shape"):
-        session.compute(mdn.additive_vjp, np.zeros((2, 2), np.float32))
+        session.compute("additive_vjp", np.zeros((2, 2), np.float32))
     assert session.place.on_gpu
 
 
 def test_without_a_gpu_the_cpu_votes():
     session = VotingSession(two_parts(), "left", 1.5)
-    expected = mdn.additive(**session.votes)
+    expected = session.votes.additive()
     np.testing.assert_array_equal(session.vote()["additive"].values, expected)
     assert not session.place.on_gpu
     assert session.place.text == f"on the CPU ({mdn.backends()['cpu'].detail})"

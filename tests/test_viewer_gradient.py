@@ -90,7 +90,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     settle(qtbot, widget)
     assert panel.descending.descent.pull.loss < start.pull.loss
     assert "after 1 step," in panel.controls.loss_now.said
-    assert not np.array_equal(maps(viewer)["noisy-or"], before["noisy-or"])
+    assert not np.array_equal(maps(viewer)["noisy_or"], before["noisy_or"])
 
     press(qtbot, panel.controls.play)
     assert panel.playing
@@ -99,12 +99,12 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     press(qtbot, panel.controls.play)
     assert not panel.playing
     settle(qtbot, widget)
-    peak = widget.model.maps["noisy-or"].peak
+    peak = widget.model.maps["noisy_or"].peak
     assert (peak.row, peak.column) == pytest.approx(point, abs=4)
-    values = maps(viewer)["noisy-or"]
+    values = maps(viewer)["noisy_or"]
     rows, columns = np.mgrid[:385, :385]
     there = np.hypot(rows - point[0], columns - point[1]) < 30
-    assert values[there].sum() / values.sum() > 2 * before["noisy-or"][there].sum() / values.sum()
+    assert values[there].sum() / values.sum() > 2 * before["noisy_or"][there].sum() / values.sum()
     curve = panel.curve._line.get_ydata()
     assert list(curve) == list(panel.descending.descent.losses)
     assert (np.diff(curve) < 0).all()
@@ -194,7 +194,7 @@ def test_a_narrow_grid_is_no_picture_in_colors():
         image=None,
     )
     stage, session = empty_stage(), VotingSession(fields, ALL, 2.0)
-    target = target_of_points([[30, 5]], 3.0, session.output_shape)
+    target = target_of_points([[30, 5]], 3.0, session.votes.shape)
     PullLayers(stage).show(Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
     shown = stage.viewer.layers[PICTURE]
     assert (shown.rgb, shown.ndim) == (False, shown.data.ndim)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.logic.session import VotingSession
 from mdn_viewer.panels.readout import Readout
 from mdn_viewer.panels.voters import VotersPanel
 from mdn_viewer.scene.grid import Frame, Grid, even_grid_of, grid_of
@@ -120,7 +121,7 @@ def test_vectors_and_targets_are_read_where_they_are_seen(place):
     read = to_fields(confidence, vectors, image, reading)
     np.testing.assert_allclose(read.offsets, fields.offsets[:1], atol=1e-4)
 
-    session = type("Session", (), {"part": 0, "output_shape": (24, 32)})()
+    session = VotingSession(fields, 0, 2.0)
     points = Points([image.data_to_world((14, 8))], units=image.units)
     blob = target_of(points, 3.0, Frame.of(image))(session)
     assert np.unravel_index(blob.argmax(), blob.shape) == (14, 8)

@@ -107,8 +107,8 @@ def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp
     assert "mdn.samples.load('pose')" in panel.program.toPlainText()
     assert "sigma=6.5" in panel.program.toPlainText()
 
-    for kind, name in (("noisy-or", "m.npy"), ("additive", "s.tif")):
-        panel.kind.setCurrentText(kind)
+    for kind, name in (("noisy_or", "m.npy"), ("additive", "s.tif")):
+        panel.kind.setCurrentIndex(panel.kind.findData(kind))
         fill_in(qtbot, panel, panel.save_map, tmp_path / name)
         assert panel.message.said == f"{tmp_path / name} written"
         read = np.load(tmp_path / name) if name == "m.npy" else imread(str(tmp_path / name))
@@ -131,7 +131,7 @@ def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp
     assert (tmp_path / "maps.py").read_text("utf-8").strip() == program.strip()
     left = {}
     exec(compile(program, "maps.py", "exec"), left)
-    np.testing.assert_array_equal(left["m"], model.maps["noisy-or"].values)
+    np.testing.assert_array_equal(left["m"], model.maps["noisy_or"].values)
     np.testing.assert_array_equal(left["s"], model.maps["additive"].values)
 
     fill_in(qtbot, panel, panel.save_map, tmp_path / "m.csv")

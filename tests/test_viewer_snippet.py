@@ -1,5 +1,6 @@
 """The program that the viewer writes: it runs, and computes the maps to the bit."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from viewer_support import two_parts
 
 import mdn_cupy as mdn
 
-NAMES = {"noisy-or": "m", "additive": "s", "difference": "difference", "evidence": "evidence"}
+NAMES = {"noisy_or": "m", "additive": "s", "difference": "difference", "evidence": "evidence"}
 
 
 def run(program, folder, monkeypatch):
@@ -21,18 +22,21 @@ def run(program, folder, monkeypatch):
     return left
 
 
-@pytest.mark.parametrize("kinds", [("noisy-or", "additive"), KINDS, ("evidence",), ("difference",)])
+@pytest.mark.parametrize("kinds", [("noisy_or", "additive"), KINDS, ("evidence",), ("difference",)])
 @pytest.mark.parametrize(
     "session",
     [
         VotingSession(mdn.samples.load("pose"), "nose", 8.0),
         VotingSession(mdn.samples.load("pose"), "right wrist", 7.3, cross=True),
-        VotingSession(mdn.samples.load("delta"), ALL, 0.1 + 0.2, normalized=False, truncate=2.5),
+        VotingSession(
+            mdn.samples.load("delta"), ALL, 0.1 + 0.2, sum_rule="plain_sum", truncate=2.5
+        ),
+        VotingSession(mdn.samples.load("delta"), "delta", 1.0, truncate=math.inf),
     ],
-    ids=["own", "cross", "all"],
+    ids=["own", "cross", "all", "whole map"],
 )
 def test_it_computes_the_maps_to_the_bit(session, kinds, tmp_path, monkeypatch):
-    name = "delta" if session.part == ALL else "pose"
+    name = "delta" if "delta" in session.fields.names else "pose"
     found = loading(session.fields, f"sample:{name}")
     assert found == f"mdn.samples.load('{name}')"
     left = run(snippet(session, kinds, found), tmp_path, monkeypatch)
@@ -56,7 +60,7 @@ def test_fields_that_are_in_no_file_are_to_be_saved_first(tmp_path, monkeypatch,
     assert "save them as fields.mdn first" in program
     mdn.save_fields(tmp_path / "fields.mdn", session.fields)
     left = run(program, tmp_path, monkeypatch)
-    np.testing.assert_array_equal(left["m"], session.vote()["noisy-or"].values)
+    np.testing.assert_array_equal(left["m"], session.vote()["noisy_or"].values)
     assert capsys.readouterr().out.split() == [str(left[name].max()) for name in "ms"]
 
 
@@ -79,5 +83,5 @@ def test_an_origin_is_not_taken_at_its_word(tmp_path):
 
 def test_parts_of_the_same_name_are_told_apart():
     twins = two_parts(names=("left", "left"))
-    assert "fields.votes('left')" in snippet(VotingSession(twins, 0, 2.0))
-    assert "fields.votes(1)" in snippet(VotingSession(twins, 1, 2.0))
+    assert "fields.votes('left', sigma=2.0)" in snippet(VotingSession(twins, 0, 2.0))
+    assert "fields.votes(1, sigma=2.0)" in snippet(VotingSession(twins, 1, 2.0))

@@ -42,27 +42,27 @@ def both():
 
 def test_the_papers_section_2(delta):
     found = sweep(delta)
-    np.testing.assert_allclose(found.peaks["noisy-or"], 1, rtol=1e-6)
+    np.testing.assert_allclose(found.peaks["noisy_or"], 1, rtol=1e-6)
     np.testing.assert_allclose(found.peaks["additive"], found.bound, rtol=1e-5)  # Eq. 6
     agreement = sweep(replace(delta, part="agreement"))
     np.testing.assert_allclose(agreement.peaks["additive"], 81 * found.bound, rtol=1e-5)
-    assert agreement.peaks["noisy-or"].max() <= 1
-    plain = sweep(replace(delta, part="agreement", normalized=False))
+    assert agreement.peaks["noisy_or"].max() <= 1
+    plain = sweep(replace(delta, part="agreement", sum_rule="plain_sum"))
     np.testing.assert_allclose(plain.peaks["additive"], 81, rtol=1e-5)  # Eq. 4
     np.testing.assert_array_equal(plain.bound, 1)
 
 
-@pytest.mark.parametrize("normalized", [True, False])
-def test_the_curves_are_the_maps_at_every_sigma(both, normalized):
-    session = replace(both, normalized=normalized, truncate=2.0)
+@pytest.mark.parametrize("rule", ["additive", "plain_sum"])
+def test_the_curves_are_the_maps_at_every_sigma(both, rule):
+    session = replace(both, sum_rule=rule, truncate=2.0)
     found = sweep(session).at((11, 12))
     assert (found.sigmas[0], found.sigmas[-1]) == session.sigma_limits
     assert (np.diff(np.log(found.sigmas)) > 0).all()
     for n in range(0, len(found.sigmas), 5):
         maps = replace(session, sigma=found.sigmas[n]).vote()
-        for rule in RULES:
-            assert found.peaks[rule][n] == maps[rule].peak.value
-            assert found.values[rule][n] == pytest.approx(maps[rule].values[11, 12], abs=1e-6)
+        for kind in RULES:
+            assert found.peaks[kind][n] == maps[kind].peak.value
+            assert found.values[kind][n] == pytest.approx(maps[kind].values[11, 12], abs=1e-6)
 
 
 def test_where_nothing_votes():
@@ -75,7 +75,12 @@ def test_it_serves_every_sigma_of_the_same_votes(both):
     found = sweep(both)
     assert found.serves(both)
     assert found.serves(replace(both, sigma=5.0))
-    for other in ({"part": 0}, {"normalized": False}, {"truncate": 2.0}, {"fields": two_parts()}):
+    for other in (
+        {"part": 0},
+        {"sum_rule": "plain_sum"},
+        {"truncate": 2.0},
+        {"fields": two_parts()},
+    ):
         assert not found.serves(replace(both, **other)), other
     assert not found.serves(replace(both, sigma=100.0))  # beyond its last sigma
     assert same_sweep(replace(both, sigma=100.0), both)
@@ -98,9 +103,9 @@ def test_the_curves_as_a_file(both, tmp_path):
         rows = list(csv.DictReader(file))
     assert [*rows[0]] == [
         "sigma",
-        "noisy-or peak",
+        "noisy_or peak",
         "additive peak",
-        "noisy-or at row 11, column 12",
+        "noisy_or at row 11, column 12",
         "additive at row 11, column 12",
         "most that one source can add",
     ]
@@ -166,7 +171,7 @@ def test_it_ends_with_the_fields(panel, model, both):
 def test_other_votes_are_swept_anew(panel, model, both):
     panel.show()
     model.show(both)
-    for change in ({"normalized": False}, {"truncate": 2.0}, {"part": 1}):
+    for change in ({"sum_rule": "plain_sum"}, {"truncate": 2.0}, {"part": 1}):
         model.change(**change)
         model.settle()
         assert panel.found.serves(model.session)

@@ -30,7 +30,7 @@ def shoulder():
     return VotingSession(mdn.samples.load("pose"), "left shoulder", 8.0, cross=True)
 
 
-def peak_of(session, rule="noisy-or"):
+def peak_of(session, rule="noisy_or"):
     peak = session.vote()[rule].peak
     return peak.row, peak.column
 
@@ -52,7 +52,7 @@ def test_the_voters_add_up_to_the_map(request, session, rule):
 
 
 def test_a_sessions_kernel_decides_what_a_vote_adds(both):
-    plain = VotingSession(both.fields, ALL, 2.0, normalized=False, truncate=1.0)
+    plain = VotingSession(both.fields, ALL, 2.0, sum_rule="plain_sum", truncate=1.0)
     pixel = peak_of(plain, "additive")
     asked = provenance_of(plain, pixel, "additive")
     assert asked.value == pytest.approx(plain.vote()["additive"].values[pixel], rel=1e-5)
@@ -61,10 +61,10 @@ def test_a_sessions_kernel_decides_what_a_vote_adds(both):
 
 def test_what_is_said_of_a_pixel():
     left = VotingSession(two_parts(), "left", 2.0)
-    said = str(provenance_of(left, (10, 5), "noisy-or"))
+    said = str(provenance_of(left, (10, 5), "noisy_or"))
     assert said == "row 10, column 5, noisy-or: m = 1, evidence −L = 17.12, from 48 sources"
     assert str(provenance_of(left, (10, 5), "additive")).endswith("s = 0.573, from 48 sources")
-    nobody = str(provenance_of(left, (23, 31), "noisy-or"))
+    nobody = str(provenance_of(left, (23, 31), "noisy_or"))
     assert nobody == "row 23, column 31, noisy-or: m = 0, evidence −L = 0, from 0 sources"
 
 
@@ -72,15 +72,15 @@ def test_parts_are_named_where_several_vote(both, shoulder):
     assert (
         "part" not in provenance_of(VotingSession(both.fields, 1, 2.0), (12, 20), RULES[0]).columns
     )
-    asked = provenance_of(both, (11, 12), "noisy-or")
+    asked = provenance_of(both, (11, 12), "noisy_or")
     assert set(asked.columns["part"]) == {"left", "right"}
-    support = provenance_of(shoulder, peak_of(shoulder), "noisy-or").support
+    support = provenance_of(shoulder, peak_of(shoulder), "noisy_or").support
     assert {"left shoulder", "nose"} <= {name for name, _, _ in support}
     assert all(before[2] >= after[2] for before, after in pairwise(support))
 
 
 def test_arrows_go_from_the_sources_to_where_their_votes_land(both):
-    asked = provenance_of(both, (10, 5), "noisy-or")
+    asked = provenance_of(both, (10, 5), "noisy_or")
     drawn = arrows(asked)
     np.testing.assert_allclose(drawn[:, 0], 2 + 4 * asked.voters.source[:, -2:])
     np.testing.assert_allclose(drawn.sum(axis=1), asked.voters.landing[:, ::-1], atol=1e-5)
@@ -91,14 +91,14 @@ def test_arrows_go_from_the_sources_to_where_their_votes_land(both):
 def test_no_more_arrows_than_can_be_told_apart():
     rng = np.random.default_rng(0)
     many = mdn.Fields(rng.random((1, 40, 40)), rng.normal(0, 1, (1, 2, 40, 40)), sigma=20.0)
-    asked = provenance_of(VotingSession(many, 0, 20.0), (20, 20), "noisy-or")
+    asked = provenance_of(VotingSession(many, 0, 20.0), (20, 20), "noisy_or")
     assert len(asked.voters) > MOST_ARROWS == len(arrows(asked)) == len(colours(asked))
 
 
 def test_a_nan_that_spoils_a_pixel_is_drawn_brightest():
     fields = two_parts()
     fields.confidence[0, 3, 3] = np.nan
-    asked = provenance_of(VotingSession(fields, 0, 2.0), (10, 5), "noisy-or")
+    asked = provenance_of(VotingSession(fields, 0, 2.0), (10, 5), "noisy_or")
     assert asked.voters.source[0].tolist() == [3, 3]
     assert colours(asked)[0].sum() == colours(asked).sum(axis=1).max()
 
@@ -106,7 +106,7 @@ def test_a_nan_that_spoils_a_pixel_is_drawn_brightest():
 @pytest.mark.parametrize("session", ["nose", "both", "shoulder"])
 def test_where_a_vote_lands_and_what_it_adds(request, session):
     session = request.getfixturevalue(session)
-    first = provenance_of(session, peak_of(session), "noisy-or")
+    first = provenance_of(session, peak_of(session), "noisy_or")
     part, (row, column) = int(first.parts[0]), first.voters.source[0, -2:].tolist()
     landing = landing_of(session, (part, row, column))
     assert landing.footprint.landing == pytest.approx(first.voters.landing[0])
@@ -138,7 +138,7 @@ def test_what_is_said_of_a_source():
 
 
 def test_the_table_as_a_file(both, tmp_path):
-    asked = provenance_of(both, (11, 12), "noisy-or")
+    asked = provenance_of(both, (11, 12), "noisy_or")
     asked.save(tmp_path / "voters.csv")
     with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -176,7 +176,7 @@ def test_answers_are_drawn_and_taken_off(stage, both):
     overlays = VoteOverlays(stage)
     overlays.show(None, None)
     assert drawn(stage) == (0, 0, None)
-    asked = provenance_of(both, (10, 5), "noisy-or")
+    asked = provenance_of(both, (10, 5), "noisy_or")
     voters = len(asked.voters)
     overlays.show(asked, None)
     assert drawn(stage) == (voters, voters + 1, None)
@@ -185,7 +185,7 @@ def test_answers_are_drawn_and_taken_off(stage, both):
     assert drawn(stage) == (voters, voters + 3, (17, 14))
     np.testing.assert_array_equal(stage.overlays("footprint")[0].translate, (2, 0))
     layers = list(stage.viewer.layers)
-    overlays.show(provenance_of(both, (12, 20), "noisy-or"), None)
+    overlays.show(provenance_of(both, (12, 20), "noisy_or"), None)
     assert list(stage.viewer.layers) == layers
     overlays.show(None, None)
     assert drawn(stage) == (0, 0, (1, 1))
@@ -195,25 +195,25 @@ def test_points_lie_on_top_whatever_was_asked_first(stage, both):
     overlays = VoteOverlays(stage)
     landing = landing_of(both, (0, 2, 3))
     overlays.show(None, landing)
-    overlays.show(provenance_of(both, (10, 5), "noisy-or"), landing)
+    overlays.show(provenance_of(both, (10, 5), "noisy_or"), landing)
     kinds = [layer.name.split(" (")[0] for layer in stage.viewer.layers]
     assert kinds == ["noisy-or", "footprint", "votes", "voters"]
 
 
 def test_a_deleted_overlay_comes_back(stage, both):
     overlays = VoteOverlays(stage)
-    asked = provenance_of(both, (10, 5), "noisy-or")
+    asked = provenance_of(both, (10, 5), "noisy_or")
     overlays.show(asked, None)
     stage.viewer.layers.remove(stage.overlays("votes")[0])
     overlays.show(None, None)
-    again = provenance_of(both, (11, 12), "noisy-or")
+    again = provenance_of(both, (11, 12), "noisy_or")
     overlays.show(again, None)
     assert drawn(stage) == (len(again.voters), len(again.voters) + 1, None)
 
 
 def test_a_cell_that_comes_later_shows_the_same(stage, both):
     overlays = VoteOverlays(stage)
-    asked = provenance_of(both, (10, 5), "noisy-or")
+    asked = provenance_of(both, (10, 5), "noisy_or")
     overlays.show(asked, landing_of(both, (0, 2, 3)))
     stage.add_cell("later", Image(np.zeros((24, 32), np.float32)))
     for name in ("votes", "voters", "footprint"):
@@ -223,7 +223,7 @@ def test_a_cell_that_comes_later_shows_the_same(stage, both):
 
 def test_points_that_were_selected_are_others_now(stage, both):
     overlays = VoteOverlays(stage)
-    overlays.show(provenance_of(both, (10, 5), "noisy-or"), None)
+    overlays.show(provenance_of(both, (10, 5), "noisy_or"), None)
     (points,) = stage.overlays("voters")
     points.selected_data = {len(points.data) - 1}
     overlays.show(None, landing_of(both, (0, 2, 3)))

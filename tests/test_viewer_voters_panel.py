@@ -11,8 +11,6 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QPushButton
 from viewer_support import PLUGIN, click, dock, empty_stage, name_file, two_parts
 
-import mdn_cupy as mdn
-
 # The panel on a model, without a display of maps.
 
 
@@ -90,7 +88,7 @@ def test_the_answers_follow_sigma_at_rest_and_the_part_and_end_with_the_fields(p
     model.change(sigma=4.0)
     assert panel.asked.value == before
     model.settle()
-    assert panel.asked.value == pytest.approx(model.maps["noisy-or"].values[11, 12], rel=1e-5)
+    assert panel.asked.value == pytest.approx(model.maps["noisy_or"].values[11, 12], rel=1e-5)
     model.change(part=1)
     model.settle()
     assert panel.asked.session.part == 1
@@ -165,9 +163,9 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     panel.wait()
     row, column = panel.asked.pixel
     assert np.hypot(row - 95, column - 166) < 2  # a pixel of the screen is more than one of these
-    log_complement = mdn.noisy_or(**model.session.votes, return_log_complement=True)[1]
+    evidence = model.session.votes.evidence()
     shares = [float(line[-1]) for line in cells(panel)]
-    assert sum(shares) == pytest.approx(-log_complement[row, column], rel=1e-3)
+    assert sum(shares) == pytest.approx(evidence[row, column], rel=1e-3)
     assert panel.headline.text() == str(panel.asked)
     voters = len(panel.asked.voters)
     assert len(overlay(widget, "votes")) == voters > 20
@@ -195,7 +193,7 @@ def test_a_shift_click_on_the_confidence_tells_where_that_vote_lands(widget, qtb
     panel.wait()
     assert panel.landing.source == (0, 6, 10)
     assert panel.asked is None
-    vote = mdn.footprint((6, 10), **widget.model.session.votes)
+    vote = widget.model.session.votes.footprint((6, 10))
     np.testing.assert_allclose(
         overlay(widget, "footprint"), vote.weight * vote.confidence, rtol=1e-6
     )

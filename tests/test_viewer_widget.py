@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import ALL
+from mdn_viewer.logic.session import ALL, title
 from mdn_viewer.panels.controls import Figure
 from mdn_viewer.scene.contrast import reach_of, symmetric, upward
 from qtpy.QtCore import QCoreApplication, Qt
@@ -232,10 +232,10 @@ def test_limits_come_from_finite_pixels(viewer, two):
             layer.data = confidence
             two.wait()
             for kind, vote_map in two.model.maps.items():
-                low, high = viewer.layers[kind].contrast_limits
+                low, high = viewer.layers[title(kind)].contrast_limits
                 assert -1e31 < low <= 0 < high < 1e31
                 finite = vote_map.values[np.isfinite(vote_map.values)]
-                if kind != "noisy-or" and 1e-30 < finite.max(initial=0) < 1e30:
+                if kind != "noisy_or" and 1e-30 < finite.max(initial=0) < 1e30:
                     assert finite.max() <= high * 1.001
             assert viewer.screenshot(flash=False).any()  # colorbars' ticks too
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from mdn_viewer.logic.provenance import provenance_of
-from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession, title
 from mdn_viewer.panels.controls import Figure
 from mdn_viewer.panels.voters import VotersPanel
 from mdn_viewer.widget import MassDisplacement
@@ -41,7 +41,7 @@ def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
     viewer.open_sample(PLUGIN, "pose")
     widget = dock(viewer)
     assert (widget.controls.part.current_choice, widget.controls.sigma.value) == ("nose", 8)
-    data = {rule: viewer.layers[rule].data for rule in RULES}
+    data = {rule: viewer.layers[title(rule)].data for rule in RULES}
     frames, said = [{rule: data[rule].copy() for rule in RULES}], [peaks(widget)]
     slider = widget.controls.sigma.native.findChild(QSlider)
     for value in (slider.maximum() // 2, slider.maximum()):
@@ -51,11 +51,11 @@ def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
         said.append(peaks(widget))
     assert widget.controls.sigma.value > 20
     for rule in RULES:
-        assert viewer.layers[rule].data is data[rule]
+        assert viewer.layers[title(rule)].data is data[rule]
         for before, after in pairwise(frames):
             assert not np.array_equal(before[rule], after[rule])
     assert len({frame["additive"] for frame in said}) == 3
-    assert (np.diff([frame["noisy-or"].sum() for frame in frames]) > 0).all()
+    assert (np.diff([frame["noisy_or"].sum() for frame in frames]) > 0).all()
     assert (np.diff([frame["additive"].max() for frame in frames]) < 0).all()
     last = VotingSession(mdn.samples.load("pose"), "nose", widget.controls.sigma.value).vote()
     figures = {rule: vars(last[rule].peak).values() for rule in RULES}
@@ -148,7 +148,7 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     row, column = map(int, re.match(r"row (\d+), col (\d+)   noisy-or ", status).groups())
     assert (row, column) == pytest.approx((95, 166), abs=2)
     for kind, vote_map in widget.model.maps.items():
-        assert f"{kind} {vote_map.values[row, column]:#.4g}" in status
+        assert f"{title(kind)} {vote_map.values[row, column]:#.4g}" in status
 
     for key, part in (("Next", "left eye"), ("Next", "right eye"), ("Prior", "left eye")):
         mouse("key", f"alt+{key}")
@@ -158,13 +158,13 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     qtbot.waitUntil(lambda: widget.model.session.cross)
     widget.wait()
     eye = VotingSession(pose, "left eye", pose.sigma, cross=True)
-    expected = eye.vote()["noisy-or"].values
+    expected = eye.vote()["noisy_or"].values
     np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
     click(qtbot, viewer, "noisy-or", *np.unravel_index(expected.argmax(), expected.shape))
     panel = widget.panel(VotersPanel)
     qtbot.waitUntil(lambda: panel.support.text() != "")
     panel.wait()
-    supporters = provenance_of(eye, panel.asked.pixel, "noisy-or").support
+    supporters = provenance_of(eye, panel.asked.pixel, "noisy_or").support
     assert len(supporters) > 1
     for name, count, share in supporters[:3]:
         assert f"{name} {share:.1%} ({count})" in panel.support.text()
@@ -209,10 +209,7 @@ def test_all_radii_vote_for_coins(viewer):
     widget = dock(viewer)
     assert widget.controls.part.current_choice == "all parts together"
     assert viewer.layers["noisy-or"].data.shape == (303, 384)
-    coins = mdn.samples.load("coins")
-    expected = mdn.noisy_or(
-        coins.confidence, coins.offsets, coins.sigma, aggregate=-3, **coins.geometry
-    )
+    expected = mdn.samples.load("coins").votes().noisy_or()
     np.testing.assert_allclose(viewer.layers["noisy-or"].data, expected, atol=1e-6)
 
 

@@ -13,7 +13,7 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
 from mdn_viewer import settings
-from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession, title
 from mdn_viewer.scene.cells import own
 from mdn_viewer.scene.layers import layer_data
 from mdn_viewer.scene.stage import Stage
@@ -29,8 +29,9 @@ get_plugin_settings(path_dir=None)
 gc.freeze()  # napari collects garbage whenever layers go: what is imported is none
 
 PLUGIN, WIDGET = "mdn-cupy", "Mass displacement"
-SHOWN = ("noisy-or", "additive", "difference", "confidence")  # unless others are asked for
-BLOCK = [name for kind in RULES for name in (f"image ({kind})", kind)]  # layers of both maps
+SHOWN = ("noisy_or", "additive", "difference", "confidence")  # unless others are asked for
+BLOCK = [name for kind in map(title, RULES) for name in (f"image ({kind})", kind)]
+"""The layers of both maps."""
 
 
 def two_parts(**changes: Any) -> mdn.Fields:
@@ -91,7 +92,7 @@ def peaks(widget: Any) -> dict[str, str]:
 
 def maps(viewer: Any) -> dict[str, np.ndarray]:
     """Copies of what the viewer shows: the maps themselves are written in place."""
-    return {rule: np.array(viewer.layers[rule].data) for rule in RULES}
+    return {rule: np.array(viewer.layers[title(rule)].data) for rule in RULES}
 
 
 def names(viewer: Any) -> list[str]:

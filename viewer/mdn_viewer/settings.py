@@ -11,7 +11,7 @@ from mdn_viewer.scene.maps import CONFIDENCE
 
 __all__ = ["recall", "recall_shown", "remember", "remember_shown"]
 
-_SHOWN = {name: f"show_{name.replace('-', '_')}" for name in (*KINDS, CONFIDENCE)}
+_SHOWN = {name: f"show_{name}" for name in (*KINDS, CONFIDENCE)}
 
 
 def recall(name: str) -> Any:

@@ -141,7 +141,7 @@ class Descent:
     def _moved(self, c: FloatArray, o: FloatArray, rates: Rates, length: float) -> VotingSession:
         """Move against two directions of ascent."""
         votes, sigma = self.session.votes, self.session.sigma
-        confidence, offsets = votes["confidence"], votes["offsets"]
+        confidence, offsets = votes.confidence, votes.offsets
         kind = confidence.dtype.type
         # What is left to 0 or to 1 is at most halved: log c, too, changes by little in a step.
         old = np.clip(confidence, 0, 1)
@@ -179,15 +179,15 @@ def arrows(descent: Descent, most: int = _MOST) -> npt.NDArray[np.float32]:
         Of each arrow the point where the vote lands and the vector (rows, columns), in pixels of
         the output. They show −∂loss/∂o, the steepest as long as is easily seen on the map.
     """
-    votes, shape = descent.session.votes, np.array(descent.session.output_shape)
-    offsets = np.moveaxis(votes["offsets"], -3, 0)[::-1]  # rows first
+    votes = descent.session.votes
+    shape, offsets = np.array(votes.shape), np.moveaxis(votes.offsets, -3, 0)[::-1]  # rows first
     pull = -np.moveaxis(descent.pull.offsets, -3, 0)[::-1]
     slope = np.hypot(*pull)
     strongest = np.arange(slope.size)
     if slope.size > most:
         strongest = np.argpartition(slope, -most, axis=None)[-most:]
     sources = np.unravel_index(strongest[slope.flat[strongest] > 0], slope.shape)
-    grid = votes["origin"] + np.asarray(votes["stride"]) * np.stack(sources[-2:], axis=1)
+    grid = votes.origin + np.asarray(votes.stride) * np.stack(sources[-2:], axis=1)
     landing, vector = grid + offsets[:, *sources].T, pull[:, *sources].T
     near = (np.abs(landing - shape / 2) <= shape).all(axis=1)
     landing, vector, steepness = landing[near], vector[near], slope[sources][near]

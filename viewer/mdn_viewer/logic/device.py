@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple
@@ -34,7 +33,7 @@ class Place(NamedTuple):
 
 
 _lock = Lock()  # several windows, and several workers of each, compute at the same time
-_copies: WeakKeyDictionary[mdn.Fields, dict[Any, Any]] = WeakKeyDictionary()
+_copies: WeakKeyDictionary[mdn.Fields, dict[Any, mdn.Votes]] = WeakKeyDictionary()
 _failures: WeakKeyDictionary[mdn.Fields, tuple[str, str]] = WeakKeyDictionary()
 
 
@@ -57,46 +56,39 @@ def place(fields: mdn.Fields) -> Place:
     return Place(False, f"on the CPU ({cpu.detail})", detail)
 
 
-def call(
-    function: Callable[..., Any],
-    fields: mdn.Fields,
-    votes: dict[str, Any],
-    *maps: Any,
-    **options: Any,
-) -> Any:
-    """Call a voting function, on the GPU where there is one.
+def call(fields: mdn.Fields, key: Any, votes: mdn.Votes, method: str, *arguments: Any) -> Any:
+    """Call a method of votes, on the GPU where there is one.
 
     What the GPU fails to do, for want of memory or whatever reason, the CPU does, and from then on
     all votes of that field set.
 
     Parameters
     ----------
-    function : callable
-        `mdn_cupy.noisy_or`, `additive`, `compare` or a vjp.
     fields : mdn_cupy.Fields
         Whose votes. They are copied to the GPU once, and kept there while there are such fields.
-    votes : dict
-        The arguments that say how they vote; confidence and offsets are views of the fields.
-    *maps : array [Ho, Wo]
-        What comes before the votes: a cotangent.
-    **options
-        More keywords.
+    key : hashable
+        Which of the fields vote: their confidence and offsets are the same wherever this is.
+    votes : mdn_cupy.Votes
+        The votes, in NumPy arrays; sigma is a number.
+    method : str
+        Of `mdn_cupy.Votes`.
+    *arguments
+        What it takes; arrays are copied to the GPU.
 
     Returns
     -------
     array, or tuple of array
-        What the function returns, in NumPy arrays wherever it was computed.
+        What the method returns, in NumPy arrays wherever it was computed.
     """
     failure = None
     if place(fields).on_gpu:
         try:
-            there = {name: _moved(option) for name, option in options.items()}
-            there |= _votes_on_gpu(fields, votes)
-            return _brought_back(function(*map(_moved, maps), **there))
+            there = getattr(_on_gpu(fields, key, votes), method)
+            return _brought_back(there(*map(_moved, arguments)))
         except Exception as error:  # whatever it is, the CPU may still be able to
             full = isinstance(error, MemoryError)
             failure = "the GPU's memory is full" if full else "the GPU failed", str(error)
-    result = function(*maps, **votes, **options)  # what raises here too was not the GPU's fault
+    result = getattr(votes, method)(*arguments)  # what raises here too was not the GPU's fault
     if failure is not None:
         with _lock:
             _failures[fields] = failure
@@ -104,18 +96,13 @@ def call(
     return result
 
 
-def _votes_on_gpu(fields: mdn.Fields, votes: dict[str, Any]) -> dict[str, Any]:
-    """Exchange views of the fields for copies on the GPU, which are found by the view's memory."""
-    there = dict(votes)
+def _on_gpu(fields: mdn.Fields, key: Any, votes: mdn.Votes) -> mdn.Votes:
+    """Return the same votes on the GPU, of the copy that is there if there is one."""
     with _lock:
         copies = _copies.setdefault(fields, {})
-        for name in ("confidence", "offsets"):
-            memory = votes[name].__array_interface__
-            key = memory["data"], memory["shape"], memory["strides"]
-            if key not in copies:
-                copies[key] = mdn.to_gpu(votes[name], name)
-            there[name] = copies[key]
-    return there
+        if key not in copies:
+            copies[key] = votes.to("cuda")
+    return copies[key].replace(sigma=votes.sigma, truncate=votes.truncate)
 
 
 def _moved(value: Any) -> Any:
@@ -123,8 +110,6 @@ def _moved(value: Any) -> Any:
 
 
 def _brought_back(result: Any) -> Any:
-    if isinstance(result, mdn.Gradients):
-        return mdn.Gradients(*map(mdn.to_numpy, result))
     return tuple(map(mdn.to_numpy, result)) if isinstance(result, tuple) else mdn.to_numpy(result)
 
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-import mdn_cupy as mdn
 from mdn_viewer.logic.session import VotingSession
 
 __all__ = ["Loss", "Pull", "loss_of", "pull_of"]
@@ -92,6 +91,7 @@ def pull_of(session: VotingSession, target: FloatArray, loss: Loss) -> Pull:
 
     Examples
     --------
+    >>> import mdn_cupy as mdn
     >>> from mdn_viewer.logic.target import target_of_points
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
     >>> pull = pull_of(session, target_of_points([[95, 166]], 8.0, (385, 385)), Loss.CROSS_ENTROPY)
@@ -100,12 +100,9 @@ def pull_of(session: VotingSession, target: FloatArray, loss: Loss) -> Pull:
     """
     value, cotangent = _value_and_cotangent(session, target, loss)
     if loss is Loss.ADDITIVE:
-        gradients = session.compute(mdn.additive_vjp, cotangent, normalized=session.normalized)
-    else:
-        # The cotangent is that of L itself, which stays exact where m has saturated. The vjp takes
-        # that of m and multiplies it by ∂m/∂L = −exp(L): −1 for an L of zeros.
-        zeros = np.zeros_like(cotangent)
-        gradients = session.compute(mdn.noisy_or_vjp, -cotangent, log_complement=zeros)
+        gradients = session.compute(f"{session.sum_rule}_vjp", cotangent)
+    else:  # of L itself, which stays exact where m has saturated
+        gradients = session.compute("log_complement_vjp", cotangent)
     c, o, sigma = map(np.asarray, gradients)
     return Pull(value, c, o, float(sigma))
 
@@ -115,9 +112,9 @@ def _value_and_cotangent(
 ) -> tuple[float, FloatArray]:
     """The loss, and ∂loss/∂L of the noisy-or or ∂loss/∂s of the additive map."""
     if loss is Loss.ADDITIVE:
-        accumulated = session.compute(mdn.additive, normalized=session.normalized)
+        accumulated = session.compute(session.sum_rule)
     else:
-        _, accumulated = session.compute(mdn.noisy_or, return_log_complement=True)
+        accumulated = session.compute("log_complement")
     if target.shape != accumulated.shape:
         raise ValueError(
             f"the target must be of the map's size {accumulated.shape}, got {target.shape}"

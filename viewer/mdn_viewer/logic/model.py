@@ -53,7 +53,7 @@ class VotingModel:
     >>> model = VotingModel()
     >>> model.show(VotingSession(mdn.samples.load("pose"), "nose", 8.0))
     >>> model.change(sigma=4.0)
-    >>> print(model.maps["noisy-or"].peak)
+    >>> print(model.maps["noisy_or"].peak)
     1 at row 95, column 166
     """
 
@@ -157,7 +157,7 @@ class VotingModel:
         rule : str, optional
             By which of `RULES`; the last one by default.
         """
-        if pixel is not None and not (self.session and _within(pixel, self.session.output_shape)):
+        if pixel is not None and not (self.session and _within(pixel, self.session.votes.shape)):
             return
         if pixel != self.pixel or pixel is not None:
             self.pixel, self.asked_rule = pixel, rule or self.asked_rule

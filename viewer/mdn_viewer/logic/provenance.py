@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession, title
 from mdn_viewer.logic.tables import write_csv
 
 __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
@@ -18,8 +18,6 @@ __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
 Float64 = npt.NDArray[np.float64]
 Pixel = tuple[int, int]
 Source = tuple[int, int, int]
-
-_LIBRARY_NAMES = {"noisy-or": "noisy_or", "additive": "additive"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +45,12 @@ class Provenance:
     def value(self) -> float:
         """The value of the map: m or s."""
         evidence = self.voters.evidence
-        return float(-np.expm1(-evidence)) if self.rule == "noisy-or" else evidence
+        return float(-np.expm1(-evidence)) if self.rule == "noisy_or" else evidence
 
     @property
     def several_parts(self) -> bool:
         """Whether more parts than one may vote for a pixel."""
-        return self.session.votes["aggregate"] is not None
+        return self.session.votes.aggregate is not None
 
     @property
     def parts(self) -> npt.NDArray[np.int64]:
@@ -95,12 +93,12 @@ class Provenance:
         return [(names[p], int(count[p]), float(share[p])) for p in order if count[p]]
 
     def __str__(self) -> str:
-        row, column = self.pixel
-        of_map = "m" if self.rule == "noisy-or" else "s"
+        (row, column), rule = self.pixel, title(self.rule)
+        of_map = "m" if self.rule == "noisy_or" else "s"
         voters = "1 source" if len(self.voters) == 1 else f"{len(self.voters)} sources"
         evidence = f", evidence −L = {self.voters.evidence:.4g}" if of_map == "m" else ""
         return (
-            f"row {row}, column {column}, {self.rule}: {of_map} = {self.value:.4g}{evidence}, "
+            f"row {row}, column {column}, {rule}: {of_map} = {self.value:.4g}{evidence}, "
             f"from {voters}"
         )
 
@@ -166,7 +164,7 @@ class Landing:
             return begin + ", off the map or between its pixels"
         rows, columns = vote.terms.shape
         adds = [
-            f"{rule} {own:.4g} of {whole:.4g} ({own / whole if whole else 0:.1%})"
+            f"{title(rule)} {own:.4g} of {whole:.4g} ({own / whole if whole else 0:.1%})"
             for rule, (own, whole) in self.added.items()
         ]
         return (
@@ -201,12 +199,10 @@ def provenance_of(session: VotingSession, pixel: Pixel, rule: str) -> Provenance
     --------
     >>> import mdn_cupy as mdn
     >>> nose = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
-    >>> print(provenance_of(nose, (95, 166), "noisy-or"))
+    >>> print(provenance_of(nose, (95, 166), "noisy_or"))
     row 95, column 166, noisy-or: m = 1, evidence −L = 30.56, from 62 sources
     """
-    name, normalized = _LIBRARY_NAMES[rule], session.normalized
-    who = mdn.voters(pixel, **session.votes, rule=name, normalized=normalized)
-    return Provenance(session, pixel, rule, who)
+    return Provenance(session, pixel, rule, session.votes.voters(pixel, session.rule_of(rule)))
 
 
 def landing_of(session: VotingSession, source: Source) -> Landing | None:
@@ -229,20 +225,19 @@ def landing_of(session: VotingSession, source: Source) -> Landing | None:
     IndexError
         If there is no such source.
     """
-    several = session.votes["aggregate"] is not None
+    votes, several = session.votes, session.votes.aggregate is not None
     if not several and source[0] != session.part:
         return None
     index = source if several else source[1:]
-    vote = mdn.footprint(index, **session.votes)
+    vote = votes.footprint(index)
     pixel = _pixel_at(vote)
     added = {}
     if pixel is not None:
         at = pixel[0] - vote.window[-2].start, pixel[1] - vote.window[-1].start
         for rule in RULES:
-            name, normalized = _LIBRARY_NAMES[rule], session.normalized
-            asked = {**session.votes, "rule": name, "normalized": normalized}
-            own = mdn.footprint(index, **asked).terms[at]
-            added[rule] = float(own), mdn.voters(pixel, **asked).evidence
+            name = session.rule_of(rule)
+            own = votes.footprint(index, name).terms[at]
+            added[rule] = float(own), votes.voters(pixel, name).evidence
     return Landing(session, source, vote, pixel, added)
 
 

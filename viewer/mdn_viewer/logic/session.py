@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_cupy.figure import Peak
+from mdn_cupy.plotting import Peak
 from mdn_viewer.logic import device
 
-__all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes"]
+__all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes", "title"]
 
 ALL = "all"
 """The part that stands for all parts voting into one map."""
 
-RULES = ("noisy-or", "additive")
-"""The voting rules."""
+RULES = ("noisy_or", "additive")
+"""The maps of both rules; the additive one is of the sum that a session counts by."""
 
 KINDS = (*RULES, "difference", "evidence")
 """The maps there are: of both rules, m − s, and −L, which does not saturate where m does."""
@@ -55,8 +54,8 @@ class VotingSession:
         offsets, into one map.
     sigma : float
         Width of the Gaussian, in output pixels.
-    normalized : bool
-        Whether the additive rule scales every vote by 1/(2πσ²).
+    sum_rule : {'additive', 'plain_sum'}
+        Which sum the additive map is: of votes scaled by 1/(2πσ²), or of votes as they are.
     truncate : float
         A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
     cross : bool
@@ -71,55 +70,51 @@ class VotingSession:
     --------
     >>> import mdn_cupy as mdn
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
-    >>> print(session.vote()["noisy-or"].peak)
+    >>> print(session.vote()["noisy_or"].peak)
     1 at row 95, column 166
     """
 
     fields: mdn.Fields
     part: int | str
     sigma: float
-    normalized: bool = True
+    sum_rule: Literal["additive", "plain_sum"] = "additive"
     truncate: float = 4.0
     cross: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("sigma", "truncate"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be greater than 0, got {value:g}")
         if self.part != ALL:
             object.__setattr__(self, "part", self.fields.part(self.part))
         if self.cross:
             self._check_cross()
+        _ = self.votes  # raises for what is out of range
 
     @cached_property
-    def votes(self) -> dict[str, Any]:
-        """Arguments of `mdn_cupy.noisy_or` for these votes, sigma and truncate among them.
-
-        Those of `mdn_cupy.additive` are the same and `normalized`.
-        """
+    def votes(self) -> mdn.Votes:
+        """The votes, in NumPy arrays."""
         part = None if self.part == ALL else self.part
-        votes = self.fields.votes(part, cross=self.cross)
-        return {**votes, "sigma": self.sigma, "truncate": self.truncate}
+        votes = self.fields.votes(part, sigma=self.sigma, cross=self.cross)
+        return votes.replace(truncate=self.truncate)
 
-    def compute(self, function: Callable[..., Any], *maps: FloatArray, **options: Any) -> Any:
-        """Call a voting function with these votes, on the GPU where there is one.
+    def compute(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the votes, on the GPU where there is one.
 
         Parameters
         ----------
-        function : callable
-            `mdn_cupy.noisy_or`, `additive`, `compare` or a vjp.
-        *maps : array [Ho, Wo]
-            What comes before the votes: a cotangent.
-        **options
-            More keywords of the function.
+        method : str
+            Of `mdn_cupy.Votes`: a rule, `compare`, `log_complement` or a vjp.
+        *arguments
+            What it takes: a cotangent, the name of a rule.
 
         Returns
         -------
         array, or tuple of array
-            What the function returns, in NumPy arrays wherever it was computed.
+            What the method returns, in NumPy arrays wherever it was computed.
         """
-        return device.call(function, self.fields, self.votes, *maps, **options)
+        return device.call(self.fields, (self.part, self.cross), self.votes, method, *arguments)
+
+    def rule_of(self, kind: str) -> Literal["noisy_or", "additive", "plain_sum"]:
+        """Return the rule of one of `RULES`, by its name in the library."""
+        return "noisy_or" if kind == "noisy_or" else self.sum_rule
 
     @property
     def place(self) -> device.Place:
@@ -127,7 +122,7 @@ class VotingSession:
         return device.place(self.fields)
 
     def vote(self, kinds: Collection[str] = RULES) -> dict[str, VoteMap]:
-        """Compute maps, and only what they need.
+        """Compute maps; of the sum alone, nothing else.
 
         Parameters
         ----------
@@ -140,25 +135,20 @@ class VotingSession:
             In the order of `KINDS`.
         """
         maps: dict[str, VoteMap] = {}
-        noisy_or = {"noisy-or", "difference", "evidence"} & set(kinds)
-        additive = {"additive", "difference"} & set(kinds)
-        if noisy_or and additive:
-            m, log_complement, s = self.compute(mdn.compare, normalized=self.normalized)
-        elif noisy_or:
-            m, log_complement = self.compute(mdn.noisy_or, return_log_complement=True)
-        elif additive:
-            s = self.compute(mdn.additive, normalized=self.normalized)
-        if noisy_or:
+        if set(kinds) == {"additive"}:
+            s = self.compute(self.sum_rule)
+        elif kinds:
+            m, log_complement, s = self.compute("compare", self.sum_rule)
             # m saturates at 1, the evidence −L does not: it still tells the peak.
             at = _strongest(log_complement, np.argmin)
-            maps["noisy-or"] = _map(m, at)
+            maps["noisy_or"] = _map(m, at)
             if "evidence" in kinds:
                 maps["evidence"] = _map(0 - log_complement, at)
-        if additive:
+        if "additive" in kinds:
             maps["additive"] = _map(s, _strongest(s, np.argmax))
         if "difference" in kinds:
             with np.errstate(invalid="ignore"):  # ∞ − ∞, of confidences that are out of range
-                difference = maps["noisy-or"].values - s
+                difference = m - s
             maps["difference"] = _map(difference, _strongest(abs(difference), np.argmax))
         return {kind: maps[kind] for kind in KINDS if kind in kinds}
 
@@ -191,20 +181,10 @@ class VotingSession:
         return min(low, self.sigma), max(high, self.sigma)
 
     @property
-    def output_shape(self) -> tuple[int, int]:
-        """Size (Ho, Wo) of the maps."""
-        if (size := self.fields.geometry["output_shape"]) is not None:
-            return int(size[0]), int(size[1])
-        y, x = np.broadcast_to(self.fields.stride, 2)
-        height, width = self.fields.confidence.shape[-2:]
-        return math.floor(y * (height - 1)) + 1, math.floor(x * (width - 1)) + 1
-
-    @property
     def work(self) -> float:
         """About how many pixels `vote` touches: what its time grows with."""
-        parts, height, width = self.fields.confidence.shape
-        rows, columns = self.output_shape
-        votes = height * width * (parts if self.part == ALL or self.cross else 1)
+        rows, columns = self.votes.shape
+        votes = self.votes.confidence.size
         window = (2 * self.truncate * min(self.sigma, rows + columns) + 1) ** 2
         return float(rows * columns + votes * min(window, rows * columns))
 
@@ -216,6 +196,11 @@ class VotingSession:
         if not self.crossable:
             name = self.fields.names[int(self.part)]
             raise ValueError(f"these fields carry no cross offsets for {name}")
+
+
+def title(kind: str) -> str:
+    """Return what people read for one of `KINDS`."""
+    return kind.replace("_", "-")
 
 
 def same_votes(one: VotingSession, other: VotingSession) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 import mdn_cupy as mdn
-from mdn_viewer.logic.session import ALL, RULES, VotingSession
+from mdn_viewer.logic.session import ALL, KINDS, RULES, VotingSession
 
 __all__ = ["loading", "snippet"]
 
@@ -42,32 +42,27 @@ def snippet(
     import mdn_cupy as mdn
     <BLANKLINE>
     fields = mdn.samples.load('pose')
-    votes = fields.votes('nose')
-    s = mdn.additive(**votes, sigma=8.0, truncate=4.0, normalized=True)
+    votes = fields.votes('nose', sigma=8.0).replace(truncate=4.0)
+    s = votes.additive()
     <BLANKLINE>
     print(s.max())
     """
-    options = f"sigma={session.sigma!r}, truncate={session.truncate!r}"
+    reach = repr(session.truncate).replace("inf", "float('inf')")
+    votes = f"fields.votes({_part(session)}sigma={session.sigma!r}).replace(truncate={reach})"
+    program = {
+        "m": "votes.noisy_or()",
+        "s": f"votes.{session.sum_rule}()",
+        "difference": "m - s",
+        "evidence": "votes.evidence()",
+    }
+    shown = [name for kind, name in zip(KINDS, program, strict=True) if kind in kinds]
+    needed = {*shown, *("ms" if "difference" in shown else "")}
     lines = ["import mdn_cupy as mdn", ""]
     if found is None:
         found = f"mdn.load_fields({_UNSAVED!r})"
         lines.append(f"# These fields are in no file yet: save them as {_UNSAVED} first.")
-    lines += [f"fields = {found}", f"votes = fields.votes({_votes(session)})"]
-    shown = []
-    if {"noisy-or", "difference", "evidence"} & set(kinds):
-        lines.append(
-            f"m, log_complement = mdn.noisy_or(**votes, {options}, return_log_complement=True)"
-        )
-        shown += ["m"] if "noisy-or" in kinds else []
-    if {"additive", "difference"} & set(kinds):
-        lines.append(f"s = mdn.additive(**votes, {options}, normalized={session.normalized!r})")
-        shown += ["s"] if "additive" in kinds else []
-    if "difference" in kinds:
-        lines.append("difference = m - s")
-        shown.append("difference")
-    if "evidence" in kinds:
-        lines.append("evidence = 0 - log_complement")
-        shown.append("evidence")
+    lines += [f"fields = {found}", f"votes = {votes}"]
+    lines += [f"{name} = {value}" for name, value in program.items() if name in needed]
     return "\n".join([*lines, "", f"print({', '.join(f'{name}.max()' for name in shown)})"])
 
 
@@ -95,14 +90,13 @@ def loading(fields: mdn.Fields, origin: str) -> str | None:
     return f"mdn.samples.load({name!r})" if sample else f"mdn.load_fields({name!r})"
 
 
-def _votes(session: VotingSession) -> str:
-    """The arguments of `Fields.votes`: the part by its name if no other part has the same."""
+def _part(session: VotingSession) -> str:
+    """The first arguments of `Fields.votes`: the part by its name if no other has the same."""
     if session.part == ALL:
         return ""
     names, part = session.fields.names, int(session.part)
-    name = names[part]
-    known = repr(name) if names.index(name) == part else repr(part)
-    return f"{known}, cross=True" if session.cross else known
+    known = names[part] if names.index(names[part]) == part else part
+    return f"{known!r}, {'cross=True, ' if session.cross else ''}"
 
 
 def _equal(one: object, other: object) -> bool:

@@ -58,21 +58,19 @@ class Sweep:
         if pixel is None:
             return replace(self, pixel=None, values={})
         widest = replace(self.session, sigma=float(self.sigmas[-1]))
-        who = mdn.voters(pixel, **widest.votes)
+        who = widest.votes.voters(pixel)
         # Whoever votes for it at any sigma, in a row, and of the map nothing but this pixel.
         x, y = (who.landing - pixel[::-1]).T
-        row: dict[str, Any] = {
-            "confidence": who.confidence[None],
-            "offsets": np.stack([x - np.arange(len(who)), y])[:, None],
-            "sigma": self.sigmas[:, None, None],
-            "truncate": self.session.truncate,
-            "output_shape": (1, 1),
-        }
-        values = {
-            "noisy-or": mdn.noisy_or(**row),
-            "additive": mdn.additive(**row, normalized=self.session.normalized),
-        }
-        return replace(self, pixel=pixel, values={k: v.ravel() for k, v in values.items()})
+        row = mdn.Votes(
+            who.confidence[None],
+            np.stack([x - np.arange(len(who)), y])[:, None],
+            self.sigmas[:, None, None],
+            truncate=self.session.truncate,
+            output_shape=(1, 1),
+        )
+        maps = (row.noisy_or(), getattr(row, self.session.sum_rule)())
+        values = {rule: m.ravel() for rule, m in zip(RULES, maps, strict=True)}
+        return replace(self, pixel=pixel, values=values)
 
     def curves(self) -> dict[str, Float64]:
         """Every curve under its name, the sigmas first."""
@@ -126,7 +124,7 @@ def sweep(
     --------
     >>> import mdn_cupy as mdn
     >>> found = sweep(VotingSession(mdn.samples.load("delta"), "delta", 3.0))
-    >>> bool(np.allclose(found.peaks["noisy-or"], 1)), bool(np.ptp(found.peaks["additive"]) > 1)
+    >>> bool(np.allclose(found.peaks["noisy_or"], 1)), bool(np.ptp(found.peaks["additive"]) > 1)
     (True, True)
     >>> bool(np.allclose(found.peaks["additive"], found.bound))  # the paper's section 2
     True
@@ -142,23 +140,23 @@ def sweep(
             peak = maps[rule].peak
             peaks[rule].append(0.0 if peak is None else peak.value)
     found = {rule: np.array(values) for rule, values in peaks.items()}
-    return Sweep(session, sigmas, found, bound(sigmas, session.normalized))
+    return Sweep(session, sigmas, found, bound(sigmas, session.sum_rule))
 
 
 def same_sweep(one: VotingSession, other: VotingSession) -> bool:
     """Whether the sweep of a session is also that of another: they differ in sigma at most."""
     (low, high), (lowest, highest) = other.sigma_limits, one.sigma_limits
     same = same_votes(one, other) and one.fields is other.fields
-    kernel = (one.normalized, one.truncate) == (other.normalized, other.truncate)
+    kernel = (one.sum_rule, one.truncate) == (other.sum_rule, other.truncate)
     return same and kernel and lowest <= low and high <= highest
 
 
-def bound(sigma: Float64, normalized: bool) -> Float64:
-    """Return the most that a source can add to a pixel of the additive map: K(0).
+def bound(sigma: Float64, rule: str) -> Float64:
+    """Return the most that a source can add to a pixel of a sum: K(0).
 
-    It is 1/(2πσ²) for the normalised kernel (supplement, Eq. 6), and 1 for the plain one.
+    It is 1/(2πσ²) of the additive rule (supplement, Eq. 6), and 1 of the plain sum.
     """
-    return 1 / (2 * np.pi * sigma**2) if normalized else np.ones_like(sigma)
+    return 1 / (2 * np.pi * sigma**2) if rule == "additive" else np.ones_like(sigma)
 
 
 def _sigmas(session: VotingSession) -> Float64:

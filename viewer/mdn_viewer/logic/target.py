@@ -14,7 +14,7 @@ _SAME = 0.05  # by how much the proportions of a stretched image may differ from
 
 
 def target_of_points(
-    points: npt.ArrayLike, width: float, shape: tuple[int, int]
+    points: npt.ArrayLike, width: float, shape: tuple[int, ...]
 ) -> npt.NDArray[np.float32]:
     """Blur points by a Gaussian with its peak at 1; where two reach, the higher counts.
 
@@ -67,7 +67,7 @@ def target_of_points(
 
 def target_of_image(
     values: npt.NDArray[np.generic],
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     grid: tuple[float, float] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Sample an image at the pixels of a map, linearly, and bring it to the range from 0 to 1.
@@ -120,7 +120,7 @@ def target_of_image(
     return (sampled / highest if highest > 1 else sampled).astype(np.float32)
 
 
-def _stretched(size: tuple[int, ...], shape: tuple[int, int], axis: int) -> FloatArray:
+def _stretched(size: tuple[int, ...], shape: tuple[int, ...], axis: int) -> FloatArray:
     """Where the map's pixels are in an image that is stretched over it."""
     if abs(size[0] * shape[1] / (size[1] * shape[0]) - 1) > _SAME:
         raise ValueError(

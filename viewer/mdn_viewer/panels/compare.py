@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from mdn_viewer.logic.session import KINDS, VoteMap, VotingSession
+from mdn_viewer.logic.session import KINDS, VoteMap, VotingSession, title
 from mdn_viewer.panels.controls import Figure
 from mdn_viewer.scene.maps import CONFIDENCE, MapLayers
 from mdn_viewer.settings import recall, recall_shown, remember, remember_shown
@@ -28,7 +28,7 @@ __all__ = ["ComparePanel"]
 
 _NONE = "–"
 _MEANINGS = {
-    "noisy-or": "Show m = 1 − Π (1 − w·c).",
+    "noisy_or": "Show m = 1 − Π (1 − w·c).",
     "additive": "Show s, the sum of all votes.",
     "difference": "Show m − s: where, and by how much, the noisy-or is higher.",
     "evidence": "Show −L = −log(1 − m), which tells peaks apart where m is 1 for all of them.",
@@ -58,7 +58,7 @@ class ComparePanel(QWidget):
     def __init__(self, model: VotingModel, maps: MapLayers) -> None:
         super().__init__()
         self._model, self._maps = model, maps
-        self.shown = {kind: _checkbox(kind, _MEANINGS[kind]) for kind in (*KINDS, CONFIDENCE)}
+        self.shown = {kind: _checkbox(title(kind), text) for kind, text in _MEANINGS.items()}
         self.figures = {kind: [Figure(text) for text in _COLUMNS.values()] for kind in KINDS}
         for label in (label for labels in self.figures.values() for label in labels):
             label.setText(_NONE)
@@ -83,6 +83,11 @@ class ComparePanel(QWidget):
         self._lay_out()
         self._begin()
         self._connect()
+
+    @property
+    def sum_rule(self) -> Literal["additive", "plain_sum"]:
+        """Which sum the additive map is to be."""
+        return "additive" if self.normalized.isChecked() else "plain_sum"
 
     def _lay_out(self) -> None:
         table = QGridLayout()
@@ -125,7 +130,7 @@ class ComparePanel(QWidget):
         for box in self.shown.values():
             box.toggled.connect(self._on_shown)
         self.same_scale.toggled.connect(self._maps.set_same_scale)
-        self.normalized.toggled.connect(lambda on: self._model.change(normalized=on))
+        self.normalized.toggled.connect(lambda: self._model.change(sum_rule=self.sum_rule))
         self.truncate.valueChanged.connect(lambda value: self._model.change(truncate=value))
         self.colormap.currentTextChanged.connect(self._on_colormap)
         self._model.session_changed.connect(self._follow)
@@ -146,7 +151,7 @@ class ComparePanel(QWidget):
         if session is None:
             return
         with QSignalBlocker(self.normalized), QSignalBlocker(self.truncate):
-            self.normalized.setChecked(session.normalized)
+            self.normalized.setChecked(session.sum_rule == "additive")
             self.truncate.setValue(session.truncate)
 
     def _write(self, maps: dict[str, VoteMap]) -> None:

@@ -105,7 +105,7 @@ class Opening:
     def _session_on(self, fields: mdn.Fields, confidence: Image) -> VotingSession:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
         again, self._voters = self._voters, confidence
-        normalized, truncate = self._compare.normalized.isChecked(), self._compare.truncate.value()
+        sum_rule, truncate = self._compare.sum_rule, self._compare.truncate.value()
         part, sigma, cross = first_part(confidence), fields.typical_sigma, False
         controls = self._controls
         if fields_of(confidence) is None:  # plain layers know of no width
@@ -113,7 +113,7 @@ class Opening:
         if again is self._voters and controls.part.value in (*range(len(fields.names)), ALL):
             part, sigma = controls.part.value, controls.sigma.value
             cross = controls.cross.value and fields.cross_offsets is not None
-        return VotingSession(fields, part, sigma, normalized, truncate, cross)
+        return VotingSession(fields, part, sigma, sum_rule, truncate, cross)
 
 
 def _complaint(fields: mdn.Fields) -> str:

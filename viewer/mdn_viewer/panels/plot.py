@@ -13,11 +13,12 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_cupy.files import replacing
+from mdn_viewer.logic.session import title
 from mdn_viewer.logic.sweep import Sweep
 
 __all__ = ["Look", "PlotCanvas", "SweepPlot"]
 
-_COLOURS = {"noisy-or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
+_COLOURS = {"noisy_or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
 _LOWEST = 1e-6  # of the highest value: below is what hardly reaches a pixel
 _PLAIN_DOWN_TO = 1e-4  # smaller numbers are written as powers of ten
 _SMALL = 8  # points
@@ -134,11 +135,11 @@ class SweepPlot(QWidget):
     def _draw_curves(self, found: Sweep) -> None:
         axes, sigmas = self.axes, found.sigmas
         for rule, colour in _COLOURS.items():
-            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{rule}: peak")
+            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
         for rule, values in found.values.items():
             at = "at row {}, column {}".format(*found.pixel or ())
-            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{rule}: {at}")
-        one = "1/(2πσ²)" if found.session.normalized else "1"
+            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{title(rule)}: {at}")
+        one = "1/(2πσ²)" if found.session.sum_rule == "additive" else "1"
         label = f"{one}: the most that one source adds"
         axes.plot(sigmas, found.bound, ":", color=self._look.ink, label=label)
         every = np.concatenate([*found.peaks.values(), *found.values.values(), found.bound])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QMainWindow, QWidget
 
+from mdn_viewer.logic.session import title
 from mdn_viewer.panels.controls import Figure
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Readout:
         pixel = self._pixel()
         if pixel is None:
             return ""
-        values = [f"{kind} {m.values[pixel]:#.4g}" for kind, m in self._model.maps.items()]
+        values = [f"{title(kind)} {m.values[pixel]:#.4g}" for kind, m in self._model.maps.items()]
         return "   ".join([f"row {pixel[0]}, col {pixel[1]}", *values])
 
     def close(self) -> None:
@@ -65,7 +66,7 @@ class Readout:
         if not self._moved or session is None or not self._model.maps or len(position) < 2:
             return None
         row, column = (round(x) for x in self._stage.pixel_at(position).tolist())
-        rows, columns = session.output_shape
+        rows, columns = session.votes.shape
         return (row, column) if 0 <= row < rows and 0 <= column < columns else None
 
     def _on_move(self, viewer: Any, event: Any) -> None:

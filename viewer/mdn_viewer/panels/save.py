@@ -16,6 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 import mdn_cupy as mdn
+from mdn_viewer.logic.session import title
 from mdn_viewer.logic.snippet import loading, snippet
 from mdn_viewer.panels.controls import Message
 from mdn_viewer.panels.parts import ask_where, button
@@ -87,7 +88,7 @@ class SavePanel(QWidget):
             "Map…",
             "Save a map with all its digits: to .npy, or to .tif by napari's own writer.",
             lambda: self._ask(
-                f"{self.kind.currentText()}.npy",
+                f"{self.kind.currentData()}.npy",
                 "NumPy (*.npy);;TIFF (*.tif *.tiff)",
                 self._save_map,
             ),
@@ -127,10 +128,11 @@ class SavePanel(QWidget):
         _enable(self.save_fields, session is not None)
 
     def _on_maps(self, maps: dict[str, Any]) -> None:
-        kinds = [self.kind.itemText(n) for n in range(self.kind.count())]
+        kinds = [self.kind.itemData(n) for n in range(self.kind.count())]
         if kinds != [*maps]:
             self.kind.clear()
-            self.kind.addItems([*maps])
+            for kind in maps:
+                self.kind.addItem(title(kind), kind)
         for each in (self.save_map, self.copy, self.save_program):
             _enable(each, bool(maps))
         if not maps:
@@ -174,7 +176,7 @@ class SavePanel(QWidget):
             self._saved = session.fields, path
 
     def _save_map(self, path: str) -> None:
-        kind = self.kind.currentText()
+        kind = self.kind.currentData()
         if kind not in self._model.maps:
             raise ValueError("there is no map to save")
         save_map(path, self._model.maps[kind].values)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdn_viewer.logic.session import title
 from mdn_viewer.scene.maps import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Clicks"]
 
-_RULE = {"noisy-or": "noisy-or", "evidence": "noisy-or", "additive": "additive"}
+_RULE = {title("noisy_or"): "noisy_or", "evidence": "noisy_or", "additive": "additive"}
 
 
 class Clicks:

@@ -10,7 +10,7 @@ from napari.experimental import link_layers
 from napari.layers import Image
 from napari.utils.colormaps import Colormap
 
-from mdn_viewer.logic.session import VoteMap
+from mdn_viewer.logic.session import VoteMap, title
 from mdn_viewer.scene.canvas import place_labels
 from mdn_viewer.scene.cells import own
 from mdn_viewer.scene.contrast import reach_of, symmetric, upward
@@ -137,7 +137,7 @@ class MapLayers:
         }
         confidence, offsets, image = self._inputs
         inputs = [layer for layer in self._inputs if layer is not None]
-        cells: dict[str, tuple[Any, Any]] = {k: (layer, None) for k, layer in self._layers.items()}
+        cells: dict[str, tuple[Any, Any]] = {title(k): (x, None) for k, x in self._layers.items()}
         if confidence is not None and self._confidence_shown:
             cells[CONFIDENCE] = confidence, image
         visible = {x: self._confidence_shown and x is not offsets for x in inputs}
@@ -205,7 +205,7 @@ def _set_visible(layer: Image, visible: bool) -> None:
 
 
 def _limits(kind: str, vote_map: VoteMap, *, same_scale: bool) -> tuple[float, float]:
-    if kind == "noisy-or" or (kind == "additive" and same_scale):
+    if kind == "noisy_or" or (kind == "additive" and same_scale):
         return 0.0, 1.0
     peak = 0.0 if vote_map.peak is None else vote_map.peak.value
     if not np.isfinite(peak):  # neither are those of other pixels that no color stands for
@@ -218,7 +218,7 @@ def _new(kind: str, values: npt.NDArray[Any], colormap: Any) -> Image:
     difference = kind == "difference"
     layer = Image(
         np.array(values),
-        name=kind,
+        name=title(kind),
         colormap=DIVERGING if difference else colormap,
         blending="additive",
         contrast_limits=(0, 1),

@@ -151,7 +151,7 @@ def colours(asked: Provenance) -> Array:
 
 def _pixel(shown: Provenance | Landing) -> float:
     """About how many pixels of the output a pixel of the screen is wide."""
-    return max(shown.session.output_shape) / _SCREEN
+    return max(shown.session.votes.shape) / _SCREEN
 
 
 def _empty_arrows() -> Layer:

@@ -83,8 +83,8 @@ def _picture(descent: Descent) -> Image:
     return Image(
         values,
         rgb=False,  # a grid of 3 or 4 columns is none of colors
-        scale=(1,) * beyond + (votes["stride"],) * 2,
-        translate=(0,) * beyond + (votes["origin"],) * 2,
+        scale=np.append(np.ones(beyond), votes.stride),
+        translate=np.append(np.zeros(beyond), votes.origin),
         colormap=DIVERGING,
         opacity=0.6,  # most sources are pulled down alike; the image shows through
         blending="additive",

@@ -113,7 +113,7 @@ def _points_for(points: FloatArray, width: float, session: VotingSession) -> Flo
                 f"all {count} points of the target belong to other parts than {name} (part "
                 f"{session.part}); choose a part that has points, or add one to this"
             )
-    return target_of_points(points[:, -2:], width, session.output_shape)
+    return target_of_points(points[:, -2:], width, session.votes.shape)
 
 
 def _image_for(
@@ -126,4 +126,4 @@ def _image_for(
             f"{name} has the shape {values.shape}: a target is one image (H, W), or (P, H, W) with "
             "one for each part, of which one part is voted for"
         )
-    return target_of_image(values, session.output_shape, grid)
+    return target_of_image(values, session.votes.shape, grid)
