@@ -69,7 +69,7 @@ def viewer(make_napari_viewer, monkeypatch):
     from viewer_support import remember_defaults
 
     monkeypatch.setattr(widget, "PANELS", ())  # they have tests of their own, and take seconds
-    remember_defaults(shown={"noisy-or", "additive", "confidence"})
+    remember_defaults(shown={"noisy_or", "additive", "confidence"})
     yield make_napari_viewer(show=False)
     remember_defaults()
 

@@ -48,7 +48,7 @@ def test_two_files_are_opened(viewer, two, tmp_path):
     assert names(viewer) == before
     inputs.offsets_file.value = paths[1]
     inputs.open_files.native.click()
-    inputs.stride.value, inputs.origin.value = 4, 2
+    inputs.stride.pair, inputs.origin.pair = (4, 4), (2, 2)
     two.controls.sigma.value = 2
     two.wait()
     assert not inputs.unreadable.wrong

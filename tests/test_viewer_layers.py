@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mdn_viewer import reader
 from mdn_viewer.logic.session import ALL
-from mdn_viewer.scene.grid import even_grid_of
+from mdn_viewer.scene.grid import grid_of
 from mdn_viewer.scene.layers import (
     Reading,
     backdrop,
@@ -38,7 +38,7 @@ def back(layers):
         layers["confidence"],
         layers["offsets"],
         layers.get("image"),
-        Reading(*even_grid_of(layers["confidence"])),
+        Reading(*grid_of(layers["confidence"])),
     )
 
 

@@ -54,7 +54,7 @@ def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
     add_fields(viewer, two_parts(), part=1)
     widget.wait()
     assert_shows(viewer, two_parts(), "right", 2.0)
-    assert (widget.inputs.stride.value, widget.inputs.origin.value) == (4, 2)
+    assert (widget.inputs.stride.pair, widget.inputs.origin.pair) == ((4, 4), (2, 2))
     assert names(viewer) == [*BLOCK, "two image", "two confidence", "two offsets"]
     add_fields(viewer, two_parts(sigma=3.0), "other", part=ALL)
     widget.wait()
@@ -157,12 +157,13 @@ def test_plain_layers_vote(viewer):
         c = viewer.add_image(fields.confidence[index], name="c", scale=[4, 4], translate=[2, 2])
         o = viewer.add_image(fields.offsets[index], name="o")
         widget.inputs.confidence.value, widget.inputs.offsets.value = c, o
-        assert (widget.inputs.stride.value, widget.inputs.origin.value) == (4, 2)  # of the layer
+        assert widget.inputs.stride.pair == (4, 4)  # of the layer
+        assert widget.inputs.origin.pair == (2, 2)
         widget.controls.sigma.value = 1.5
         widget.wait()
         assert not wrong(widget)
         assert_shows(viewer, fields, "left", 1.5)
-    widget.inputs.stride.value = 2
+    widget.inputs.stride.pair = 2, 2
     widget.wait()
     assert_shows(viewer, two_parts(image=None, stride=2.0), "left", 1.5)
 
@@ -172,10 +173,10 @@ def test_an_image_may_be_laid_under_plain_layers(viewer):
     for name in ("confidence", "offsets", "image"):
         viewer.add_image(getattr(fields, name), name=name)
     widget = dock(viewer)
-    widget.inputs.stride.value, widget.inputs.origin.value = 4, 2
+    widget.inputs.stride.pair, widget.inputs.origin.pair = (4, 4), (2, 2)
     for name in ("confidence", "offsets"):
         getattr(widget.inputs, name).value = viewer.layers[name]
-    widget.inputs.stride.value, widget.inputs.origin.value = 4, 2
+    widget.inputs.stride.pair, widget.inputs.origin.pair = (4, 4), (2, 2)
     widget.wait()
     assert names(viewer)[:2] == ["noisy-or", "additive"]
     widget.inputs.image.value = viewer.layers["image"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -68,7 +70,7 @@ def target_of_points(
 def target_of_image(
     values: npt.NDArray[np.generic],
     shape: tuple[int, ...],
-    grid: tuple[float, float] | None = None,
+    grid: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Sample an image at the pixels of a map, linearly, and bring it to the range from 0 to 1.
 
@@ -79,9 +81,9 @@ def target_of_image(
         the highest.
     shape : (int, int)
         Size of the map.
-    grid : (float, float), optional
-        Stride and origin of the image's pixels, in pixels of the map; 0 beyond them. By default
-        the image is stretched so that its corners are the map's.
+    grid : (pair, pair), optional
+        Stride and origin (y, x) of the image's pixels, in pixels of the map; 0 beyond them. By
+        default the image is stretched so that its corners are the map's.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def target_of_image(
         where = (
             _stretched(values.shape, shape, axis)
             if grid is None
-            else (np.arange(shape[axis]) - grid[1]) / grid[0]
+            else (np.arange(shape[axis]) - grid[1][axis]) / grid[0][axis]
         )
         sampled = _sampled(sampled, where, axis)
     highest = float(sampled.max())

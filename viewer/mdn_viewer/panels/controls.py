@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from html import escape
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, FloatSlider, FloatSpinBox, Label, PushButton
+from magicgui.widgets import ComboBox, Container, FloatSlider, Label, LineEdit, PushButton
 from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, QTimer
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from mdn_viewer.logic.session import VotingSession
 
-__all__ = ["RED", "Controls", "Figure", "Message", "PixelNumber", "WidthSlider", "once"]
+__all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider", "once"]
 
 RED = "#e5534b"  # readable on napari's dark theme and on its light one
 # napari's own style keeps 90 pixels for a number, at the expense of the slider.
@@ -73,22 +74,39 @@ class Figure(QLineEdit):
         return self.sizeHint()
 
 
-class PixelNumber(FloatSpinBox):
-    """A number of pixels, by millionths where it is typed; one that is set keeps all its digits."""
+class PixelPair(LineEdit):
+    """Pixels along rows and columns: one number where they are the same, else two, as "4 × 3".
 
-    def __init__(self, **keywords: Any) -> None:
+    A pair that is set keeps all its digits; what was typed and cannot be read is put back.
+    """
+
+    _pair: tuple[float, float]
+
+    def __init__(self, least: float, pair: tuple[float, float], **keywords: Any) -> None:
         super().__init__(**keywords)
-        self.native.setDecimals(_MILLIONTHS)
+        self._least, self.pair = least, pair
+        self.native.editingFinished.connect(lambda: setattr(self, "pair", self.pair))
 
-    def get_value(self) -> float:
-        """Return the number that was set, as long as it is the one that is shown."""
-        shown = float(super().get_value())
-        return self._exact if round(self._exact, self.native.decimals()) == shown else shown
+    @property
+    def pair(self) -> tuple[float, float]:
+        """The numbers, rows first."""
+        if self.value != _written(self._pair):
+            with suppress(ValueError):
+                words = re.split(r"\s*[×x]\s*|\s+", self.value.replace(",", ".").strip())
+                numbers = [float(word) for word in words]
+                if len(numbers) <= 2 and all(self._least <= x <= _MOST for x in numbers):
+                    self._pair = numbers[0], numbers[-1]
+        return self._pair
 
-    def set_value(self, value: Any) -> None:
-        """Set the number."""
-        self._exact = float(value)
-        super().set_value(value)
+    @pair.setter
+    def pair(self, pair: tuple[float, float]) -> None:
+        self._pair = pair
+        self.value = _written(pair)
+
+
+def _written(pair: tuple[float, float]) -> str:
+    y, x = (f"{number:.{_MILLIONTHS}f}".rstrip("0").rstrip(".") for number in pair)
+    return y if y == x else f"{y} × {x}"
 
 
 class _Width(QDoubleSpinBox):

@@ -12,7 +12,7 @@ from magicgui.types import FileDialogMode
 from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
 
 from mdn_viewer.logic.instruction import Instruction
-from mdn_viewer.panels.controls import Message, PixelNumber
+from mdn_viewer.panels.controls import Message, PixelPair
 from mdn_viewer.scene.layers import Reading
 
 __all__ = ["InputControls"]
@@ -67,19 +67,17 @@ class InputControls(Container[Any]):
             images,
             "Image layer to show the maps over. Its pixels are the pixels of the output.",
         )
-        self.stride = PixelNumber(
+        self.stride = PixelPair(
+            1e-6,
+            (1.0, 1.0),
             label="stride (px)",
-            min=1e-6,
-            max=1e9,
-            value=1,
-            tooltip="From one source to the next, in pixels of the output.",
+            tooltip="From one source to the next, in pixels of the output: rows × columns.",
         )
-        self.origin = PixelNumber(
+        self.origin = PixelPair(
+            -1e9,
+            (0.0, 0.0),
             label="origin (px)",
-            min=-1e9,
-            max=1e9,
-            value=0,
-            tooltip="Where the first source is, along both axes, in pixels of the output.",
+            tooltip="Where the first source is, in pixels of the output: row × column.",
         )
         self.misfit = Message("What does not fit of the layers above, and why.")
         self._add_files()
@@ -94,7 +92,7 @@ class InputControls(Container[Any]):
     def reading(self) -> Reading:
         """How the offsets are to be read, as chosen."""
         return Reading(
-            self.stride.value, self.origin.value, bool(self.order.value), bool(self.coarse.value)
+            self.stride.pair, self.origin.pair, bool(self.order.value), bool(self.coarse.value)
         )
 
     @contextmanager

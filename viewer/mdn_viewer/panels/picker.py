@@ -13,7 +13,7 @@ import mdn_cupy as mdn
 from mdn_viewer.panels.controls import once
 from mdn_viewer.panels.inputs import InputControls
 from mdn_viewer.scene.cells import is_staged
-from mdn_viewer.scene.grid import Frame, Grid, even_grid_of
+from mdn_viewer.scene.grid import Frame, Grid, grid_of
 from mdn_viewer.scene.layers import fields_of, role_of, to_fields
 from mdn_viewer.scene.maps import Inputs
 
@@ -102,7 +102,7 @@ class FieldPicker:
         confidence, offsets, image = self.layers
         if confidence is None or offsets is None:
             return None
-        even_grid_of(confidence, self.frame)
+        grid_of(confidence, self.frame)
         return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
 
     def refresh(self) -> None:
@@ -182,12 +182,12 @@ class FieldPicker:
         grid = self._grid_of(self.layers.confidence)
         if grid is not None:
             with self._controls.silent():
-                self._controls.stride.value, self._controls.origin.value = grid
+                self._controls.stride.pair, self._controls.origin.pair = grid
 
-    def _grid_of(self, layer: Layer | None) -> tuple[float, float] | None:
+    def _grid_of(self, layer: Layer | None) -> Grid | None:
         """Return the grid of a layer, or None of one that `fields` will refuse."""
         with suppress(ValueError):
-            return None if layer is None else even_grid_of(layer, self.frame)
+            return None if layer is None else grid_of(layer, self.frame)
         return None
 
     def _on_image(self, *_: Any) -> None:
@@ -219,15 +219,15 @@ class FieldPicker:
     def _put_in_place(self) -> None:
         """Lay every source over its pixel, as the controls say where it is."""
         confidence, offsets, _ = self.layers
-        stride, origin = self._controls.stride.value, self._controls.origin.value
+        wanted = Grid(self._controls.stride.pair, self._controls.origin.pair)
         belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
         self._placing = True
         for layer in (confidence, belonging):
             grid = self._grid_of(layer)
             movable = grid is not None or self._set_by_hand
-            if layer is not None and movable and grid != (stride, origin):
+            if layer is not None and movable and grid != wanted:
                 with suppress(ValueError):  # of an image that `fields` will refuse
-                    self.frame.put_grid(layer, Grid((stride, stride), (origin, origin)))
+                    self.frame.put_grid(layer, wanted)
         self._placing = False
 
     def _watch(self, layers: list[Layer]) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["expect_even", "expect_floating", "expect_gray", "expect_upright"]
+__all__ = ["expect_floating", "expect_gray", "expect_upright"]
 
 Array = npt.NDArray[Any]
 
@@ -29,37 +29,6 @@ def expect_upright(layer: Layer) -> None:
                 f"{layer.name}: the layer is {what}, but it is read in rows and columns of the "
                 f"output; in napari's console: {_called(layer)}.{remedy}"
             )
-
-
-def expect_even(
-    layer: Layer, stride: tuple[float, float], origin: tuple[float, float], frame: Array
-) -> None:
-    """Raise ValueError unless a stride and an origin are the same along rows and columns.
-
-    Parameters
-    ----------
-    layer : layer
-        Whose.
-    stride, origin : (float, float)
-        Along rows and along columns, in pixels of the output.
-    frame : array [2, 2]
-        Takes pixels of the output to the world.
-    """
-    scale, translate = (np.array(x, np.float64) for x in (layer.scale, layer.translate))
-    if not np.isclose(*stride, rtol=1e-6, atol=0):
-        scale[-2] *= stride[1] / stride[0]
-        name, even = "scale", scale
-    elif not np.isclose(*origin, rtol=1e-6, atol=1e-6):
-        way = frame[:, 0] * (origin[1] - origin[0])
-        translate[-2:] += np.linalg.solve(layer.affine.linear_matrix[-2:, -2:], way)
-        name, even = "translate", translate
-    else:
-        return
-    raise ValueError(
-        f"{layer.name}: stride and origin must be the same along rows and columns, but in pixels "
-        f"of the output the stride is {stride} and the origin {origin}; in napari's console: "
-        f"{_called(layer)}.{name} = {tuple(even.tolist())}"
-    )
 
 
 def expect_gray(layer: Image, role: str) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_viewer.scene.checks import expect_even, expect_upright
+from mdn_viewer.scene.checks import expect_upright
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
 
-__all__ = ["Frame", "Grid", "even_grid_of", "grid_of", "is_untransformed"]
+__all__ = ["Frame", "Grid", "grid_of", "is_untransformed"]
 
 Array = npt.NDArray[Any]
 
@@ -137,20 +137,6 @@ def grid_of(layer: Layer, frame: Frame | None = None) -> Grid:
     stride = tuple(_neat(x, _NOISE * x) for x in strides.tolist())
     origin = tuple(_neat(x, _NOISE) for x in matrix[:2, 2].tolist())
     return Grid((stride[0], stride[1]), (origin[0], origin[1]))
-
-
-def even_grid_of(layer: Layer, frame: Frame | None = None) -> tuple[float, float]:
-    """Read a stride and an origin that hold along both axes: the one place that refuses pairs.
-
-    Raises
-    ------
-    ValueError
-        If they are not the same along rows and columns, or there are none: see `grid_of`.
-    """
-    frame = Frame() if frame is None else frame
-    grid = grid_of(layer, frame)
-    expect_even(layer, grid.stride, grid.origin, frame.matrix[:2, :2])
-    return grid.stride[1], grid.origin[1]
 
 
 def is_untransformed(layer: Layer) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class Reading:
 
     Parameters
     ----------
-    stride, origin : float
+    stride, origin : float or (float, float)
         As in `mdn_cupy.Fields`.
     rows_first : bool
         Whether the first channel of the offsets goes down and the second to the right: (y, x).
@@ -146,8 +147,8 @@ class Reading:
         Whether offsets count sources and not pixels of the output.
     """
 
-    stride: float = 1.0
-    origin: float = 0.0
+    stride: float | Sequence[float] = 1.0
+    origin: float | Sequence[float] = 0.0
     rows_first: bool = False
     coarse: bool = False
 
@@ -218,7 +219,9 @@ def _offsets_of(
         o = o[None] if o.ndim == 3 and len(o) == 2 else o
         if reading.rows_first and o.ndim == 4:
             o = o[:, ::-1]
-    return o * o.dtype.type(reading.stride) if reading.coarse and o.dtype.kind == "f" else o
+    if reading.coarse and o.dtype.kind == "f" and o.shape[-3:-2] == (2,):
+        o = o * np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(o.dtype)
+    return o
 
 
 def _offsets_of_vectors(

@@ -14,7 +14,7 @@ from mdn_viewer.logic.instruction import Instruction
 from mdn_viewer.logic.session import ALL, VotingSession
 from mdn_viewer.logic.target import target_of_image, target_of_points
 from mdn_viewer.scene.cells import is_staged
-from mdn_viewer.scene.grid import Frame, even_grid_of, is_untransformed
+from mdn_viewer.scene.grid import Frame, Grid, grid_of, is_untransformed
 from mdn_viewer.scene.layers import backdrop, role_of, values_of
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ def target_of(layer: Any, width: float, frame: Frame) -> Target:
     Raises
     ------
     ValueError
-        If an image is rotated or sheared, or its pixels are not square; or it is lazy, and cannot
-        be computed.
+        If an image is rotated or sheared; or it is lazy, and cannot be computed.
     """
     if isinstance(layer, Points):
         world = np.array([layer.data_to_world(point) for point in layer.data])
@@ -84,7 +83,7 @@ def target_of(layer: Any, width: float, frame: Frame) -> Target:
     values = values_of(layer)
     if layer.rgb or (role_of(layer) == "image" and values.ndim == 3):
         values = backdrop(values)
-    grid = None if is_untransformed(layer) else even_grid_of(layer, frame)
+    grid = None if is_untransformed(layer) else grid_of(layer, frame)
     return partial(_image_for, values, grid, layer.name)
 
 
@@ -117,7 +116,7 @@ def _points_for(points: FloatArray, width: float, session: VotingSession) -> Flo
 
 
 def _image_for(
-    values: npt.NDArray[Any], grid: tuple[float, float] | None, name: str, session: VotingSession
+    values: npt.NDArray[Any], grid: Grid | None, name: str, session: VotingSession
 ) -> FloatArray:
     if values.ndim == 3 and session.part != ALL and len(values) == len(session.fields.names):
         values = values[int(session.part)]
