@@ -122,7 +122,7 @@ class VotingSession:
         return device.place(self.fields)
 
     def vote(self, kinds: Collection[str] = RULES) -> dict[str, VoteMap]:
-        """Compute maps; of the sum alone, nothing else.
+        """Compute maps, and only what they need.
 
         Parameters
         ----------
@@ -135,16 +135,21 @@ class VotingSession:
             In the order of `KINDS`.
         """
         maps: dict[str, VoteMap] = {}
-        if set(kinds) == {"additive"}:
-            s = self.compute(self.sum_rule)
-        elif kinds:
+        noisy_or = {"noisy_or", "difference", "evidence"} & set(kinds)
+        additive = {"additive", "difference"} & set(kinds)
+        if noisy_or and additive:
             m, log_complement, s = self.compute("compare", self.sum_rule)
+        elif noisy_or:
+            m, log_complement = self.compute("noisy_or"), self.compute("log_complement")
+        elif additive:
+            s = self.compute(self.sum_rule)
+        if noisy_or:
             # m saturates at 1, the evidence −L does not: it still tells the peak.
             at = _strongest(log_complement, np.argmin)
             maps["noisy_or"] = _map(m, at)
             if "evidence" in kinds:
                 maps["evidence"] = _map(0 - log_complement, at)
-        if "additive" in kinds:
+        if additive:
             maps["additive"] = _map(s, _strongest(s, np.argmax))
         if "difference" in kinds:
             with np.errstate(invalid="ignore"):  # ∞ − ∞, of confidences that are out of range
