@@ -13,7 +13,6 @@ import mdn_cupy as mdn
 from cuda_host import HostExecutor
 from mdn_cupy import cuda
 
-
 _VOTING = ("accumulate", "noisy_or", "compare", "gather", "instances", "peak_moments")
 
 
@@ -41,10 +40,7 @@ class CudaHost(Backend):
             @property
             def _module(self) -> Any:
                 return SimpleNamespace(
-                    **{
-                        name: partial(backend._run, getattr(cuda, name))
-                        for name in _VOTING
-                    }
+                    **{name: partial(backend._run, getattr(cuda, name)) for name in _VOTING}
                 )
 
         return HostVotes(*self._in(fields), **options)
