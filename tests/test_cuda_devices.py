@@ -41,8 +41,9 @@ def kernels_run():
 def test_everything_happens_on_the_device_of_the_arrays(device):
     """Device 0 is current all the while."""
     c, o = on_device(device)
-    m, log_complement = mdn.noisy_or(c, o, 1.5, return_log_complement=True)
-    gradients = mdn.noisy_or_vjp(m, c, o, 1.5, log_complement=log_complement)
+    votes = mdn.Votes(c, o, 1.5)
+    m, log_complement = votes.noisy_or(), votes.log_complement()
+    gradients = votes.noisy_or_vjp(m, log_complement=log_complement)
     assert {record.device for record in records} == {device}
     assert {x.device.id for x in (m, log_complement, *gradients)} == {device}
     assert fake_cupy.current() == 0
@@ -81,8 +82,9 @@ def test_nothing_waits_for_the_device_and_memory_comes_from_cupys_pool():
     fields = on_device(1)
     mdn.noisy_or(*fields, 1.0)
     records.clear()
-    m, log_complement = mdn.noisy_or(*fields, 1.0, return_log_complement=True)
-    mdn.noisy_or_vjp(m, *fields, 1.0, log_complement=log_complement)
+    votes = mdn.Votes(*fields, 1.0)
+    m = votes.noisy_or()
+    votes.plain_sum_vjp(m)
     done = [record.what.partition("<")[0] for record in records]
     assert done == [
         *("empty", "zeros", "zeros", "peak", "accumulate", "read_out"),

@@ -24,7 +24,7 @@ def positions(n, seed=0):
     return (1 + size * torch.rand(n, 2, generator=generator)).double()
 
 
-def vote(position, confidence, sigma=1.5, rule=mdn.torch.noisy_or_log_complement):
+def vote(position, confidence, sigma=1.5, rule=mdn.log_complement):
     offsets = torch.as_tensor(position).reshape(2, 1, 1)
     confidence = torch.full((1, 1), confidence, dtype=offsets.dtype)
     return rule(confidence, offsets, sigma, output_shape=SHAPE)
@@ -59,7 +59,7 @@ def test_agreeing_votes_are_found_where_they_agree():
     target = torch.tensor([17.3, 8.8])
     confidence = torch.full(SHAPE, 0.05)
     offsets = target[:, None, None] - source + 0.3 * torch.randn(2, *SHAPE)
-    L = mdn.torch.noisy_or_log_complement(confidence, offsets, 1.5)
+    L = mdn.log_complement(confidence, offsets, 1.5)
     assert (1 + torch.expm1(L)).min() == 0  # the map itself is flat at 1
     found = subpixel_argmax(-L)
     assert (found.positions - target).abs().max() < 0.05
@@ -140,7 +140,7 @@ def test_the_peak_of_logits_is_their_highest_pixel_where_all_are_negative():
 
 def test_the_position_has_the_gradient_of_the_vote():
     point = positions(1)[0].requires_grad_()
-    found = subpixel_argmax(vote(point, 0.1, rule=mdn.torch.additive))
+    found = subpixel_argmax(vote(point, 0.1, rule=mdn.additive))
     for axis in range(2):
         (gradient,) = torch.autograd.grad(found.positions[axis], point, retain_graph=True)
         assert (gradient - torch.eye(2)[axis]).abs().max() < 1e-3
@@ -178,7 +178,7 @@ def test_the_mean_position_is_blind_to_nan():
 def test_what_is_no_map_is_refused(function):
     with pytest.raises(TypeError, match=r"the map must be a torch tensor .* torch.as_tensor"):
         function(torch.zeros(3, 4).numpy())
-    with pytest.raises(TypeError, match=r"floating dtype, got torch.int64"):
+    with pytest.raises(TypeError, match=r"floating dtype .*, got torch.int64"):
         function(torch.zeros(3, 4, dtype=torch.int64))
     with pytest.raises(TypeError, match=r"the map must be a dense tensor, got torch.sparse_coo"):
         function(torch.zeros(3, 4).to_sparse())

@@ -88,8 +88,8 @@ def test_plain_votes_outside_the_domain_are_those_of_the_operator(rule):
 def test_plain_votes_of_nothing_have_the_shape_of_the_operators(shape):
     arguments = torch.zeros(shape), torch.zeros(*shape[:-2], 2, *shape[-2:]), 1.0
     with plain_operators():
-        got = mdn.torch.noisy_or(*arguments, stride=2)
-    torch.testing.assert_close(got, mdn.torch.noisy_or(*arguments, stride=2))
+        got = mdn.noisy_or(*arguments, stride=2)
+    torch.testing.assert_close(got, mdn.noisy_or(*arguments, stride=2))
 
 
 def test_plain_operators_end_with_their_context():
@@ -135,7 +135,7 @@ def test_a_traced_module_is_saved_and_takes_maps_of_any_size(module):
 def test_a_traced_function_takes_an_output_shape_made_of_sizes():
     def doubled(confidence, offsets):
         height, width = confidence.shape[-2:]
-        return mdn.torch.noisy_or(confidence, offsets, 1.5, output_shape=(2 * height, 2 * width))
+        return mdn.noisy_or(confidence, offsets, 1.5, output_shape=(2 * height, 2 * width))
 
     traced = torch.jit.trace(doubled, layer_fields())
     for size in SIZES:
@@ -203,9 +203,9 @@ def test_a_module_that_torch_fx_traces_votes_and_trains_the_same(module):
 
 def test_a_function_that_torch_fx_traces_votes_the_same():
     def loss(confidence, offsets):
-        L = mdn.torch.noisy_or_log_complement(confidence, offsets, 1.5, stride=2)
-        s = mdn.torch.additive(confidence, offsets, 1.5, aggregate=-3)
-        return mdn.torch.logit(L), s, mdn.torch.noisy_or(confidence, offsets, 2.0)
+        L = mdn.log_complement(confidence, offsets, 1.5, stride=2)
+        s = mdn.additive(confidence, offsets, 1.5, aggregate=-3)
+        return mdn.torch.logit(L), s, mdn.noisy_or(confidence, offsets, 2.0)
 
     torch.testing.assert_close(
         torch.fx.symbolic_trace(loss)(*layer_fields()), loss(*layer_fields())

@@ -81,10 +81,10 @@ def test_the_head_is_its_fields_voted_and_read_out(edges):
     if edges:
         trusted = confidence[:, None] * network.trust[..., None, None]
         options["aggregate"] = -3
-        L = mdn.torch.noisy_or_log_complement(trusted, cross_offsets, sigma, **options)
+        L = mdn.log_complement(trusted, cross_offsets, sigma, **options)
     else:
         assert cross_offsets is None
-        L = mdn.torch.noisy_or_log_complement(confidence, offsets, sigma, **options)
+        L = mdn.log_complement(confidence, offsets, sigma, **options)
     torch.testing.assert_close(network.log_complement(features()), L)
     torch.testing.assert_close(network(features()), logit(L))
 
@@ -104,7 +104,7 @@ def test_fields_are_those_of_an_mdn_file():
     with torch.no_grad():
         fields = head(8, 4, edges=EDGES).fields(features(1))
     saved = mdn.Fields(*(x[0].numpy() for x in fields[:2]), cross_offsets=fields[2][0].numpy())
-    assert saved.votes(1, cross=True)["offsets"].shape == (4, 2, 7, 6)
+    assert saved.votes(1, sigma=2.0, cross=True).offsets.shape == (4, 2, 7, 6)
 
 
 # Where it starts

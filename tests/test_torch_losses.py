@@ -126,7 +126,7 @@ def test_the_loss_of_saturated_votes_trains():
     confidence = torch.ones(1, 40, requires_grad=True)
     offsets = torch.zeros(2, 1, 40)
     offsets[0] = -torch.arange(40.0)
-    log_complement = mdn.torch.noisy_or_log_complement(confidence, offsets, 1.0)
+    log_complement = mdn.log_complement(confidence, offsets, 1.0)
     target = torch.zeros(1, 40)
     loss = mdn.torch.noisy_or_bce(log_complement, target, reduction="sum")
     assert loss > 600  # forty saturated votes where there should be none

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 import torch
-from torch_support import assert_close, fields, weighted
+from torch_support import RULES, assert_close, fields, weighted
 
 import mdn_cupy as mdn
 
@@ -15,14 +15,13 @@ def test_the_module_votes_as_the_functions_do():
     confidence, offsets, _ = fields()
     options = {"stride": 2.0, "aggregate": -3, "truncate": 3.0}
     layer = mdn.torch.MassDisplacement("noisy_or", 1.5, **options).double()
-    want = mdn.torch.noisy_or(confidence, offsets, 1.5, **options)
+    want = mdn.noisy_or(confidence, offsets, 1.5, **options)
     torch.testing.assert_close(layer(confidence, offsets), want, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(
-        layer.accumulate(confidence, offsets), torch.log1p(-want), rtol=1e-5, atol=1e-6
-    )
-    for normalized in (True, False):
-        layer = mdn.torch.MassDisplacement("additive", 1.5, normalized=normalized, **options)
-        want = mdn.torch.additive(confidence, offsets, 1.5, normalized=normalized, **options)
+    L = layer.votes(confidence, offsets).log_complement()
+    torch.testing.assert_close(L, torch.log1p(-want), rtol=1e-5, atol=1e-6)
+    for rule in ("additive", "plain_sum"):
+        layer = mdn.torch.MassDisplacement(rule, 1.5, **options)
+        want = RULES[rule](confidence, offsets, 1.5, **options)
         torch.testing.assert_close(layer(confidence, offsets), want, rtol=1e-6, atol=1e-6)
 
 
@@ -72,7 +71,7 @@ def test_sigmas_per_part_learn_apart():
 def test_a_copied_or_pickled_module_is_the_same_and_its_own(again, learnable):
     confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
     layer = mdn.torch.MassDisplacement(
-        "additive", [1.0, 2.0], learnable=learnable, normalized=False, stride=2.0, aggregate=-3
+        "plain_sum", [1.0, 2.0], learnable=learnable, stride=2.0, aggregate=-3
     )
     twin = again(layer)
     assert repr(twin) == repr(layer)
@@ -100,7 +99,7 @@ def test_sigmas_may_be_one_per_pair_of_parts():
     sigma = [[0.5, 1.0], [2.0, 4.0]]
     layer = mdn.torch.MassDisplacement(sigma=sigma, aggregate=-3).double()
     widths = torch.tensor(sigma, dtype=torch.float64)[..., None, None]
-    want = mdn.torch.noisy_or(confidence, offsets, widths, aggregate=-3)
+    want = mdn.noisy_or(confidence, offsets, widths, aggregate=-3)
     torch.testing.assert_close(layer(confidence, offsets), want, rtol=1e-6, atol=1e-6)
 
 
@@ -108,7 +107,7 @@ def test_the_gradient_of_log_sigma_is_sigma_times_that_of_sigma():
     confidence, offsets, _ = fields(requires_grad=False)
     layer = mdn.torch.MassDisplacement(sigma=[0.8, 1.7], learnable=True).double()
     sigma = layer.sigma.detach().requires_grad_()
-    want = torch.autograd.grad(weighted(mdn.torch.noisy_or(confidence, offsets, sigma)), sigma)[0]
+    want = torch.autograd.grad(weighted(mdn.noisy_or(confidence, offsets, sigma)), sigma)[0]
     got = torch.autograd.grad(weighted(layer(confidence, offsets)), layer.log_sigma)
     assert_close(got, [(want * sigma).flatten()])
 
@@ -116,9 +115,9 @@ def test_the_gradient_of_log_sigma_is_sigma_times_that_of_sigma():
 def test_a_call_may_name_its_own_output_shape():
     confidence, offsets, _ = fields(requires_grad=False)
     layer = mdn.torch.MassDisplacement(sigma=1.5, stride=2.0, origin=0.5)
-    got = layer.accumulate(confidence, offsets, output_shape=(6, 8))
+    got = layer.votes(confidence, offsets, output_shape=(6, 8)).noisy_or()
     assert got.shape == (2, 6, 8)
-    torch.testing.assert_close(got[:, :5, :7], layer.accumulate(confidence, offsets))
+    torch.testing.assert_close(got[:, :5, :7], layer(confidence, offsets))
 
 
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan"), float("inf"), [1.0, 0.0], 1e-60])
@@ -180,7 +179,7 @@ def test_a_dtype_that_is_not_floating_is_refused(dtype):
 
 
 def test_a_module_of_an_unknown_rule_is_refused():
-    with pytest.raises(ValueError, match="'noisy_or' or 'additive', got 'max'"):
+    with pytest.raises(ValueError, match="'additive', 'plain_sum', got 'max'"):
         mdn.torch.MassDisplacement("max")
 
 
@@ -194,8 +193,8 @@ def test_a_module_of_an_unknown_rule_is_refused():
             "rule=noisy_or, sigma=2, stride=(4, 3), origin=0.5",
         ),
         (
-            {"rule": "additive", "normalized": False, "stride": 4, "aggregate": -3},
-            "rule=additive, sigma=2, normalized=False, stride=4, aggregate=-3",
+            {"rule": "plain_sum", "stride": 4, "aggregate": -3},
+            "rule=plain_sum, sigma=2, stride=4, aggregate=-3",
         ),
         ({"sigma": [1.0, *[2.0] * 16]}, "rule=noisy_or, sigma=1…2 (17)"),
         ({"sigma": [[1.0] * 4, [3.0] * 4], "output_shape": (9, 7)},

@@ -1,7 +1,5 @@
 """The operator on tensors: its gradients, and the kinds of tensors that it takes."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
@@ -47,30 +45,30 @@ def test_only_the_gradients_that_are_asked_for_are_computed(monkeypatch, wanted)
 
     asked = []
 
-    def gather(problem, cotangent, wanted):
+    def gather(problem, rule, cotangent, wanted):
         asked.append(wanted)
-        return original(problem, cotangent, wanted)
+        return original(problem, rule, cotangent, wanted)
 
     original = cpu.gather
     monkeypatch.setattr(cpu, "gather", gather)
     arguments = fields("per part", requires_grad=False)
     arguments[wanted].requires_grad_()
-    mdn.torch.noisy_or(*arguments).sum().backward()
+    mdn.noisy_or(*arguments).sum().backward()
     assert asked == [tuple(n == wanted for n in range(3))]
     assert [x.grad is not None for x in arguments] == [n == wanted for n in range(3)]
-    want = gradients(mdn.torch.noisy_or, fields("per part"))[wanted]
+    want = gradients(mdn.noisy_or, fields("per part"))[wanted]
     assert_close(gradients_of(arguments, wanted), [want])
 
 
 def gradients_of(arguments, wanted):
-    return torch.autograd.grad(weighted(mdn.torch.noisy_or(*arguments)), arguments[wanted])
+    return torch.autograd.grad(weighted(mdn.noisy_or(*arguments)), arguments[wanted])
 
 
 def test_without_a_gradient_there_is_no_graph():
     arguments = fields(requires_grad=False)
-    assert mdn.torch.noisy_or(*arguments).grad_fn is None
+    assert mdn.noisy_or(*arguments).grad_fn is None
     with torch.no_grad():
-        assert not mdn.torch.noisy_or(*fields()).requires_grad
+        assert not mdn.noisy_or(*fields()).requires_grad
 
 
 @by_rule
@@ -86,70 +84,56 @@ def test_a_number_for_sigma_is_the_tensor_of_that_number(rule):
 def test_a_number_for_sigma_goes_to_no_default_device():
     confidence, offsets, _ = fields()
     with torch.device("meta"):
-        got = mdn.torch.noisy_or(confidence, offsets, 1.25)
-    torch.testing.assert_close(got, mdn.torch.noisy_or(confidence, offsets, 1.25))
+        got = mdn.noisy_or(confidence, offsets, 1.25)
+    torch.testing.assert_close(got, mdn.noisy_or(confidence, offsets, 1.25))
 
 
-@pytest.mark.parametrize("function", ["noisy_or", "additive"])
-def test_the_array_functions_keep_the_graph_of_tensors(function):
-    arguments = fields("per source")
-    got = gradients(getattr(mdn, function), arguments)
-    assert_close(got, gradients(getattr(mdn.torch, function), arguments))
-
-
-def test_the_log_complement_of_the_array_function_keeps_the_graph_too():
-    arguments = fields()
-    got = gradients(lambda *x: mdn.noisy_or(*x, return_log_complement=True)[1], arguments)
-    assert_close(got, gradients(mdn.torch.noisy_or_log_complement, arguments))
-
-
-@pytest.mark.parametrize("function", [mdn.noisy_or, mdn.torch.noisy_or])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_gradient_beside_saturated_votes_is_right(function, dtype):
+def test_the_gradient_beside_saturated_votes_is_right(dtype):
     confidence = torch.tensor([[1.0, 0.5, 0.25]], dtype=dtype, requires_grad=True)
     offsets = torch.zeros(2, 1, 3, dtype=dtype)
     offsets[0] = -torch.arange(3)
-    m = function(confidence, offsets, 0.5, output_shape=(1, 1))
+    m = mdn.noisy_or(confidence, offsets, 0.5, output_shape=(1, 1))
     (gradient,) = torch.autograd.grad(m.sum(), confidence)
     torch.testing.assert_close(
         gradient, torch.tensor([[0.375, 0, 0]], dtype=dtype), rtol=1e-5, atol=1e-6
     )
 
 
-@pytest.mark.parametrize("function", ["noisy_or", "additive"])
+@by_rule
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_vjp_functions_are_autograd(function, dtype):
+def test_the_vjps_are_autograd(rule, dtype):
     arguments = fields("per part", dtype)
-    result = getattr(mdn, function)(*arguments)
+    votes = mdn.Votes(*arguments)
+    result = getattr(votes, rule)()
     g = torch.randn_like(result)
-    vjp = getattr(mdn, f"{function}_vjp")(g, *arguments)
+    vjp = getattr(votes, f"{rule}_vjp")(g)
     assert not any(x.requires_grad for x in vjp)
     want = torch.autograd.grad(result, arguments, g)
     assert_close(vjp, want, 1e-4 if dtype == torch.float32 else 1e-12)
 
 
-# Arguments
+@by_rule
+def test_votes_of_tensors_keep_their_graph(rule):
+    arguments = fields("per source")
+    votes = mdn.Votes(*arguments)
+    assert all(
+        x is y
+        for x, y in zip((votes.confidence, votes.offsets, votes.sigma), arguments, strict=True)
+    )
+    part = votes.replace(stride=2).crop(slice(1, 4), slice(2, None)).to("cpu")
+    got = torch.autograd.grad(weighted(getattr(part, rule)()), arguments)
+    want = gradients(lambda *x: RULES[rule](*x, stride=2)[..., 1:4, 2:], arguments)
+    assert_close(got, want)
 
 
-OPTIONS = ("truncate", "stride", "origin", "output_shape", "aggregate", "deterministic")
-
-
-@pytest.mark.parametrize("name", ["noisy_or", "noisy_or_log_complement", "additive"])
-def test_the_functions_have_the_options_of_the_array_functions(name):
-    parameters = inspect.signature(getattr(mdn.torch, name)).parameters
-    array_function = mdn.additive if name == "additive" else mdn.noisy_or
-    like = inspect.signature(array_function).parameters
-    assert set(like) - set(parameters) <= {"return_log_complement"}
-    for option, parameter in parameters.items():
-        assert (parameter.kind, parameter.default) == (like[option].kind, like[option].default)
-    layer = inspect.signature(mdn.torch.MassDisplacement).parameters
-    assert all(layer[option].default == parameters[option].default for option in OPTIONS)
-
-
-@pytest.mark.parametrize("name", ["noisy_or", "noisy_or_log_complement", "additive"])
-def test_an_option_of_another_name_is_refused_by_python(name):
-    with pytest.raises(TypeError, match="unexpected keyword argument 'truncated'"):
-        getattr(mdn.torch, name)(*fields(), truncated=3.0)
+def test_a_comparison_of_tensors_keeps_their_graph():
+    arguments = fields()
+    for rule in ("additive", "plain_sum"):
+        maps = mdn.Votes(*arguments).compare(rule)
+        for m, name in zip(maps, ("noisy_or", "log_complement", rule), strict=True):
+            got = torch.autograd.grad(weighted(m), arguments, retain_graph=True)
+            assert_close(got, gradients(RULES[name], arguments))
 
 
 # Kinds of tensors
@@ -172,8 +156,8 @@ def test_half_types_give_float32_and_gradients_of_their_own_type(rule, dtype):
 def test_sigma_takes_the_dtype_of_the_fields():
     confidence, offsets, sigma = fields("per part", torch.float32)
     wide = sigma.detach().double().requires_grad_()
-    assert mdn.torch.noisy_or(confidence, offsets, wide).dtype == torch.float32
-    (gradient,) = torch.autograd.grad(mdn.torch.noisy_or(confidence, offsets, wide).sum(), wide)
+    assert mdn.noisy_or(confidence, offsets, wide).dtype == torch.float32
+    (gradient,) = torch.autograd.grad(mdn.noisy_or(confidence, offsets, wide).sum(), wide)
     assert gradient.dtype == torch.float64
 
 
@@ -200,11 +184,9 @@ def test_negated_views_are_read_with_their_sign(rule):
 def test_a_negated_cotangent_is_read_with_its_sign():
     arguments = fields(requires_grad=False)
     g = torch.randn(2, 3, 4, dtype=torch.float64)
-    want = mdn.additive_vjp(g, *arguments)
-    assert_close(mdn.additive_vjp(torch._neg_view(-g), *arguments), want, 0)
-    assert_close(
-        mdn.noisy_or_vjp(torch._neg_view(-g), *arguments), mdn.noisy_or_vjp(g, *arguments), 0
-    )
+    votes = mdn.Votes(*arguments)
+    assert_close(votes.additive_vjp(torch._neg_view(-g)), votes.additive_vjp(g), 0)
+    assert_close(votes.noisy_or_vjp(torch._neg_view(-g)), votes.noisy_or_vjp(g), 0)
 
 
 @by_rule
@@ -229,9 +211,9 @@ def test_an_expanded_argument_gets_the_sum_of_its_gradients():
     confidence, offsets, _ = fields()
     shared = torch.tensor(1.25, dtype=torch.float64, requires_grad=True)
     (whole,) = torch.autograd.grad(
-        mdn.torch.noisy_or(confidence, offsets, shared.expand(2, 3, 4)).sum(), shared
+        mdn.noisy_or(confidence, offsets, shared.expand(2, 3, 4)).sum(), shared
     )
-    (single,) = torch.autograd.grad(mdn.torch.noisy_or(confidence, offsets, shared).sum(), shared)
+    (single,) = torch.autograd.grad(mdn.noisy_or(confidence, offsets, shared).sum(), shared)
     torch.testing.assert_close(whole, single)
 
 
@@ -239,31 +221,31 @@ def test_an_expanded_argument_gets_the_sum_of_its_gradients():
 def test_tensors_on_two_devices_are_refused(elsewhere):
     tensors = dict(zip(("confidence", "offsets", "sigma"), fields("per part"), strict=True))
     tensors.update({name: tensors[name].detach().to("meta") for name in elsewhere})
-    for function in (mdn.noisy_or, mdn.torch.noisy_or, mdn.torch.additive):
-        with pytest.raises(TypeError, match=r"is on (meta|cpu), .* move it with .to\('"):
-            function(**tensors)
+    with pytest.raises(TypeError, match=r"is on torch \((meta|cpu)\).*; move them .*tensor.to"):
+        mdn.Votes(**tensors)
 
 
 @pytest.mark.parametrize("array", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
-@pytest.mark.parametrize("function", ["noisy_or", "additive"])
-def test_a_cotangent_of_integers_is_refused(array, function):
-    fields = [array(x) for x in (np.ones((3, 4)), np.zeros((2, 3, 4)))]
+def test_a_cotangent_of_integers_is_refused(array):
+    votes = mdn.Votes(*(array(x) for x in (np.ones((3, 4)), np.zeros((2, 3, 4)))), 1.0)
     cotangent = array(np.ones((3, 4), int))
-    vjp = getattr(mdn, f"{function}_vjp")
-    with pytest.raises(TypeError, match=r"cotangent must be of a floating dtype .* got int64"):
-        vjp(cotangent, *fields, 1.0)
-    if function == "noisy_or":
-        with pytest.raises(TypeError, match="log_complement must be of a floating dtype"):
-            vjp(array(np.ones((3, 4))), *fields, 1.0, log_complement=cotangent)
+    with pytest.raises(TypeError, match=r"cotangent must be .* floating dtype .* got .*int64"):
+        votes.additive_vjp(cotangent)
+    with pytest.raises(TypeError, match=r"log_complement must be .* floating dtype"):
+        votes.noisy_or_vjp(array(np.ones((3, 4))), log_complement=cotangent)
 
 
 def test_a_cotangent_that_does_not_go_with_the_fields_is_refused():
-    confidence, offsets, sigma = fields(requires_grad=False)
-    cotangent = torch.ones_like(confidence)
-    with pytest.raises(TypeError, match=r"cotangent is on meta, .* move it with .to\('cpu'\)"):
-        mdn.noisy_or_vjp(cotangent.to("meta"), confidence, offsets, sigma)
+    votes = mdn.Votes(*fields(requires_grad=False))
+    cotangent = torch.ones_like(votes.confidence)
+    with pytest.raises(TypeError, match=r"cotangent is on torch \(meta\); move them"):
+        votes.noisy_or_vjp(cotangent.to("meta"))
     with pytest.raises(TypeError, match="cotangent must be a dense tensor"):
-        mdn.noisy_or_vjp(cotangent.to_sparse(), confidence, offsets, sigma)
+        votes.noisy_or_vjp(cotangent.to_sparse())
+    with pytest.raises(
+        ValueError, match=r"cotangent must have the shape of the vote map \(2, 3, 4"
+    ):
+        votes.noisy_or_vjp(cotangent[:1])
 
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e5m2])
@@ -273,25 +255,26 @@ def test_tensors_of_other_dtypes_are_refused(name, dtype):
         zip(("confidence", "offsets", "sigma"), fields(requires_grad=False), strict=True)
     )
     tensors[name] = tensors[name].to(dtype)
-    with pytest.raises(TypeError, match=f"{name} must be of a floating dtype"):
-        mdn.torch.noisy_or(**tensors)
+    with pytest.raises(TypeError, match=rf"{name} must be a .* of a floating dtype \(float16, "):
+        mdn.Votes(**tensors)
 
 
 @pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
-def test_what_is_no_tensor_is_refused(name):
+def test_a_mixture_of_tensors_and_arrays_is_refused_in_a_line(name):
     tensors = dict(
         zip(("confidence", "offsets", "sigma"), fields(requires_grad=False), strict=True)
     )
     tensors[name] = tensors[name].numpy()
-    with pytest.raises(TypeError, match=rf"{name} must be a .*torch tensor.* torch.as_tensor"):
-        mdn.torch.noisy_or(**tensors)
+    complaint = rf"^the arrays must be of one library .*{name} is on NumPy \(CPU\).*tensor.to.*$"
+    with pytest.raises(TypeError, match=complaint):
+        mdn.Votes(**tensors)
 
 
 @pytest.mark.parametrize("sigma", ["2", None, [1.0, 2.0], 1j, True], ids=str)
 def test_a_sigma_that_is_no_number_is_refused(sigma):
-    complaint = f"sigma must be a number or a torch tensor, got {type(sigma).__name__}"
+    complaint = rf"sigma must be a number or an array \(.*, got {type(sigma).__name__}"
     with pytest.raises(TypeError, match=complaint):
-        mdn.torch.noisy_or(*fields(requires_grad=False)[:2], sigma)
+        mdn.noisy_or(*fields(requires_grad=False)[:2], sigma)
 
 
 @pytest.mark.parametrize("value", [torch.nan, 0.0, -1.0])
@@ -299,7 +282,7 @@ def test_a_part_whose_sigma_is_no_width_casts_no_votes(value):
     confidence, offsets, sigma = fields("per part", requires_grad=False)
     sigma[1] = value
     sigma.requires_grad_()
-    m = mdn.torch.noisy_or(confidence, offsets, sigma)
+    m = mdn.noisy_or(confidence, offsets, sigma)
     assert m[0].min() > 0
     assert not m[1].any()
     (gradient,) = torch.autograd.grad(m.sum(), sigma)
@@ -317,10 +300,10 @@ def test_a_single_sigma_that_is_no_width_casts_no_votes_either(rule, value):
     assert not result.any()
     assert not any(x.any() for x in torch.autograd.grad(result.sum(), (confidence, offsets, sigma)))
     assert torch.equal(RULES[rule](confidence, offsets, sigma.reshape(1)), result)
-    assert not mdn.noisy_or_vjp(result.detach(), confidence, offsets, sigma).confidence.any()
-    with pytest.raises(
-        ValueError, match=r"sigma(, 1e-60, is out of| must be greater| must be fin)"
-    ):
+    votes = mdn.Votes(confidence, offsets, sigma)
+    assert not votes.noisy_or_vjp(result.detach()).confidence.any()
+    complaint = r"sigma(, 1e-60, is out of| must be greater| must be fin)"
+    with pytest.raises(ValueError, match=complaint):
         RULES[rule](confidence, offsets, value)
 
 
@@ -331,26 +314,25 @@ def test_tensors_that_are_not_dense_are_refused(name, convert):
     tensors = dict(zip(("confidence", "offsets", "sigma"), arguments, strict=True))
     tensors[name] = convert(tensors[name])
     complaint = rf"{name} must be a dense tensor, got torch\..*; convert it with .to_dense\(\)"
-    for function in (mdn.torch.noisy_or, mdn.torch.additive):
-        with pytest.raises(TypeError, match=complaint):
-            function(**tensors)
+    with pytest.raises(TypeError, match=complaint):
+        mdn.Votes(**tensors)
 
 
 def test_nested_tensors_are_refused():
     confidence, offsets, sigma = fields(requires_grad=False)
     ragged = torch.nested.nested_tensor([*confidence], layout=torch.jagged)
     with pytest.raises(TypeError, match=r"dense tensor, got a nested one; .*to_padded_tensor"):
-        mdn.torch.noisy_or(ragged, offsets, sigma)
+        mdn.noisy_or(ragged, offsets, sigma)
 
 
 @pytest.mark.parametrize("leading", [(), (3,)], ids=str)
 def test_exchanged_fields_are_suspected(leading):
     confidence, offsets = torch.rand(*leading, 4, 5), torch.zeros(*leading, 2, 4, 5)
     with pytest.raises(ValueError, match=r"are confidence and offsets exchanged\?"):
-        mdn.torch.noisy_or(offsets, confidence, 1.0)
+        mdn.noisy_or(offsets, confidence, 1.0)
 
 
-@pytest.mark.parametrize("function", [mdn.torch.complement, mdn.torch.logit])
+@pytest.mark.parametrize("function", [mdn.torch.one_minus_exp, mdn.torch.logit])
 @pytest.mark.parametrize("value", ["L", np.zeros(3), torch.zeros(3, dtype=torch.int64)], ids=repr)
 def test_what_is_no_log_complement_is_refused(function, value):
     complaint = "log_complement must be a torch tensor of a floating dtype"

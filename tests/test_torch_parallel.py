@@ -49,10 +49,10 @@ dist.destroy_process_group()
 def test_threads_forward_and_backward_at_once_give_the_same_bits():
     """As DataParallel runs its replicas, and as a server may."""
     arguments = [fields("per source", torch.float32, seed=seed) for seed in range(8)]
-    want = [gradients(mdn.torch.noisy_or, each) for each in arguments]
+    want = [gradients(mdn.noisy_or, each) for each in arguments]
 
     def train(k):
-        return gradients(mdn.torch.noisy_or, [x.detach().requires_grad_() for x in arguments[k]])
+        return gradients(mdn.noisy_or, [x.detach().requires_grad_() for x in arguments[k]])
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(train, [*range(8)] * 6))

@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from torch._dynamo.testing import CompileCounter
+from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 from torch.autograd import forward_ad
 from torch.export import Dim
 from torch.utils.checkpoint import checkpoint
-from torch_support import assert_close, fields, gradients, weighted
+from torch_support import RULES, assert_close, fields, gradients, weighted
 
 import mdn_cupy as mdn
-from mdn_cupy.problem import Rule
+from mdn_cupy.problem import Rule, VoteOptions
+from mdn_cupy.torch.library import scalars
 
 # Tracing
 
@@ -25,7 +26,7 @@ from mdn_cupy.problem import Rule
 )
 def test_opcheck_of_the_operators(rule, sigma, output_shape):
     aggregate = 0 if output_shape else None
-    options = (int(rule), 4.0, 1.5, 0.5, output_shape, aggregate, True)
+    options = (int(rule), 4.0, (1.5, 2.0), (0.5, 0.0), output_shape, aggregate, True)
     arguments = fields(sigma, torch.float32)
     torch.library.opcheck(torch.ops.mdn_cupy.accumulate.default, (*arguments, *options))
     detached = [x.detach() for x in arguments]
@@ -38,8 +39,8 @@ def test_opcheck_of_the_operators(rule, sigma, output_shape):
 
 def test_compiled_votes_are_the_same():
     def loss(confidence, offsets, sigma):
-        log_complement = mdn.torch.noisy_or_log_complement(confidence, offsets, sigma, stride=2.0)
-        s = mdn.torch.additive(confidence, offsets, sigma, stride=2.0)
+        log_complement = mdn.log_complement(confidence, offsets, sigma, stride=2.0)
+        s = mdn.additive(confidence, offsets, sigma, stride=2.0)
         return mdn.torch.noisy_or_bce(log_complement, torch.sigmoid(s))
 
     for sigma, backend in (("scalar", "aot_eager"), ("per part", "inductor")):
@@ -53,7 +54,7 @@ def test_compiled_votes_are_the_same():
 
 def test_shapes_are_known_without_values():
     confidence, offsets, sigma = (x.detach().to("meta") for x in fields("per part"))
-    m = mdn.torch.noisy_or(confidence, offsets, sigma, stride=2.0, aggregate=-3)
+    m = mdn.noisy_or(confidence, offsets, sigma, stride=2.0, aggregate=-3)
     assert (m.device.type, m.shape, m.dtype) == ("meta", (5, 7), torch.float64)
 
 
@@ -74,9 +75,9 @@ def test_compiled_functions_do_not_recompile_for_every_sigma(kind):
     confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
     torch.compiler.reset()
     counter = CompileCounter()
-    compiled = torch.compile(mdn.torch.noisy_or, backend=counter, fullgraph=True)
+    compiled = torch.compile(mdn.noisy_or, backend=counter, fullgraph=True)
     for sigma in (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0):
-        want = mdn.torch.noisy_or(confidence, offsets, sigma)
+        want = mdn.noisy_or(confidence, offsets, sigma)
         torch.testing.assert_close(compiled(confidence, offsets, kind(sigma)), want)
     assert counter.frame_count <= 2  # a number is a constant once
 
@@ -111,7 +112,53 @@ def test_an_exported_layer_votes_the_same(rule, dynamic):
 
 def doubled(confidence, offsets):
     height, width = confidence.shape[-2:]
-    return mdn.torch.noisy_or(confidence, offsets, 1.5, output_shape=(2 * height, 2 * width))
+    return mdn.noisy_or(confidence, offsets, 1.5, output_shape=(2 * height, 2 * width))
+
+
+# What is done with Votes inside a compiled function; the window is of one size, or grows with them.
+PIPELINES = {
+    "maps": lambda votes: (
+        *(votes.noisy_or(), votes.log_complement(), votes.additive(), votes.plain_sum()),
+        *(*votes.compare(), *votes.compare("plain_sum")),
+        *(votes.evidence(), votes.evidence("additive")),
+    ),
+    "vjps": lambda votes: (
+        *votes.noisy_or_vjp(torch.ones(votes.shape)),
+        *votes.noisy_or_vjp(votes.additive(), log_complement=votes.log_complement()),
+        *votes.log_complement_vjp(votes.additive()),
+        *votes.additive_vjp(votes.noisy_or()),
+        *votes.plain_sum_vjp(votes.noisy_or()),
+    ),
+    "replace": lambda votes: votes.replace(
+        sigma=2 * votes.sigma, stride=(1.5, 2), aggregate=0, output_shape=votes.confidence.shape[1:]
+    ).additive(),
+    "crop": lambda votes: votes.crop(slice(1, 4), slice(None, -1)).noisy_or(),
+    "crop of a given size": lambda votes: (
+        votes.replace(output_shape=(9, 8)).crop(slice(2, None), slice(3, 7)).noisy_or()
+    ),
+    "to": lambda votes: votes.to("cpu").noisy_or(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.parametrize("dynamic", [False, None, True], ids=["static", "automatic", "dynamic"])
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_votes_are_made_and_used_inside_a_compiled_function(pipeline, dynamic):
+    def voted(confidence, offsets, sigma):
+        return PIPELINES[pipeline](mdn.Votes(confidence, offsets, sigma, stride=2, origin=(0, 1)))
+
+    torch.compiler.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(voted, backend=counter, fullgraph=True, dynamic=dynamic)
+    confidence, offsets, sigma = fields("per part", torch.float32)
+    for columns in (4, 3, 2):
+        arguments = confidence[..., :columns], offsets[..., :columns], sigma
+        got, want = compiled(*arguments), voted(*arguments)
+        torch.testing.assert_close(got, want)
+        if isinstance(got, torch.Tensor):
+            got, want = (torch.autograd.grad(weighted(m), (confidence, sigma)) for m in (got, want))
+            assert_close(got, want, 1e-5)
+    assert counter.frame_count <= (3 if dynamic is False else 2)
 
 
 def test_an_output_shape_made_of_sizes_stays_dynamic():
@@ -127,10 +174,9 @@ def test_an_output_shape_made_of_sizes_stays_dynamic():
 def test_wrong_shapes_are_named_while_tracing():
     confidence, offsets, sigma = (x.detach().to("meta") for x in fields())
     with pytest.raises(ValueError, match=r"offsets must have the shape \(..., 2, 3, 4\)"):
-        mdn.torch.noisy_or(confidence, offsets[..., :2, :], sigma)
+        mdn.noisy_or(confidence, offsets[..., :2, :], sigma)
 
 
-VOTES = ("noisy_or", "noisy_or_log_complement", "additive")
 OPTIONS = {  # values of one option, of a kind each
     "sigma": [1.5, 2.0, 3],
     "stride": [1.0, 1.5, 3, (2, 1.5)],
@@ -144,11 +190,10 @@ OPTIONS = {  # values of one option, of a kind each
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 @pytest.mark.parametrize("dynamic", [None, True])
-@pytest.mark.parametrize(("name", "option"), [
-    *((name, option) for name in VOTES for option in OPTIONS), ("additive", "normalized"),
-])  # fmt: skip
+@pytest.mark.parametrize("name", ["noisy_or", "additive"])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_compiled_votes_take_options_as_arguments(name, option, dynamic, backend):
-    function = getattr(mdn.torch, name)
+    function = RULES[name]
     arguments = torch.rand(3, 2, 4, 5), torch.randn(3, 2, 2, 4, 5)
 
     def vote(confidence, offsets, value):
@@ -156,7 +201,7 @@ def test_compiled_votes_take_options_as_arguments(name, option, dynamic, backend
 
     torch.compiler.reset()
     compiled = torch.compile(vote, backend=backend, fullgraph=True, dynamic=dynamic)
-    for value in OPTIONS.get(option, [True, False]):
+    for value in OPTIONS[option]:
         torch.testing.assert_close(compiled(*arguments, value), vote(*arguments, value))
 
 
@@ -195,7 +240,7 @@ def test_a_layer_compiles_with_every_size_dynamic(size):
 def test_a_compiled_sigma_that_is_no_width_is_refused(sigma):
     confidence, offsets, _ = fields(dtype=torch.float32, requires_grad=False)
     torch.compiler.reset()
-    compiled = torch.compile(mdn.torch.noisy_or, backend="eager")
+    compiled = torch.compile(mdn.noisy_or, backend="eager")
     compiled(confidence, offsets, 1.0)
     compiled(confidence, offsets, 2.0)
     with pytest.raises(ValueError, match=r"sigma must be (greater than 0|finite)"):
@@ -203,10 +248,10 @@ def test_a_compiled_sigma_that_is_no_width_is_refused(sigma):
 
 
 @pytest.mark.parametrize("L", [[0.0, -1e-20, -1e-6], [-0.999, -1.0, -1.001], [-20.0, -5e3, -1e-3]])
-def test_the_compiled_complement_is_exact_at_both_ends(L):
+def test_the_compiled_one_minus_exp_is_exact_at_both_ends(L):
     L = torch.tensor(L, requires_grad=True)
-    compiled = torch.compile(mdn.torch.complement, backend="aot_eager", fullgraph=True)
-    got, want = compiled(L), mdn.torch.complement(L)
+    compiled = torch.compile(mdn.torch.one_minus_exp, backend="aot_eager", fullgraph=True)
+    got, want = compiled(L), mdn.torch.one_minus_exp(L)
     torch.testing.assert_close(got, want, rtol=3e-7, atol=0)
     (got,), (want,) = (torch.autograd.grad(m.sum(), L) for m in (got, want))
     torch.testing.assert_close(got, want, rtol=3e-7, atol=0)
@@ -264,7 +309,7 @@ def test_mapped_votes_are_those_of_a_loop(in_dims, options, sigma):
     arguments, in_dims = mapped_fields(in_dims, sigma)
 
     def vote(*arguments):
-        return mdn.torch.noisy_or(*arguments, **options)
+        return mdn.noisy_or(*arguments, **options)
 
     got = torch.func.vmap(vote, in_dims)(*arguments)
     torch.testing.assert_close(got, one_by_one(vote, arguments, in_dims), rtol=0, atol=1e-14)
@@ -278,7 +323,7 @@ def test_mapped_gradients_are_those_of_a_loop(in_dims, options):
     arguments, in_dims = mapped_fields(in_dims)
 
     def loss(*arguments):
-        return weighted(mdn.torch.noisy_or(*arguments, **options))
+        return weighted(mdn.noisy_or(*arguments, **options))
 
     for wanted in ((0, 1, 2), (1,), (0, 2)):
         gradient = torch.func.grad(loss, wanted)
@@ -291,18 +336,17 @@ def test_votes_mapped_twice_are_those_of_two_loops():
     confidence, offsets, sigma = fields("per part", requires_grad=False)
     offsets = stacked(stacked(offsets, 0, 2), 0, 3)
     sigma = stacked(sigma, 1, 2)
-    inner = torch.func.vmap(mdn.torch.noisy_or, (None, 0, 1))
+    inner = torch.func.vmap(mdn.noisy_or, (None, 0, 1))
     got = torch.func.vmap(inner, (None, 0, None))(confidence, offsets, sigma)
     want = [
-        [mdn.torch.noisy_or(confidence, offsets[j, k], sigma[:, k]) for k in range(2)]
-        for j in range(3)
+        [mdn.noisy_or(confidence, offsets[j, k], sigma[:, k]) for k in range(2)] for j in range(3)
     ]
     torch.testing.assert_close(got, torch.stack([torch.stack(row) for row in want]))
 
 
 def test_the_operator_itself_maps_and_keeps_its_graph():
     confidence, offsets, sigma = fields("per part")
-    options = (int(Rule.NOISY_OR), 4.0, 1.0, 0.0, None, None, True)
+    options = scalars(Rule.NOISY_OR, VoteOptions())
 
     def vote(confidence, offsets):
         return torch.ops.mdn_cupy.accumulate(confidence, offsets, sigma.detach(), *options)
@@ -312,20 +356,20 @@ def test_the_operator_itself_maps_and_keeps_its_graph():
     torch.testing.assert_close(got, one_by_one(vote, (confidence.detach(), stack), (None, 0)))
     result = torch.ops.mdn_cupy.accumulate(confidence, offsets, sigma, *options)
     got = torch.autograd.grad(weighted(result), (confidence, offsets, sigma))
-    want = gradients(mdn.torch.noisy_or_log_complement, (confidence, offsets, sigma))
+    want = gradients(mdn.log_complement, (confidence, offsets, sigma))
     assert_close(got, want)
 
 
 def test_the_jacobian_by_torch_func_is_that_of_autograd():
     arguments = fields("per part", requires_grad=False)
-    got = torch.func.jacrev(mdn.torch.noisy_or, (0, 1, 2))(*arguments)
-    want = torch.autograd.functional.jacobian(mdn.torch.noisy_or, tuple(arguments))
+    got = torch.func.jacrev(mdn.noisy_or, (0, 1, 2))(*arguments)
+    want = torch.autograd.functional.jacobian(mdn.noisy_or, tuple(arguments))
     assert_close(got, want)
 
 
 def test_batched_cotangents_are_pulled_back_as_one_by_one():
     arguments = fields("per part")
-    result = mdn.torch.noisy_or(*arguments)
+    result = mdn.noisy_or(*arguments)
     cotangents = torch.randn(3, *result.shape, dtype=result.dtype)
     got = torch.autograd.grad(
         result, arguments, cotangents, is_grads_batched=True, retain_graph=True
@@ -371,7 +415,7 @@ def test_forward_mode_raises(transform, wanted):
     arguments = fields("per part", requires_grad=False)
 
     def vote(x):
-        return mdn.torch.noisy_or(*arguments[:wanted], x, *arguments[wanted + 1 :])
+        return mdn.noisy_or(*arguments[:wanted], x, *arguments[wanted + 1 :])
 
     with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
         transform(vote, arguments[wanted])
@@ -382,20 +426,20 @@ def test_compiled_forward_mode_raises():
 
     @torch.compile(backend="eager")
     def derivative(x):
-        return torch.func.jvp(lambda x: mdn.torch.noisy_or(x, offsets, sigma), (x,), (x,))[1]
+        return torch.func.jvp(lambda x: mdn.noisy_or(x, offsets, sigma), (x,), (x,))[1]
 
     with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
         derivative(confidence)
 
 
 @pytest.mark.parametrize("transform", [jvp, dual, hessian, lambda f, x: torch.func.jacfwd(f)(x)])
-def test_forward_mode_through_the_complement_raises(transform):
+def test_forward_mode_through_one_minus_exp_raises(transform):
     L = torch.tensor([-0.5, -1.0])
     with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
-        transform(mdn.torch.complement, L)
+        transform(mdn.torch.one_minus_exp, L)
 
 
-@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+@pytest.mark.parametrize("function", [mdn.noisy_or, mdn.additive])
 def test_compiled_second_derivatives_raise(function):
     arguments = fields(dtype=torch.float32)
     torch.compiler.reset()
@@ -410,7 +454,7 @@ def test_compiled_second_derivatives_raise(function):
         torch.autograd.grad(first[0].sum(), arguments)
 
 
-@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+@pytest.mark.parametrize("function", [mdn.noisy_or, mdn.additive])
 def test_second_derivatives_raise(function):
     arguments = fields()
     first = torch.autograd.grad(function(*arguments).sum(), arguments, create_graph=True)
@@ -426,7 +470,7 @@ def test_second_derivatives_raise(function):
         torch.func.grad(lambda c: slope(c).sum())(c)
 
 
-@pytest.mark.parametrize("function", [mdn.torch.noisy_or, mdn.torch.additive])
+@pytest.mark.parametrize("function", [mdn.noisy_or, mdn.additive])
 def test_the_tangent_of_a_cotangent_raises(function):
     """A backward pass that is not recorded, but differentiated in forward mode."""
     arguments = fields()
@@ -452,7 +496,7 @@ class Network(torch.nn.Module):
     def forward(self, confidence, offsets):
         x = self.linear(confidence)
         self.seen = x.dtype
-        return self.vote.accumulate(torch.sigmoid(x), offsets + x[..., None, :, :])
+        return self.vote.votes(torch.sigmoid(x), offsets + x[..., None, :, :]).log_complement()
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

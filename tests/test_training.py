@@ -27,9 +27,9 @@ def vote(rule, confidence, offsets, sigma):
     """The map, and its loss; the target counts as much as all other pixels."""
     weight = 1 + (SIZE**2 - 1) * target()
     if rule == "noisy_or":
-        L = mdn.torch.noisy_or_log_complement(confidence, offsets, sigma)
-        return mdn.torch.complement(L), mdn.torch.noisy_or_bce(L, target(), weight)
-    s = mdn.torch.additive(confidence, offsets, sigma)
+        L = mdn.log_complement(confidence, offsets, sigma)
+        return mdn.torch.one_minus_exp(L), mdn.torch.noisy_or_bce(L, target(), weight)
+    s = mdn.additive(confidence, offsets, sigma)
     return s, F.binary_cross_entropy(s.clamp(0, 1), target(), weight)
 
 
@@ -78,6 +78,6 @@ def test_a_delta_supports_its_displaced_replica_fully_or_hardly(sigma):
     confidence, offsets = torch.zeros(SIZE, SIZE), torch.zeros(2, SIZE, SIZE)
     confidence[3, 4] = 1
     offsets[:, 3, 4] = torch.tensor([10.0, 6.0])
-    assert mdn.torch.noisy_or(confidence, offsets, sigma)[TARGET] > 1 - 1e-6
-    s = mdn.torch.additive(confidence, offsets, sigma)[TARGET]
+    assert mdn.noisy_or(confidence, offsets, sigma)[TARGET] > 1 - 1e-6
+    s = mdn.additive(confidence, offsets, sigma)[TARGET]
     torch.testing.assert_close(s, torch.tensor(1 / (2 * math.pi * sigma**2)))

@@ -8,12 +8,7 @@ import mdn_cupy as mdn
 torch.set_num_threads(1)
 
 RULES = {
-    "noisy_or": mdn.torch.noisy_or,
-    "log_complement": mdn.torch.noisy_or_log_complement,
-    "plain_sum": lambda *fields, **options: mdn.torch.additive(
-        *fields, normalized=False, **options
-    ),
-    "additive": mdn.torch.additive,
+    name: getattr(mdn, name) for name in ("noisy_or", "log_complement", "plain_sum", "additive")
 }
 
 

@@ -25,7 +25,7 @@ SIGMA = np.float32(1.5)
 def step():
     """A map, additive since that needs no operator of torch's, and the gradients of all three."""
     leaves = [tensor(x).requires_grad_() for x in (CONFIDENCE, OFFSETS, SIGMA)]
-    total = mdn.torch.additive(*leaves)
+    total = mdn.additive(*leaves)
     return total, torch.autograd.grad(total, leaves, tensor(COTANGENT))
 
 
@@ -60,7 +60,7 @@ def check_both_passes_keep_to_the_device_and_the_stream_of_the_tensors():
 def check_all_memory_is_torchs_and_no_more_than_it_takes():
     confidence, offsets, sigma, cotangent = map(tensor, (CONFIDENCE, OFFSETS, SIGMA, COTANGENT))
     records.clear()
-    total = mdn.torch.additive(confidence.requires_grad_(), offsets, sigma)
+    total = mdn.additive(confidence.requires_grad_(), offsets, sigma)
     assert [record.what for record in records][:3] == ["empty"] * 3  # result, sums, peaks
     assert len(kernels_run()) == len(records) - 3 == 3
     records.clear()
@@ -83,7 +83,7 @@ def check_a_step_can_be_captured_into_a_graph():
 def check_a_sigma_that_is_a_number_costs_no_copy():
     with capture(99):
         leaves = [x.requires_grad_() for x in (tensor(CONFIDENCE), tensor(OFFSETS))]
-        total = mdn.torch.additive(*leaves, float(SIGMA))
+        total = mdn.additive(*leaves, float(SIGMA))
         gradients = torch.autograd.grad(total, leaves, tensor(COTANGENT))
     wanted = reference.additive_vjp(COTANGENT, CONFIDENCE, OFFSETS, SIGMA)
     for got, want in zip(gradients, wanted[:2], strict=True):
@@ -101,7 +101,7 @@ def check_the_device_gives_nothing_away():
     with capture(99), stream(0), pytest.raises(AssertionError, match="legacy"):
         step()
     with capture(99), pytest.raises(AssertionError, match="loaded during capture"):
-        mdn.torch.additive(tensor(CONFIDENCE), tensor(OFFSETS), 1.0, deterministic=False)
+        mdn.additive(tensor(CONFIDENCE), tensor(OFFSETS), 1.0, deterministic=False)
 
 
 def main():
