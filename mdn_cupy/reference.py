@@ -150,7 +150,7 @@ def log_complement(
     fields = _fields(confidence, offsets, sigma, **options)
     total = np.zeros(fields.result_shape)
     for vote in fields.votes():
-        total[vote.window] += np.log(np.maximum(1 - vote.w * vote.c, fields.floor))
+        total[vote.window] += np.log1p(np.maximum(-vote.w * vote.c, fields.floor - 1))
     return total
 
 

@@ -229,6 +229,6 @@ def test_sources_that_are_not_in_the_field():
 @pytest.mark.parametrize("asked", [mdn.Votes.voters, mdn.Votes.footprint])
 def test_a_rule_that_there_is_not_is_refused(asked):
     votes = mdn.Votes(*three_voters(), 1.0)
-    message = "rule must be one of 'noisy_or', 'plain_sum', 'additive', got 'sum'"
+    message = "rule must be one of 'noisy_or', 'additive', 'plain_sum', got 'sum'"
     with pytest.raises(ValueError, match=message):
         asked(votes, (0, 0), "sum")
