@@ -75,19 +75,17 @@ def problem(
     check_floating("offsets", offsets)
     if isinstance(sigma, Tensor):
         check_floating("sigma", sigma)
-    traced = torch.compiler.is_compiling() or is_jit_tracing()
-    checked = None if traced else vote_problem(confidence, offsets, sigma, options)
     dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
+    fields = confidence.to(dtype), offsets.to(dtype)
+    traced = torch.compiler.is_compiling() or is_jit_tracing()
+    checked = None if traced else vote_problem(*fields, sigma, options)
     if isinstance(sigma, Tensor):
         width = sigma.to(dtype)
     else:
         # On the CPU: a number that travelled to the GPU would have to be waited for.
         number = check_positive("sigma", sigma)
         width = torch.full((), number, dtype=dtype, device="cpu")
-    fields = (confidence.to(dtype), offsets.to(dtype), width)
-    traced = torch.compiler.is_compiling() or is_jit_tracing()
-    checked = None if traced else vote_problem(*fields[:2], sigma, options)
-    return TensorProblem(fields, options, checked)
+    return TensorProblem((*fields, width), options, checked)
 
 
 def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 CHECKS = re.findall(r"^def (check_\w+)", (TESTS / "cuda_host" / "training.py").read_text(), re.M)
 
 

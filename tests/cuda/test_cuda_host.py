@@ -11,7 +11,7 @@ from cuda_host import CudaFault, HostExecutor, HostModule, build
 
 from mdn_cupy.cuda.plan import Launch
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 FAULTS = (
     *("write_beyond", "read_beyond", "reverse", "sum_of_neighbours", "pick"),
     *("sum_of_warp", "first_of_half", "meet", "half_way"),

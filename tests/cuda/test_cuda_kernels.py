@@ -17,7 +17,7 @@ from cuda_host.build import has_sanitizers, sanitizer_environment
 from mdn_cupy import cuda, reference
 from mdn_cupy.problem import Rule, VoteOptions, vote_problem
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 by_rule = pytest.mark.parametrize("rule", list(Rule))
 by_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -128,7 +128,7 @@ tempfile.TemporaryFile = refuse
 
 
 def test_without_pytest_xvfb_the_tests_run_that_need_no_window():
-    one = ("tests/test_reference.py", "-k", "aggregated")
+    one = ("tests/core/test_reference.py", "-k", "aggregated")
     assert "passed" in run_python("-m", "pytest", "-q", "-p", "no:xvfb", *one, cwd=ROOT)
 
 
