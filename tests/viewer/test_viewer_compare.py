@@ -295,6 +295,6 @@ def test_clicks_ask(make_napari_viewer, qtbot):
     text = widget._readout.text
     assert text.startswith(f"row {row}, col {column}   noisy-or ")
     for kind, vote_map in widget.model.maps.items():
-        assert f"{kind} {vote_map.values[row, column]:#.4g}" in text
+        assert f"{title(kind)} {vote_map.values[row, column]:#.4g}" in text
     click(qtbot, viewer, "pose confidence", 95, 166, "shift")
     assert ear.heard[-1] == ("source_asked", (0, 6, 10))

@@ -92,7 +92,7 @@ class PixelPair(LineEdit):
         """The numbers, rows first."""
         if self.value != _written(self._pair):
             with suppress(ValueError):
-                words = re.split(r"\s*[×x]\s*|\s+", self.value.replace(",", ".").strip())
+                words = re.split(r"\s*[×x,]\s*|\s+", self.value.strip())
                 numbers = [float(word) for word in words]
                 if len(numbers) <= 2 and all(self._least <= x <= _MOST for x in numbers):
                     self._pair = numbers[0], numbers[-1]
