@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import opening
+from mdn_viewer.logic.session import RULES, title
 from mdn_viewer.panels.voters import VotersPanel
 from mdn_viewer.scene.layers import layer_data
 from viewer_support import (
@@ -101,11 +102,11 @@ def test_the_window_closes_while_arrows_come(viewer, two, qtbot):
 
 
 def test_other_fields_vote_into_the_layers_that_there_are(viewer, two, other, qtbot):
-    layers = [viewer.layers[name] for name in maps(viewer)]
+    layers = [viewer.layers[title(rule)] for rule in RULES]
     add_fields(viewer, other, "other")
     assert not viewer.layers["other confidence"].visible  # it would have a cell of its own
     two.wait()
-    assert [viewer.layers[name] for name in maps(viewer)] == layers
+    assert [viewer.layers[title(rule)] for rule in RULES] == layers
     assert_shows(viewer, other, "left", 1.5)
 
 

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import RULES, VotingSession
+from mdn_viewer.logic.session import RULES, VotingSession, title
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from napari.layers import Layer, Points
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt
@@ -64,7 +64,7 @@ def test_fields_are_deleted(viewer, two):
 def test_the_image_is_deleted(viewer, two):
     viewer.layers.remove("two image")
     two.wait()
-    assert names(viewer) == [*RULES, "two confidence", "two offsets"]
+    assert names(viewer) == [*map(title, RULES), "two confidence", "two offsets"]
     assert_shows(viewer, two_parts(image=None), "left", 2.0)
 
 

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import ALL, VotingSession
+from mdn_viewer.logic.session import ALL, VotingSession, title
 from mdn_viewer.logic.snippet import snippet
 from mdn_viewer.panels.controls import Controls, Message
 from mdn_viewer.panels.parts import line
@@ -263,7 +263,7 @@ def test_one_button_makes_confidences(widget, qtbot, kind):
     qtbot.waitUntil(lambda: not button.visible)
     widget.wait()
     assert not wrong(widget)
-    assert set(SHOWN[:3]) <= set(names(viewer))
+    assert {*map(title, SHOWN[:3])} <= set(names(viewer))
     np.testing.assert_allclose(widget.model.session.fields.confidence, wanted, atol=0.003)
 
 

@@ -87,7 +87,7 @@ def test_colorbars_cover_neither_names_nor_peaks(viewer, width, height):
         rows, columns = (n // 2 for n in picture.shape[:2])
         return picture[:rows, :columns], picture[:rows, columns:], picture[rows:, :columns]
 
-    bars = [viewer.layers[kind].colorbar for kind in (*RULES, "difference")]
+    bars = [viewer.layers[title(kind)].colorbar for kind in (*RULES, "difference")]
     shown = cells()
     for bar in bars:
         bar.visible = False
