@@ -12,7 +12,6 @@ from viewer_support import (
     add_fields,
     assert_shows,
     dock,
-    maps,
     names,
     remember_defaults,
     two_parts,
