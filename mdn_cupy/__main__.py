@@ -1,4 +1,4 @@
-"""The command line: `mdn-cupy info | vote | compare | convert`."""
+"""The command line: `mdn-cupy info | vote | compare | peaks | instances | convert`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from mdn_cupy import __version__, console, samples
 from mdn_cupy.backends import Status, backends
-from mdn_cupy.commands import convert
+from mdn_cupy.commands import convert, instances, peaks
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io import load_fields
@@ -31,6 +31,7 @@ examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
+  mdn-cupy peaks coins --part all --threshold 4.6 -o coins.csv
   mdn-cupy info"""
 
 _PROGRAM = "mdn-cupy"
@@ -102,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
     vote.set_defaults(run=_vote)
 
-    convert.add_to(commands)
+    for subcommand in (peaks, instances, convert):
+        subcommand.add_to(commands)
     return parser
 
 
@@ -169,7 +171,8 @@ def _compare(arguments: argparse.Namespace) -> str:
         plotting.save(drawn, file, suffix)
     return (
         f"{'all parts' if part is None else part}, sigma {plotting.width_in_words(votes.sigma)}\n"
-        f"noisy-or peak {comparison.noisy_or_peak}\n"
+        f"noisy-or peak {comparison.noisy_or_peak}; peaks of at least 0.5: "
+        f"{len(comparison.noisy_or_peaks)}\n"
         f"additive peak {comparison.additive_peak}\n"
         f"written to {arguments.output}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, is_number
 from mdn_cupy.fields import Fields
+from mdn_cupy.peaks import Peaks, find_peaks
 from mdn_cupy.votes import Votes
 
 if TYPE_CHECKING:
@@ -55,7 +57,8 @@ class Peak:
 class Comparison:
     """Both rules' maps of the same votes, and where they are highest.
 
-    The noisy-or's peak is found in the evidence −L, which does not saturate.
+    The noisy-or's peaks are found in the evidence −L, which does not saturate: those with m of at
+    least 0.5; of the additive map, those of at least half its highest value.
     """
 
     noisy_or: Map
@@ -63,6 +66,8 @@ class Comparison:
     noisy_or_peak: Peak
     additive_peak: Peak
     sigma: Array | float
+    noisy_or_peaks: Peaks
+    additive_peaks: Peaks
 
 
 def peak(values: Map, evidence: Map | None = None) -> Peak:
@@ -97,7 +102,18 @@ def peak(values: Map, evidence: Map | None = None) -> Peak:
 def compare(votes: Votes) -> Comparison:
     """Combine votes for one map by both rules, and find the peaks."""
     m, log_complement, s = votes.compare()
-    return Comparison(m, s, peak(m, -log_complement), peak(s), votes.sigma)
+    evidence = 0 - log_complement
+    highest = peak(s)
+    half = highest.value / 2 if highest.value > 0 else math.inf
+    return Comparison(
+        m,
+        s,
+        peak(m, evidence),
+        highest,
+        votes.sigma,
+        find_peaks(evidence, threshold=math.log(2), score=m),
+        find_peaks(s, threshold=half),
+    )
 
 
 def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figure:
@@ -127,11 +143,13 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
     _draw_votes(image, fields, c, offsets, (height, width))
     _draw_map(figure, confidence, c, "confidence c", _extent(fields, c.shape), vmax=None)
     output = (-0.5, width - 0.5, height - 0.5, -0.5)
-    for axes, values, highest, title, vmax in (
-        (left, comparison.noisy_or, comparison.noisy_or_peak, "noisy-or", 1.0),
-        (right, comparison.additive, comparison.additive_peak, "additive", None),
-    ):
-        _draw_map(figure, axes, values, f"{title}\npeak {highest}", output, vmax=vmax)
+    for axes, rule, vmax in ((left, "noisy_or", 1.0), (right, "additive", None)):
+        values, highest, peaks = (
+            getattr(comparison, f"{rule}{what}") for what in ("", "_peak", "_peaks")
+        )
+        title = f"{rule.replace('_', '-')}\npeak {highest}"
+        _draw_map(figure, axes, values, title, output, vmax=vmax)
+        axes.plot(peaks.x, peaks.y, "o", ms=7, mfc="none", mec="white", mew=0.8, alpha=0.7)
         axes.plot(highest.column, highest.row, "o", ms=14, mfc="none", mec="white", mew=1.2)
     for axes in (image, confidence, left, right):
         axes.set(xlim=output[:2], ylim=output[2:])

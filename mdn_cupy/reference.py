@@ -310,7 +310,10 @@ def peaks(
     evidence, score = (-total, -np.expm1(total)) if rule == "noisy_or" else (total, total)
     limits: Any = {"min_distance": min_distance, "max_peaks": max_peaks, "border": border}
     found, pixels = _located(evidence, threshold=threshold, score=score, **limits)
-    columns = peak_spread(*pixels.T, confidence, offsets, sigma, rule=rule, **options)
+    number, row, column = pixels.T
+    columns: Any = peak_spread(
+        number, row, column, confidence, offsets, sigma, rule=rule, **options
+    )
     return dataclasses.replace(found, **columns)
 
 

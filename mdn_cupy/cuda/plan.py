@@ -216,14 +216,15 @@ class VotePlan:
         kernel = f"add_moments<{self._real}, {int(self.rule)}>"
         return self._to_peaks(kernel, cells, 1 / reach, rows, columns, totals, numbers, order, sums)
 
-    def _to_peaks(self, kernel: str, cells: Cells, scalar: float, *operands: Operand) -> Launch:
+    def _to_peaks(self, kernel: str, cells: Cells, length: float, *operands: Operand) -> Launch:
         """Launch a kernel whose sources look for the peaks near where they vote."""
         count = len(cells.order)
         described = np.array((count, cells.side_log2, cells.down, cells.across), _TARGETS)
         described.setflags(write=False)
         geometry = self._geometry(self._map_numbers, _ENOUGH_WARPS)
-        arguments = (described, self.problem.dtype.type(scalar), *map(_pointer, operands))
-        return self._over_patches(kernel, geometry, *arguments)
+        pointers = map(_pointer, operands)
+        number = self.problem.dtype.type(length)
+        return self._over_patches(kernel, geometry, described, number, *pointers)
 
     @property
     def sum_bits(self) -> int:

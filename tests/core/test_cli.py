@@ -15,7 +15,7 @@ from mdn_cupy import plotting
 from mdn_cupy.__main__ import main
 
 SAMPLES = ", ".join(mdn.samples.names())
-COMMANDS = ("info", "compare", "vote", "convert")
+COMMANDS = ("info", "compare", "vote", "peaks", "instances", "convert")
 
 
 def succeed(capsys, *argv):
@@ -88,6 +88,20 @@ def test_every_panel_of_the_figure_shows_its_own_map():
     ):
         assert panel.get_title().startswith(name)
         np.testing.assert_array_equal(panel.images[0].get_array(), values)
+
+
+def test_the_peaks_found_are_drawn_where_they_are(capsys, tmp_path):
+    coins = mdn.samples.load("coins")
+    comparison = plotting.compare(coins.votes())
+    peaks = coins.votes().peaks(threshold=np.log(2))
+    _, _, noisy_or, _ = (a for a in plotting.draw(coins, None, comparison).axes if a.get_title())
+    drawn = noisy_or.lines[0].get_xydata()
+    assert len(peaks) >= 24
+    np.testing.assert_array_equal(drawn, np.stack([peaks.x, peaks.y], -1))
+    out = succeed(capsys, "compare", "coins", "--part", "all", "-o", tmp_path / "a.png")
+    assert f"peaks of at least 0.5: {len(peaks)}\n" in out
+    empty = mdn.Fields(np.zeros((1, 4, 4)), np.zeros((1, 2, 4, 4)))
+    assert not len(plotting.compare(empty.votes(0)).additive_peaks)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])

@@ -1,6 +1,7 @@
 """All peaks of maps: what they are on every backend, and the table that holds them."""
 
 import csv
+import dataclasses
 import json
 import math
 import sys
@@ -320,6 +321,20 @@ def test_a_table_as_results_for_coco(table):
         (0, [3, 2], [1, 4]),
         (1, [0, 0], [0, 0]),
     ]
+
+
+def test_the_spread_is_in_what_a_table_becomes(table, tmp_path):
+    spread = dataclasses.replace(
+        table, xx=table.x + 10, xy=table.x + 20, yy=table.x + 30, voters=table.y
+    )
+    first, second = spread.to_coco_keypoints()
+    assert first["covariances"] == [17, 27, 37, 0, 0, 0, 11, 21, 31]
+    assert first["voters"] == [6, 0, 4]
+    assert second["voters"] == [0, 5, 0]
+    assert list(spread.to_dataframe())[-5:] == ["evidence", "xx", "xy", "yy", "voters"]
+    spread.to_csv(tmp_path / "peaks.csv")
+    header = (tmp_path / "peaks.csv").read_text().partition("\n")[0]
+    assert header == "map,x,y,score,evidence,xx,xy,yy,voters"
 
 
 def test_a_table_for_pandas_has_the_columns_of_movement(table):

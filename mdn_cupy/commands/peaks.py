@@ -1,0 +1,171 @@
+"""`mdn-cupy peaks`: the peaks of every frame, as a table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mdn_cupy import __version__
+from mdn_cupy.commands import opening, voting
+from mdn_cupy.files import replacing
+from mdn_cupy.io import FieldsSequence
+
+__all__ = ["add_to"]
+
+_DESCRIPTION = """\
+Find the peaks of the votes in every frame of a file, and write them as a table: a row a peak, with
+its frame and part, where it is to a fraction of a pixel (x, y), its score (m, or the sum) and its
+evidence, the covariance of where its votes land (xx, xy, yy, in square pixels), and how many voters
+it has, effectively.
+
+A run that was stopped goes on where it stopped: until it is done, its frames lie in OUT.partial."""
+
+_EXAMPLES = f"""\
+{voting.THRESHOLDS}
+
+examples:
+  the coins of a sample, for which all radii vote together:
+    mdn-cupy peaks coins --part all --threshold 4.6 -o coins.csv
+  a video's keypoints, the best of each part in every frame:
+    mdn-cupy peaks run.h5 --from deeplabcut --stride 8 --sigmoid --threshold 0.7 --max-peaks 1 \\
+        -o keypoints.csv
+  several animals, no two noses within 20 pixels:
+    mdn-cupy peaks run.mdn --part nose --threshold 2.3 --min-distance 20 -o noses.json
+  with all parts voting for each one, at a width of 4 pixels:
+    mdn-cupy peaks pose --cross --sigma 4 --threshold 2.3 -o pose.csv"""
+
+_COLUMNS = ("frame", "part", "x", "y", "score", "evidence", "xx", "xy", "yy", "voters")
+
+
+def add_to(commands: Any) -> None:
+    """Add `peaks` to the subcommands of a parser."""
+    command = commands.add_parser(
+        "peaks",
+        help="write the peaks of every frame as a table",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="table: .csv or .json"
+    )
+    voting.add_to(command)
+    opening.add_to(command)
+    command.set_defaults(run=_peaks)
+
+
+def _peaks(arguments: argparse.Namespace) -> str:
+    output: Path = arguments.output
+    write = {".csv": _write_csv, ".json": _write_json}.get(output.suffix.lower())
+    if write is None:
+        raise ValueError(f"{output}: name a .csv or .json file")
+    frames = opening.opened(arguments)
+    journal = output.with_name(f"{output.name}.partial")
+    done = _find_all(journal, frames, arguments)
+    with replacing(output) as file:
+        counts = write(file, _tables(journal))
+    journal.unlink()
+    per_frame = f", {min(counts)} to {max(counts)} a frame" if len(counts) > 1 else ""
+    went_on = f" ({opening.counted(done, 'frame')} had been done)" if done else ""
+    return (
+        f"{opening.counted(sum(counts), 'peak')} in {opening.counted(len(counts), 'frame')}"
+        f"{per_frame}{went_on}: written to {output}"
+    )
+
+
+# The journal has a line of JSON with the settings, and one for every frame that is done.
+
+
+def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespace) -> int:
+    """Append the frames that the journal lacks, and return how many it had."""
+    settings = _as_line(_settings(frames, arguments))
+    done, size = _done(journal, settings)
+    try:
+        with open(journal, "r+b" if done else "wb") as file:
+            file.truncate(size)
+            file.seek(size)
+            if not done:
+                file.write(settings)
+            for number in opening.progress(range(done, len(frames))):
+                file.write(_as_line(_found(number, frames, arguments)))
+                file.flush()
+    except BaseException:
+        if journal.exists() and journal.stat().st_size <= len(settings):
+            journal.unlink()
+        raise
+    return done
+
+
+def _done(journal: Path, settings: bytes) -> tuple[int, int]:
+    """How many frames a journal of the same settings has, and their bytes; a torn line is none."""
+    if not journal.is_file():
+        return 0, 0
+    with open(journal, "rb") as file:
+        if file.readline() != settings:
+            return 0, 0
+        count, size = 0, len(settings)
+        for line in file:
+            if line.endswith(b"\n"):
+                count, size = count + 1, size + len(line)
+    return count, size if count else 0
+
+
+def _settings(frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Everything that the peaks depend on, but what the files hold."""
+    given = {n: x for n, x in vars(arguments).items() if n not in ("run", "output")}
+    path = Path(arguments.input)
+    changed = path.stat().st_mtime_ns if path.exists() else 0
+    return {"version": __version__, "frames": len(frames), "changed": changed, **given}
+
+
+def _found(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The columns of the peaks of one frame."""
+    try:
+        _, names, peaks = voting.find(frames[number], arguments)
+    except ValueError as error:
+        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
+    columns = peaks.to_dict()
+    part = [names[each] for each in columns.pop("map")]
+    return {"frame": [number] * len(peaks), "part": part, **columns}
+
+
+def _as_line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _tables(journal: Path) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of each frame in turn."""
+    with open(journal, "rb") as file:
+        file.readline()
+        for line in file:
+            columns = json.loads(line)
+            yield list(zip(*(columns[name] for name in _COLUMNS), strict=True))
+
+
+def _write_csv(file: BinaryIO, tables: Iterator[list[tuple[Any, ...]]]) -> list[int]:
+    """Write the rows, and return how many each frame has."""
+    counts = []
+    with io.TextIOWrapper(file, "utf-8", errors="backslashreplace", newline="") as text:
+        writer = csv.writer(text)
+        writer.writerow(_COLUMNS)
+        for rows in tables:
+            writer.writerows(rows)
+            counts.append(len(rows))
+    return counts
+
+
+def _write_json(file: BinaryIO, tables: Iterator[list[tuple[Any, ...]]]) -> list[int]:
+    """Write a list of objects, and return how many each frame has."""
+    counts, before = [], b"["
+    for rows in tables:
+        for row in rows:
+            file.write(before + b"\n" + json.dumps(dict(zip(_COLUMNS, row, strict=True))).encode())
+            before = b","
+        counts.append(len(rows))
+    file.write((b"[" if before == b"[" else b"") + b"\n]\n")
+    return counts

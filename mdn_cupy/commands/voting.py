@@ -1,0 +1,94 @@
+"""What the subcommands that find peaks have in common: whose votes, by which rule, above what."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any, NamedTuple
+
+from mdn_cupy.fields import Fields
+from mdn_cupy.peaks import Peaks
+from mdn_cupy.votes import Votes
+
+__all__ = ["THRESHOLDS", "Found", "add_to", "find"]
+
+THRESHOLDS = """\
+--threshold is in the unit of the evidence:
+  noisy_or   -log(1 - m): 0.7 for m >= 0.5, 2.3 for m >= 0.9, 4.6 for m >= 0.99
+  additive   confidence a square pixel: one vote of confidence 1 makes 1 / (2 pi sigma^2)
+  plain_sum  votes: one of confidence 1 makes 1"""
+
+
+class Found(NamedTuple):
+    """The peaks of one frame."""
+
+    votes: Votes
+    names: tuple[str, ...]  # of the maps
+    peaks: Peaks
+
+
+def add_to(command: Any) -> None:
+    """Add the options of votes and peaks to a subcommand."""
+    command.add_argument(
+        "--threshold", type=float, required=True, help="least evidence of a peak; see below"
+    )
+    command.add_argument(
+        "--min-distance",
+        type=float,
+        default=1.0,
+        metavar="PIXELS",
+        help="least distance of two peaks of a map (default: 1)",
+    )
+    command.add_argument(
+        "--max-peaks", type=int, metavar="N", help="most peaks of a map (default: all)"
+    )
+    command.add_argument(
+        "--border", type=int, default=0, metavar="PIXELS", help="margin without peaks (default: 0)"
+    )
+    command.add_argument(
+        "--rule",
+        choices=("noisy_or", "additive", "plain_sum"),
+        default="noisy_or",
+        help="how the votes combine (default: noisy_or)",
+    )
+    command.add_argument(
+        "--part",
+        help="name or number of the part to vote for (default: each for a map of its own); 'all': "
+        "all parts vote into one map",
+    )
+    command.add_argument(
+        "--cross", action="store_true", help="let all parts vote for each one (cross offsets)"
+    )
+
+
+def find(fields: Fields, arguments: argparse.Namespace) -> Found:
+    """Vote and find the peaks, as the options say; ValueError for values that are no votes."""
+    votes, names = _votes(fields, arguments.part, arguments.cross)
+    Votes(fields.confidence, fields.offsets, fields.sigma).check()  # cross offsets may be NaN
+    if not arguments.threshold > 0:
+        raise ValueError(
+            f"threshold must be greater than 0, which is the evidence where nothing votes, got "
+            f"{arguments.threshold:g}"
+        )
+    peaks = votes.peaks(
+        threshold=arguments.threshold,
+        min_distance=arguments.min_distance,
+        max_peaks=arguments.max_peaks,
+        border=arguments.border,
+        rule=arguments.rule,
+    )
+    return Found(votes, names, peaks)
+
+
+def _votes(fields: Fields, part: str | None, cross: bool) -> tuple[Votes, tuple[str, ...]]:
+    """The votes, and the names of the maps that they make."""
+    if part == "all" and part not in fields.names:
+        return fields.votes(cross=cross), ("all",)
+    if part is not None:
+        return fields.votes(part, cross=cross), (fields.names[fields.part(part)],)
+    if cross and fields.cross_offsets is None:
+        raise ValueError("cross-part voting needs a field set with cross_offsets")
+    offsets = fields.cross_offsets if cross else fields.offsets
+    aggregate = -3 if cross else None
+    votes = Votes(fields.confidence, offsets, fields.sigma, aggregate=aggregate, **fields.geometry)
+    return votes, tuple(fields.names)[: math.prod(votes.shape[:-2])]
