@@ -121,6 +121,8 @@ def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]
     TypeError
         If an argument is no array, or the arguments are of different libraries or devices.
     """
+    if all(type(x) is np.ndarray and x.dtype.isnative for x in named.values()):
+        return "cpu", named  # as mostly; asking further takes 10 µs, 4 % of a small vote
     adopted = {name: _import(name, x) for name, x in named.items()}
     # A tensor without dimensions is a number, which may stay on the CPU.
     placed = {name: x for name, x in adopted.items() if not (is_torch(x) and x.ndim == 0)}
