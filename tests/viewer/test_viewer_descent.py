@@ -77,10 +77,11 @@ def test_an_image_of_the_maps_size_stays_what_it_is():
 
 def test_a_coarse_image_is_interpolated_where_it_lies():
     coarse = two_parts().confidence[0] * np.linspace(0, 1, 8)
-    target = target_of_image(coarse, SHAPE, (4.0, 2.0))
-    np.testing.assert_allclose(target[2::4, 2::4], coarse, atol=1e-7)
-    np.testing.assert_allclose(target[2, 4], coarse[0, :2].mean(), atol=1e-7)
+    target = target_of_image(coarse, SHAPE, ((4.0, 2.0), (2.0, 1.0)))
+    np.testing.assert_allclose(target[2::4, 1:17:2], coarse, atol=1e-7)
+    np.testing.assert_allclose(target[2, 2], coarse[0, :2].mean(), atol=1e-7)
     assert (target[:2] == 0).all()  # beyond its pixels
+    assert (target[:, 16:] == 0).all()
     stretched = target_of_image(coarse, (21, 29))
     np.testing.assert_allclose(
         stretched[[0, 0, -1, -1], [0, -1, 0, -1]], coarse[[0, 0, -1, -1], [0, -1, 0, -1]]
