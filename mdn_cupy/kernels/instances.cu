@@ -144,20 +144,22 @@ __global__ void add_moments(Geometry geometry, const T *confidence, const T *off
                             const long long *rows, const long long *columns, const T *totals,
                             const long long *cells, const long long *order, long long *sums)
 {
+    // Each lane's own: in double, registers are short.
+    __shared__ Vote<T> votes[WARPS * WARP_SIZE];
+    __shared__ Factor<T> factors[2][WARPS * WARP_SIZE];
+    Vote<T> &vote = votes[threadIdx.x];
     const int lane = threadIdx.x % WARP_SIZE;
-    const T scale = Scale<T>::power(60);
     for (unsigned n = first_warp(); n < geometry.patches; n += warp_count()) {
         const Patch patch = patch_of(geometry, n, lane);
-        Vote<T> vote;
         prepare<T, RULE>(geometry, patch, confidence, offsets, sigma, width, truncate, &vote);
         if (vote.x.count == 0 || vote.y.count == 0 || vote.confidence == 0) {
             continue;
         }
         const int bottom = vote.y.first + vote.y.count - 1, right = vote.x.first + vote.x.count - 1;
-        const long long left_cell = vote.x.first >> targets.side_log2;
-        const long long right_cell = right >> targets.side_log2;
+        const int left_cell = vote.x.first >> targets.side_log2;
+        const int right_cell = right >> targets.side_log2;
         #pragma unroll 1
-        for (long long row = vote.y.first >> targets.side_log2; row <= bottom >> targets.side_log2;
+        for (int row = vote.y.first >> targets.side_log2; row <= bottom >> targets.side_log2;
              ++row) {
             const long long start = (patch.map * targets.down + row) * targets.across;
             #pragma unroll 1
@@ -171,19 +173,25 @@ __global__ void add_moments(Geometry geometry, const T *confidence, const T *off
                 }
                 const T dx = (vote.x.lead + (T)across) - vote.x.fraction;
                 const T dy = (vote.y.lead + (T)down) - vote.y.fraction;
-                const T phi = term_of<T, RULE>(
-                    factor_of<T, RULE>(vote, false, dx * vote.inverse, (T)1),
-                    factor_of<T, RULE>(vote, true, dy * vote.inverse, vote.confidence * vote.scale));
+                #pragma unroll 1
+                for (int axis = 0; axis < 2; ++axis) {
+                    factors[axis][threadIdx.x] =
+                        factor_of<T, RULE>(vote, axis, (axis ? dy : dx) * vote.inverse,
+                                           vote.confidence * vote.scale);
+                }
+                const T phi =
+                    term_of<T, RULE>(factors[0][threadIdx.x], factors[1][threadIdx.x]);
                 const T share = fmax((T)-1, fmin(phi / totals[peak], (T)1));
+                const T units = Scale<T>::power(60) * share;
                 const T x = -dx * inverse_reach, y = -dy * inverse_reach;
-                long long *const sum = sums + 7 * peak;
-                deposit(sum, share, scale);
-                deposit(sum + 1, share * share, scale);
-                deposit(sum + 2, share * x, scale);
-                deposit(sum + 3, share * y, scale);
-                deposit(sum + 4, share * x * x, scale);
-                deposit(sum + 5, share * x * y, scale);
-                deposit(sum + 6, share * y * y, scale);
+                auto *const sum = (unsigned long long *)sums + 7 * peak;
+                atomicAdd(sum, (unsigned long long)Scale<T>::integer(units));
+                atomicAdd(sum + 1, (unsigned long long)Scale<T>::integer(units * share));
+                atomicAdd(sum + 2, (unsigned long long)Scale<T>::integer(units * x));
+                atomicAdd(sum + 3, (unsigned long long)Scale<T>::integer(units * y));
+                atomicAdd(sum + 4, (unsigned long long)Scale<T>::integer(units * x * x));
+                atomicAdd(sum + 5, (unsigned long long)Scale<T>::integer(units * x * y));
+                atomicAdd(sum + 6, (unsigned long long)Scale<T>::integer(units * y * y));
             }
         }
     }
