@@ -291,6 +291,17 @@ class Instances(NamedTuple):
         1 for the first peak of the table, and so on; 0 for none.
     mass : float64 array [n]
         Of each peak the sum of the confidences of its sources.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> offsets = np.zeros((2, 1, 6))
+    >>> offsets[0] = [[1, 0, -1, 9, 1, 0]]  # three vote for column 1, two for 5, one for nothing
+    >>> votes = mdn.Votes(np.full((1, 6), 0.5), offsets, 0.5)
+    >>> labels, mass = votes.instances(votes.peaks(threshold=0.1))
+    >>> labels.tolist(), mass.tolist()
+    ([[1, 1, 1, 0, 2, 2]], [1.5, 1.0])
     """
 
     labels: Array

@@ -303,7 +303,7 @@ def peaks(
     >>> o[0] = [[1.75, 1.25, 0, -0.75, -2.25]]  # all land around column 2
     >>> found = reference.peaks(c, o, 4.0, rule="plain_sum", threshold=1.0)
     >>> found.voters.round(2).tolist(), found.xx.round(2).tolist()
-    ([5.0], [0.06])
+    ([5.0], [0.05])
     """
     maps = {"noisy_or": log_complement, "additive": additive, "plain_sum": plain_sum}
     total = maps[rule](confidence, offsets, sigma, **options)

@@ -386,7 +386,7 @@ class Votes(VoteOptions):
         >>> votes = mdn.samples.load("pose").votes("nose", sigma=8.0)
         >>> peaks = votes.peaks(threshold=4.6)
         >>> peaks.x.round(1).tolist(), peaks.y.round(1).tolist(), peaks.voters.round(1).tolist()
-        ([166.3], [94.6], [6.1])
+        ([166.4], [95.0], [6.6])
         """
         found = rule_of(rule)
         peaks, pixels = located(
