@@ -326,3 +326,30 @@ def test_the_readme_names_every_sample_and_script():
     text = (SAMPLES / "README.md").read_text()
     for file in [*SAMPLES.glob("*.mdn"), *SAMPLES.glob("make_*.py"), *SAMPLES.glob("*.csv")]:
         assert file.name in text
+
+
+# group_persons
+
+
+def test_keypoints_of_three_persons_are_grouped_by_votes_for_the_neck(tmp_path):
+    persons = script("group_persons")
+    for seed in range(3):
+        fields, joints = persons.scene(seed)
+        found, keypoints, individuals = persons.group(fields)
+        assert len(found) == 3
+        necks = np.hypot(joints[:, :1, 0] - found.x, joints[:, :1, 1] - found.y)  # [3, 3]
+        assert necks.min(axis=0).max() < 1
+        who = necks.argmin(axis=0)[individuals]
+        place = np.stack([keypoints.x, keypoints.y], -1)
+        error = np.linalg.norm(joints[who, keypoints.map] - place, axis=-1)
+        assert error[individuals >= 0].max() < 2  # nothing is given to another person
+        assert (individuals >= 0).sum() == 36
+        false = np.linalg.norm(joints[:, keypoints.map] - place, axis=-1).min(axis=0) > 2
+        assert (individuals[false] == -1).all()
+        assert false.sum() >= 10
+        results = keypoints.to_coco_keypoints(individuals=individuals)
+        assert len(results) == 4  # the persons, and nobody
+    run = ("samples/group_persons.py", "-o", tmp_path / "persons.png")
+    said = run_python(*map(str, run), cwd=ROOT)
+    assert said.startswith("3 persons of 3, 36 keypoints of 36 grouped, 12 for nobody")
+    assert (tmp_path / "persons.png").read_bytes().startswith(b"\x89PNG")
