@@ -149,7 +149,7 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
         )
         title = f"{rule.replace('_', '-')}\npeak {highest}"
         _draw_map(figure, axes, values, title, output, vmax=vmax)
-        axes.plot(peaks.x, peaks.y, "o", ms=7, mfc="none", mec="white", mew=0.8, alpha=0.7)
+        axes.plot(peaks.x, peaks.y, "+", ms=9, color="deepskyblue")  # seen on all of magma
         axes.plot(highest.column, highest.row, "o", ms=14, mfc="none", mec="white", mew=1.2)
     for axes in (image, confidence, left, right):
         axes.set(xlim=output[:2], ylim=output[2:])
