@@ -281,7 +281,7 @@ BAD = {
     "no parts": (["none.mdn"], "at least one part"),
     "no cross offsets": (["coins", "--cross"], "cross_offsets"),
     "cross to all": (["pose", "--cross", "--part", "all"], "a part to vote for"),
-    "sigma NaN": (["pose", "--sigma", "nan"], "sigma: 1 of 1 values not positive and finite"),
+    "sigma NaN": (["pose", "--sigma", "nan"], "sigma must be finite, got nan"),
     "sigma 0": (["pose", "--sigma", "0"], "sigma"),
     "sigma negative": (["pose", "--sigma", "-2"], "sigma"),
     "stride 0": (["pose", "--stride", "4,0"], "stride must be greater than 0"),
