@@ -67,7 +67,7 @@ votes_by = pytest.mark.parametrize("votes", VOTES.values(), ids=VOTES)
 
 @votes_by
 def test_the_maps_are_those_of_the_cpu(gpu, votes):
-    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **votes)
+    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **options)
     assert session.place.on_gpu
     got, want = session.vote(KINDS), on_the_cpu(session.vote, KINDS)
     assert fake_cupy.records
@@ -81,7 +81,7 @@ def test_the_maps_are_those_of_the_cpu(gpu, votes):
 @votes_by
 @pytest.mark.parametrize("loss", Loss)
 def test_the_gradients_are_those_of_the_cpu(gpu, votes, loss):
-    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **votes)
+    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **options)
     target = np.random.default_rng(0).random(session.votes.shape).astype(np.float32)
     got, want = pull_of(session, target, loss), on_the_cpu(pull_of, session, target, loss)
     assert any(record.what.startswith("gather") for record in fake_cupy.records)

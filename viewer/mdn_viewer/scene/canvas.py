@@ -1,6 +1,6 @@
 """Short ways through napari's canvas, without which a grid of many layers is slow to change.
 
-With `quick_canvas`, the only module that reaches into napari where nothing is public. Where napari
+With `scene.quick`, the only module that reaches into napari where nothing is public. Where napari
 is built otherwise, everything stays as napari has it, and takes longer.
 """
 
