@@ -56,18 +56,18 @@ def on_the_cpu(function, *arguments):
         return function(*arguments)
 
 
-VOTES = {
+CHOICES = {
     "a part": {"part": "left"},
     "all parts": {"part": ALL},
     "cross": {"part": "left", "cross": True},
     "plain": {"part": "right", "sum_rule": "plain_sum", "truncate": 2.0},
 }
-votes_by = pytest.mark.parametrize("votes", VOTES.values(), ids=VOTES)
+chosen_by = pytest.mark.parametrize("chosen", CHOICES.values(), ids=CHOICES)
 
 
-@votes_by
-def test_the_maps_are_those_of_the_cpu(gpu, votes):
-    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **options)
+@chosen_by
+def test_the_maps_are_those_of_the_cpu(gpu, chosen):
+    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **chosen)
     assert session.place.on_gpu
     got, want = session.vote(KINDS), on_the_cpu(session.vote, KINDS)
     assert fake_cupy.records
@@ -78,10 +78,10 @@ def test_the_maps_are_those_of_the_cpu(gpu, votes):
         assert got[kind].total == pytest.approx(want[kind].total, rel=1e-4)
 
 
-@votes_by
+@chosen_by
 @pytest.mark.parametrize("loss", Loss)
-def test_the_gradients_are_those_of_the_cpu(gpu, votes, loss):
-    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **options)
+def test_the_gradients_are_those_of_the_cpu(gpu, chosen, loss):
+    session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **chosen)
     target = np.random.default_rng(0).random(session.votes.shape).astype(np.float32)
     got, want = pull_of(session, target, loss), on_the_cpu(pull_of, session, target, loss)
     assert any(record.what.startswith("gather") for record in fake_cupy.records)
