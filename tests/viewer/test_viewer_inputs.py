@@ -199,7 +199,7 @@ def test_sigma_by_the_wheel_the_groove_and_a_drag(widget, qtbot):
     widget.wait()
     dragged = widget.model.session.sigma
     assert dragged == round(dragged, 2)
-    assert f"sigma={dragged}," in snippet(widget.model.session, ("noisy_or",), None)
+    assert f"sigma={dragged})" in snippet(widget.model.session, ("noisy_or",), None)
 
 
 @pytest.mark.parametrize("typed", ["60", "1234.5", "0.004", "2.1357", "24", "1000000000"])
