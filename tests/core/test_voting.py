@@ -63,7 +63,8 @@ def test_gradients_are_those_of_the_specification(backend, rule, dtype, data):
     log_complement = vote(REFERENCE, "log_complement", drawn)
     g = cotangent(data.draw, log_complement.shape, dtype)
     got, want = pull(backend, rule, g, drawn), pull(REFERENCE, rule, g, drawn)
-    slack = floor_slack(g, log_complement, drawn) if rule == "noisy_or" else 0.0
+    # 1e-30: where all weights of a float32 problem underflow
+    slack = floor_slack(g, log_complement, drawn) if rule == "noisy_or" else 1e-30
     assert_gradients_close(got, want, tolerance(backend, dtype, 1e-4), slack)
 
 

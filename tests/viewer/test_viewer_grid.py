@@ -207,16 +207,16 @@ def test_a_pixel_is_asked_where_it_is_seen(make_napari_viewer, qtbot, place):
     move_to(qtbot, viewer, "noisy-or", *image.data_to_world((10, 5)))
     readout = widget._readout
     assert isinstance(readout, Readout)
-    qtbot.waitUntil(lambda: readout.text.startswith("row 10, col 5 "))
+    qtbot.waitUntil(lambda: readout.text.startswith("row 10, col 5 "), timeout=30_000)
     click(qtbot, viewer, "additive", *image.data_to_world((10, 5)))
-    qtbot.waitUntil(lambda: widget.model.pixel == (10, 5))
+    qtbot.waitUntil(lambda: widget.model.pixel == (10, 5), timeout=30_000)
     widget.panel(VotersPanel).wait()
     widget.wait()
     voters = viewer.layers["voters (noisy-or)"]
     cross = voters.data_to_world(voters.data[-1])
     np.testing.assert_allclose(cross, image.data_to_world((10, 5)), rtol=1e-6)
     click(qtbot, viewer, "confidence", *image.data_to_world((2 + 4 * 3, 2 + 4 * 6)), "shift")
-    qtbot.waitUntil(lambda: widget.model.source == (0, 3, 6))
+    qtbot.waitUntil(lambda: widget.model.source == (0, 3, 6), timeout=30_000)
     widget.panel(VotersPanel).wait()
     widget.wait()
 
@@ -233,7 +233,7 @@ def test_a_stride_of_many_digits_is_typed_and_kept(make_napari_viewer, qtbot):
     press(qtbot, box)
     box.selectAll()
     qtbot.keyClicks(box, "16.041667\r")
-    qtbot.waitUntil(lambda: widget.model.session.fields.stride == 16.041667)
+    qtbot.waitUntil(lambda: widget.model.session.fields.stride == 16.041667, timeout=30_000)
     assert float(open_on_plain[0].scale[-1]) == 16.041667
 
 
