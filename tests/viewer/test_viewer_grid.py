@@ -204,10 +204,13 @@ def test_a_pixel_is_asked_where_it_is_seen(make_napari_viewer, qtbot, place):
     widget, fields = dock(viewer), two_parts()
     image, _ = open_on(viewer, widget, PLACES[place], fields)
     viewer.reset_view()
-    move_to(qtbot, viewer, "noisy-or", *image.data_to_world((10, 5)))
     readout = widget._readout
     assert isinstance(readout, Readout)
-    qtbot.waitUntil(lambda: readout.text.startswith("row 10, col 5 "), timeout=30_000)
+    for _ in range(50):  # until the layout of the window that was resized has come to rest
+        move_to(qtbot, viewer, "noisy-or", *image.data_to_world((10, 5)))
+        if readout.text.startswith("row 10, col 5 "):
+            break
+    assert readout.text.startswith("row 10, col 5 ")
     click(qtbot, viewer, "additive", *image.data_to_world((10, 5)))
     qtbot.waitUntil(lambda: widget.model.pixel == (10, 5), timeout=30_000)
     widget.panel(VotersPanel).wait()
