@@ -100,7 +100,7 @@ def test_a_peer_that_fails_on_the_device_is_left_out(monkeypatch):
 
 
 def test_kernels_that_compute_something_else_are_found_out(capsys, monkeypatch):
-    monkeypatch.setattr(backend, "accumulate", lambda problem, _: np.zeros(problem.result_shape))
+    monkeypatch.setattr(backend, "accumulate", lambda problem, *_: np.zeros(problem.result_shape))
     monkeypatch.setattr(backend, "status", lambda: Status(True, "a GPU"))
     monkeypatch.setattr(device, "CupyDevice", HostDevice)
     line = refused(capsys, cuda)
