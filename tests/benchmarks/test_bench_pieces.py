@@ -141,6 +141,7 @@ def test_the_peak_of_a_pass_holds_its_gradients():
     assert processes.peak_bytes("mdn-cupy", "training", shape, sigma) > gradients
 
 
+@pytest.mark.slow
 def test_other_processes_import_vote_and_compile():
     assert 0 < processes.import_seconds() < processes.first_call_seconds()[0]
     assert processes.forward_seconds(*SMALL, threads=1, seconds=0.01) > 0

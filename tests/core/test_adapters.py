@@ -63,6 +63,7 @@ SEEDS = range(4)
 # DeepLabCut
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("apply_sigmoid", [True, False])
 def test_deeplabcut(seed, apply_sigmoid):

@@ -221,6 +221,7 @@ def test_stride_and_origin_take_the_place_of_the_files(capsys, tmp_path, text, v
     np.testing.assert_array_equal(np.load(path), pose.votes("nose").noisy_or())
 
 
+@pytest.mark.slow
 def test_widths_of_single_sources_are_used_and_said(capsys, tmp_path):
     sigma = np.linspace(1, 3, 96, dtype=np.float32).reshape(2, 6, 8)
     rng = np.random.default_rng(1)

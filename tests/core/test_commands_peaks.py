@@ -175,6 +175,7 @@ def test_what_is_stopped_in_its_first_frame_leaves_nothing(run, monkeypatch):
     assert [path.name for path in run.iterdir()] == ["run.mdn"]
 
 
+@pytest.mark.slow
 def test_many_frames_take_the_memory_of_few(capsys, run):
     mdn.save_fields("long.mdn", video(frames=300, parts=1, sides=(5, 6)))
     peaks = {}

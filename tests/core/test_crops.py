@@ -26,6 +26,7 @@ def partition(draw, size):
     return [(a, b - a) for a, b in zip([0, *cuts], [*cuts, size], strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", CLOSE)
 @pytest.mark.parametrize("rule", RULES)
 @given(data=st.data())

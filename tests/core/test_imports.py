@@ -110,6 +110,7 @@ raise SystemExit(main(["info"]))
     assert "works: Numba" in out
 
 
+@pytest.mark.slow
 def test_votes_work_where_no_compiled_code_can_be_kept():
     # No folder takes a file: neither the one beside the source, nor the user's, nor any named one.
     code = """
@@ -127,6 +128,7 @@ tempfile.TemporaryFile = refuse
     assert "cannot be kept (no folder can be written to)" in printed
 
 
+@pytest.mark.slow
 def test_without_pytest_xvfb_the_tests_run_that_need_no_window():
     one = ("tests/core/test_reference.py", "-k", "aggregated")
     assert "passed" in run_python("-m", "pytest", "-q", "-p", "no:xvfb", *one, cwd=ROOT)

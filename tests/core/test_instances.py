@@ -41,6 +41,7 @@ def drawn_peaks(draw, maps, shape):
     return peaks_at(rng.integers(0, max(maps, 1), count), position[1], position[0])
 
 
+@pytest.mark.slow
 @by_backend
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_labels_are_those_of_the_specification(instances, data, dtype):

@@ -112,6 +112,7 @@ def test_a_forked_process_moves_no_position_of_its_parent(tmp_path, write):
 # Laziness
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "write",
     [npz, npz_packed, npz_fortran, npy, tiff, tiff_packed, hdf5, hdf5_packed, pt, mdn_file],

@@ -51,6 +51,7 @@ def evidence_at(problem, rule, pixels):
 by_backend = pytest.mark.parametrize("found", [on_the_cpu, on_tensors, on_cuda])
 
 
+@pytest.mark.slow
 @by_backend
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), rule=st.sampled_from(RULES))
 def test_the_spread_is_that_of_the_specification(found, data, dtype, rule):

@@ -83,6 +83,7 @@ def test_peaks_are_those_of_the_specification(backend, search):
     assert kinds == [np.int64, np.float64, np.float64, score, computed]
 
 
+@pytest.mark.slow
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 3, 6]))
 def test_large_maps_of_plateaus_are_those_of_the_specification(seed, values):
     """Larger than a block and a task, with plateaus that wind through all of them."""

@@ -56,6 +56,7 @@ def test_footprints_add_up_to_the_map_of_the_specification(rule, dtype, data):
     assert_maps_close(total, want, 1e-12, 1 + np.abs(want))
 
 
+@pytest.mark.slow
 @by_dtype
 @by_rule
 @given(data=st.data())

@@ -55,6 +55,7 @@ def test_maps_are_those_of_the_specification(backend, dtype, data):
     assert_agrees(backend, data.draw(votes(dtype)))
 
 
+@pytest.mark.slow
 @by_dtype
 @pytest.mark.parametrize("rule", [*RULES, "log_complement"])
 @given(data=st.data())

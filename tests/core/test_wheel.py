@@ -112,6 +112,7 @@ def test_it_carries_its_licence_scripts_and_manifest(wheel):
         assert line in text
 
 
+@pytest.mark.slow
 def test_installed_alone_it_opens_the_samples_and_votes(installed, tmp_path):
     code = """
 import mdn_cupy as mdn
@@ -136,6 +137,7 @@ raise SystemExit(main(["vote", "delta", "-o", "map.npy"]) or main(["info"]))
     assert (tmp_path / "map.npy").exists()
 
 
+@pytest.mark.slow
 def test_a_wheel_that_is_imported_from_as_it_is_has_the_samples(wheel, tmp_path):
     code = """
 import mdn_cupy as mdn

@@ -44,6 +44,7 @@ def without_a_block(data):
     return data[:middle] + bytes(4096) + data[middle + 4096 :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "damage"),
     [
@@ -62,6 +63,7 @@ def test_a_damaged_cache_is_compiled_again_and_repaired(filled, files, damage):
     assert came_from_the_cache(filled)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_warning(tmp_path):
     # A file that may hold no more than 4 KB stands for a full disk.
     code = """
@@ -102,6 +104,7 @@ assert status == 0, status
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loaded", ["numba", "mdn_cupy.cpu.plan"])
 def test_a_child_votes_that_is_forked_while_a_thread_loads_or_compiles(tmp_path, loaded):
     nothing_compiled = environment(NUMBA_CACHE_DIR=str(tmp_path))
@@ -227,6 +230,7 @@ if __name__ == "__main__":
     assert run_python("-c", code) == f"[{share}, {share}]\n"
 
 
+@pytest.mark.slow
 def test_torchs_number_counts_where_it_was_lowered():
     code = f"import torch; torch.set_num_threads(1); {COUNT}"
     assert run_python("-c", code) == "1\n"

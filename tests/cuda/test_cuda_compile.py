@@ -18,6 +18,7 @@ def over(rows, limit):
     return resource_table(row for row in rows if limit(row)).splitlines()[1:]
 
 
+@pytest.mark.slow
 def test_every_kernel_is_compiled_for_every_architecture(rows):
     kernels = [kernel for kind in KINDS for kernel in instances(kind)]
     assert len(kernels) == 51

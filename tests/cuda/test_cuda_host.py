@@ -149,6 +149,7 @@ def test_without_any_compiler_the_message_names_both_remedies(monkeypatch):
         build.compiler.__wrapped__()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not build.has_sanitizers(), reason="needs g++ and its sanitizers: apt install g++"
 )

@@ -302,6 +302,7 @@ def test_only_outputs_and_sums_are_allocated():
     assert allocated == [((2, 3, 2, 5, 6), "float32")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not has_sanitizers(), reason="needs g++ and its sanitizers: apt install g++")
 def test_no_error_on_adversarial_input_under_the_sanitizers():
     done = subprocess.run(

@@ -57,6 +57,7 @@ def results(folder):
 # What is written
 
 
+@pytest.mark.slow
 def test_every_way_is_measured_on_all_visible_and_hidden_parts(finished):
     runs = results(finished)
     assert [list(found) for found in runs.values()] == [WAYS, WAYS]
@@ -96,6 +97,7 @@ def test_the_table_gives_mean_and_deviation_over_the_seeds(samples):
 # Going on
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
     script, finished, tmp_path, monkeypatch, capsys
 ):

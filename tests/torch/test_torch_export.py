@@ -99,6 +99,7 @@ def test_plain_operators_end_with_their_context():
     assert "mdn_cupy" in str(torch.export.export(layer, arguments).graph)
 
 
+@pytest.mark.slow
 @exported
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_program_of_plain_operators_needs_no_library(module, strict):
@@ -161,6 +162,7 @@ def test_a_module_that_cannot_be_scripted_says_so_in_a_line(make):
 # ONNX
 
 
+@pytest.mark.slow
 @exported
 @pytest.mark.parametrize("dynamo", [True, False], ids=["torch.export", "trace"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")

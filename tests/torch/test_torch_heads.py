@@ -298,6 +298,7 @@ def test_the_head_takes_any_size_without_a_compilation_for_each(edges):
     assert counter.frame_count <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edges", [[], EDGES], ids=["within", "cross"])
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_the_head_compiles_with_every_size_dynamic(backend, edges):

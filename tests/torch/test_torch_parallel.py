@@ -85,6 +85,7 @@ def run_two(code, folder):
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     """DistributedDataParallel over gloo: the mean of the gradients of both halves of a batch."""
     found = {}
@@ -114,6 +115,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_a_sharded_network_trains_as_one(tmp_path):
     """fully_shard (FSDP2), with the head's only sigma among the parameters."""
     found = {}
@@ -123,6 +125,7 @@ def test_a_sharded_network_trains_as_one(tmp_path):
         assert_close(got, want, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the peak is Linux's to tell")
 def test_a_training_step_needs_at_most_twice_what_it_reads_and_writes():
     shape = (17, 256, 256)

@@ -37,6 +37,7 @@ def test_opcheck_of_the_operators(rule, sigma, output_shape):
         )
 
 
+@pytest.mark.slow
 def test_compiled_votes_are_the_same():
     def loss(confidence, offsets, sigma):
         log_complement = mdn.log_complement(confidence, offsets, sigma, stride=2.0)
@@ -140,6 +141,7 @@ PIPELINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
 @pytest.mark.parametrize("dynamic", [False, None, True], ids=["static", "automatic", "dynamic"])
 @pytest.mark.parametrize("pipeline", PIPELINES)

@@ -55,6 +55,7 @@ def wait_for(qtbot, viewer, *expected):
     qtbot.waitUntil(lambda: {*expected} <= {*drawn(viewer)}, timeout=30000)
 
 
+@pytest.mark.slow
 def test_the_first_arrows_are_seen_while_others_come(viewer, two, qtbot):
     two.model.ask_pixel((10, 5))
     wait_for(qtbot, viewer, VOTES[0])
@@ -63,6 +64,7 @@ def test_the_first_arrows_are_seen_while_others_come(viewer, two, qtbot):
     wait_for(qtbot, viewer, *VOTES)
 
 
+@pytest.mark.slow
 def test_arrows_are_drawn_only_where_there_are_any(viewer, two, qtbot):
     panel = two.panel(VotersPanel)
     two.model.ask_pixel((10, 5))
@@ -81,6 +83,7 @@ def test_arrows_are_drawn_only_where_there_are_any(viewer, two, qtbot):
     assert {*VOTES} < {*drawn(viewer)}
 
 
+@pytest.mark.slow
 def test_a_layer_is_deleted_while_others_come(viewer, two, qtbot):
     two.model.ask_pixel((10, 5))
     wait_for(qtbot, viewer, VOTES[0])
@@ -90,6 +93,7 @@ def test_a_layer_is_deleted_while_others_come(viewer, two, qtbot):
     assert_shows(viewer, two_parts(), "left", 2.0)
 
 
+@pytest.mark.slow
 def test_the_window_closes_while_arrows_come(viewer, two, qtbot):
     two.model.ask_pixel((10, 5))
     wait_for(qtbot, viewer, VOTES[0])
@@ -100,6 +104,7 @@ def test_the_window_closes_while_arrows_come(viewer, two, qtbot):
     assert not stage.busy
 
 
+@pytest.mark.slow
 def test_other_fields_vote_into_the_layers_that_there_are(viewer, two, other, qtbot):
     layers = [viewer.layers[title(rule)] for rule in RULES]
     add_fields(viewer, other, "other")
@@ -109,6 +114,7 @@ def test_other_fields_vote_into_the_layers_that_there_are(viewer, two, other, qt
     assert_shows(viewer, other, "left", 1.5)
 
 
+@pytest.mark.slow
 def test_the_widget_is_closed_before_other_fields_vote(viewer, two, other, qtbot):
     add_fields(viewer, other, "other")
     viewer.window.remove_dock_widget(two)
@@ -116,6 +122,7 @@ def test_the_widget_is_closed_before_other_fields_vote(viewer, two, other, qtbot
     assert {"other image", "other confidence"} < {*drawn(viewer)}
 
 
+@pytest.mark.slow
 def test_fields_that_do_not_fit_are_to_be_seen_all_the_same(viewer, two, other, qtbot):
     add_fields(viewer, other, "other", part=7)
     two.wait()
@@ -135,6 +142,7 @@ def test_mdn_viewer_opens_the_widget_that_the_menu_shows_and_hides(make_napari_v
     assert viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)[1] is widget
 
 
+@pytest.mark.slow
 def test_the_maps_fill_their_cells_whatever_comes_beside_them(viewer):
     remember_defaults(("noisy_or", "additive", "difference", "confidence"))
     widget, camera = dock(viewer), viewer.scene.camera

@@ -31,6 +31,7 @@ def cells(viewer):
     return ["".join(n for n in shown if nodes[n].parent is view.scene) for view in views]
 
 
+@pytest.mark.slow
 def test_layers_are_where_napari_puts_them(viewer, qtbot):
     assert quicken(viewer)
     assert quicken(viewer)  # again
@@ -70,6 +71,7 @@ def test_a_grid_finds_the_same_cells(viewer):
     assert found() == before
 
 
+@pytest.mark.slow
 def test_a_layer_is_drawn_when_it_is_revealed(viewer):
     quicken(viewer)
     layer, before = Image(np.zeros((4, 4)), name="new"), viewer.layers.selection.active
@@ -129,6 +131,7 @@ def test_frames_are_held_back_until_all_is_done(viewer, frames, qtbot):
     qtbot.waitUntil(lambda: len(frames) > 0)
 
 
+@pytest.mark.slow
 def test_layers_that_come_in_one_turn_are_given_their_cells_at_once(viewer, frames, qtbot):
     viewer.canvas.grid.enabled = True
     qtbot.wait(50)
@@ -147,6 +150,7 @@ def test_layers_that_come_in_one_turn_are_given_their_cells_at_once(viewer, fram
     assert cells(viewer) == [*before, "g", "h", "j"]
 
 
+@pytest.mark.slow
 def test_napari_built_otherwise_stays_as_it_is(viewer, monkeypatch):
     needed = (*quick_canvas._NEEDED, "_something_of_the_past")
     monkeypatch.setattr(quick_canvas, "_NEEDED", needed)

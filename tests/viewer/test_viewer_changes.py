@@ -25,6 +25,7 @@ from viewer_support import (
 )
 
 
+@pytest.mark.slow
 def test_layers_are_renamed(viewer, two):
     viewer.layers["two confidence"].name = "c"
     viewer.layers["noisy-or"].name = "m"
@@ -36,6 +37,7 @@ def test_layers_are_renamed(viewer, two):
     assert len(viewer.layers) == len(BLOCK) + 3
 
 
+@pytest.mark.slow
 def test_maps_are_deleted(viewer, two):
     for sigma, name in enumerate(BLOCK, start=3):
         viewer.layers.remove(name)
@@ -45,6 +47,7 @@ def test_maps_are_deleted(viewer, two):
         assert_shows(viewer, two_parts(), "left", sigma)
 
 
+@pytest.mark.slow
 def test_fields_are_deleted(viewer, two):
     for name in ("two confidence", "two offsets"):
         viewer.layers.remove(name)
@@ -61,6 +64,7 @@ def test_fields_are_deleted(viewer, two):
         assert_shows(viewer, two_parts(), "left", 2.0)
 
 
+@pytest.mark.slow
 def test_the_image_is_deleted(viewer, two):
     viewer.layers.remove("two image")
     two.wait()
@@ -68,6 +72,7 @@ def test_the_image_is_deleted(viewer, two):
     assert_shows(viewer, two_parts(image=None), "left", 2.0)
 
 
+@pytest.mark.slow
 def test_everything_is_deleted_at_once(viewer, two):
     viewer.layers.clear()
     two.wait()
@@ -181,6 +186,7 @@ def opening(make_napari_viewer, qtbot):
     return viewer, widget
 
 
+@pytest.mark.slow
 def test_it_says_that_the_maps_are_being_laid_out(opening, qtbot):
     _, widget = opening
     assert "Laying out the maps" in widget.controls.message.said
@@ -196,6 +202,7 @@ def test_the_window_closes_while_the_maps_are_being_laid_out(opening, qtbot):
     assert not stage.busy
 
 
+@pytest.mark.slow
 def test_the_widget_is_closed_while_the_maps_are_being_laid_out(opening, qtbot):
     viewer, widget = opening
     viewer.window.remove_dock_widget(widget)

@@ -178,6 +178,7 @@ def test_colormaps_to_choose_from_are_those_of_the_settings(two):
         settings.remember("colormap", "viridi")
 
 
+@pytest.mark.slow
 def test_settings_are_remembered(viewer, two, qtbot):
     two.compare.shown["evidence"].setChecked(True)
     two.compare.colormap.setCurrentText("viridis")
@@ -280,6 +281,7 @@ def test_other_values_of_the_same_fields():
         model.set_fields(two_parts(stride=2.0))
 
 
+@pytest.mark.slow
 def test_clicks_ask(make_napari_viewer, qtbot):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 850)

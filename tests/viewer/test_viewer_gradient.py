@@ -58,6 +58,7 @@ def settle(qtbot, widget):
     panel.wait()
 
 
+@pytest.mark.slow
 def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     """All of it as a person does, with the mouse alone."""
     viewer.open_sample(PLUGIN, "pose")
@@ -200,6 +201,7 @@ def test_a_narrow_grid_is_no_picture_in_colors():
     assert (shown.rgb, shown.ndim) == (False, shown.data.ndim)
 
 
+@pytest.mark.slow
 def test_the_widget_is_closed_and_opened_again_while_it_plays(hidden, qtbot):
     viewer, widget = hidden
     panel = widget.panel(GradientPanel)
@@ -226,6 +228,7 @@ def test_the_widget_is_closed_and_opened_again_while_it_plays(hidden, qtbot):
     assert not panel._soon.isActive()
 
 
+@pytest.mark.slow
 def test_layers_change_under_it(hidden, qtbot):
     viewer, widget = hidden
     panel = widget.panel(GradientPanel)

@@ -141,6 +141,7 @@ def numbers(widget):
     return widget.inputs.stride.pair, widget.inputs.origin.pair
 
 
+@pytest.mark.slow
 def test_maps_of_layers_that_are_somewhere_else(viewer):
     widget, fields = dock(viewer), two_parts(stride=(4.123456789012, 3.5), origin=(2.2, 1.0))
     for place in PLACES.values():
@@ -197,6 +198,7 @@ def test_layers_that_are_moved_are_read_anew(viewer):
     assert_shows(viewer, fields, "left", widget.controls.sigma.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["half a micrometre", "a crop", "rotated"])
 def test_a_pixel_is_asked_where_it_is_seen(make_napari_viewer, qtbot, place):
     viewer = make_napari_viewer(show=True)

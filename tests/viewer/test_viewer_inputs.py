@@ -172,6 +172,7 @@ def widget(make_napari_viewer):
     return dock(viewer)
 
 
+@pytest.mark.slow
 def test_sigma_by_the_wheel_the_groove_and_a_drag(widget, qtbot):
     sigma = widget.controls.sigma
     slider = sigma.native.findChild(QSlider)
@@ -202,6 +203,7 @@ def test_sigma_by_the_wheel_the_groove_and_a_drag(widget, qtbot):
     assert f"sigma={dragged})" in snippet(widget.model.session, ("noisy_or",), None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["60", "1234.5", "0.004", "2.1357", "24", "1000000000"])
 def test_any_width_may_be_typed_and_the_slider_stretches(widget, qtbot, typed):
     sigma = widget.controls.sigma
@@ -230,6 +232,7 @@ def test_any_width_may_be_typed_and_the_slider_stretches(widget, qtbot, typed):
     assert slider.maximum() == 15_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("typed", ["0", "-3", "", "nan"])
 def test_what_is_no_width_is_not_taken(widget, qtbot, typed):
     number = widget.controls.sigma.native.findChild(QDoubleSpinBox)
@@ -246,6 +249,7 @@ def test_what_is_no_width_is_not_taken(widget, qtbot, typed):
     assert float(number.text()) == widget.controls.sigma.value == sigma
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bytes", "logits"])
 def test_one_button_makes_confidences(widget, qtbot, kind):
     viewer, fields = widget.stage.viewer, two_parts()
@@ -285,6 +289,7 @@ def turn(box):
     )
 
 
+@pytest.mark.slow
 def test_the_wheel_scrolls_a_tab_and_changes_nothing_on_it(widget, qtbot):
     boxes = widget.tabs.findChildren(QComboBox) + widget.tabs.findChildren(QAbstractSpinBox)
     assert len(boxes) >= 14
@@ -311,6 +316,7 @@ def test_the_wheel_scrolls_a_tab_and_changes_nothing_on_it(widget, qtbot):
     assert values() == before
 
 
+@pytest.mark.slow
 def test_a_box_that_was_clicked_into_is_turned(widget, qtbot):
     widget.open_tab("Compare")
     box = widget.compare.truncate
@@ -320,6 +326,7 @@ def test_a_box_that_was_clicked_into_is_turned(widget, qtbot):
     qtbot.waitUntil(lambda: box.value() == 3.5)
 
 
+@pytest.mark.slow
 def test_names_of_parts_are_no_html(widget):
     panel = widget.panel(VotersPanel)
     widget.open_tab("Voters")

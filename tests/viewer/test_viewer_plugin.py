@@ -18,6 +18,7 @@ CONTRIBUTIONS = MANIFEST.contributions
 COMMANDS = {command.id: command for command in CONTRIBUTIONS.commands}
 
 
+@pytest.mark.slow
 def test_npe2_finds_it_valid():
     code = "from npe2.cli import main; main()"
     command = [sys.executable, "-c", code, "validate", "--imports", PLUGIN]

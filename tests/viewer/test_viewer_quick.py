@@ -61,6 +61,7 @@ def test_arrows_may_have_other_colours(viewer):
     assert (255, 0, 0) not in seen
 
 
+@pytest.mark.slow
 def test_a_box_behind_a_name_may_grow_without_another_program(viewer, compiled):
     quicken(viewer)
     name = viewer.layers["map"].name_overlay
@@ -88,6 +89,7 @@ def test_characters_are_prepared_once(viewer):
     assert font._glyphs.keys() == glyphs
 
 
+@pytest.mark.slow
 def test_controls_are_made_for_the_layer_that_is_selected(viewer, qtbot):
     quicken(viewer)
     controls = viewer.window._qt_viewer.controls

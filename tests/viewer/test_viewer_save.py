@@ -94,6 +94,7 @@ def fill_in(qtbot, panel, button, path):
     qtbot.waitUntil(lambda: panel.message.said != "", timeout=30000)
 
 
+@pytest.mark.slow
 def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp_path, monkeypatch):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1500, 900)
@@ -148,6 +149,7 @@ def two(make_napari_viewer):
     remember_defaults()
 
 
+@pytest.mark.slow
 def test_every_control_explains_itself_and_takes_the_keyboard(two):
     panel = two[1].panel(SavePanel)
     found = [*panel.findChildren(QAbstractButton), *panel.findChildren(QComboBox), panel.program]
@@ -157,6 +159,7 @@ def test_every_control_explains_itself_and_takes_the_keyboard(two):
         assert child.focusPolicy().value & 1, child  # Tab
 
 
+@pytest.mark.slow
 def test_stepped_fields_are_saved_as_they_are_and_said_to_be(two, tmp_path):
     viewer, widget = two
     gradient, panel = widget.panel(GradientPanel), widget.panel(SavePanel)
@@ -174,6 +177,7 @@ def test_stepped_fields_are_saved_as_they_are_and_said_to_be(two, tmp_path):
     assert saved.source == "tests, moved along a gradient"
 
 
+@pytest.mark.slow
 def test_without_maps_there_are_fields_to_save(two):
     _, widget = two
     panel = widget.panel(SavePanel)
@@ -188,6 +192,7 @@ def test_without_maps_there_are_fields_to_save(two):
     assert panel.program.toPlainText() == ""
 
 
+@pytest.mark.slow
 def test_without_fields_there_is_nothing_to_save(two):
     viewer, widget = two
     panel = widget.panel(SavePanel)

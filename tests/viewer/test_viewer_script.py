@@ -89,6 +89,7 @@ def test_without_napari():
     assert done.stderr == 'mdn-viewer: napari is not installed: pip install "mdn-cupy[viewer]"\n'
 
 
+@pytest.mark.slow
 def test_a_screenshot(tmp_path, elsewhere):
     mdn.save_fields(tmp_path / "hand.mdn", two_parts())
     picture = tmp_path / "hand.png"
@@ -107,6 +108,7 @@ def test_a_screenshot(tmp_path, elsewhere):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".hand.png")]
 
 
+@pytest.mark.slow
 def test_settings_that_make_no_sense_or_no_map(tmp_path, elsewhere):
     (tmp_path / "napari").mkdir()
     off = [f"  show_{kind}: false" for kind in ("noisy_or", "additive", "difference", "confidence")]
@@ -119,6 +121,7 @@ def test_settings_that_make_no_sense_or_no_map(tmp_path, elsewhere):
     assert (tmp_path / "delta.png").read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
 def test_ctrl_c(elsewhere):
     code = """
 import signal, sys
@@ -138,6 +141,7 @@ sys.exit(main(["delta"]))
     assert (done.returncode, done.stderr) == (130, "")
 
 
+@pytest.mark.slow
 def test_the_window_stays(elsewhere):
     with subprocess.Popen([*SCRIPT, "delta"], env=elsewhere, stderr=subprocess.PIPE) as process:
         try:

@@ -298,6 +298,7 @@ def test_a_plot_is_drawn_only_while_it_is_to_be_seen(qtbot, delta):
     qtbot.waitUntil(lambda: bool(drawn))
 
 
+@pytest.mark.slow
 def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 850)

@@ -155,6 +155,7 @@ def overlay(widget, name):
     return np.asarray(layers[0].data)
 
 
+@pytest.mark.slow
 def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     viewer, model, panel = widget.stage.viewer, widget.model, widget.panel(VotersPanel)
     widget.open_tab("Voters")
@@ -185,6 +186,7 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     assert sum(float(line[-1]) for line in cells(panel)) == pytest.approx(s, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_shift_click_on_the_confidence_tells_where_that_vote_lands(widget, qtbot):
     viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
     widget.open_tab("Voters")
@@ -208,6 +210,7 @@ def test_a_shift_click_on_the_confidence_tells_where_that_vote_lands(widget, qtb
     assert less_red.sum() > 300  # where the maps are bright, the footprint was green
 
 
+@pytest.mark.slow
 def test_the_voters_stay_with_sigma_and_go_with_the_fields(widget, qtbot):
     viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
     click(qtbot, viewer, "noisy-or", 95, 166)

@@ -49,6 +49,7 @@ def test_every_control_is_reached_by_the_keyboard(two):
             assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
 
 
+@pytest.mark.slow
 def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
     widget = dock(viewer)
     add_fields(viewer, two_parts(), part=1)
@@ -64,6 +65,7 @@ def test_a_field_set_that_is_opened_is_shown_at_once(viewer):
     assert names(viewer)[: len(visible)] == visible
 
 
+@pytest.mark.slow
 def test_of_several_field_sets_the_last_is_shown(viewer):
     for name in ("first", "second"):
         add_fields(viewer, two_parts(), name)
@@ -150,6 +152,7 @@ def test_where_nothing_votes(viewer):
     assert not wrong(widget)
 
 
+@pytest.mark.slow
 def test_plain_layers_vote(viewer):
     fields, widget = two_parts(image=None), dock(viewer)
     for index in (slice(None), 0):  # (P, H, W) and (H, W)
@@ -223,6 +226,7 @@ def test_what_is_still_to_be_chosen_is_not_wrong(two):
     assert not two.inputs.unreadable.wrong
 
 
+@pytest.mark.slow
 def test_limits_come_from_finite_pixels(viewer, two):
     two.compare.shown["difference"].setChecked(True)
     layer, right = viewer.layers["two confidence"], two_parts().confidence

@@ -75,6 +75,7 @@ def test_others_hear_of_the_data_when_the_slider_rests(viewer, qtbot):
     assert heard[-1] == layer.data.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(800, 600), (1400, 500), (1400, 850)])
 def test_colorbars_cover_neither_names_nor_peaks(viewer, width, height):
     viewer.open_sample(PLUGIN, "delta")
@@ -128,6 +129,7 @@ def test_what_the_window_shows(viewer):
     assert picture.shape[1] > 600  # the panel leaves the maps their room
 
 
+@pytest.mark.slow
 def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, tmp_path):
     widget, pose = dock(viewer), mdn.samples.load("pose")
     mdn.save_fields(tmp_path / "person.mdn", pose)
