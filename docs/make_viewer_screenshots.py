@@ -1,7 +1,7 @@
 """Take the pictures of the viewer that the documentation shows, into docs/images.
 
 Each is checked before it is written: for the votes in its cells, and for the colours of what it is
-about. Run it with a display, or with one that nobody sees:
+about. Run it with a display, or with Xvfb:
 
     xvfb-run -s "-screen 0 1600x1000x24" python docs/make_viewer_screenshots.py [picture ...]
 """

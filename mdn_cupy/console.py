@@ -78,8 +78,8 @@ def say(program: str, text: str, end: str = "\n") -> bool:
     Returns
     -------
     bool
-        False after a failure that standard error now names, such as a full disk. True also where
-        nobody reads any more.
+        False after a failure that standard error now names, such as a full disk. True also if
+        the reader of the pipe has gone.
     """
     try:
         print(text, end=end, flush=True)

@@ -377,8 +377,8 @@ def find_peaks(
     Notes
     -----
     The result is the same on every backend (`mdn_cupy.reference.find_peaks` is the specification)
-    and for any number of threads. On a GPU the peaks stay there; the host waits twice, to learn
-    how many candidates and how many peaks there are, for which it makes room.
+    and for any number of threads. On a GPU the peaks stay there; the host waits twice: for
+    the number of candidates and for the number of peaks, to allocate arrays of these sizes.
 
     Examples
     --------

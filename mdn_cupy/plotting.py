@@ -193,7 +193,7 @@ def _fonts_for(text: str) -> list[str]:
     left, found = lacking(findfont(FontProperties()), set(text) - {"\n"}), []
     for font in fontManager.ttflist if left else ():
         still = lacking(font.fname, left)
-        # matplotlib's last resort has a box for every character, and comes by itself.
+        # matplotlib adds its fallback font itself; that has only a box for every character.
         if still != left and not font.name.startswith("Last Resort"):
             found.append(font.name)
             left = still

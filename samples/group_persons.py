@@ -115,7 +115,7 @@ def group(fields):
     persons, keypoints : mdn_cupy.Peaks
         One peak a person, and one a keypoint of any part.
     individuals : int array [keypoints]
-        The person of each keypoint, from 0; −1 for nobody's.
+        The person of each keypoint, from 0; −1 without a person.
     """
     for_necks = fields.votes(ROOT, sigma=CROSS_SIGMA, cross=True)
     persons = for_necks.peaks(threshold=8.0, min_distance=4 * CROSS_SIGMA)
@@ -148,8 +148,8 @@ def draw(fields, persons, keypoints, individuals):
             if places.keys() >= {*ends}:
                 axes.plot(*zip(*(places[end] for end in ends), strict=True), color=f"C{person}")
         axes.plot(keypoints.x[own], keypoints.y[own], "o", color=f"C{person}", mec="white")
-    nobodys = individuals < 0
-    axes.plot(keypoints.x[nobodys], keypoints.y[nobodys], "x", color="white")
+    unassigned = individuals < 0
+    axes.plot(keypoints.x[unassigned], keypoints.y[unassigned], "x", color="white")
     axes.plot(persons.x, persons.y, "*", ms=14, mfc="none", mec="white")
     axes.set_axis_off()
     return figure
@@ -167,10 +167,11 @@ def main(argv=None):
     persons, keypoints, individuals = group(fields)
     with replacing(arguments.output) as file:
         draw(fields, persons, keypoints, individuals).savefig(file, format="png", dpi=110)
-    nobodys = int((individuals < 0).sum())
+    unassigned = int((individuals < 0).sum())
     say(
-        f"{len(persons)} persons of {len(joints)}, {len(keypoints) - nobodys} keypoints of "
-        f"{joints.shape[0] * joints.shape[1]} grouped, {nobodys} for nobody: {arguments.output}"
+        f"{len(persons)} persons of {len(joints)}, {len(keypoints) - unassigned} keypoints of "
+        f"{joints.shape[0] * joints.shape[1]} grouped, {unassigned} without "
+        f"a person: {arguments.output}"
     )
     return 0
 

@@ -14,7 +14,7 @@ WINDOW, SCREEN = (1400, 850), "1600x1000x24"
 
 
 def start_display() -> subprocess.Popen[bytes]:
-    """Start an X server that nobody sees, and use it."""
+    """Start an X server without a screen (Xvfb), and use it."""
     read, write = os.pipe()
     command = ["Xvfb", "-displayfd", str(write), "-screen", "0", SCREEN, "-nolisten", "tcp"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -152,7 +152,7 @@ def _group(store: Callable[..., None], scaled: bool) -> Any:
         """Weights amplitude · 2^(scale · d²) of LANES sources, at d = low + n − p for n < span.
 
         From one pixel to the next they change by a factor r, which changes by 2^(2·scale): two
-        products in place of an exponential. It begins anew every LANES pixels, so that some 10⁻¹⁴
+        products in place of an exponential. It starts again every LANES pixels, so that some 10⁻¹⁴
         are lost at most, which is too much only where the fields are float64: 1 − w·c of a certain
         vote needs all digits. `curve` are scale and 2^(2·scale); `source` is the first of them, and
         what is to be added to `low`.

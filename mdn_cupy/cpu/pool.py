@@ -82,7 +82,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="mdn-cupy")
 
 
-def _start_anew() -> None:
+def _start_again() -> None:
     """Forget threads that a forked child does not have."""
     global _working
     _working = _Working()
@@ -90,4 +90,4 @@ def _start_anew() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)
+    os.register_at_fork(after_in_child=_start_again)

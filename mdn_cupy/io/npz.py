@@ -22,7 +22,7 @@ _LOCAL_HEADER = 30  # bytes, before the entry's name and extra field
 
 
 class _PackedArray:
-    """A compressed entry. Frames in turn cost one pass over it; a step back begins it anew."""
+    """A compressed entry. Frames in order cost one pass over it; a step back reads it again."""
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
         self._stream = archive.open(info)

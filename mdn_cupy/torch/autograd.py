@@ -48,7 +48,7 @@ def one_minus_exp(log_complement: Tensor) -> Tensor:
 
 
 def _signed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Attach the signature of a forward, which `Function.apply` works out anew on every call."""
+    """Attach the signature of a forward, which `Function.apply` else computes on every call."""
     forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
     return forward
 

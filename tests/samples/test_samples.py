@@ -351,5 +351,5 @@ def test_keypoints_of_three_persons_are_grouped_by_votes_for_the_neck(tmp_path):
         assert len(results) == 4  # the persons, and nobody
     run = ("samples/group_persons.py", "-o", tmp_path / "persons.png")
     said = run_python(*map(str, run), cwd=ROOT)
-    assert said.startswith("3 persons of 3, 36 keypoints of 36 grouped, 12 for nobody")
+    assert said.startswith("3 persons of 3, 36 keypoints of 36 grouped, 12 without a person")
     assert (tmp_path / "persons.png").read_bytes().startswith(b"\x89PNG")

@@ -183,7 +183,7 @@ class SweepPanel(QWidget):
 
 def _hint(found: Sweep) -> str:
     return (
-        "The noisy-or keeps what agrees at any sigma; the normalised sum fades as 1/σ²."
+        "The noisy-or keeps what agrees at any sigma; the additive map fades as 1/σ²."
         if found.session.sum_rule == "additive"
         else "With the plain kernel the sum grows without bound where votes agree."
     )
