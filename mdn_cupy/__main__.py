@@ -97,8 +97,9 @@ def _parser() -> argparse.ArgumentParser:
         "--rule",
         choices=("noisy_or", "additive", "plain_sum", "evidence"),
         default="noisy_or",
-        help="noisy_or: m (default); additive: the sum with K(0) = 1/(2 pi sigma^2); plain_sum: the "
-        "sum with K(0) = 1; evidence: -log(1 - m), which still tells peaks apart where m has saturated",
+        help="noisy_or: m (default); additive: the sum with K(0) = 1/(2 pi sigma^2); "
+        "plain_sum: the sum with K(0) = 1; evidence: -log(1 - m), which still tells peaks apart "
+        "where m has saturated",
     )
     vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
     vote.set_defaults(run=_vote)
