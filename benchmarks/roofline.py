@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.compiled import jit
-from mdn_cupy.cpu.emitting import lane_function
-from mdn_cupy.cpu.lanes import LANES, Lanes, Memory
-from mdn_cupy.cpu.pool import run
+from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.simd import LANES, Lanes, Memory, lane_function
+from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.threads import get_num_threads
 
 __all__ = ["PIXELS", "pairs_per_second", "products"]

@@ -11,11 +11,11 @@ for a group of sources at once. The noisy-or multiplies factors 1 − w·c in fl
 binary exponent aside before a product could underflow; m is read out as 1 − Π (1 − w·c), and one
 logarithm per pixel is taken where L is wanted.
 
-`plan` says who does what, and `pool` runs it on threads. `forward` and `backward` are the kernels,
-in Numba as `compiled` has it; `sources`, `tiles` and `counter` are what they work on; `windows`,
-`groups`, `gaussian`, `votes`, `products` and `moments` their inner loops, in vectors of `lanes`,
-written with `emitting`. `peaks` finds where maps peak, `instances` which sources are for which, and
-`peak_moments` how far their votes spread.
+`plan` cuts maps into tiles and shares the sources among tasks; `thread_pool` runs these.
+`forward` and `backward` are the kernels, compiled by Numba with `jit_options`; `sources`, `tiles`
+and `atomic_counter` define their data; `windows`, `source_batch`, `gaussian`, `votes`,
+`product_range` and `moments` are their inner loops, in vectors of `simd`. `peaks` finds where maps
+peak, `instances` which peak a source votes for, and `peak_moments` how far a peak's votes spread.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.backends import Status
-from mdn_cupy.cpu import backward, compiled, forward
+from mdn_cupy.cpu import backward, forward, jit_options
 from mdn_cupy.cpu.instances import label, new_targets
 from mdn_cupy.cpu.peak_moments import add_moments
 from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.plan import Share, ranges, shares
-from mdn_cupy.cpu.pool import run
 from mdn_cupy.cpu.sources import Scalars, Sources
+from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile
 from mdn_cupy.maxima import cells_of
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
@@ -266,8 +266,8 @@ def peak_moments(
 
 def status() -> Status:
     """Say whether the CPU works, with what and on how many threads."""
-    if compiled.refusal:
-        return Status(False, compiled.refusal)
+    if jit_options.refusal:
+        return Status(False, jit_options.refusal)
     return Status(True, f"Numba {numba.__version__}, {get_num_threads()} threads")
 
 

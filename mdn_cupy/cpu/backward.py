@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu import gaussian, moments
-from mdn_cupy.cpu.compiled import inlined, jit
-from mdn_cupy.cpu.lanes import LANES
+from mdn_cupy.cpu.jit_options import inlined, jit
+from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.cpu.sources import (
     ADDITIVE,
     NOISY_OR,

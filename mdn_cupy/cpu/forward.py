@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mdn_cupy.cpu import gaussian, groups, products, votes
-from mdn_cupy.cpu.compiled import inlined, jit, part
-from mdn_cupy.cpu.counter import take
-from mdn_cupy.cpu.lanes import LANES
+from mdn_cupy.cpu import gaussian, product_range, source_batch, votes
+from mdn_cupy.cpu.atomic_counter import take
+from mdn_cupy.cpu.jit_options import inlined, jit, part
+from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.cpu.sources import PATCH_COLUMNS, collect, find_windows, patch
 from mdn_cupy.cpu.tiles import (
     ABREAST,
@@ -74,12 +74,12 @@ def _vote_of(
     count, certain = _choose(scalars, waiting, scratch)
     for begin in range(0, count, LANES):
         group = (begin, count if count < begin + LANES else begin + LANES)
-        groups.enclose(
+        source_batch.enclose(
             scratch.box, (landings.upper, landings.lower), (landings.left, landings.right), group
         )
         if _multiplies(tile):
             _keep_normal(tile, scalars, scratch, group)
-        span = (scratch.box[groups.LONGEST] + LANES - 1) // LANES * LANES
+        span = (scratch.box[source_batch.LONGEST] + LANES - 1) // LANES * LANES
         _weigh(tile, sources, scratch, begin, span)
         _cast(tile, scalars, scratch, (*group, span), certain)
 
@@ -91,12 +91,12 @@ def _clear(tile: Any, frame: Any) -> None:
         tile.frame[n] = frame[n]
     pixels = frame[ROWS] * frame[PITCH]
     if _multiplies(tile):
-        products.clear(tile.product, pixels, 1.0)
-        products.clear(tile.exponent, pixels, 0.0)
+        product_range.clear(tile.product, pixels, 1.0)
+        product_range.clear(tile.exponent, pixels, 0.0)
         for n in range(tile.bound.shape[0]):
             tile.bound[n] = 1.0
     if _adds(tile):
-        products.clear(tile.sum, pixels, 0.0)
+        product_range.clear(tile.sum, pixels, 0.0)
 
 
 @inlined
@@ -117,9 +117,9 @@ def _choose(scalars: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
     1 − w·c of one may have to be raised to the least."""
     landings = scratch.landings
     windows = (landings.upper, landings.lower, landings.left, landings.right)
-    found = groups.survey(landings.confidence, windows, waiting, 1.0 - scalars.floor)
+    found = source_batch.survey(landings.confidence, windows, waiting, 1.0 - scalars.floor)
     count: int = waiting
-    if found & groups.SILENT:
+    if found & source_batch.SILENT:
         known = (
             landings.p_x,
             landings.p_y,
@@ -128,8 +128,8 @@ def _choose(scalars: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
             landings.change,
             landings.peak,
         )
-        count = groups.bring_to_front(known, windows, waiting)
-    return count, found & groups.CERTAIN != 0
+        count = source_batch.bring_to_front(known, windows, waiting)
+    return count, found & source_batch.CERTAIN != 0
 
 
 @inlined
@@ -137,12 +137,12 @@ def _keep_normal(tile: Any, scalars: Any, scratch: Any, group: Any) -> None:
     """See to it that no product leaves the range by the votes of a group."""
     box, bound = scratch.box, tile.bound
     upper, lower, left, right = (
-        box[groups.UPPER],
-        box[groups.LOWER],
-        box[groups.LEFT],
-        box[groups.RIGHT],
+        box[source_batch.UPPER],
+        box[source_batch.LOWER],
+        box[source_batch.LEFT],
+        box[source_batch.RIGHT],
     )
-    least = groups.least_product(scratch.landings.confidence, group, scalars.floor)
+    least = source_batch.least_product(scratch.landings.confidence, group, scalars.floor)
     abreast = tile.frame[ABREAST]
     for y in range(upper // BLOCK_ROWS, (lower - 1) // BLOCK_ROWS + 1):
         for x in range(left // BLOCK_COLUMNS, (right - 1) // BLOCK_COLUMNS + 1):
@@ -165,9 +165,9 @@ def _make_room(tile: Any, y: int, x: int, least: float) -> None:
         rows if rows < BLOCK_ROWS else BLOCK_ROWS,
         columns if columns < BLOCK_COLUMNS else BLOCK_COLUMNS,
     )
-    bound = products.farthest(tile.product, block, size)
+    bound = product_range.farthest(tile.product, block, size)
     if bound * least < _FOLD_BELOW:
-        products.fold_exponents(tile.product, tile.exponent, block, size)
+        product_range.fold_exponents(tile.product, tile.exponent, block, size)
         bound = 1.0
     tile.bound[y * tile.frame[ABREAST] + x] = bound
 
@@ -188,7 +188,7 @@ def _cast(tile: Any, scalars: Any, scratch: Any, group: Any, certain: bool) -> N
     landings, pitch, floor = scratch.landings, tile.frame[PITCH], scalars.floor
     windows = (landings.upper, landings.lower, landings.left, landings.right)
     weights, peak = (scratch.a_x, scratch.w_y), landings.peak
-    alike = scratch.box[groups.ALIKE]
+    alike = scratch.box[source_batch.ALIKE]
     group = (*group, 1 + alike)
     if _multiplies(tile):
         if certain or alike:
@@ -207,11 +207,11 @@ def _read_out(tile: Any, maps: Any) -> None:
         first = (frame[MAP] * height + frame[TOP] + y) * width + frame[LEFT]
         places = (first, y * frame[PITCH], frame[COLUMNS])
         if maps.noisy_or.shape[0] > 0:
-            products.noisy_or(maps.noisy_or, tile.product, tile.exponent, places)
+            product_range.noisy_or(maps.noisy_or, tile.product, tile.exponent, places)
         if maps.log_complement.shape[0] > 0:
-            products.log_complement(maps.log_complement, tile.product, tile.exponent, places)
+            product_range.log_complement(maps.log_complement, tile.product, tile.exponent, places)
         if maps.sum.shape[0] > 0:
-            products.total(maps.sum, tile.sum, tile.exponent, places)
+            product_range.total(maps.sum, tile.sum, tile.exponent, places)
 
 
 @jit

@@ -10,8 +10,21 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from mdn_cupy.cpu.emitting import lane_function, number, present, steps
-from mdn_cupy.cpu.lanes import DOUBLE, F64, I64, LANES, SINGLE, Float, Lanes, Memory, splat
+from mdn_cupy.cpu.simd import (
+    DOUBLE,
+    F64,
+    I64,
+    LANES,
+    SINGLE,
+    Float,
+    Lanes,
+    Memory,
+    lane_function,
+    number,
+    present,
+    splat,
+    steps,
+)
 
 __all__ = [
     "across",

@@ -8,8 +8,19 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from mdn_cupy.cpu.emitting import cover, lane_function, number, present
-from mdn_cupy.cpu.lanes import DOUBLE, F64, I64, SINGLE, Float, Lanes, Memory
+from mdn_cupy.cpu.simd import (
+    DOUBLE,
+    F64,
+    I64,
+    SINGLE,
+    Float,
+    Lanes,
+    Memory,
+    cover,
+    lane_function,
+    number,
+    present,
+)
 
 __all__ = ["double", "noisy_or_double", "noisy_or_single", "single"]
 

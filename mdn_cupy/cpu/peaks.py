@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.compiled import inlined, jit
-from mdn_cupy.cpu.pool import run
+from mdn_cupy.cpu.jit_options import inlined, jit
+from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.maxima import inside, strongest_first
 
 __all__ = ["find_peaks"]

@@ -13,8 +13,7 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.lanes import LANES
-from mdn_cupy.cpu.pool import run
+from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.cpu.sources import (
     PATCH_COLUMNS,
     PATCH_ROWS,
@@ -23,6 +22,7 @@ from mdn_cupy.cpu.sources import (
     new_landings,
     reach_of_patches,
 )
+from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.cpu.tiles import Place
 from mdn_cupy.problem import VoteProblem
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu import gaussian, windows
-from mdn_cupy.cpu.compiled import inlined, jit, part
-from mdn_cupy.cpu.lanes import LANES
+from mdn_cupy.cpu.jit_options import inlined, jit, part
+from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.problem import Rule
 
 __all__ = [

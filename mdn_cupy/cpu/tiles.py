@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.lanes import LANES
+from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.cpu.sources import LandingBatch, new_landings
 
 __all__ = [
@@ -61,7 +61,7 @@ class ForwardScratch(NamedTuple):
     landings: LandingBatch
     a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
-    box: npt.NDArray[np.int32]  # what `groups.enclose` finds out about the windows of a group
+    box: npt.NDArray[np.int32]  # what `source_batch.enclose` finds out about the windows of a group
 
 
 class Maps(NamedTuple):

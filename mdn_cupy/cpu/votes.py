@@ -8,8 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils
 
-from mdn_cupy.cpu.emitting import cover, lane_function, present
-from mdn_cupy.cpu.lanes import I64, LANES, Lanes, Memory
+from mdn_cupy.cpu.simd import I64, LANES, Lanes, Memory, cover, lane_function, present
 
 __all__ = ["add", "multiply", "multiply_guarded"]
 

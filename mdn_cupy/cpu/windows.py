@@ -9,8 +9,20 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
-from mdn_cupy.cpu.lanes import F64, I32, I64, LANES, Lanes, Memory, splat
+from mdn_cupy.cpu.simd import (
+    F64,
+    I32,
+    I64,
+    LANES,
+    Lanes,
+    Memory,
+    any_lane,
+    close_gaps,
+    lane_function,
+    present,
+    splat,
+    steps,
+)
 
 __all__ = ["collect", "reach", "widen"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mdn_cupy as mdn
 from mdn_cupy import cpu, reference
-from mdn_cupy.cpu import compiled, plan
+from mdn_cupy.cpu import jit_options, plan
 
 sides = st.integers(1, 3000)
 
@@ -130,11 +130,11 @@ def test_a_thread_that_fails_stops_the_others_and_says_why(monkeypatch, failing)
 
 def test_a_cached_kernel_depends_on_all_files_of_the_package():
     """Numba looks at the file of the kernel alone."""
-    names = {name for name, _, _ in compiled._SOURCES}
-    assert {"lanes.py", "sources.py", "forward.py", "backward.py"} <= names
+    names = {name for name, _, _ in jit_options._SOURCES}
+    assert {"simd.py", "sources.py", "forward.py", "backward.py"} <= names
     code = (
-        "from mdn_cupy.cpu import compiled, forward;"
-        "print(forward.fill._cache._cache_file._source_stamp == compiled._SOURCES)"
+        "from mdn_cupy.cpu import forward, jit_options;"
+        "print(forward.fill._cache._cache_file._source_stamp == jit_options._SOURCES)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

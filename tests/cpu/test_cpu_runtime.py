@@ -10,7 +10,7 @@ import torch
 from helpers import environment, run_python
 
 import mdn_cupy as mdn
-from mdn_cupy.cpu import pool
+from mdn_cupy.cpu import thread_pool
 
 VOTE = """
 import numpy as np, mdn_cupy as mdn
@@ -140,7 +140,7 @@ def test_the_number_set_is_the_number_used(four_threads):
     assert mdn.get_num_threads() == 4
     assert mdn.backends()["cpu"].detail.endswith(", 4 threads")
     together = threading.Barrier(4, timeout=60)
-    assert len(set(pool.run([together.wait] * 4))) == 4  # else it would break
+    assert len(set(thread_pool.run([together.wait] * 4))) == 4  # else it would break
 
 
 @pytest.mark.parametrize(
@@ -158,11 +158,11 @@ def test_a_number_that_cannot_be_is_refused(n, error, message):
 def test_no_thread_joins_a_call_while_as_many_others_call(four_threads):
     done, ready = threading.Event(), threading.Barrier(5, timeout=60)
     hold = [lambda: (ready.wait(), done.wait(60))]
-    callers = [threading.Thread(target=pool.run, args=(hold,)) for _ in range(4)]
+    callers = [threading.Thread(target=thread_pool.run, args=(hold,)) for _ in range(4)]
     for caller in callers:
         caller.start()
     ready.wait()
-    names = pool.run([lambda: threading.current_thread().name] * 50)
+    names = thread_pool.run([lambda: threading.current_thread().name] * 50)
     done.set()
     for caller in callers:
         caller.join()

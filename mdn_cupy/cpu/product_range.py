@@ -12,8 +12,18 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.emitting import lane_function, present, steps
-from mdn_cupy.cpu.lanes import F64, I32, I64, LANES, Lanes, Memory, splat
+from mdn_cupy.cpu.simd import (
+    F64,
+    I32,
+    I64,
+    LANES,
+    Lanes,
+    Memory,
+    lane_function,
+    present,
+    splat,
+    steps,
+)
 
 __all__ = ["clear", "farthest", "fold_exponents", "log_complement", "noisy_or", "total"]
 

@@ -8,8 +8,18 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from mdn_cupy.cpu.emitting import any_lane, close_gaps, lane_function, present, steps
-from mdn_cupy.cpu.lanes import I32, I64, LANES, Memory, splat
+from mdn_cupy.cpu.simd import (
+    I32,
+    I64,
+    LANES,
+    Memory,
+    any_lane,
+    close_gaps,
+    lane_function,
+    present,
+    splat,
+    steps,
+)
 
 __all__ = [
     "ALIKE",
