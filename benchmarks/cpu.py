@@ -17,7 +17,7 @@ from benchmarks import command, processes
 from benchmarks.inputs import TRUNCATE, Case, Shape, collapsed, scattered, sparse
 from benchmarks.machine import processor, versions
 from benchmarks.peers import OURS, Peer, RuleName, check, has_torch, peers
-from benchmarks.report import Limits, Peak, Report, Speed
+from benchmarks.report import Limits, PeakMemory, Report, Speed
 from benchmarks.roofline import pairs_per_second
 from benchmarks.runner import Step, run
 from benchmarks.timing import Budget, Contender, Timing, compete
@@ -205,13 +205,13 @@ def _start(plan: Plan) -> Iterator[Speed]:
         yield Speed(work, {OURS.name: Timing.of(seconds)})
 
 
-def _peak(work: processes.Work, field: Field, contenders: list[Peer]) -> Iterator[Peak]:
+def _peak(work: processes.Work, field: Field, contenders: list[Peer]) -> Iterator[PeakMemory]:
     case = scattered(*field)
     peaks = {peer.name: processes.peak_bytes(peer.name, work, *field) for peer in contenders}
     found = {name: peak for name, peak in peaks.items() if peak is not None}
     if found:
         given_and_returned = case.nbytes * (2 if work == "training" else 1)
-        yield Peak(f"noisy-or {work}, {case.name}", found, given_and_returned)
+        yield PeakMemory(f"noisy-or {work}, {case.name}", found, given_and_returned)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,7 +20,7 @@ if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
 from benchmarks import command
 from mdn_cupy import cuda
 from mdn_cupy.cuda.geometry import WARP_SIZE, WARPS
-from mdn_cupy.cuda.source import KINDS, instances, options, register_limit, source
+from mdn_cupy.cuda.kernel_source import KINDS, instances, options, register_limit, source
 
 __all__ = ["ARCHITECTURES", "Multiprocessor", "Resources", "main", "resource_table", "resources"]
 

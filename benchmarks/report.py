@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.timing import Timing
 
-__all__ = ["Limits", "Peak", "Report", "Speed"]
+__all__ = ["Limits", "PeakMemory", "Report", "Speed"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Speed:
 
 
 @dataclass(frozen=True)
-class Peak:
+class PeakMemory:
     """How much memory some work took beyond what it was given, at its peak.
 
     Attributes
@@ -81,7 +81,7 @@ class Report:
         Its own speed.
     speeds : dict of str to list of Speed
         By the title of their table.
-    peaks : list of Peak
+    peaks : list of PeakMemory
         Of memory.
     notes : list of str
         What could not be measured, and why.
@@ -90,12 +90,12 @@ class Report:
     machine: dict[str, str]
     limits: Limits
     speeds: dict[str, list[Speed]] = field(default_factory=dict)
-    peaks: list[Peak] = field(default_factory=list)
+    peaks: list[PeakMemory] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, title: str, row: Speed | Peak) -> None:
+    def add(self, title: str, row: Speed | PeakMemory) -> None:
         """Add what was measured."""
-        if isinstance(row, Peak):
+        if isinstance(row, PeakMemory):
             self.peaks.append(row)
         else:
             self.speeds.setdefault(title, []).append(row)
@@ -142,9 +142,9 @@ def _speeds(title: str, rows: list[Speed], limits: Limits) -> str:
     return _table(columns, rows)
 
 
-def _peaks(rows: list[Peak]) -> str:
+def _peaks(rows: list[PeakMemory]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row.peak_bytes))
-    columns: dict[str, Callable[[Peak], str]] = {
+    columns: dict[str, Callable[[PeakMemory], str]] = {
         "peak memory beyond the inputs": lambda row: row.work,
         "in + out": lambda row: f"{_si(row.field_bytes)}B",
     }
@@ -185,7 +185,7 @@ def _ratio(name: str, row: Speed) -> str:
     return f"{row.seconds[name].fastest / row.ours.fastest:.3g}"
 
 
-def _peak(name: str, row: Peak) -> str:
+def _peak(name: str, row: PeakMemory) -> str:
     return f"{_si(row.peak_bytes[name])}B" if name in row.peak_bytes else ""
 
 

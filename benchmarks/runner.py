@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.report import Peak, Report, Speed
+from benchmarks.report import PeakMemory, Report, Speed
 
 __all__ = ["Step", "first_line", "run"]
 
@@ -27,7 +27,7 @@ class Step:
 
     title: str
     name: str
-    measure: Callable[[], Iterable[Speed | Peak]]
+    measure: Callable[[], Iterable[Speed | PeakMemory]]
 
 
 def run(steps: list[Step], report: Report) -> Report:

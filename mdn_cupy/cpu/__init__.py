@@ -11,9 +11,9 @@ for a group of sources at once. The noisy-or multiplies factors 1 − w·c in fl
 binary exponent aside before a product could underflow; m is read out as 1 − Π (1 − w·c), and one
 logarithm per pixel is taken where L is wanted.
 
-`plan` cuts maps into tiles and shares the sources among tasks; `thread_pool` runs these.
+`planner` cuts maps into tiles and shares the sources among tasks; `thread_pool` runs these.
 `forward` and `backward` are the kernels, compiled by Numba with `jit_options`; `sources`, `tiles`
-and `atomic_counter` define their data; `windows`, `source_batch`, `gaussian`, `votes`,
+and `atomic_counter` define their data; `windows`, `source_batch`, `gaussian`, `vote_batch`,
 `product_range` and `moments` are their inner loops, in vectors of `simd`. `peaks` finds where maps
 peak, `instances` which peak a source votes for, and `peak_moments` how far a peak's votes spread.
 """
@@ -33,7 +33,7 @@ from mdn_cupy.cpu import backward, forward, jit_options
 from mdn_cupy.cpu.instances import label, new_targets
 from mdn_cupy.cpu.peak_moments import add_moments
 from mdn_cupy.cpu.peaks import find_peaks
-from mdn_cupy.cpu.plan import Share, ranges, shares
+from mdn_cupy.cpu.planner import Share, ranges, shares
 from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_tile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mdn_cupy.cpu import gaussian, product_range, source_batch, votes
+from mdn_cupy.cpu import gaussian, product_range, source_batch, vote_batch
 from mdn_cupy.cpu.atomic_counter import take
 from mdn_cupy.cpu.jit_options import inlined, jit, part
 from mdn_cupy.cpu.simd import LANES
@@ -192,11 +192,11 @@ def _cast(tile: Any, scalars: Any, scratch: Any, group: Any, certain: bool) -> N
     group = (*group, 1 + alike)
     if _multiplies(tile):
         if certain or alike:
-            votes.multiply_guarded(tile.product, pitch, windows, weights, group, floor, peak)
+            vote_batch.multiply_guarded(tile.product, pitch, windows, weights, group, floor, peak)
         else:
-            votes.multiply(tile.product, pitch, windows, weights, group, floor, peak)
+            vote_batch.multiply(tile.product, pitch, windows, weights, group, floor, peak)
     if _adds(tile):
-        votes.add(tile.sum, pitch, windows, weights, group, floor, peak)
+        vote_batch.add(tile.sum, pitch, windows, weights, group, floor, peak)
 
 
 @part

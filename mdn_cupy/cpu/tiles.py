@@ -35,7 +35,7 @@ __all__ = [
 Place = tuple[int, int, int, int, int]
 """Which map; top, left, rows and columns in it."""
 
-Frames = npt.NDArray[np.int64]
+TileFrames = npt.NDArray[np.int64]
 """[tiles, 7]: the places of tiles, the pitch of their rows, and how many blocks lie abreast."""
 
 MAP, TOP, LEFT, ROWS, COLUMNS, PITCH, ABREAST = range(7)
@@ -86,7 +86,7 @@ class Queue(NamedTuple):
     """Tiles to fill, and the patches of sources that may vote into each."""
 
     taken: npt.NDArray[np.int64]  # [1]
-    frames: Frames
+    frames: TileFrames
     patches: npt.NDArray[np.int64]  # of all tiles
     ends: npt.NDArray[np.int64]  # [tiles], one past the last patch of each
 
@@ -102,7 +102,7 @@ def new_queue(tiles: Sequence[tuple[Place, npt.NDArray[np.int64]]]) -> Queue:
     )
 
 
-def new_tile(maps: Maps, frames: Frames) -> Tile:
+def new_tile(maps: Maps, frames: TileFrames) -> Tile:
     """Memory for what these maps need of a tile in any of these frames.
 
     It is used again and again: new memory would cost as much as some votes.
@@ -118,7 +118,7 @@ def new_tile(maps: Maps, frames: Frames) -> Tile:
     )
 
 
-def new_forward_scratch(frames: Frames) -> ForwardScratch:
+def new_forward_scratch(frames: TileFrames) -> ForwardScratch:
     """Memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
     weights: Any = np.empty((2, LANES * longest))

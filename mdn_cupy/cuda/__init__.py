@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace, on_device, stable_argsort
 from mdn_cupy.backends import Status
-from mdn_cupy.cuda.plan import Executor, Launch, Operand, PeakPlan, VotePlan
-from mdn_cupy.cuda.source import options, source
+from mdn_cupy.cuda.kernel_source import options, source
+from mdn_cupy.cuda.launch_plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.maxima import cells_of, inside, strongest_first
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 from mdn_cupy.problem import vote_problem as problem

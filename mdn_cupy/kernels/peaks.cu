@@ -194,7 +194,7 @@ __device__ inline long long nearness(const unsigned long long *sums, long long r
     const long long j = column - (2 * (long long)sums[2] + size - 1) / (2 * size);
     const long long rows = 2 * (i < 0 ? -i : i) + (i > 0);
     const long long columns = 2 * (j < 0 ? -j : j) + (j > 0);
-    return (1ll << 62) - (rows << 31) - columns;  // no side is longer than 2^30: cuda/plan.py
+    return (1ll << 62) - (rows << 31) - columns;  // no side is longer than 2^30: cuda/launch_plan.py
 }
 
 __global__ void find_middles(Maps maps, const long long *labels, const unsigned long long *sums,

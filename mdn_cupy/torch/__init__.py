@@ -7,8 +7,8 @@ log-complement L of the noisy-or, or a sum. Everything after it is plain torch.
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
 from mdn_cupy.torch.functional import logit, one_minus_exp
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
-from mdn_cupy.torch.layers import MassDisplacement
 from mdn_cupy.torch.losses import noisy_or_bce
+from mdn_cupy.torch.modules import MassDisplacement
 from mdn_cupy.torch.plain import plain_operators
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch.autograd import Function, forward_ad
 
 from mdn_cupy.torch import plain
 from mdn_cupy.torch.batching import vmap_accumulate, vmap_gather
-from mdn_cupy.torch.library import ACCUMULATE, GATHER, Fields, Scalars
+from mdn_cupy.torch.library import ACCUMULATE, GATHER, FieldTensors, OptionScalars
 
 __all__ = ["one_minus_exp", "sum_of_terms"]
 
@@ -22,7 +22,7 @@ _NO_FORWARD_MODE = (
 )
 
 
-def sum_of_terms(fields: Fields, scalars: Scalars) -> Tensor:
+def sum_of_terms(fields: FieldTensors, scalars: OptionScalars) -> Tensor:
     """Σφ of all votes, differentiable; the arguments as `ACCUMULATE` takes them."""
     result: Tensor
     if plain.is_plain():
@@ -95,12 +95,12 @@ class _Gather(Function):
     """`GATHER`, whose own gradient raises where a second derivative would need it."""
 
     @staticmethod
-    def forward(*arguments: Any) -> Fields:
-        gradients: Fields = GATHER(*arguments)
+    def forward(*arguments: Any) -> FieldTensors:
+        gradients: FieldTensors = GATHER(*arguments)
         return gradients
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Fields) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: FieldTensors) -> None:
         pass
 
     @staticmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mdn_cupy.torch.library import Fields, Scalars
+from mdn_cupy.torch.library import FieldTensors, OptionScalars
 
 __all__ = ["vmap_accumulate", "vmap_gather"]
 
@@ -26,10 +26,10 @@ def vmap_accumulate(call: Callable[..., Tensor]) -> Callable[..., tuple[Tensor, 
     return rule
 
 
-def vmap_gather(call: Callable[..., Fields]) -> Callable[..., tuple[Fields, Dims]]:
+def vmap_gather(call: Callable[..., FieldTensors]) -> Callable[..., tuple[FieldTensors, Dims]]:
     """Make the rule of gather; every gradient that is wanted has the mapped axis."""
 
-    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[Fields, Dims]:
+    def rule(info: Any, in_dims: Sequence[Any], *arguments: Any) -> tuple[FieldTensors, Dims]:
         cotangent = _mapped(arguments[0], in_dims[0], info.batch_size)
         scalars, wanted = arguments[4:-1], arguments[-1]
         # A gradient for every entry of the mapped axis, where the map itself may have shared them.
@@ -63,9 +63,9 @@ def _in_front(fields: Sequence[Tensor], dims: Dims) -> list[Tensor]:
     ]
 
 
-def _shifted(arguments: Sequence[Any]) -> Scalars:
+def _shifted(arguments: Sequence[Any]) -> OptionScalars:
     """Count the axis to aggregate from behind the mapped one."""
-    scalars = Scalars(*arguments)
+    scalars = OptionScalars(*arguments)
     if scalars.aggregate is None or scalars.aggregate < 0:
         return scalars
     return scalars._replace(aggregate=scalars.aggregate + 1)

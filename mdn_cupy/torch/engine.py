@@ -15,7 +15,7 @@ from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import (
     GATHER,
-    Fields,
+    FieldTensors,
     TorchExecutor,
     map_shape,
     problem_of,
@@ -40,7 +40,7 @@ __all__ = [
 class TensorProblem:
     """Tensors of one floating dtype, as the operators take them, and the options."""
 
-    fields: Fields
+    fields: FieldTensors
     options: VoteOptions
     checked: VoteProblem | None  # None while torch traces: the operators check what is traced
 

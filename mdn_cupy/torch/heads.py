@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mdn_cupy.torch.checks import check_dtype, check_floating, refuse_script
 from mdn_cupy.torch.functional import logit
-from mdn_cupy.torch.layers import MassDisplacement, Sigma, vote
+from mdn_cupy.torch.modules import MassDisplacement, Sigma, vote
 from mdn_cupy.validation import shown_pair
 
 __all__ = ["MDNKeypointHead", "VoteFields"]

@@ -24,8 +24,8 @@ from mdn_cupy.validation import Shape, check_width, compute_dtype
 __all__ = [
     "ACCUMULATE",
     "GATHER",
-    "Fields",
-    "Scalars",
+    "FieldTensors",
+    "OptionScalars",
     "TorchExecutor",
     "map_shape",
     "map_size",
@@ -34,11 +34,11 @@ __all__ = [
     "share",
 ]
 
-Fields = tuple[Tensor, Tensor, Tensor]
+FieldTensors = tuple[Tensor, Tensor, Tensor]
 """Confidence [..., H, W], offsets [..., 2, H, W] and sigma, of one floating dtype."""
 
 
-class Scalars(NamedTuple):
+class OptionScalars(NamedTuple):
     """The operators' arguments that are no tensors: the rule, and `VoteOptions`; as `_SCALARS`."""
 
     rule: int
@@ -77,9 +77,9 @@ GATHER = _define(
 """(cotangent, confidence, offsets, sigma, *scalars, wanted) to the gradients; empty if unwanted."""
 
 
-def scalars(rule: Rule, options: VoteOptions) -> Scalars:
+def scalars(rule: Rule, options: VoteOptions) -> OptionScalars:
     """Return the operators' arguments that are no tensors."""
-    return Scalars(int(rule), **options.named)
+    return OptionScalars(int(rule), **options.named)
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cpu")
@@ -99,7 +99,7 @@ def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: 
 @torch.library.impl("mdn_cupy::gather", "cpu")
 def _gather_cpu(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
-) -> Fields:
+) -> FieldTensors:
     problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
     found = module("cpu").gather(problem, rule, share(cotangent), tuple(rest[-1]))
     c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
@@ -109,7 +109,7 @@ def _gather_cpu(
 @torch.library.impl("mdn_cupy::gather", "cuda")
 def _gather_cuda(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
-) -> Fields:
+) -> FieldTensors:
     problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
     executor = TorchExecutor(confidence.device)
     found = module("cuda").gather(problem, rule, cotangent, tuple(rest[-1]), executor)
@@ -128,7 +128,7 @@ def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[VoteProblem, Rule]:
     """Return an operator's arguments as a problem and a rule."""
-    scalars = Scalars(*rest)
+    scalars = OptionScalars(*rest)
     return problem_of(confidence, offsets, sigma, scalars.options), Rule(scalars.rule)
 
 
@@ -182,7 +182,7 @@ class TorchExecutor:
 
 
 def map_shape(
-    confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: OptionScalars
 ) -> tuple[int, ...]:
     """Return the shape [..., Ho, Wo] of the map; what has known sizes is checked."""
     leading = (confidence.shape[:-2], offsets.shape[:-3], sigma.shape[:-2])
@@ -193,7 +193,9 @@ def map_shape(
     return (*maps, *map_size(confidence, offsets, sigma, scalars))
 
 
-def map_size(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars) -> Sequence[int]:
+def map_size(
+    confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: OptionScalars
+) -> Sequence[int]:
     """Return (Ho, Wo) of the map; what has known sizes is checked."""
     width = 1.0 if sigma.ndim == 0 else sigma
     if is_jit_tracing():
@@ -221,12 +223,12 @@ def _traced_size(n: Any, stride: float) -> Any:
 
 
 def _fake_accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    return confidence.new_empty(map_shape(confidence, offsets, sigma, Scalars(*rest)))
+    return confidence.new_empty(map_shape(confidence, offsets, sigma, OptionScalars(*rest)))
 
 
 def _fake_gather(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
-) -> Fields:
+) -> FieldTensors:
     c, o, s = (
         torch.empty_like(x, memory_format=torch.contiguous_format) if asked else x.new_empty(0)
         for x, asked in zip((confidence, offsets, sigma), rest[-1], strict=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mdn_cupy.problem import Rule
 from mdn_cupy.torch.checks import is_jit_tracing
-from mdn_cupy.torch.library import Scalars, map_size
+from mdn_cupy.torch.library import OptionScalars, map_size
 
 __all__ = ["is_plain", "one_minus_exp", "plain_operators", "total"]
 
@@ -55,7 +55,7 @@ def is_plain() -> bool:
     return _requests > 0 or is_jit_tracing() or torch.onnx.is_in_onnx_export()
 
 
-def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: Scalars) -> Tensor:
+def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: OptionScalars) -> Tensor:
     """Compute Σφ of all votes, as the operator `ACCUMULATE` does."""
     stride, origin = scalars.stride, scalars.origin
     sigma = sigma[..., None]

@@ -11,7 +11,7 @@ from bench_support import ONCE, SMALL, refused
 from helpers import ROOT, run_python
 
 from benchmarks import cpu, processes
-from mdn_cupy.cuda.source import instances
+from mdn_cupy.cuda.kernel_source import instances
 
 # The command
 

@@ -10,7 +10,7 @@ from bench_support import SMALL, products_of
 
 from benchmarks import peers, processes, roofline, runner
 from benchmarks.inputs import collapsed, scattered, sparse
-from benchmarks.report import Limits, Peak, Report, Speed
+from benchmarks.report import Limits, PeakMemory, Report, Speed
 from benchmarks.timing import Budget, Timing, compete, wall
 
 # Cases and peers
@@ -169,7 +169,7 @@ REPORT = Report(
         ],
         "start": [Speed("import", {"mdn-cupy": Timing(25e-6, 0.0325, 9)})],
     },
-    [Peak("noisy-or", {"mdn-cupy": 512, "other": 2_040_000_000}, 4_456_448)],
+    [PeakMemory("noisy-or", {"mdn-cupy": 512, "other": 2_040_000_000}, 4_456_448)],
     ["no torch"],
 )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Drawn, votes
 
-from mdn_cupy.cpu import plan
+from mdn_cupy.cpu import planner
 
 CLOSE = {np.float32: 2e-7, np.float64: 1e-9}  # CUDA sums in float32, or in a unit of its strongest
 
@@ -52,10 +52,10 @@ def test_a_crop_that_is_a_tile_of_the_cpu_has_its_bits(monkeypatch, dtype, aggre
     rng = np.random.default_rng(0)
     offsets = rng.normal(0, 20, (3, 2, 60, 90)).astype(np.float32)  # positions are then exact
     fields = rng.random((3, 60, 90)).astype(dtype), offsets.astype(dtype), 1.7
-    monkeypatch.setattr(plan, "_LARGEST_TILE", 1 << 10)
+    monkeypatch.setattr(planner, "_LARGEST_TILE", 1 << 10)
     drawn = Drawn(*fields, {**options, "aggregate": aggregate})
     m = vote(BACKENDS["cpu"], "noisy_or", drawn)
-    tiles = plan._cut(*m.shape[-2:], 1 << 10)
+    tiles = planner._cut(*m.shape[-2:], 1 << 10)
     assert len(tiles) > 4
     for top, left, rows, columns in tiles:
         got = vote(BACKENDS["cpu"], "noisy_or", crop(drawn, top, left, rows, columns))

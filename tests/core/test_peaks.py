@@ -257,8 +257,8 @@ def test_any_number_of_threads_finds_the_same(monkeypatch, values):
 
 
 def test_any_order_of_threads_and_blocks_finds_the_same(monkeypatch):
-    monkeypatch.setattr("mdn_cupy.cuda.plan._MAX_GRID_Y", 7)
-    monkeypatch.setattr("mdn_cupy.cuda.plan.MAX_BLOCKS", 1)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan._MAX_GRID_Y", 7)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan.MAX_BLOCKS", 1)
     evidence = np.random.default_rng(4).integers(0, 3, (2, 30, 150)).astype(np.float32)
     arguments = (evidence, 1.0, 20, 9, 1)
     want = cpu_peaks.find_peaks(*arguments)

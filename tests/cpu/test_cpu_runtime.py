@@ -105,7 +105,7 @@ assert status == 0, status
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("loaded", ["numba", "mdn_cupy.cpu.plan"])
+@pytest.mark.parametrize("loaded", ["numba", "mdn_cupy.cpu.planner"])
 def test_a_child_votes_that_is_forked_while_a_thread_loads_or_compiles(tmp_path, loaded):
     nothing_compiled = environment(NUMBA_CACHE_DIR=str(tmp_path))
     code = FORK.format(loaded=loaded)

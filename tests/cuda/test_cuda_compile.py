@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks.kernel_resources import ARCHITECTURES, Resources, resource_table, resources
-from mdn_cupy.cuda.source import KINDS, instances, source
+from mdn_cupy.cuda.kernel_source import KINDS, instances, source
 
 
 @pytest.fixture(scope="module")

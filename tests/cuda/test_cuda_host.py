@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cuda_host import CudaFault, HostExecutor, HostModule, build
 
-from mdn_cupy.cuda.plan import Launch
+from mdn_cupy.cuda.launch_plan import Launch
 
 HERE = Path(__file__).parents[1]
 FAULTS = (

@@ -25,8 +25,8 @@ by_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.fixture(params=[1, 1 << 30], ids=["on few warps", "on many"])
 def spread(request, monkeypatch):
     """A patch of 32 sources for a warp; or several warps for the rows that one votes for."""
-    monkeypatch.setattr("mdn_cupy.cuda.plan._ENOUGH_WARPS", request.param)
-    monkeypatch.setattr("mdn_cupy.cuda.plan._MAX_SLICES", 3)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan._ENOUGH_WARPS", request.param)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan._MAX_SLICES", 3)
 
 
 def random_problem(dtype=np.float32, **options):
@@ -60,7 +60,7 @@ def accumulate(problem, rule, seed=1):
 @by_rule
 @by_dtype
 def test_the_same_bits_for_every_order_of_threads_and_blocks(rule, dtype, spread, monkeypatch):
-    monkeypatch.setattr("mdn_cupy.cuda.plan.MAX_BLOCKS", 5)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan.MAX_BLOCKS", 5)
     problem = random_problem(dtype, aggregate=0)
     results = [accumulate(problem, rule, seed).tobytes() for seed in range(1, 7)]
     assert len(set(results)) == 1
@@ -278,8 +278,8 @@ def test_planes_further_apart_than_32_bits_can_count(tmp_path):
 def test_more_maps_and_pixels_than_a_grid_has_blocks(monkeypatch):
     problem = random_problem()
     want = accumulate(problem, Rule.NOISY_OR)
-    monkeypatch.setattr("mdn_cupy.cuda.plan._MAX_GRID_Y", 2)
-    monkeypatch.setattr("mdn_cupy.cuda.plan.MAX_BLOCKS", 1)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan._MAX_GRID_Y", 2)
+    monkeypatch.setattr("mdn_cupy.cuda.launch_plan.MAX_BLOCKS", 1)
     assert accumulate(problem, Rule.NOISY_OR).tobytes() == want.tobytes()
 
 

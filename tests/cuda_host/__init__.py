@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from cuda_host.build import PLAIN, library
-from mdn_cupy.cuda.plan import Launch, Operand
-from mdn_cupy.cuda.source import KINDS, instances, source
+from mdn_cupy.cuda.kernel_source import KINDS, instances, source
+from mdn_cupy.cuda.launch_plan import Launch, Operand
 
 __all__ = ["CudaFault", "HostExecutor", "HostKernel", "HostModule", "kernels"]
 

@@ -89,9 +89,9 @@ def main():
         sigma = float(sigma) if np.ndim(sigma) == 0 else cast[2]
         problem = vote_problem(cast[0], cast[1], sigma, options)
         with (
-            mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", enough),
-            mock.patch("mdn_cupy.cuda.plan._MAX_SLICES", 3),
-            mock.patch("mdn_cupy.cuda.plan.MAX_BLOCKS", 2),
+            mock.patch("mdn_cupy.cuda.launch_plan._ENOUGH_WARPS", enough),
+            mock.patch("mdn_cupy.cuda.launch_plan._MAX_SLICES", 3),
+            mock.patch("mdn_cupy.cuda.launch_plan.MAX_BLOCKS", 2),
         ):
             executor = HostExecutor(module_of=module_of)
             total = cuda.accumulate(problem, rule, executor)
@@ -112,7 +112,7 @@ def search_maps(module_of):
         maps[..., ::7] = np.nan
         for evidence in (maps, np.ones_like(maps), maps[:, ::-1, ::-2]):
             for limits in ((1, 1 << 62, 0), (10, 3, 1), (1 << 62, 1, 0)):
-                with mock.patch("mdn_cupy.cuda.plan._MAX_GRID_Y", 5):
+                with mock.patch("mdn_cupy.cuda.launch_plan._MAX_GRID_Y", 5):
                     executor = HostExecutor(module_of=module_of)
                     cuda.find_peaks(evidence, -1.0, *limits, executor=executor)
 

@@ -46,7 +46,7 @@ class CudaHost(Backend):
         return HostVotes(*self._in(fields), **options)
 
     def _run(self, function: Any, *arguments: Any, **options: Any) -> Any:
-        with mock.patch("mdn_cupy.cuda.plan._ENOUGH_WARPS", self._enough_warps):
+        with mock.patch("mdn_cupy.cuda.launch_plan._ENOUGH_WARPS", self._enough_warps):
             return function(*arguments, **options, executor=HostExecutor(self._seed))
 
     def find_peaks(self, *maps: Any, **options: Any) -> mdn.Peaks:

@@ -9,7 +9,7 @@ from cuda_host import HostExecutor, kernels
 
 from mdn_cupy import cuda
 from mdn_cupy.cuda.geometry import MAX_BLOCKS
-from mdn_cupy.cuda.plan import Operand, VotePlan
+from mdn_cupy.cuda.launch_plan import Operand, VotePlan
 from mdn_cupy.problem import Rule, VoteOptions, vote_problem
 
 FAR = Operand(0x7F00_0000_1000, ())

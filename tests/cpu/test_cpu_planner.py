@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import mdn_cupy as mdn
 from mdn_cupy import cpu, reference
-from mdn_cupy.cpu import jit_options, plan
+from mdn_cupy.cpu import jit_options, planner
 
 sides = st.integers(1, 3000)
 
@@ -26,7 +26,7 @@ def scattered(*shape, spread=3.0):
 @settings(max_examples=100)
 def test_tiles_cover_every_pixel_once_and_are_as_small_as_wanted(height, width, pixels):
     covered = np.zeros((height, width), np.uint8)
-    tiles = plan._cut(height, width, max(pixels, height * width // 500))
+    tiles = planner._cut(height, width, max(pixels, height * width // 500))
     for top, left, rows, columns in tiles:
         assert 0 < rows * columns <= max(pixels, height * width // 500)
         covered[top : top + rows, left : left + columns] += 1
@@ -45,10 +45,10 @@ def reaches(seed, height, width, patches):
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(20, 3000), st.integers(0, 2**32 - 1))
 def test_every_tile_gets_the_patches_that_reach_it_in_order(height, width, pixels, seed):
-    tiles, reach = plan._cut(height, width, pixels), reaches(seed, height, width, 99)
+    tiles, reach = planner._cut(height, width, pixels), reaches(seed, height, width, 99)
     top, left, bottom, right = reach.T
     for (y, x, rows, columns), got in zip(
-        tiles, plan._meeting(reach, np.array(tiles)), strict=True
+        tiles, planner._meeting(reach, np.array(tiles)), strict=True
     ):
         met = (top < y + rows) & (bottom >= y) & (left < x + columns) & (right >= x)
         np.testing.assert_array_equal(got, np.flatnonzero(met))
@@ -56,17 +56,17 @@ def test_every_tile_gets_the_patches_that_reach_it_in_order(height, width, pixel
 
 def test_planning_looks_at_a_patch_no_more_often_on_a_larger_map(monkeypatch):
     looked_at = []
-    met_by = plan._met_by
+    met_by = planner._met_by
     monkeypatch.setattr(
-        plan,
+        planner,
         "_met_by",
         lambda each, low, high: looked_at.append(len(low)) or met_by(each, low, high),
     )
     for side in (1024, 8192):
         corners = np.stack(np.mgrid[0:side:64, 0:side:64], -1).reshape(-1, 2)
         looked_at.clear()
-        tiles = np.array(plan._cut(side, side, 1 << 14))
-        found = sum(map(len, plan._meeting(np.hstack([corners, corners + 64.0]), tiles)))
+        tiles = np.array(planner._cut(side, side, 1 << 14))
+        found = sum(map(len, planner._meeting(np.hstack([corners, corners + 64.0]), tiles)))
         assert len(corners) <= found <= 6 * len(corners)
         assert sum(looked_at) <= 4 * len(corners)
 
@@ -75,7 +75,7 @@ def test_planning_looks_at_a_patch_no_more_often_on_a_larger_map(monkeypatch):
 @pytest.mark.parametrize("spread", [3.0, 60.0])
 def test_any_tiles_give_the_same_map(monkeypatch, largest, spread):
     fields = scattered(70, 150, spread=spread)
-    monkeypatch.setattr(plan, "_LARGEST_TILE", largest)
+    monkeypatch.setattr(planner, "_LARGEST_TILE", largest)
     got, specified = (library.log_complement(*fields, 1.5) for library in (mdn, reference))
     np.testing.assert_allclose(got, specified, rtol=3e-6)
 
@@ -83,7 +83,7 @@ def test_any_tiles_give_the_same_map(monkeypatch, largest, spread):
 @pytest.mark.parametrize("pieces_of", [1, 5])
 def test_any_pieces_give_the_same_map(monkeypatch, pieces_of):
     fields = scattered(40, 100)
-    monkeypatch.setattr(plan, "_patches_per_task", lambda problem: pieces_of)
+    monkeypatch.setattr(planner, "_patches_per_task", lambda problem: pieces_of)
     for rule in ("noisy_or", "additive"):
         got, specified = (getattr(library, rule)(*fields, 1.5) for library in (mdn, reference))
         np.testing.assert_allclose(got, specified, rtol=3e-6)
