@@ -113,6 +113,10 @@ class Votes(VoteOptions):
     _backend: Backend | Literal["torch"] = field(init=False)
     _problem: Any = field(init=False)  # what the backend takes: validated and aligned
 
+    # Not those of the options: arrays are not compared, so that votes equal only themselves.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __post_init__(self) -> None:
         super().__post_init__()
         backend, adopted = adopt(**_arrays(self))

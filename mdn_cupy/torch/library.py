@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -128,8 +129,14 @@ def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[VoteProblem, Rule]:
     """Return an operator's arguments as a problem and a rule."""
-    scalars = OptionScalars(*rest)
-    return problem_of(confidence, offsets, sigma, scalars.options), Rule(scalars.rule)
+    options = _options(*(tuple(each) if isinstance(each, list) else each for each in rest[1:]))
+    return problem_of(confidence, offsets, sigma, options), Rule(rest[0])
+
+
+@lru_cache(maxsize=64)
+def _options(*values: Any) -> VoteOptions:
+    """Check options once: those of `mdn_cupy.Votes` come again with each of its operators."""
+    return VoteOptions(**dict(zip(OPTIONS, values, strict=True)))
 
 
 def _width(sigma: Tensor, fields: Tensor) -> Any:

@@ -37,6 +37,11 @@ def test_it_is_frozen_and_pickles():
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(votes)).noisy_or(), votes.noisy_or())
 
 
+def test_it_equals_only_itself():
+    votes = mdn.Votes(CONFIDENCE, OFFSETS, 1.5)
+    assert len({votes, votes, votes.replace(), mdn.Votes(1 - CONFIDENCE, OFFSETS, 1.5)}) == 3
+
+
 def test_replaced_arguments_are_checked_and_a_default_size_follows_the_stride():
     votes = mdn.Votes(CONFIDENCE, OFFSETS, 1.5)
     assert votes.replace(stride=2).shape == (2, 9, 11)
