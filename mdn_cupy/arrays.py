@@ -1,4 +1,4 @@
-"""Whose array is it: the library and device of what a caller hands over, and the way in by DLPack.
+"""Detect the array library and device of an argument, and import other arrays by DLPack.
 
 No array library but NumPy is imported here. A CuPy array or a torch tensor can only reach us if its
 library is loaded already, so it is looked for in `sys.modules`.
@@ -58,7 +58,7 @@ def is_torch(value: object) -> bool:
 
 
 def is_proxy(value: object) -> bool:
-    """True for what stands for a tensor while torch.fx traces."""
+    """True for the proxy of a tensor that torch.fx traces."""
     return _is_instance(value, "torch.fx", "Proxy")
 
 
@@ -99,10 +99,10 @@ def stable_argsort(array: Array) -> Array:
 
 
 def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]]:
-    """Bring arrays that belong together to one library and say which backend serves them.
+    """Convert arrays to one library, and select the backend that serves them.
 
-    CuPy arrays pass as they are, NumPy arrays as `plain` has them; other DLPack exporters become
-    CuPy (CUDA) or NumPy (CPU) without a copy.
+    CuPy arrays are returned as they are, NumPy arrays by way of `plain`; other DLPack exporters
+    become CuPy (CUDA) or NumPy (CPU) without a copy.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]
 
 
 def cast_to(array: Array, dtype: np.dtype[Any] | str) -> Array:
-    """Bring an array to a dtype, without a copy if it has it; infinite where it is out of range."""
+    """Convert an array to a dtype, without a copy if it has it; infinite where out of range."""
     name = _name(dtype)
     if _name(array.dtype) == name:
         return array
@@ -192,12 +192,12 @@ def to_gpu(array: Array, name: str = "the array") -> Array:
 
 
 def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
-    """Copy an array of any library to the CPU where it is not there yet.
+    """Return an array of any library as a NumPy array, copied only if it is not on the CPU.
 
     Parameters
     ----------
     array : array
-        NumPy, CuPy, torch or of any other DLPack exporter; a tensor leaves its graph behind.
+        NumPy, CuPy, torch or of any other DLPack exporter; a tensor is detached.
     name : str
         What to call it in an error message.
 
@@ -227,11 +227,10 @@ def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
 
 
 def plain(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a NumPy array without what a subclass adds to it, in this machine's byte order.
+    """Return a NumPy array of any subclass as `numpy.ndarray` in this machine's byte order.
 
     The arithmetic here is that of `numpy.ndarray`: an `np.matrix`, which is what NumPy makes of an
-    array minus a sparse matrix, would multiply as a matrix. Nothing is copied but another byte
-    order.
+    array minus a sparse matrix, would multiply as a matrix. Only another byte order takes a copy.
 
     Parameters
     ----------
@@ -243,7 +242,7 @@ def plain(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Returns
     -------
     numpy.ndarray
-        Of that very type.
+        Of exactly that type.
 
     Raises
     ------
@@ -275,7 +274,7 @@ def kind_of(value: object) -> str:
 
 
 def remedy(name: str, value: object) -> str:
-    """Say what makes a NumPy array of an argument, to end a message with; empty if nothing does.
+    """Write the end of a message: what converts an argument to NumPy; empty if nothing does.
 
     Examples
     --------
@@ -296,7 +295,7 @@ def remedy(name: str, value: object) -> str:
 
 
 def not_an_array(name: str, value: object) -> str:
-    """Write the message for an argument that is no array: what it is, what was wanted, a way out.
+    """Write the message for an argument that is no array: type, what was wanted, remedy.
 
     Examples
     --------
@@ -311,7 +310,7 @@ def not_an_array(name: str, value: object) -> str:
 
 
 def refuse_masked(name: str, array: object) -> None:
-    """Raise TypeError for a masked array: what lies under its mask would vote unseen."""
+    """Raise TypeError for a masked array, since the values under its mask would vote."""
     if _is_instance(array, "numpy.ma", "MaskedArray"):  # np.ma would load it here
         raise TypeError(
             f"{name} is a masked array, and masks are not looked at; fill it first, "

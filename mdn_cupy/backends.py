@@ -15,7 +15,7 @@ __all__ = ["FORK_LOCKS", "Backend", "Status", "backends", "module"]
 Backend = Literal["cpu", "cuda"]
 
 FORK_LOCKS: list[Any] = [threading.RLock()]
-"""Locks that a fork waits for: a child would wait for ever for one that another thread held.
+"""Locks that a fork acquires first: a child would deadlock on one that another thread held.
 
 The first is held while a backend loads, which may append its own.
 """

@@ -1,8 +1,8 @@
-"""How a command line speaks and ends, whatever its standard output takes and whenever Ctrl+C comes.
+"""Output and exit status of a command line, also with a broken standard output or after Ctrl+C.
 
-Files are what a command is run for; the text beside them must not cost one. So commands write their
-files first, and `say` raises nothing: what an encoding cannot express is escaped, a closed pipe is
-a reader that has seen enough, and any other failure is named on standard error.
+A failure to print must not lose an output file. So commands write their files first, and `say`
+raises nothing: characters that the encoding lacks are escaped, a closed pipe is no failure, and any
+other failure is named on standard error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _AGAIN = 0.1  # seconds
 
 
 def run(program: str, work: Callable[[], int], refusals: tuple[type[Exception], ...] = ()) -> int:
-    """Run a program, from reading its arguments to its last word.
+    """Run a program, and turn its exceptions into messages and an exit status.
 
     Parameters
     ----------
@@ -59,19 +59,19 @@ def run(program: str, work: Callable[[], int], refusals: tuple[type[Exception], 
         except refusals as error:
             complain(program, str(error) or type(error).__name__)
             return REFUSED
-        except SystemExit:  # argparse's, whose help may lie in the buffer still
+        except SystemExit:  # of argparse; its help may still be in the buffer
             if say(program, "", end=""):
                 raise
             return UNHEARD
 
 
 def say(program: str, text: str, end: str = "\n") -> bool:
-    """Print to standard output, and say whether it was taken.
+    """Print to standard output; return whether that succeeded.
 
     Parameters
     ----------
     program : str
-        Whose name to put before a complaint.
+        Name of the program, before the message of a failure.
     text, end : str
         What to print.
 
@@ -92,7 +92,7 @@ def say(program: str, text: str, end: str = "\n") -> bool:
 
 
 def complain(program: str, message: str) -> None:
-    """Print one line to standard error, if that takes it."""
+    """Print one line to standard error; a failure is ignored."""
     try:
         print(f"{program}: {' '.join(message.splitlines())}", file=sys.stderr, flush=True)
     except OSError:
@@ -100,7 +100,7 @@ def complain(program: str, message: str) -> None:
 
 
 def _discard(stream: Any) -> None:
-    """Lead a stream nowhere: what it still holds would be tried again, and fail, at the exit."""
+    """Redirect a stream to the null device: its buffer would be written, and fail, at exit."""
     with suppress(OSError, ValueError, AttributeError):  # a stream without a file holds nothing
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

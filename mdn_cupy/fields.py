@@ -1,4 +1,4 @@
-"""Field sets: what a network hands to an MDN layer."""
+"""Field sets: the outputs of a network from which an MDN layer votes."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Fields:
         return adopt(**given)[1]
 
     def __repr__(self) -> str:
-        """Say what there is, and of which shape; the numbers would fill a screen."""
+        """Describe the arrays by dtype and shape, without their values."""
         members = {member.name: getattr(self, member.name) for member in dataclasses.fields(self)}
         said = (f"{name}={_said(x)}" for name, x in members.items() if x is not None)
         return f"Fields({', '.join(said)})"
@@ -171,7 +171,7 @@ class Fields:
         return float(np.exp((np.log(sigma) * weights).sum(dtype=np.float64) / total))
 
     def to_numpy(self) -> Fields:
-        """Copy the arrays to the CPU where they are not there yet; tensors leave their graph.
+        """Copy the arrays to the CPU where they are not there yet; tensors are detached.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, then renamed."""
+"""Atomic writes: a file is written under a temporary name in its folder, then renamed."""
 
 from __future__ import annotations
 

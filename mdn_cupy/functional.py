@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 def _of_fields(
     votes: Callable[P, Votes],
 ) -> Callable[[Callable[[Votes], Result]], Callable[P, Result]]:
-    """Turn a function of votes into one of what votes are made of, with all names in its signature.
+    """Turn a function of votes into one of their arguments, with all names in its signature.
 
     So the options are named once, in `VoteOptions`, for `help`, editors and type checkers.
     """
@@ -53,7 +53,7 @@ def noisy_or(votes: Votes) -> Array:
     Parameters
     ----------
     confidence, offsets, sigma, truncate, stride, origin, output_shape, aggregate, deterministic
-        As in `mdn_cupy.Votes`, whose `Votes.noisy_or` this is.
+        As in `mdn_cupy.Votes`; this is `Votes.noisy_or`.
 
     Returns
     -------

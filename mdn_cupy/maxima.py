@@ -14,7 +14,7 @@ from mdn_cupy.arrays import Array, namespace, stable_argsort
 
 __all__ = ["Cells", "around", "cells_of", "inside", "strongest_first", "vertex"]
 
-_LEAST = 1e-6  # of the peak; a neighbour below that is as good as empty
+_LEAST = 1e-6  # of the peak; a neighbour below that counts as empty
 
 
 class Cells(NamedTuple):
@@ -129,7 +129,7 @@ def vertex(patch: Array, xp: ModuleType) -> tuple[Array, Array, Array]:
 
     It is exact for a Gaussian. The vertex stays within the pixels: 1 is the farthest. Where the
     logarithms do not curve downwards along both axes, it is the middle pixel; where they hardly
-    curve along a diagonal (a ridge, whose top may be anywhere), each axis is fitted by itself.
+    curve along a diagonal (a ridge, where the top is undetermined), each axis is fitted by itself.
 
     Parameters
     ----------

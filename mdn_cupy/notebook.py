@@ -1,4 +1,4 @@
-"""What notebooks show: a table in HTML, beside a small picture."""
+"""HTML for notebooks: a table, beside a small picture."""
 
 from __future__ import annotations
 

@@ -463,7 +463,7 @@ def radius_of(radius: float) -> float:
 
 
 def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]:
-    """Check the maps and bring them to the dtype of the computation; find who searches them."""
+    """Check the maps, convert them to the dtype of the computation, and select the backend."""
     named = {"evidence": evidence, **({} if score is None else {"score": score})}
     kind, named = adopt(**named)
     if kind == "torch":

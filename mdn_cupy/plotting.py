@@ -35,7 +35,7 @@ Map = npt.NDArray[np.floating]
 
 
 def require_matplotlib() -> None:
-    """Raise a RuntimeError that says what to install where matplotlib is missing."""
+    """Raise RuntimeError with the command to install matplotlib where it is missing."""
     if find_spec("matplotlib") is None:
         raise RuntimeError('the figure needs matplotlib; pip install "mdn-cupy[plot]"')
 
@@ -163,7 +163,7 @@ def draw(fields: Fields, part: str | int | None, comparison: Comparison) -> Figu
 
 
 def save(figure: Figure, file: BinaryIO, kind: str) -> None:
-    """Write a figure to a file, without a word about characters that no font here has.
+    """Write a figure to a file, without warnings of characters that no installed font has.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def _fonts_for(text: str) -> list[str]:
 
 
 def width_in_words(sigma: Array) -> str:
-    """Say a width in a few characters; of an array its least and its greatest."""
+    """Format a width in a few characters; of an array its least and its greatest."""
     if is_number(sigma):
         return f"{sigma:g}"
     return f"{sigma.min():.3g} to {sigma.max():.3g}"

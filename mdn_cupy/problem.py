@@ -41,7 +41,7 @@ the range. So a NaN does not show beyond either."""
 
 
 class Rule(IntEnum):
-    """How the terms φ(w·c) of the votes read; the numbers are the kernels' template parameter."""
+    """The term φ(w·c) of a vote; the numbers are the kernels' template parameter."""
 
     NOISY_OR = 0
     """Σ log(1 − w·c), the log-complement of Eq. 2."""
@@ -83,7 +83,7 @@ class Gradients(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class VoteOptions:
-    """What a caller may set beside the fields, checked; see `mdn_cupy.Votes` for the meaning.
+    """The options beside the fields, checked; see `mdn_cupy.Votes` for their meaning.
 
     `stride` and `origin` are taken as a number or a pair (y, x) and kept as a pair.
 
@@ -103,7 +103,7 @@ class VoteOptions:
     deterministic: bool = True
 
     def __post_init__(self) -> None:
-        settled = {
+        checked = {
             "truncate": check_truncate(self.truncate),
             "stride": per_axis("stride", self.stride, positive=True),
             "origin": per_axis("origin", self.origin),
@@ -111,7 +111,7 @@ class VoteOptions:
             "aggregate": check_axis(self.aggregate),
             "deterministic": bool(self.deterministic),
         }
-        for name, value in settled.items():
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -205,7 +205,7 @@ class VoteProblem:
         floating_dtype(name, array)
 
     def as_given(self, gradients: Gradients) -> Gradients:
-        """Bring gradients of this problem's arrays to the shapes of the caller's."""
+        """Reshape gradients of this problem's arrays to the caller's."""
         return Gradients(
             *(
                 None if gradient is None else gradient.reshape(shape)

@@ -1,4 +1,4 @@
-"""Who voted for a pixel, and what a source's vote adds where: the sums of the rules, taken apart.
+"""Provenance: the sources that voted for a pixel, and the footprint of one source's vote.
 
 Both rules add up one evidence term a vote. `voters` lists the terms of one output pixel,
 `footprint` those of one source. They are computed in float64 on the CPU, for arrays of any library,

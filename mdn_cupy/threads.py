@@ -1,4 +1,4 @@
-"""How many threads a vote on the CPU may use; nothing heavy is imported to find out."""
+"""The number of threads of a vote on the CPU; imports neither Numba nor torch."""
 
 from __future__ import annotations
 

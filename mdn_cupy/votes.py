@@ -1,4 +1,4 @@
-"""`Votes`: confidences, offsets, sigma and options, checked once, and everything they can do."""
+"""`Votes`: confidences, offsets, sigma and options, checked once, and the methods on them."""
 
 from __future__ import annotations
 
@@ -543,7 +543,7 @@ class Votes(VoteOptions):
     # Other votes
 
     def replace(self, **changes: Any) -> Votes:
-        """Return the same votes but for some arguments, which are checked.
+        """Return votes with some arguments replaced, which are checked.
 
         Parameters
         ----------
@@ -605,8 +605,8 @@ class Votes(VoteOptions):
         Parameters
         ----------
         device : {'cuda', 'cpu'}
-            Where to: NumPy arrays become CuPy arrays on CuPy's current device and the other way
-            round. Tensors take any device that torch knows, and keep their graph.
+            NumPy arrays become CuPy arrays on CuPy's current device, and the other way round.
+            Tensors take any device that torch knows, and keep their graph.
 
         Raises
         ------
@@ -632,7 +632,7 @@ class Votes(VoteOptions):
         """
         check_fields(self.confidence, self.offsets, self.sigma)
 
-    # What there is
+    # Shape and text
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -646,7 +646,7 @@ class Votes(VoteOptions):
         return dtype
 
     def __repr__(self) -> str:
-        """Say what there is, and of which shape; the numbers would fill a screen."""
+        """Describe the arrays by dtype and shape, without their values."""
         return f"Votes({', '.join(f'{name}={text}' for name, text in self._described())})"
 
     def _repr_html_(self) -> str:
@@ -658,7 +658,7 @@ class Votes(VoteOptions):
         return as_html(self._described(), m)
 
     def _described(self) -> list[tuple[str, str]]:
-        """Name and text of what was given, where it is not the default, and of the map."""
+        """Name and text of the fields, of options that are not at their default, and of the map."""
         given = [(name, _text(getattr(self, name))) for name in _FIELDS]
         made = [("map", f"{self.dtype} {[*self.shape]}"), ("backend", self._backend)]
         return [*given, *self.described, *made]
@@ -676,7 +676,7 @@ class Votes(VoteOptions):
         return gradients
 
     def _map(self, name: str, value: Array) -> Array:
-        """Adopt an array that must have the shape and the place of the vote map."""
+        """Adopt an array that must have the shape, library and device of the vote map."""
         _, arrays = adopt(confidence=self.confidence, **{name: value})
         self._problem.check_map(name, arrays[name])
         return cast_to(arrays[name], self.dtype)

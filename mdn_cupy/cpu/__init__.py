@@ -54,7 +54,7 @@ __all__ = [
     "status",
 ]
 
-_READ_TOGETHER = 1 << 14  # sources, by what looks for the peaks that each one is for
+_READ_TOGETHER = 1 << 14  # sources of a task that labels them
 _MOST_PARTS, _MOST_MOMENTS = 16, 1 << 18  # of the votes for a map; peaks times parts
 _PARTIALS = 8  # tiles of one place held at a time
 
@@ -320,7 +320,7 @@ def _fill(shares: list[Share], sources: Sources, scalars: Scalars, maps: Maps) -
 
 
 def _fill_together(share: Share, sources: Sources, scalars: Scalars, maps: Maps) -> None:
-    """The same with one tile, in several tasks; what came of each is combined in order."""
+    """The same with one tile, in several tasks; their results are combined in order."""
     nowhere = Maps(*(each[:0] for each in maps))
 
     def vote(patches: npt.NDArray[np.int64]) -> Tile:

@@ -28,7 +28,7 @@ _SINGLE_UP_TO = 0.984375  # |c|, in float32: the factor 1 − w·c keeps 17 bits
 
 
 class BackwardScratch(NamedTuple):
-    """What a task needs to gather, beside what it reads and writes."""
+    """Working memory of a task that gathers."""
 
     landings: LandingBatch
     single: npt.NDArray[np.float32]  # [4, length]: a row of weights, and the profile of a column
@@ -37,7 +37,7 @@ class BackwardScratch(NamedTuple):
 
 
 def new_backward_scratch(height: int, width: int) -> BackwardScratch:
-    """Memory to gather from maps [height, width]."""
+    """Allocate memory to gather from maps [height, width]."""
     size = (4, math.ceil(max(height, width) / LANES) * LANES)
     return BackwardScratch(
         new_landings(), np.empty(size, np.float32), np.empty(size), np.empty((PATCH_COLUMNS, 4))

@@ -23,15 +23,15 @@ from mdn_cupy.cpu.tiles import (
 
 __all__ = ["fill", "merge", "read_out"]
 
-_FOLD_BELOW = 1e-280  # products that may be smaller hand their exponents over first
-_TILES_A_CALL = 16  # between two looks at the signals that arrived
+_FOLD_BELOW = 1e-280  # the exponents of products that may be smaller are set aside first
+_TILES_A_CALL = 16  # between two checks for signals
 
 
 @jit
 def fill(queue: Any, sources: Any, scalars: Any, tile: Any, scratch: Any, maps: Any) -> bool:
     """Take tiles from a queue, vote into each, and read it out to the maps.
 
-    Returns after some tiles; whether there are more. The votes of the last stay in the tile.
+    Returns after some tiles, True if there are more. The votes of the last stay in the tile.
     """
     for _ in range(_TILES_A_CALL):
         n = take(queue.taken)
@@ -86,7 +86,7 @@ def _vote_of(
 
 @inlined
 def _clear(tile: Any, frame: Any) -> None:
-    """Begin a tile with no votes."""
+    """Reset a tile to no votes."""
     for n in range(frame.shape[0]):
         tile.frame[n] = frame[n]
     pixels = frame[ROWS] * frame[PITCH]
@@ -134,7 +134,7 @@ def _choose(scalars: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
 
 @inlined
 def _keep_normal(tile: Any, scalars: Any, scratch: Any, group: Any) -> None:
-    """See to it that no product leaves the range by the votes of a group."""
+    """Keep every product in range before the votes of a group are multiplied in."""
     box, bound = scratch.box, tile.bound
     upper, lower, left, right = (
         box[source_batch.UPPER],
@@ -174,7 +174,7 @@ def _make_room(tile: Any, y: int, x: int, least: float) -> None:
 
 @inlined
 def _weigh(tile: Any, sources: Any, scratch: Any, begin: int, span: int) -> None:
-    """The weights of a group, in rows and columns of `span` pixels."""
+    """Compute the weights of a group, in rows and columns of `span` pixels."""
     landings, fields = scratch.landings, sources.confidence
     curve, c = (landings.scale, landings.change), landings.confidence
     top, left = (begin, tile.frame[TOP]), (begin, tile.frame[LEFT])

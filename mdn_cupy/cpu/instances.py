@@ -69,7 +69,7 @@ def label(
 
 @inlined
 def _nearest(targets: Any, m: int, p_x: float, p_y: float, reach: float) -> int:
-    """The number from 1 of the nearest peak of map m within reach and radius; 0 for none."""
+    """Return the number from 1 of the nearest peak of map m in reach and radius; 0 for none."""
     found, least = 0, targets.radius * targets.radius
     spread = min(reach, targets.radius) + MARGIN
     top = cell(p_y - spread, targets.scale, targets.down)

@@ -1,4 +1,4 @@
-"""How every kernel here is compiled, and how compiled code is kept for the next process."""
+"""Compiler options of the CPU kernels, and the cache of compiled code on disk."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ refusal = (
     if vars(numba.config)["DISABLE_JIT"]
     else None
 )
-"""Why no kernel can run in this process, if so."""
+"""Why no kernel can run in this process, or None."""
 
 
 def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel that frees the GIL, cached on disk where there is a place for it.
+    """Compile a kernel that frees the GIL, cached on disk where a folder can be written.
 
     It must not make arrays: those that it needs are passed in.
     """
@@ -55,16 +55,16 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile what only kernels call: to call it from Python would crash, since a way in would take
-    as long to compile as its work."""
+    """Compile a function that only kernels call, without the wrapper for calls from Python, which
+    would take as long to compile; such a call would crash."""
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
     made: Callable[..., Any] = numba.njit(**options)(function)
     return made
 
 
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function part of every kernel that calls it: the arrays in its arguments would cost
-    as much to pass as its work, where that is short."""
+    """Inline a short function into every kernel that calls it: to pass its arrays would take as
+    long as its work."""
     made: Callable[..., Any] = numba.njit(inline="always", **_OPTIONS)(function)
     return made
 

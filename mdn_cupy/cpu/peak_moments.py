@@ -1,4 +1,4 @@
-"""What the votes for each peak add up to: moments of their landing points, weighted by shares."""
+"""Moments of the landing points of the votes for each peak, weighted by their shares."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["find_peaks"]
 Int64 = npt.NDArray[np.int64]
 
 _TASK_PIXELS = 1 << 16  # some 100 µs of scanning
-_FOUND_TOGETHER = 4096  # candidates that a task hands over at a time
+_FOUND_TOGETHER = 4096  # candidates that a task returns at a time
 _FARTHEST = 1 << 62
 
 

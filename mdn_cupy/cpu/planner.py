@@ -1,4 +1,4 @@
-"""Who does what: maps cut into tiles, and the sources that vote into each shared out.
+"""Division of the work: maps cut into tiles, and the patches of sources that vote into each.
 
 Nothing here depends on the number of threads, so that the bits of a result do not.
 """
@@ -31,7 +31,7 @@ __all__ = ["Share", "ranges", "shares"]
 _LARGEST_TILE = 1 << 17  # pixels, of 8 to 20 bytes
 _SMALLEST_TILE = 1 << 13
 _TASKS = 8  # wanted of a map at least, so that a few threads end together
-_SEEN_BY_ALL = 2  # tiles of a map for which finding out who votes where takes longer than voting
+_SEEN_BY_ALL = 2  # tiles of a map up to which finding the patches of each takes longer than voting
 _PLANNED_TOGETHER = 128  # patches
 _TOO_LONG = 4  # tasks' worth of work in a tile: its votes are then shared out
 
@@ -67,9 +67,9 @@ def shares(problem: VoteProblem, sources: Sources, scalars: Scalars) -> Iterator
 
 
 def ranges(problem: VoteProblem) -> Iterator[tuple[int, int]]:
-    """Which patches of a plane, [first, last), a task takes that gathers for all maps and voters.
+    """Share the patches of a plane out to tasks: [first, last), for all maps and voters.
 
-    The planes may be shared among maps, so that they cannot be among tasks.
+    Planes may be shared by maps, so no plane is divided by maps among tasks.
     """
     patches = _patches(problem) // problem.voters
     length = max(1, _patches_per_task(problem) // (problem.maps * problem.voters))
@@ -109,7 +109,7 @@ def _meeting(
     """Find the patches that reach each tile of a grid, in order.
 
     Patches are first sorted into rows of tiles, then those of a row into its columns, so that the
-    time is that of reading `reach` and of writing the answer. To look at every patch for every tile
+    time is that of reading `reach` and of writing the result. A test of every patch for every tile
     took 70 % of the time of a map of 32768² pixels.
     """
     top, left, bottom, right = reach.T

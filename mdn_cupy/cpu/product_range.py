@@ -1,4 +1,4 @@
-"""Products in lanes: kept in range, and read out of a tile in the end."""
+"""Products in lanes: keep them in the range of float64, and read them out of a tile."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _read(value: Callable[[Lanes, Callable[[], ir.Value]], Lanes]) -> Any:
         exponent: Memory,
         places: Sequence[ir.Value],
     ) -> None:
-        """Write what became of `size` pixels of a tile to the maps.
+        """Write the results of `size` pixels of a tile to the maps.
 
         `places` are the index of the first one in the maps and in the tile, and the size.
         """

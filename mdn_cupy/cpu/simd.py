@@ -49,7 +49,7 @@ _CONTRACT = ("contract",)  # a·b + c may round once; nothing else is relaxed
 
 @dataclass(frozen=True)
 class Float:
-    """One floating type, and the constants with which it is taken apart."""
+    """One floating type, and the constants of its binary representation."""
 
     type: ir.Type
     integer: ir.IntType

@@ -1,4 +1,4 @@
-"""Sources in lanes: which reach a tile, how far a group reaches, and how little it leaves."""
+"""Sources in lanes: which reach a tile, the box of a group, and its least product."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 SILENT, CERTAIN = 1, 2
 
 UPPER, LOWER, LEFT, RIGHT, LONGEST, ALIKE = range(6)
-"""What `enclose` finds out about the windows of a group, in this order."""
+"""The results of `enclose` for the windows of a group, in this order."""
 
 _INTEGERS = ir.VectorType(I32, LANES)
 _FLAGS = ir.VectorType(ir.IntType(1), LANES)

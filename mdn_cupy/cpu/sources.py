@@ -35,7 +35,7 @@ ADDITIVE = int(Rule.ADDITIVE)
 
 
 class Sources(NamedTuple):
-    """What the kernels read: contiguous planes, and which of them vote into which map."""
+    """Inputs of the kernels: contiguous planes, and which of them vote into which map."""
 
     confidence: npt.NDArray[Any]  # [planes, H, W]
     offsets: npt.NDArray[Any]  # [planes, 2, H, W]
@@ -75,7 +75,7 @@ class LandingBatch(NamedTuple):
 
 
 def new_landings() -> LandingBatch:
-    """Room for two rows of a patch; made here, where it need not be compiled."""
+    """Allocate a batch for two rows of a patch; in Python, where it need not be compiled."""
     size = 2 * PATCH_COLUMNS + LANES
     measures, numbers, ends = (
         np.full((8, size), np.nan),
@@ -174,7 +174,7 @@ def reach_of_patches(
 ) -> None:
     """Which points of the plane of map m the patches from number `first` on reach.
 
-    reach[n] = top, left, bottom, right, with the bottom above the top where nobody votes; `ends`
+    reach[n] = top, left, bottom, right, with the bottom above the top where nothing votes; `ends`
     are four times LANES numbers to work with.
     """
     height, width = sources.confidence.shape[1:]

@@ -1,7 +1,7 @@
-"""Tasks on threads: serial kernels that free the GIL, on one pool for the whole process.
+"""Run tasks on threads: serial kernels that free the GIL, on one pool for the whole process.
 
-Any number of Python threads may enter at once (a viewer's worker and autograd's, say), which
-Numba's own thread layers do not allow, and a forked child makes itself a new pool.
+Any number of Python threads may call it at once (a viewer's worker and autograd's, say), which
+Numba's own thread layers do not allow, and a forked child makes a new pool.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _start_again() -> None:
-    """Forget threads that a forked child does not have."""
+    """Make a new pool in a forked child, which does not have the threads of the old one."""
     global _working
     _working = _Working()
     _pool.cache_clear()

@@ -56,7 +56,7 @@ class Tile(NamedTuple):
 
 
 class ForwardScratch(NamedTuple):
-    """What a thread needs beside a tile to vote into it."""
+    """Working memory of a thread that votes into a tile."""
 
     landings: LandingBatch
     a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
@@ -92,7 +92,7 @@ class Queue(NamedTuple):
 
 
 def new_queue(tiles: Sequence[tuple[Place, npt.NDArray[np.int64]]]) -> Queue:
-    """Line up places, each with the patches of the sources that may vote there."""
+    """Make a queue of places, each with the patches of the sources that may vote there."""
     places, patches = zip(*tiles, strict=True)
     return Queue(
         np.zeros(1, np.int64),
@@ -103,9 +103,9 @@ def new_queue(tiles: Sequence[tuple[Place, npt.NDArray[np.int64]]]) -> Queue:
 
 
 def new_tile(maps: Maps, frames: TileFrames) -> Tile:
-    """Memory for what these maps need of a tile in any of these frames.
+    """Allocate a tile for these maps that holds any of these frames.
 
-    It is used again and again: new memory would cost as much as some votes.
+    It is reused, since new memory would take as long as some votes.
     """
     rows, pitch, abreast = frames[:, ROWS], frames[:, PITCH], frames[:, ABREAST]
     pixels = int((rows * pitch).max())
@@ -119,7 +119,7 @@ def new_tile(maps: Maps, frames: TileFrames) -> Tile:
 
 
 def new_forward_scratch(frames: TileFrames) -> ForwardScratch:
-    """Memory for voting into tiles in any of these frames."""
+    """Allocate memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
     weights: Any = np.empty((2, LANES * longest))
     return ForwardScratch(

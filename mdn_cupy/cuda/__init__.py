@@ -1,6 +1,6 @@
 """The CUDA backend: the only importer of cupy; the same entry points as `mdn_cupy.cpu`.
 
-`plan` turns a problem into launches, `mdn_cupy/kernels` holds what they run, and an executor
+`launch_plan` turns a problem into launches of the `mdn_cupy/kernels`, and an executor
 provides memory and runs them: `CupyExecutor` for CuPy arrays, the one of `mdn_cupy.torch` for
 tensors. CuPy is imported when it is first needed.
 """
@@ -228,7 +228,7 @@ def instances(
     Parameters
     ----------
     problem : VoteProblem
-        Whose sources.
+        The votes.
     number : int64 array [n]
         The map of each peak.
     x, y : float64 array [n]

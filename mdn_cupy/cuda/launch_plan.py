@@ -1,8 +1,8 @@
-"""Launches as data: what to run on a CUDA device, planned by pure functions.
+"""Launches as data: what to run on a CUDA device, computed by pure functions.
 
 A `Launch` holds a kernel's name, its grid and block and its arguments, each of exactly the type of
-the kernel's parameter. Nothing here knows CuPy; an `Executor` provides memory and runs launches, be
-it CuPy, torch's memory or, in the tests, a host that runs the same kernels compiled as C++.
+the kernel's parameter. Nothing here imports CuPy; an `Executor` provides memory and runs launches:
+CuPy, torch or, in the tests, a host that runs the same kernels compiled as C++.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Launch:
 
 
 class Operand(NamedTuple):
-    """Where an array lies."""
+    """Address and strides of an array."""
 
     address: int
     strides: Shape  # in elements
@@ -87,7 +87,7 @@ class Executor(Protocol):
         """Return a new contiguous array of zeros."""
 
     def operand(self, array: Array) -> Operand:
-        """Say where an array lies."""
+        """Return the address and the strides of an array."""
 
     def total(self, array: Array, axes: Sequence[int]) -> Array:
         """Sum over axes, which are kept with length 1."""
@@ -217,7 +217,7 @@ class VotePlan:
         return self._to_peaks(kernel, cells, 1 / reach, rows, columns, totals, numbers, order, sums)
 
     def _to_peaks(self, kernel: str, cells: Cells, length: float, *operands: Operand) -> Launch:
-        """Launch a kernel whose sources look for the peaks near where they vote."""
+        """Launch a kernel in which each source searches the peaks near where it votes."""
         count = len(cells.order)
         described = np.array((count, cells.side_log2, cells.down, cells.across), _TARGETS)
         described.setflags(write=False)

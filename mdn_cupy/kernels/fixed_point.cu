@@ -3,8 +3,8 @@
 // What warps add to a map is converted to integers, and integer addition commutes: the same bits come
 // out for any order of threads, warps and blocks. The scale is a power of two for each map.
 //
-// The bound. `peak` first finds, for every map, the exponent e of the strongest vote that anyone
-// may cast there, |φ(c)| < 2^e. With N sources that may vote for one pixel and 2^s units to one,
+// The bound. `peak` first finds, for every map, the exponent e of the strongest vote that a
+// source may cast there, |φ(c)| < 2^e. With N sources that may vote for one pixel and 2^s units to one,
 //
 //     |Σ| <= N·2^e·2^s <= 2^60    for    s = 60 − ceil(log2 N) − e
 //
@@ -17,7 +17,7 @@
 // a vote of −inf) to 6.5·2^60, by an atomic maximum. Whatever else is added moves a marked sum by
 // less than 1.2·2^60 and so cannot hide it, nor overflow; the read-out turns the marks into inf and
 // NaN. An infinite vote does no harm beyond its window: it does not count for the peak. With float
-// atomics these values go their natural way.
+// atomics these values need no marks.
 
 constexpr long long UNIT = 1ll << 60;
 constexpr long long INFINITE_MARK = 3 * UNIT;
@@ -43,7 +43,7 @@ template <> struct Scale<double> {
 };
 
 // s of a map, from `bits` = 60 − ceil(log2 N) and its peak, which is e + PEAK_BIAS, so that 0 means
-// that nobody votes there.
+// that nothing votes there.
 constexpr int PEAK_BIAS = 2048;
 
 template <typename T> __device__ inline int fraction_bits(int bits, int peak)

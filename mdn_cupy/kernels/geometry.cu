@@ -1,6 +1,6 @@
-// What the kernels share: the template parameters, the geometry of a problem, the work of a warp.
+// Common to the kernels: the template parameters, the geometry of a problem, the work of a warp.
 //
-// These files are one translation unit, in the order that mdn_cupy/cuda/kernel_source.py lists. They are
+// These files are one translation unit, in the order of mdn_cupy/cuda/kernel_source.py. They are
 // plain CUDA C++17 for NVRTC and include nothing.
 
 enum Rule { NOISY_OR, ADDITIVE, PLAIN_SUM };

@@ -55,7 +55,7 @@ __device__ inline int nearest_of(const Targets &targets, long long map, Position
                                  Position reach, T radius, const long long *x, const long long *y,
                                  const long long *cells, const long long *order)
 {
-    // In whole pixels, and no farther than anyone's map is long.
+    // In whole pixels, and no farther than any map is long.
     const long long most = 1ll << 32;
     long long spread = min(floor_of(reach), most) + 1;
     if (radius < (T)most) {

@@ -248,7 +248,7 @@ __device__ inline long long first_not_below(const long long *values, long long n
     return first;
 }
 
-// What becomes of a peak, from what is known of the stronger ones near it.
+// The state of a peak, from those of the stronger ones near it: kept, dropped or undecided.
 __device__ inline State settled(const Spacing &spacing, const long long *places,
                                 const long long *cells, const long long *order,
                                 const volatile int *states, long long peak)
@@ -282,10 +282,10 @@ __device__ inline State settled(const Spacing &spacing, const long long *places,
     return waiting ? WAITING : KEPT;
 }
 
-// Settles every peak, into zeroed states [peaks]. A block has all peaks of a map, the strongest
-// first: one is settled when all stronger ones near it are, or one of them is kept. Rounds are
-// repeated until none waits; the strongest that waits is always settled in a round. What is settled
-// stays so, and so the order in which threads read and write the states does not matter.
+// Decides every peak, into zeroed states [peaks]. A block has all peaks of a map, the strongest
+// first: one is decided when all stronger ones near it are, or one of them is kept. Rounds are
+// repeated until all are; the strongest undecided one is always decided in a round. A decision is
+// final, and so the order in which threads read and write the states does not matter.
 //
 // places: by map, evidence descending, position. cells: the cell of each peak, sorted, and order:
 // which peak that is.
@@ -299,7 +299,7 @@ __global__ void space_peaks(Spacing spacing, const long long *places, const long
         const long long last = first_not_below(places, spacing.peaks, (map + 1) * pixels);
         int again = first < last;
         while (again) {
-            __syncthreads();  // everyone has seen the last round's answer
+            __syncthreads();  // all threads have read the result of the last round
             waiting = 0;
             __syncthreads();
             for (long long peak = first + threadIdx.x; peak < last; peak += blockDim.x) {

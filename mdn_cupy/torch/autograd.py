@@ -27,7 +27,7 @@ def sum_of_terms(fields: FieldTensors, scalars: OptionScalars) -> Tensor:
     result: Tensor
     if plain.is_plain():
         return plain.total(*fields, scalars)
-    if torch.compiler.is_compiling():  # It knows the operator, and would look into a function.
+    if torch.compiler.is_compiling():  # It traces the operator, but would trace into a Function.
         if any(forward_ad.unpack_dual(x).tangent is not None for x in fields):
             raise NotImplementedError(_NO_FORWARD_MODE)
         result = ACCUMULATE(*fields, *scalars)
@@ -40,7 +40,7 @@ def one_minus_exp(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L), exact in value and gradient at both ends."""
     if plain.is_plain():
         return plain.one_minus_exp(log_complement)
-    if torch.compiler.is_compiling():  # It would look into a function.
+    if torch.compiler.is_compiling():  # It would trace into a Function.
         small, large = 0 - torch.expm1(log_complement), 1 - torch.exp(log_complement)
         return torch.where(log_complement > -1, small, large)
     m: Tensor = _Complement.apply(log_complement)  # type: ignore[no-untyped-call]
@@ -61,7 +61,7 @@ def _is_differentiated(cotangent: Tensor) -> bool:
 
 
 class _Accumulate(Function):
-    """`ACCUMULATE` with its gradient; a function of its own, so that torch.func sees it too."""
+    """`ACCUMULATE` with its gradient; a Function, which torch.func needs (pytorch#168393)."""
 
     @staticmethod
     @_signed
@@ -129,7 +129,7 @@ class _Complement(Function):
     @_signed
     def forward(log_complement: Tensor) -> Tensor:
         """Compute m."""
-        return 0 - torch.expm1(log_complement)  # and not −0 where nobody votes
+        return 0 - torch.expm1(log_complement)  # not −0 where nothing votes
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -73,7 +73,7 @@ def check_dtype(dtype: torch.dtype | None) -> None:
 
 
 def refuse_script(module: torch.nn.Module) -> NoReturn:
-    """Raise what `torch.jit.script` is to say of a module."""
+    """Raise NotImplementedError for `torch.jit.script` of a module."""
     raise NotImplementedError(
         f"torch.jit.script cannot compile {type(module).__name__}; torch.jit.trace(module, inputs) "
         "makes a TorchScript program of it, which takes maps of any size"

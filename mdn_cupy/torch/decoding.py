@@ -1,4 +1,4 @@
-"""From maps to points: where a map peaks, between its pixels."""
+"""Decode maps to points, to a fraction of a pixel."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Maxima(NamedTuple):
 def subpixel_argmax(evidence: Tensor) -> Maxima:
     """Locate the highest peak of every evidence map to a fraction of a pixel.
 
-    A Gaussian is laid through the 3 × 3 pixels around the highest one: the paraboloid of their
+    A Gaussian is fitted to the 3 × 3 pixels around the highest one: the paraboloid of their
     logarithms. It is exact for a Gaussian, which many weak votes for one point add up to; a lone
     vote of confidence 1, whose evidence is steeper, is found to 1/8 of a pixel. No fit leaves those
     pixels, and none is made across an edge of the map. Position and score are differentiable. All

@@ -70,7 +70,7 @@ class TensorProblem:
 def problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor | float, options: VoteOptions
 ) -> TensorProblem:
-    """Bring the fields to one dtype, float32 or float64, and check their shapes."""
+    """Convert the fields to one dtype, float32 or float64, and check their shapes."""
     check_floating("confidence", confidence)
     check_floating("offsets", offsets)
     if isinstance(sigma, Tensor):
@@ -82,7 +82,7 @@ def problem(
     if isinstance(sigma, Tensor):
         width = sigma.to(dtype)
     else:
-        # On the CPU: a number that travelled to the GPU would have to be waited for.
+        # On the CPU: the host would wait for a number that came from the GPU.
         number = check_positive("sigma", sigma)
         width = torch.full((), number, dtype=dtype, device="cpu")
     return TensorProblem((*fields, width), options, checked)

@@ -49,8 +49,8 @@ def one_minus_exp(log_complement: Tensor) -> Tensor:
 def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
     """log m − log(1 − m) from L: exact where m rounds to 1, finite where it is 0.
 
-    Softmax or sigmoid of it may be trained by torch's own losses. A noisy-or with a leak is what
-    makes it finite: one more vote of this confidence falls on every pixel, so that a map without
+    Softmax or sigmoid of it may be trained by torch's own losses. A leak keeps it finite: one more
+    vote of this confidence falls on every pixel, so that a map without
     votes is at log(leak), −9.2, and its gradient is bounded.
 
     Parameters

@@ -134,7 +134,7 @@ class MDNKeypointHead(nn.Module):
         channels = parts + len(self.pairs)
         self.confidence = nn.Conv2d(in_channels, parts, 1, device=device, dtype=dtype)
         self.offsets = nn.Conv2d(in_channels, 2 * channels, 1, device=device, dtype=dtype)
-        # Held here, since an index that travelled to a GPU would have to be waited for.
+        # On the CPU, since the host would wait for an index that came from a GPU.
         # Saved with the edges, which give the channels their meaning.
         self.register_buffer("places", self._find_places(), persistent=bool(self.pairs))
         trust_logit = torch.empty(len(self.pairs), device=device, dtype=dtype)

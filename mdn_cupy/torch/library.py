@@ -171,7 +171,7 @@ class TorchExecutor:
         return torch.zeros(shape, dtype=getattr(torch, dtype.name), device=self._device)
 
     def operand(self, tensor: Tensor) -> Any:
-        """Say where a tensor lies."""
+        """Return the address and the strides of a tensor."""
         return module("cuda").Operand(tensor.data_ptr(), tensor.stride())
 
     def total(self, tensor: Tensor, axes: Sequence[int]) -> Tensor:

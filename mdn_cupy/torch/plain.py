@@ -89,7 +89,7 @@ def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: OptionSca
 def one_minus_exp(log_complement: Tensor) -> Tensor:
     """m = 1 − exp(L) by the hyperbolic tangent: ONNX has no expm1."""
     t = torch.tanh(log_complement / 2)
-    return 0 - 2 * t / (1 - t)  # and not −0 where nobody votes
+    return 0 - 2 * t / (1 - t)  # not −0 where nothing votes
 
 
 def _like(tensor: Tensor) -> dict[str, Any]:
