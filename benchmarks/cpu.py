@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+if __name__ == "__main__":  # not this folder: its `cuda` is not NVIDIA's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import command, processes
@@ -127,7 +127,7 @@ def _steps(plan: Plan) -> Iterator[Step]:
 
 
 def _alone(plan: Plan) -> Iterator[Step]:
-    """Ours without the peers."""
+    """List only our own implementation."""
     for kind in (scattered, collapsed, sparse):
         forward = partial(_forward, plan, partial(kind, *plan.fields[0]), "noisy_or", [])
         yield Step("easy and hard fields", kind.__name__, forward)
@@ -144,7 +144,7 @@ def _others(rule: RuleName) -> list[Peer]:
 
 
 def _of_votes(votes: float) -> Field:
-    """One square map that gets about so many votes."""
+    """Make one square map that gets about so many votes."""
     side = max(1, round(math.sqrt(votes) / (2 * TRUNCATE * _GROWING_SIGMA)))
     return (1, side, side), _GROWING_SIGMA
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+if __name__ == "__main__":  # not this folder: its `cuda` is not NVIDIA's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import command
@@ -142,7 +142,7 @@ class _Pass:
 
 
 def _check(device: Device, case: Case) -> None:
-    """Hold our own kernels to the specification: the noisy-or by L, the sum with its gradients."""
+    """Compare our kernels with the specification: the noisy-or by L, the sum with its gradients."""
     fields = (case.confidence, case.offsets, case.sigma)
     log_complement = reference.log_complement(*fields)
     for deterministic in (True, False):
@@ -182,7 +182,7 @@ def roofline(device: Device, weight: Array, confidence: Array) -> Callable[[int]
     Returns
     -------
     callable
-        Runs it: takes how often to go through the confidences, and returns the products
+        Runs it: takes the number of passes over the confidences, and returns the products
         [blocks, 256, 8]; pixel k of a thread has the weight of (thread + k) mod 8.
     """
     kernel = device.kernel(Path(__file__).with_name("roofline.cu").read_text("utf-8"), "roofline")

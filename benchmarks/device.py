@@ -1,4 +1,4 @@
-"""A CUDA device as the benchmark needs it, so that another may stand in for it."""
+"""The interface of a CUDA device that the benchmark uses, and CuPy's implementation of it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Device(Protocol):
         """Copy an array there."""
 
     def executor(self, array: Array) -> cuda.Executor:
-        """Say where the project's kernels on this array run."""
+        """Return the executor of the project's kernels on this array."""
 
     def kernel(self, text: str, name: str) -> Kernel:
         """Compile another kernel."""
 
     def seconds(self, call: Contender) -> float:
-        """Run a call, and say how long the device took."""
+        """Run a call; return the seconds that the device took."""
 
 
 class CupyDevice:
@@ -67,7 +67,7 @@ class CupyDevice:
         return self._cupy.asarray(values)
 
     def executor(self, array: Array) -> cuda.Executor:
-        """Say where the project's kernels on this array run."""
+        """Return the executor of the project's kernels on this array."""
         return cuda.CupyExecutor(array)
 
     def kernel(self, text: str, name: str) -> Kernel:
@@ -78,7 +78,7 @@ class CupyDevice:
         return function
 
     def seconds(self, call: Contender) -> float:
-        """Run a call, and say how long the device took."""
+        """Run a call; return the seconds that the device took."""
         start, stop = self._cupy.cuda.Event(), self._cupy.cuda.Event()
         start.record()
         for _ in range(_CALLS):
@@ -89,7 +89,7 @@ class CupyDevice:
 
 
 def _torch_name(number: int) -> str | None:
-    """The device's name in torch, whose default stream is CuPy's."""
+    """The device's name in torch; torch's default stream is CuPy's."""
     from benchmarks.peers import has_torch
 
     if not has_torch():

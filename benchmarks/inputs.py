@@ -1,4 +1,4 @@
-"""What is voted on: fields of a known number of votes."""
+"""Inputs of the benchmarks: fields of a known number of votes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the CUDA kernels need of a multiprocessor, from NVRTC's own report; works with no GPU.
+"""Resources of a multiprocessor that the CUDA kernels need, as NVRTC reports; needs no GPU.
 
 `python benchmarks/kernel_resources.py` prints it, the tests hold it against the goals.
 """
@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-if __name__ == "__main__":  # not this folder, whose `cuda` is not NVIDIA's
+if __name__ == "__main__":  # not this folder: its `cuda` is not NVIDIA's
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from benchmarks import command
@@ -95,7 +95,7 @@ class Resources(NamedTuple):
 def resources(
     architectures: Iterable[str] = ARCHITECTURES, kinds: Iterable[str] = KINDS
 ) -> list[Resources]:
-    """Compile every kernel for every architecture and say what it needs.
+    """Compile every kernel for every architecture and list its resources.
 
     Parameters
     ----------

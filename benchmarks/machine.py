@@ -1,4 +1,4 @@
-"""On what and with what was measured."""
+"""Names of the processor and versions of the libraries of a measurement."""
 
 from __future__ import annotations
 

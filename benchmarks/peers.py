@@ -1,7 +1,7 @@
-"""Ours, and what a user would write instead: other ways to the same maps, to be measured against.
+"""Ours, and other implementations of the same maps, to measure against.
 
-Those that need torch are in `torch_peers`. All are held to `mdn_cupy.reference` before they are
-measured.
+Those that need torch are in `torch_peers`. All are compared with `mdn_cupy.reference` before they
+are measured.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def peers() -> list[Peer]:
 
 
 def check(peer: Peer, case: Case, device: str = "cpu") -> None:
-    """Hold a peer's maps and gradients to the specification.
+    """Compare a peer's maps and gradients with the specification.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can only be measured in a process of its own: imports, first calls, threads, peak memory."""
+"""Measurements in a process of their own: imports, first calls, threads, peak memory."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _measured(code: str, *call: Any, environment: Mapping[str, str] | None = Non
     arguments = [json.dumps((call[0], call[1:]))] if call else []
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        cwd=_ROOT,  # whose packages a process finds first
+        cwd=_ROOT,  # the packages there are found first
         env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,

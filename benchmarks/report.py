@@ -1,4 +1,4 @@
-"""What was measured, as data, as tables and as JSON."""
+"""Results of a measurement as data, as tables and as JSON."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def _peaks(rows: list[PeakMemory]) -> str:
 
 
 def _table(columns: dict[str, Callable[[Any], str]], rows: Iterable[Any]) -> str:
-    """Lay columns out: the first to the left, the others to the right."""
+    """Align columns: the first to the left, the others to the right."""
     cells = [list(columns), *([show(row) for show in columns.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [

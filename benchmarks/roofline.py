@@ -1,4 +1,4 @@
-"""The roofline of the CPU: how fast the noisy-or's inner loop runs if nothing but it is to be done.
+"""The roofline of the CPU: the speed of the noisy-or's inner loop alone, in registers.
 
 ``q[k] *= 1 - g * a[k]``, one multiply-add and one multiply a pixel and vote, in float32, with q and
 a in registers and a new g for every row: a vote without its window, its Gaussian, its memory and

@@ -1,4 +1,4 @@
-"""A run: one measurement after the other, with a progress bar, and what came of them."""
+"""Run measurements one after the other, with a progress bar, and collect their results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Step:
 def run(steps: list[Step], report: Report) -> Report:
     """Measure step by step into a report.
 
-    A step that fails for want of memory or of a library's help leaves a note and no row, so that
+    A step that fails, without memory or in a library, leaves a note and no row, so that
     an unattended run ends with the others; Ctrl-C ends the run with what there is.
     """
     for step in _progress(steps):
@@ -63,5 +63,5 @@ def _progress(steps: list[Step]) -> Iterator[Step]:
 
 
 def first_line(error: BaseException) -> str:
-    """Say what an error says, in one line."""
+    """Return the message of an error, in one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""How long things take: contenders in turn, so that what disturbs one run disturbs them all."""
+"""Time contenders in turn, so that a disturbance of one run disturbs them all."""
 
 from __future__ import annotations
 

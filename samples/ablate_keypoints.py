@@ -1,4 +1,4 @@
-"""Change one setting of train_keypoints.py at a time, to see what it is for.
+"""Change one setting of train_keypoints.py at a time, to measure its effect.
 
 Every trial is a short training of one seed, judged on validation pictures. Into the folder --out go
 table.md, with the figures of docs/training.md, and the state of every trial. A run that was stopped
@@ -21,7 +21,7 @@ from mdn_cupy.files import replacing
 SEED = 0
 STEPS = 400
 PICTURES = 320
-EARLY = 100  # steps whose mean loss tells how a training starts
+EARLY = 100  # the mean loss of these steps shows how a training starts
 
 # What `start` is with confidences of 0.5 in every cell.
 HALF = {"within": 2.0, "across": 3.3}

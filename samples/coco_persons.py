@@ -1,4 +1,4 @@
-"""Persons of a COCO-format keypoint file: read, and judged by OKS."""
+"""Read the persons of a COCO-format keypoint file, and score detections of them by OKS."""
 
 import contextlib
 import io

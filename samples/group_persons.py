@@ -5,10 +5,10 @@
 The scene is synthetic. Three figures stand so close that their limbs cross. A network would
 predict for every cell near a joint how confident it is (`confidence`), where the joint is
 (`offsets`) and where the neck of the same person is (`cross_offsets`): here they are drawn with
-noise, and each part has a false detection, whose cells disagree about the neck.
+noise, and each part has a false detection; its cells disagree about the neck.
 
 1. All parts vote for necks, across parts: each peak is a person.
-2. Every part votes for itself: each peak is a keypoint, of whomever.
+2. Every part votes for itself: each peak is a keypoint of some person.
 3. A keypoint is of the person to whom its sources, weighted by their confidence, vote most.
 """
 
@@ -49,7 +49,7 @@ def scene(seed=0):
     Parameters
     ----------
     seed : int
-        Whichever figures and noise.
+        Of the figures and the noise.
 
     Returns
     -------

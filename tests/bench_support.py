@@ -1,4 +1,4 @@
-"""What the tests of the benchmarks share: little work, and how a command refuses."""
+"""Helpers of the tests of the benchmarks: little work, and the error of a command."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What the tests share: comparing with the specification, and running Python anew."""
+"""Helpers of the tests: comparison with the specification, and new Python processes."""
 
 import os
 import subprocess
@@ -93,7 +93,7 @@ def floor_slack(cotangent: np.ndarray, log_complement: np.ndarray, drawn: Drawn)
 
 
 def run_python(*arguments: str, status: int = 0, timeout: float = 300, **options: Any) -> str:
-    """Run Python in a process of its own: what it printed, or its complaint if it shall fail."""
+    """Run Python in a new process; return its output, or its error if it must fail."""
     done = subprocess.run(
         [sys.executable, *arguments],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""What the tests of the torch layer share: small fields, and gradients compared as vectors."""
+"""Helpers of the tests of the torch layer: small fields, and gradients compared as vectors."""
 
 import torch
 

@@ -1,7 +1,7 @@
 """Articulated figures on photographs, with their joints: what the training sample trains on.
 
 A figure faces the viewer and has thirteen parts. Its limbs are capsules with the textures of a
-skin, a shirt and trousers, over a crop of a photograph; behind it lie limbs that belong to nobody;
+skin, a shirt and trousers, over a crop of a photograph; behind it lie limbs without a figure;
 over it lie patches of other photographs, centred near a joint or a limb's middle. A part whose
 joint is under a patch is hidden: only the others tell where it is.
 
@@ -198,7 +198,7 @@ def _figure(
 def _stray_limb(
     rng: np.random.Generator, canvas: np.ndarray, surface: _Surface, scale: float
 ) -> None:
-    """Paint an arm or a leg that is nobody's."""
+    """Paint an arm or a leg without a figure."""
     radius = scale * rng.choice([_ARM_RADIUS, _LEG_RADIUS])
     a = rng.uniform(0, SIZE, 2)
     direction = _direction(rng.uniform(-180, 180))

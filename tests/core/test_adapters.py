@@ -1,4 +1,4 @@
-"""Every adapter's votes land where the peer's own decoder, written anew here, finds its points."""
+"""Every adapter's votes land where the peer's decoder, reimplemented here, finds its points."""
 
 import math
 import re
@@ -41,7 +41,7 @@ def voted(fields, part=0, *, cross=False):
     s = fields.votes(part, sigma=1.5, cross=cross).replace(truncate=6.0).plain_sum()
     s = np.asarray(mdn.to_numpy(s), np.float64)
     row, column = top(s)
-    assert s[row, column] > 0.5, "nobody voted within the output"
+    assert s[row, column] > 0.5, "no vote within the output"
 
     def vertex(before, at, after):
         before, at, after = np.log([before, at, after])

@@ -1,4 +1,4 @@
-"""Whose array is it: what comes in by DLPack, and what goes back."""
+"""Detection of array libraries, import by DLPack, and the way back to NumPy."""
 
 import tempfile
 

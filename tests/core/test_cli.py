@@ -68,7 +68,7 @@ def assert_shows_the_pose(pixels):
     assert len(np.unique(photograph.reshape(-1, 3), axis=0)) > 5000
     orange = (photograph[..., 0] > 0.7) & (photograph[..., 2] < 0.35)
     assert orange.mean() > 0.02  # the astronaut's suit
-    for panel in (noisy_or, additive):  # magma: black where nobody votes, a bright spot
+    for panel in (noisy_or, additive):  # magma: black where nothing votes, a bright spot
         assert (panel.max(axis=-1) < 0.1).mean() > 0.2
         bright = (panel[..., 0] > 0.95) & (np.abs(panel[..., 1] - 0.7) < 0.25)
         assert 20 < bright.sum() < 0.05 * bright.size
@@ -181,7 +181,7 @@ def test_characters_that_the_usual_font_lacks_come_from_one_that_has_them(monkey
     usual, added = picture.texts[0].get_fontfamily()
     assert usual == "cmss10"
     assert has_sigma(added)
-    assert not added.startswith("Last Resort")  # whose σ is a box
+    assert not added.startswith("Last Resort")  # its σ is a box
 
 
 # vote

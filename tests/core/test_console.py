@@ -1,4 +1,4 @@
-"""Command lines: their files do not depend on what standard output takes, nor Ctrl+C on where."""
+"""Command lines with a broken standard output, and interrupted by Ctrl+C."""
 
 import errno
 import io
@@ -22,7 +22,7 @@ DISK_FULL = "standard output: No space left on device"
 
 
 class Full(io.RawIOBase):
-    """A file on a full disk, or a pipe that nobody reads."""
+    """A file on a full disk, or a pipe without a reader."""
 
     def __init__(self, number=errno.ENOSPC):
         self._number = number

@@ -14,7 +14,7 @@ CLOSE = {np.float32: 2e-7, np.float64: 1e-9}  # CUDA sums in float32, or in a un
 
 
 def crop(drawn, top, left, rows, columns):
-    """The voting problem whose map is that on some rows and columns."""
+    """The voting problem of the map on some rows and columns."""
     origin = np.broadcast_to(drawn.options.get("origin", 0.0), 2) - [top, left]
     options = {**drawn.options, "origin": origin, "output_shape": (rows, columns)}
     return Drawn(drawn.confidence, drawn.offsets, drawn.sigma, options)

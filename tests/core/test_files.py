@@ -1,4 +1,4 @@
-"""Files that are whole or not there, with the permissions that they ought to have."""
+"""Atomic writes, and the permissions of the files."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def test_a_replaced_file_keeps_its_permissions(umask_untouched, tmp_path, mode):
     path.chmod(mode)
     with replacing(path) as file:
         (beside,) = (other for other in tmp_path.iterdir() if other != path)
-        assert permissions(beside) & ~mode == 0  # nobody else can read it meanwhile
+        assert permissions(beside) & ~mode == 0  # no other user can read it meanwhile
         file.write(b"x")
     assert permissions(path) == mode
     assert path.read_bytes() == b"x"

@@ -1,4 +1,4 @@
-"""Who voted for a pixel, and where a vote goes: against the maps of the specification."""
+"""Voters of a pixel and footprints of sources, against the maps of the specification."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""`Votes`: what it says of itself, and what makes other votes of it."""
+"""`Votes`: its texts, and the methods that return other votes."""
 
 import dataclasses
 import math

@@ -252,7 +252,7 @@ def test_factors_are_floored_at_one_ulp_below_one_and_no_higher(backend, dtype):
     assert log_complement.item() == pytest.approx(np.log(left).sum(), rel=1e-6)
     others = pull(backend, "noisy_or", np.ones((1, 1), dtype), drawn).confidence[0]
     np.testing.assert_allclose(others, left.prod() / left, rtol=1e-4)
-    certain = crowd(np.append(1 - left, 1), dtype)  # whose factor is the floor
+    certain = crowd(np.append(1 - left, 1), dtype)  # its factor is the floor
     others = pull(backend, "noisy_or", np.ones((1, 1), dtype), certain).confidence[0]
     np.testing.assert_allclose(others, left[0] * left.prod() / np.append(left, left[0]), rtol=1e-4)
 

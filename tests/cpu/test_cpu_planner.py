@@ -1,4 +1,4 @@
-"""How the CPU backend shares out its work: it must not show in the results."""
+"""The division of the work on the CPU, on which no result may depend."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The CPU backend as processes meet it: damaged caches, forks, no compiler, numbers of threads."""
+"""The CPU backend in a process: damaged caches, forks, no compiler, numbers of threads."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""The host executor is worth what it catches: planted faults, each beside its right counterpart."""
+"""The host executor detects planted faults, and accepts the correct counterpart of each."""
 
 import subprocess
 import sys

@@ -1,7 +1,7 @@
-"""What the kernels promise beyond the numbers, on the host executor.
+"""Properties of the kernels beyond the numbers, on the host executor.
 
-The numbers themselves are held to the specification by every numerical test of the suite, on the
-backend `cuda-host`.
+Every numerical test of the suite compares the numbers with the specification, on the backend
+`cuda-host`.
 """
 
 import dataclasses

@@ -17,7 +17,7 @@ MAP = Operand(0x7F00_0000_1000, (1, 1))
 
 
 def problem(shape=(4, 5), offsets=None, sigma=1.0, dtype=np.float32, **options):
-    """A problem whose arrays hold nothing: their shapes and strides are what counts."""
+    """A problem of arrays without memory: only their shapes and strides count."""
     confidence = np.broadcast_to(dtype(0), shape)
     offsets = np.broadcast_to(dtype(0), offsets or (*shape[:-2], 2, *shape[-2:]))
     return vote_problem(confidence, offsets, sigma, VoteOptions(**options))

@@ -348,7 +348,7 @@ def test_keypoints_of_three_persons_are_grouped_by_votes_for_the_neck(tmp_path):
         assert (individuals[false] == -1).all()
         assert false.sum() >= 10
         results = keypoints.to_coco_keypoints(individuals=individuals)
-        assert len(results) == 4  # the persons, and nobody
+        assert len(results) == 4  # the persons, and sources of none
     run = ("samples/group_persons.py", "-o", tmp_path / "persons.png")
     said = run_python(*map(str, run), cwd=ROOT)
     assert said.startswith("3 persons of 3, 36 keypoints of 36 grouped, 12 without a person")

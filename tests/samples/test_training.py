@@ -1,4 +1,4 @@
-"""What the paper says of training: the noisy-or reaches a confident map, the additive map cannot.
+"""Training, as in the paper: the noisy-or reaches a confident map, the additive map cannot.
 
 A field starts from random offsets and an even posterior: its confidences add up to 1, since the
 part is somewhere, once. It is trained by the cross-entropy of its vote map against one pixel.

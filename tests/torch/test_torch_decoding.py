@@ -1,4 +1,4 @@
-"""From maps to points: peaks between the pixels, and the mean position."""
+"""Decoding of maps to points: peaks between the pixels, and the mean position."""
 
 import math
 
