@@ -1,16 +1,29 @@
 """Every kernel, compiled by NVRTC for every architecture, within the design's limits; no GPU."""
 
+import hashlib
 import re
+from pathlib import Path
 
 import pytest
 
+from benchmarks import kernel_resources
 from benchmarks.kernel_resources import ARCHITECTURES, Resources, resource_table, resources
+from mdn_cupy import cuda
+from mdn_cupy.cuda import kernel_source
 from mdn_cupy.cuda.kernel_source import KINDS, instances, source
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return resources()
+def rows(request):
+    """The resources, in pytest's cache until the kernels, their options or NVRTC change: 100 s."""
+    modules = (
+        Path(module.__file__).read_text("utf-8") for module in (kernel_source, kernel_resources)
+    )
+    text = "\0".join([source(), *modules, str(cuda.nvrtc().getVersion())])
+    key = f"kernel resources/{hashlib.sha256(text.encode()).hexdigest()}"
+    found = request.config.cache.get(key, None) or resources()
+    request.config.cache.set(key, found)
+    return [Resources(*row) for row in found]
 
 
 def over(rows, limit):
