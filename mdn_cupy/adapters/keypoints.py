@@ -269,7 +269,7 @@ def posenet(
     names: Sequence[str] | None = None,
     image: Any = None,
 ) -> Fields | list[Fields]:
-    """Convert the outputs of PoseNet; PersonLab and BodyPix are of the same family.
+    """Convert the outputs of PoseNet, whose kin are PersonLab and BodyPix.
 
     ============  ===========================================================================
     array         `heatmap` (H, W, P), `offsets` (H, W, 2 P): y of all parts, then x of all;
