@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from file_kinds import FAMILIES
 from helpers import run_python
 
 import mdn_cupy as mdn
@@ -80,6 +81,19 @@ def test_a_video_becomes_a_folder_and_goes_on_where_it_stopped(capsys, run):
     )
     assert (run / "made" / "run" / "0.mdn").stat().st_mtime_ns == kept
     assert_converted(mdn.open_fields("made/run"))
+
+
+def test_some_frames_are_converted(capsys, run):
+    convert(capsys, "run.h5", "-o", "all.mdn", *SETTINGS)
+    out = convert(capsys, "run.h5", "-o", "some.mdn", *SETTINGS, "--frames", "1:3")
+    assert out.startswith("2 frames of 2 parts")
+    every, some = mdn.open_fields("all.mdn"), mdn.open_fields("some.mdn")
+    for got, want in zip(some, every[1:3], strict=True):
+        np.testing.assert_array_equal(got.confidence, want.confidence)
+    convert(capsys, "run.h5", "-o", "each/", *SETTINGS, "--frames", "3:")
+    assert sorted(path.name for path in (run / "each").iterdir()) == ["3.mdn", "4.mdn"]
+    convert(capsys, "run.h5", "-o", "one.mdn", *SETTINGS, "--frames", "2")
+    np.testing.assert_array_equal(mdn.load_fields("one.mdn").confidence, every[2].confidence)
 
 
 def test_one_image_becomes_a_plain_file(capsys, run):
@@ -157,15 +171,31 @@ def test_a_reader_that_is_missing_is_a_refusal(capsys, run, monkeypatch):
     assert 'pip install "mdn-cupy[io]"' in refuse(capsys, "run.h5", "-o", "run.mdn")
 
 
-def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def examples_of_the_help(capsys):
     with pytest.raises(SystemExit):
         main(["convert", "--help"])
     out = capsys.readouterr().out.replace("\\\n", " ")
-    examples = re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE)
-    assert len(examples) == 6
+    return [*map(shlex.split, re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE))]
+
+
+def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = examples_of_the_help(capsys)
+    assert len(examples) > len(FAMILIES) + 3
     for example in examples:
-        assert "no such file" in refuse(capsys, *shlex.split(example))
+        assert "no such file" in refuse(capsys, *example)
+
+
+def test_the_help_has_an_example_of_every_adapter_that_converts(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adapted = [example for example in examples_of_the_help(capsys) if "--from" in example]
+    assert {argv[argv.index("--from") + 1] for argv in adapted} == set(FAMILIES)
+    for _, *argv in adapted:
+        arrays, _ = FAMILIES[argv[argv.index("--from") + 1]]
+        called = [argv[argv.index(n) + 1] for n in ("--confidence", "--offsets") if n in argv]
+        names = [*called, *list(arrays)[len(called) :]]
+        np.savez("out.npz", **dict(zip(names, arrays.values(), strict=True)))
+        assert "3 frames" in convert(capsys, "out.npz", *argv)
 
 
 def test_a_real_process_converts_and_votes(run):
