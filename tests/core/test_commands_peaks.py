@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shlex
+import signal
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -179,6 +182,35 @@ def test_a_run_that_was_stopped_goes_on_where_it_stopped(capsys, run, monkeypatc
     assert "(3 frames had been done)" in succeed(capsys, *argv)
     assert len(searched) == 2
     assert_the_peaks_of_the_video(table(run / "a.csv"))
+    assert not (run / "a.csv.partial").exists()
+
+
+KILLED = """
+import os, signal, sys
+from mdn_cupy.__main__ import main
+from mdn_cupy.commands import voting
+
+found, find = [], voting.find
+
+def killed(fields, arguments):
+    found.append(fields)
+    if len(found) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return find(fields, arguments)
+
+voting.find = killed
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_table(capsys, run):
+    options = ["peaks", "run.mdn", *SPACED, "-o"]
+    succeed(capsys, *options, "whole.csv")
+    ended = subprocess.run([sys.executable, "-c", KILLED, *options, "a.csv"], cwd=run, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert not (run / "a.csv").exists()
+    assert "(3 frames had been done)" in succeed(capsys, *options, "a.csv")
+    assert (run / "a.csv").read_bytes() == (run / "whole.csv").read_bytes()
     assert not (run / "a.csv.partial").exists()
 
 
