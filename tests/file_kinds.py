@@ -202,13 +202,13 @@ def peak_of(work):
 
 def refused(path, **options):
     """The one line in which a file is refused, at the latest when its frames are read."""
-    before = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    before = {file: file.lstat().st_mtime_ns for file in Path(path).parent.rglob("*")}
     with pytest.raises((ValueError, OSError)) as caught:
         list(mdn.open_fields(path, **options))
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
-    after = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    after = {file: file.lstat().st_mtime_ns for file in Path(path).parent.rglob("*")}
     assert after == before
     return message
 

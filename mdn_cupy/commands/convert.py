@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mdn_cupy.commands import opening, parsing
+from mdn_cupy.fields import Fields
 from mdn_cupy.io import FieldsSequence, save_fields
+from mdn_cupy.votes import Votes
 
 __all__ = ["add_to"]
 
@@ -76,13 +78,13 @@ def _convert(arguments: argparse.Namespace) -> str:
         raise ValueError(f"{output}: name a .mdn file, or a folder with a / at its end")
     frames = opening.opened(arguments)
     numbers = opening.numbers(frames, arguments)
-    first = frames[numbers[0]]
+    first = _checked(numbers[0], frames, arguments)
     if each:
-        kept = _write_each(output, frames, numbers)
+        kept = _write_each(output, frames, numbers, arguments)
         done = f"{len(numbers) - kept} written to {output}/, {kept} were there"
     else:
-        each_in_turn = (frames[number] for number in opening.progress(numbers))
-        save_fields(output, first if len(numbers) == 1 else each_in_turn)
+        in_turn = (_checked(number, frames, arguments) for number in opening.progress(numbers))
+        save_fields(output, first if len(numbers) == 1 else in_turn)
         done = f"written to {output}, {output.stat().st_size / 1e6:.1f} MB"
     parts, height, width = first.confidence.shape
     return (
@@ -92,12 +94,22 @@ def _convert(arguments: argparse.Namespace) -> str:
     )
 
 
-def _write_each(folder: Path, frames: FieldsSequence, numbers: range) -> int:
+def _write_each(
+    folder: Path, frames: FieldsSequence, numbers: range, arguments: argparse.Namespace
+) -> int:
     """Write a file for each frame that has none, and return how many have; each is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(frames) - 1))
     paths = {number: folder / f"{number:0{digits}}.mdn" for number in numbers}
     missing = [number for number, path in paths.items() if not path.exists()]
     for number in opening.progress(missing):
-        save_fields(paths[number], frames[number])
+        save_fields(paths[number], _checked(number, frames, arguments))
     return len(paths) - len(missing)
+
+
+def _checked(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> Fields:
+    """Read a frame; ValueError for values that are no votes, such as logits."""
+    with opening.in_frame(number, arguments):
+        fields = frames[number]
+        Votes(fields.confidence, fields.offsets, fields.sigma).check()
+    return fields

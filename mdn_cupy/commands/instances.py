@@ -85,7 +85,7 @@ def _labels(
     """The labels of every frame, and how many peaks they are for."""
     shape = None
     for number in opening.progress(numbers):
-        try:
+        with opening.in_frame(number, arguments):
             votes, _, peaks = voting.find(frames[number], arguments)
             labels, _ = votes.instances(peaks, radius=arguments.radius)
             labels = labels.reshape([n for n in labels.shape[:-2] if n > 1] + [*labels.shape[-2:]])
@@ -93,8 +93,6 @@ def _labels(
                 raise ValueError(
                     f"its labels have the shape {labels.shape}, those before it {shape}"
                 )
-        except ValueError as error:
-            raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
         shape = labels.shape
         yield labels, len(peaks)
 

@@ -6,6 +6,8 @@ import argparse
 import ast
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,7 +15,7 @@ from mdn_cupy import adapters, samples
 from mdn_cupy.commands import parsing
 from mdn_cupy.io import FieldsSequence, open_fields
 
-__all__ = ["add_to", "counted", "numbers", "opened", "progress"]
+__all__ = ["add_to", "counted", "in_frame", "numbers", "opened", "progress"]
 
 _OPTIONS = (
     "confidence",
@@ -123,6 +125,15 @@ def numbers(frames: FieldsSequence, arguments: argparse.Namespace) -> range:
             f"they are numbered from 0 to {len(frames) - 1}"
         )
     return wanted
+
+
+@contextmanager
+def in_frame(number: int, arguments: argparse.Namespace) -> Iterator[None]:
+    """Name the input and the frame in what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
 
 
 def counted(number: int, thing: str) -> str:

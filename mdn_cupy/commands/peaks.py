@@ -125,10 +125,8 @@ def _settings(frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str
 
 def _found(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
     """The columns of the peaks of one frame."""
-    try:
+    with opening.in_frame(number, arguments):
         _, names, peaks = voting.find(frames[number], arguments)
-    except ValueError as error:
-        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
     columns = peaks.to_dict()
     part = [names[each] for each in columns.pop("map")]
     return {"frame": [number] * len(peaks), "part": part, **columns}

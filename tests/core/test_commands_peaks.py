@@ -5,13 +5,12 @@ import json
 import re
 import shlex
 import signal
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 import tifffile
+from helpers import run_python
 
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
@@ -206,8 +205,7 @@ main(sys.argv[1:])
 def test_a_run_that_was_killed_goes_on_to_the_same_table(capsys, run):
     options = ["peaks", "run.mdn", *SPACED, "-o"]
     succeed(capsys, *options, "whole.csv")
-    ended = subprocess.run([sys.executable, "-c", KILLED, *options, "a.csv"], cwd=run, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    run_python("-c", KILLED, *options, "a.csv", status=-signal.SIGKILL, cwd=run)
     assert not (run / "a.csv").exists()
     assert "(3 frames had been done)" in succeed(capsys, *options, "a.csv")
     assert (run / "a.csv").read_bytes() == (run / "whole.csv").read_bytes()

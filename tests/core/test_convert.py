@@ -97,11 +97,12 @@ def test_some_frames_are_converted(capsys, run):
 
 
 def test_one_image_becomes_a_plain_file(capsys, run):
-    torch.save({"a": torch.tensor(SCORES[0]), "b": torch.tensor(LOCREF[0])}, "image.pt")
+    scores = RNG.random((2, 3, 4), dtype=np.float32)
+    torch.save({"a": torch.tensor(scores), "b": torch.tensor(LOCREF[0])}, "image.pt")
     names = ["--confidence", "a", "--offsets", "b", "--layout", "(CP)HW", "--order", "yx"]
     convert(capsys, "image.pt", "-o", "image.mdn", *names)
     fields = mdn.load_fields("image.mdn")
-    np.testing.assert_array_equal(fields.confidence, SCORES[0])
+    np.testing.assert_array_equal(fields.confidence, scores)
     np.testing.assert_array_equal(fields.offsets[:, 1], LOCREF[0, :2])
     with np.load("image.mdn", allow_pickle=False) as archive:
         assert "frames" not in archive
@@ -158,6 +159,9 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
             "run.h5: posenet: wants heatmap (H, W, P)",
         ),
         (["*.pt", "-o", "made/"], "*.pt: no such file"),
+        (["run.h5", "-o", "a.mdn", "--layout", "(PC)HW"], "run.h5, frame 0: confidence: "),
+        (["run.h5", "-o", "made/", "--layout", "(PC)HW"], "values outside [0, 1]"),
+        (["run.h5", "-o", "a.mdn", *SETTINGS, "--frames", "9"], "--frames takes none of its 5"),
     ],
 )
 def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragment):
