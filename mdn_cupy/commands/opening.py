@@ -153,7 +153,8 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
         options["apply_sigmoid"] = options.pop("sigmoid")
     settings = {**options, **dict(arguments.set)}
     adapter = getattr(adapters, arguments.family)
-    known = [p.name for p in inspect.signature(adapter).parameters.values() if p.kind is _KEYWORD]
+    parameters = inspect.signature(adapter).parameters.values()
+    known = [p.name for p in parameters if p.kind is _KEYWORD and p.name != "image"]
     unknown = sorted(settings.keys() - set(known))
     if unknown:
         raise ValueError(
