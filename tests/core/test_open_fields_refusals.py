@@ -7,6 +7,7 @@ from functools import partial
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from file_kinds import (
@@ -147,6 +148,26 @@ def test_a_partner_that_cannot_be_read_is_named(tmp_path, write):
     partner.rmdir()
     partner.symlink_to("gone")
     assert f"its partner {partner}: no such file" in refused(path)
+
+
+def test_tags_that_do_not_matter_are_no_line_more(tmp_path, caplog):
+    path = tiff(tmp_path, confidence=C, offsets=O)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ResolutionUnit"].overwrite(38657)
+    assert len(mdn.open_fields(path)) == 5
+    assert caplog.records == []
+    path.write_bytes(path.read_bytes()[:4] + b"\x00\x00\x17\x00" + path.read_bytes()[8:])
+    assert "holds no page that can be read" in refused(path)
+    assert caplog.records == []
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("write", [zarr2, zarr3])
+def test_files_in_a_zarr_group_that_are_not_its_own(tmp_path, write):
+    path = write(tmp_path, confidence=C, offsets=O)
+    (path / "net" / "notes").mkdir()
+    (path / "net" / "notes" / "a.txt").write_text("x")
+    assert len(mdn.open_fields(path)) == 5
 
 
 def test_hdf5_without_numbers(tmp_path):
