@@ -48,7 +48,9 @@ def read_array(path: Path) -> Member:
         missing(path, KIND, "tifffile", "io")
     with _damage_raises():
         file = tifffile.TiffFile(path)
-        if len(file.series) != 1:
+        if not file.series:
+            raise Refusal("holds no page that can be read: damaged?")
+        if len(file.series) > 1:
             shapes = ", ".join(str(series.shape) for series in file.series)
             raise Refusal(f"holds {len(file.series)} series ({shapes}); save each to its own file")
         (series,) = file.series
@@ -63,14 +65,17 @@ def read_array(path: Path) -> Member:
 
 @contextmanager
 def _damage_raises() -> Iterator[None]:
-    """Raise what tifffile only logs: a stack that is cut off would be a shorter one."""
+    """Raise the errors that tifffile only logs, and drop its warnings.
+
+    A stack that is cut off would be a shorter one; a warning would be a second line.
+    """
     logger = logging.getLogger("tifffile")
     errors: list[str] = []
 
     def catch(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
             errors.append(record.getMessage())
-        return record.levelno < logging.ERROR
+        return False
 
     logger.addFilter(catch)
     try:

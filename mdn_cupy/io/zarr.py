@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,9 @@ def contents(path: Path) -> Contents:
         return Contents(KIND, {path.name: group}, dict(group.attrs))
     values: dict[str, Any] = dict(group.attrs)
     arrays: dict[str, Any] = {}
-    for name, item in group.members(max_depth=None):
+    with warnings.catch_warnings(action="ignore"):  # about files that are not Zarr's
+        members = group.members(max_depth=None)
+    for name, item in members:
         if isinstance(item, zarr.Array):
             arrays[name] = item
         else:
