@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import RULES, VotingSession, title
+from mdn_viewer.core.session import RULES, VotingSession, title
 from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from napari.layers import Layer, Points
 from qtpy.QtCore import QCoreApplication, QEvent, QPoint, Qt

@@ -1,10 +1,10 @@
-"""Opening anything, comparing the maps and cross-part votes, in the dock widget."""
+"""SessionBuilder anything, comparing the maps and cross-part votes, in the dock widget."""
 
 import numpy as np
 import pytest
 from mdn_viewer import settings
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import KINDS, RULES, VotingSession, title
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import KINDS, RULES, VotingSession, title
 from viewer_support import BLOCK, add_fields, click, dock, names, two_parts
 
 import mdn_cupy as mdn

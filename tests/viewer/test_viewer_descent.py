@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.descending import Aim, DescentModel
-from mdn_viewer.logic.descent import Descent, Rates
-from mdn_viewer.logic.losses import Loss, loss_of, pull_of
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import ALL, VotingSession
-from mdn_viewer.logic.target import target_of_image, target_of_points
+from mdn_viewer.core.gradient_descent import TargetSpec, GradientDescentController
+from mdn_viewer.core.optimizer import Descent, Rates
+from mdn_viewer.core.losses import Loss, loss_of, loss_gradient
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.core.targets import target_of_image, target_of_points
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -110,7 +110,7 @@ def test_images_that_are_no_target(values, match):
 def test_the_gradient_is_that_of_the_loss(votes, loss):
     """Against the loss's own finite differences, in single sources and in sigma."""
     session = sessions(scattered())[votes]
-    pull = pull_of(session, POINTS, loss)
+    pull = loss_gradient(session, POINTS, loss)
     assert pull.loss == loss_of(session, POINTS, loss)
     rng, step = np.random.default_rng(1), 1e-5
     scale = {name: np.abs(getattr(pull, name)).max() for name in ("confidence", "offsets")}
@@ -148,7 +148,7 @@ def test_the_cross_entropy_is_the_librarys():
     target = torch.from_numpy(POINTS).double()
     loss = mdn.torch.noisy_or_bce(log_complement, target, reduction="sum")
     loss.backward()
-    pull = pull_of(session, POINTS, Loss.CROSS_ENTROPY)
+    pull = loss_gradient(session, POINTS, Loss.CROSS_ENTROPY)
     assert pull.loss == pytest.approx(loss.item())
     np.testing.assert_allclose(pull.confidence, c.grad.numpy(), rtol=1e-5, atol=1e-9)
     np.testing.assert_allclose(pull.offsets, o.grad.numpy(), rtol=1e-5, atol=1e-9)
@@ -161,7 +161,7 @@ def test_a_map_that_saturates_beyond_all_digits_is_still_pulled():
     offsets = np.stack([20 - columns, 20 - rows])[None].astype(np.float32)
     session = VotingSession(mdn.Fields(confidence, offsets), 0, 2.0)
     target = target_of_points([[20, 20]], 1.0, (40, 40)) / 2
-    pull = pull_of(session, target, Loss.CROSS_ENTROPY)
+    pull = loss_gradient(session, target, Loss.CROSS_ENTROPY)
     assert np.isfinite(pull.loss)
     # Each vote's own pixel alone: (1 − t)/(1 − c)
     assert (pull.confidence > 0.5 / (1 - 0.9)).all()
@@ -171,11 +171,11 @@ def test_a_map_that_saturates_beyond_all_digits_is_still_pulled():
 def test_what_has_no_loss_is_refused():
     session = VotingSession(two_parts(), 0, 2.0)
     with pytest.raises(ValueError, match=r"map's size \(24, 32\), got \(3, 3\)"):
-        pull_of(session, np.ones((3, 3)), Loss.NOISY_OR)
+        loss_gradient(session, np.ones((3, 3)), Loss.NOISY_OR)
     confidence = two_parts().confidence.copy()
     confidence[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="pixels of the map are not a number"):
-        pull_of(VotingSession(two_parts(confidence=confidence), 0, 2.0), POINTS, Loss.NOISY_OR)
+        loss_gradient(VotingSession(two_parts(confidence=confidence), 0, 2.0), POINTS, Loss.NOISY_OR)
 
 
 @pytest.mark.parametrize("loss", Loss)
@@ -273,8 +273,8 @@ def model():
 
 @pytest.fixture
 def descending(model):
-    descending = DescentModel(model)
-    descending.take(Aim(lambda session: POINTS, Loss.CROSS_ENTROPY))
+    descending = GradientDescentController(model)
+    descending.take(TargetSpec(lambda session: POINTS, Loss.CROSS_ENTROPY))
     return descending
 
 
@@ -329,8 +329,8 @@ def test_without_an_aim_there_is_no_gradient(model, descending):
 def test_why_there_is_no_gradient_is_said(model, descending):
     heard = []
     descending.refused.connect(heard.append)
-    descending.take(Aim(lambda session: np.ones((3, 3)), Loss.NOISY_OR))
+    descending.take(TargetSpec(lambda session: np.ones((3, 3)), Loss.NOISY_OR))
     assert descending.descent is None
     assert "got (3, 3)" in str(heard[0])
-    descending.take(Aim(lambda session: POINTS, Loss.NOISY_OR))
+    descending.take(TargetSpec(lambda session: POINTS, Loss.NOISY_OR))
     assert descending.descent is not None

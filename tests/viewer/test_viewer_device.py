@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from cuda_host import fake_cupy
 from helpers import assert_gradients_close
-from mdn_viewer.logic import device
-from mdn_viewer.logic.losses import Loss, pull_of
-from mdn_viewer.logic.session import ALL, KINDS, VotingSession
-from mdn_viewer.logic.sweep import sweep
+from mdn_viewer.core import device
+from mdn_viewer.core.losses import Loss, loss_gradient
+from mdn_viewer.core.session import ALL, KINDS, VotingSession
+from mdn_viewer.core.sigma_sweep import sweep
 from viewer_support import add_fields, dock, two_parts, wrong
 
 import mdn_cupy as mdn
@@ -83,7 +83,7 @@ def test_the_maps_are_those_of_the_cpu(gpu, chosen):
 def test_the_gradients_are_those_of_the_cpu(gpu, chosen, loss):
     session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **chosen)
     target = np.random.default_rng(0).random(session.votes.shape).astype(np.float32)
-    got, want = pull_of(session, target, loss), on_the_cpu(pull_of, session, target, loss)
+    got, want = loss_gradient(session, target, loss), on_the_cpu(loss_gradient, session, target, loss)
     assert any(record.what.startswith("gather") for record in fake_cupy.records)
     assert got.loss == pytest.approx(want.loss, rel=1e-5)
     gradients = (mdn.Gradients(*map(np.asarray, pull[1:])) for pull in (got, want))

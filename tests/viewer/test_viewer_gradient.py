@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.descent import Descent, arrows
-from mdn_viewer.logic.losses import Loss, pull_of
-from mdn_viewer.logic.session import ALL, RULES, VotingSession
-from mdn_viewer.logic.target import target_of_points
-from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.scene.pull_layers import PullLayers
+from mdn_viewer.core.optimizer import Descent, arrows
+from mdn_viewer.core.losses import Loss, loss_gradient
+from mdn_viewer.core.session import ALL, RULES, VotingSession
+from mdn_viewer.core.targets import target_of_points
+from mdn_viewer.widgets.gradient import GradientPanel
+from mdn_viewer.canvas.gradient import PullLayers
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from viewer_support import (
     PLUGIN,
@@ -78,7 +78,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     (point,) = viewer.layers["target"].data
     assert point == pytest.approx((130, 200), abs=2)
     start = panel.descending.descent
-    expected = pull_of(
+    expected = loss_gradient(
         widget.model.session, target_of_points([point], 8.0, (385, 385)), Loss.CROSS_ENTROPY
     )
     np.testing.assert_array_equal(viewer.layers[PICTURE].data, expected.confidence)

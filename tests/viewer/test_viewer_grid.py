@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import VotingSession
-from mdn_viewer.panels.controls import PixelPair
-from mdn_viewer.panels.readout import Readout
-from mdn_viewer.panels.voters import VotersPanel
-from mdn_viewer.scene.grid import Frame, Grid, grid_of
-from mdn_viewer.scene.layers import Reading, to_fields
-from mdn_viewer.scene.target_layers import target_of
+from mdn_viewer.core.session import VotingSession
+from mdn_viewer.widgets.controls import PixelPair
+from mdn_viewer.widgets.status_readout import StatusReadout
+from mdn_viewer.widgets.voters import VotersPanel
+from mdn_viewer.layers.transforms import Frame, Grid, grid_of
+from mdn_viewer.layers.conversion import Reading, to_fields
+from mdn_viewer.layers.targets import target_of
 from napari.layers import Image, Points, Vectors
 from viewer_support import add_fields, assert_shows, click, dock, move_to, press, two_parts, wrong
 
@@ -207,7 +207,7 @@ def test_a_pixel_is_asked_where_it_is_seen(make_napari_viewer, qtbot, place):
     image, _ = open_on(viewer, widget, PLACES[place], fields)
     viewer.reset_view()
     readout = widget._readout
-    assert isinstance(readout, Readout)
+    assert isinstance(readout, StatusReadout)
     for _ in range(50):  # until the layout of the window that was resized has come to rest
         move_to(qtbot, viewer, "noisy-or", *image.data_to_world((10, 5)))
         if readout.text.startswith("row 10, col 5 "):

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import ALL, VotingSession, title
-from mdn_viewer.logic.snippet import snippet
-from mdn_viewer.panels.controls import Controls, Message
-from mdn_viewer.panels.parts import line
-from mdn_viewer.panels.voters import VotersPanel
+from mdn_viewer.core.session import ALL, VotingSession, title
+from mdn_viewer.core.code_export import snippet
+from mdn_viewer.widgets.controls import Controls, Message
+from mdn_viewer.widgets.common import line
+from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QDoubleSpinBox, QSlider

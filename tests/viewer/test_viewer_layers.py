@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 from mdn_viewer import reader
-from mdn_viewer.logic.session import ALL
-from mdn_viewer.scene.grid import grid_of
-from mdn_viewer.scene.layers import (
+from mdn_viewer.core.session import ALL
+from mdn_viewer.layers.transforms import grid_of
+from mdn_viewer.layers.conversion import (
     Reading,
     backdrop,
     fields_of,
@@ -253,9 +253,9 @@ def test_an_even_backdrop_is_black():
 
 def test_the_logic_knows_no_window():
     code = """
-import importlib, pkgutil, sys, mdn_viewer.scene.layers, mdn_viewer.reader, mdn_viewer.__main__
+import importlib, pkgutil, sys, mdn_viewer.layers.conversion, mdn_viewer.reader, mdn_viewer.__main__
 from mdn_viewer import logic
-for module in pkgutil.iter_modules(logic.__path__, "mdn_viewer.logic."):
+for module in pkgutil.iter_modules(logic.__path__, "mdn_viewer.core."):
     importlib.import_module(module.name)
 assert not {"napari", "qtpy", "magicgui"} & sys.modules.keys()
 """

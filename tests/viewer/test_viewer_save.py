@@ -5,10 +5,10 @@ import stat
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import RULES
-from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.panels.save import SavePanel
-from mdn_viewer.scene.export import save_fields, save_map, save_picture, save_text
+from mdn_viewer.core.session import RULES
+from mdn_viewer.widgets.gradient import GradientPanel
+from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.export import save_fields, save_map, save_picture, save_text
 from napari_builtins.io import imread
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog

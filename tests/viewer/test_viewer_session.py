@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.session import ALL, KINDS, RULES, VotingSession
+from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession
 from viewer_support import two_parts
 
 import mdn_cupy as mdn

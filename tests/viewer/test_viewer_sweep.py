@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import ALL, RULES, VotingSession
-from mdn_viewer.logic.sweep import same_sweep, sweep, work_of
-from mdn_viewer.panels.plot import SweepPlot
-from mdn_viewer.panels.sweep import SweepPanel
-from mdn_viewer.scene.stage import Stage
-from mdn_viewer.worker import LatestWins
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import ALL, RULES, VotingSession
+from mdn_viewer.core.sigma_sweep import same_sweep, sweep, work_of
+from mdn_viewer.widgets.plot import SweepPlot
+from mdn_viewer.widgets.sweep import SweepPanel
+from mdn_viewer.canvas.stage import Stage
+from mdn_viewer.latest_worker import LatestOnlyWorker
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QPushButton
@@ -236,7 +236,7 @@ def test_a_name_without_an_ending_gets_that_of_the_button(
 @pytest.fixture
 def under_way(qtbot):
     """A panel whose sweep, of all radii of the coins, is under way in a thread."""
-    model = VotingModel(LatestWins)
+    model = VotingModel(LatestOnlyWorker)
     panel = SweepPanel(model, Stage(ViewerModel()))
     qtbot.addWidget(panel)
     panel.show()

@@ -4,9 +4,9 @@ import csv
 
 import numpy as np
 import pytest
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import ALL, VotingSession
-from mdn_viewer.panels.voters import VotersPanel
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QPushButton
 from viewer_support import PLUGIN, click, dock, empty_stage, name_file, two_parts

@@ -5,8 +5,8 @@ import time
 
 import pytest
 from mdn_viewer import worker
-from mdn_viewer.logic.jobs import Stopped
-from mdn_viewer.worker import LatestWins
+from mdn_viewer.core.jobs import Stopped
+from mdn_viewer.latest_worker import LatestOnlyWorker
 from napari.utils.progress import progress
 
 
@@ -15,7 +15,7 @@ class Heard:
 
     def __init__(self):
         self.results, self.errors, self.threads = [], [], set()
-        self.worker = LatestWins(self._result, self._error)
+        self.worker = LatestOnlyWorker(self._result, self._error)
 
     def _result(self, result):
         self.results.append(result)
@@ -116,7 +116,7 @@ def test_a_quick_job_does_not_overtake_a_slow_one(heard):
     assert heard.results == ["quick", "slow", "quick again"]
 
 
-@pytest.mark.parametrize("work", [1e9, 1e-9], ids=["elsewhere", "at once"])
+@pytest.mark.parametrize("work", [1e9, 1e-9], ids=["elsewhere", "at single_shot_timer"])
 def test_errors_are_delivered_and_the_worker_goes_on(heard, work):
     heard.worker.submit(lambda: "first", 1)
     heard.worker.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.files import replacing
+from mdn_viewer.core.session import VotingSession
 from mdn_viewer.display import obstacle
-from mdn_viewer.logic.session import VotingSession
+from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.reader import opening_part
-from mdn_viewer.scene.layers import LayerData, layer_data
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -123,22 +123,23 @@ def _check_screenshot(path: Path | None) -> None:
 def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
     import gc
 
-    warm_up()
     import napari
 
-    from mdn_viewer.scene.turns import EventTurns
+    from mdn_viewer.widget import MassDisplacement
 
-    viewer = napari.Viewer(title=f"mdn-viewer: {name}")
+    viewer = napari.Viewer(title=f"mdn-viewer: {name}", show=False)
+    for data, keywords, _ in layers:
+        viewer.add_image(data, **keywords)
+    widget = MassDisplacement(viewer)
+    viewer.window.add_dock_widget(widget, name=_DOCKED)
     _resize(viewer)
-    gc.freeze()  # napari collects garbage whenever layers go: window and modules are none
-    turns, widgets = EventTurns(), list[Any]()
-    turns.take(opening(viewer, layers, widgets))
+    viewer.window.show()
+    gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if screenshot is None:
             napari.run()
             return 0
-        turns.finish()
-        status = _photograph(viewer, widgets[0], screenshot, name)
+        status = _photograph(viewer, widget, screenshot, name)
     except KeyboardInterrupt:
         viewer.close()
         raise
@@ -157,60 +158,6 @@ def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
     return 0
 
 
-def warm_up() -> None:
-    """Import now, while there is no window that could stand still, what takes seconds."""
-    from mdn_viewer import settings, widget  # noqa: F401
-    from mdn_viewer.scene import canvas
-
-    canvas.warm_up()
-    settings.recall_shown()  # for which napari reads what every plugin declares
-
-
-def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Callable[[], bool]:
-    """Return a function that opens layers, makes the widget and docks it: one with each call.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where to.
-    layers : list of (data, keywords, "image")
-        Of `mdn_viewer.scene.layers.layer_data`.
-    widgets : list
-        Where to put the widget when it is there.
-
-    Returns
-    -------
-    callable
-        Says whether there is more to open.
-    """
-    from mdn_viewer.scene.canvas import frames_held, quicken
-    from mdn_viewer.widget import MassDisplacement
-
-    def acts() -> Iterator[None]:
-        for data, keywords, _ in layers:
-            viewer.add_image(data, **keywords)
-            yield
-        widget = MassDisplacement(viewer)
-        yield
-        viewer.window.add_dock_widget(widget, name=_DOCKED)
-        widgets.append(widget)
-        yield
-
-    def steps() -> Iterator[None]:
-        quicken(viewer)
-        yield
-        left = acts()
-        while True:
-            with frames_held(viewer, window=True):
-                if next(left, left) is left:
-                    return
-                yield
-            yield
-
-    left = steps()
-    return lambda: next(left, left) is None
-
-
 def _resize(viewer: Viewer) -> None:
     from qtpy.QtCore import QSize
     from qtpy.QtGui import QGuiApplication
@@ -225,9 +172,6 @@ def _write_screenshot(viewer: Viewer, path: Path) -> None:
     from matplotlib.image import imsave
     from qtpy.QtCore import QCoreApplication, QEvent
 
-    from mdn_viewer.scene.canvas import show_controls_now
-
-    show_controls_now(viewer)
     # What Qt puts off until its loop runs: else the sliders that napari replaced are still there.
     for _ in range(2):  # the layout follows the deletions
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

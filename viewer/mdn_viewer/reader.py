@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mdn_cupy as mdn
-from mdn_viewer.logic.session import ALL
-from mdn_viewer.scene.layers import LayerData, layer_data
+from mdn_viewer.core.session import ALL
+from mdn_viewer.layers.conversion import LayerData, layer_data
 
 __all__ = [
     "get_reader",

@@ -6,44 +6,45 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize
-from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtGui import QColor, QKeySequence, QPalette, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import ALL, VotingSession
-from mdn_viewer.panels.compare import ComparePanel
-from mdn_viewer.panels.controls import Controls, once
-from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.panels.inputs import InputControls
-from mdn_viewer.panels.opening import Opening
-from mdn_viewer.panels.part_slider import PartSlider
-from mdn_viewer.panels.parts import leave_wheel
-from mdn_viewer.panels.picker import FieldPicker, images, offset_layers
-from mdn_viewer.panels.readout import Readout
-from mdn_viewer.panels.save import SavePanel
-from mdn_viewer.panels.sweep import SweepPanel
-from mdn_viewer.panels.voters import VotersPanel
-from mdn_viewer.scene.canvas import draw_now, quicken, warm_up
-from mdn_viewer.scene.clicks import Clicks
-from mdn_viewer.scene.garbage import SearchAtRest
-from mdn_viewer.scene.maps import MapLayers
-from mdn_viewer.scene.stage import Stage
-from mdn_viewer.scene.turns import EventTurns
+from mdn_viewer.canvas.comparison import ComparisonCanvas
+from mdn_viewer.canvas.maps import MapView
+from mdn_viewer.canvas.placement import CentralArea
+from mdn_viewer.canvas.questions import Questions
+from mdn_viewer.canvas.user_layers import UserLayers
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.latest_worker import LatestOnlyWorker
+from mdn_viewer.layers.conversion import to_fields
+from mdn_viewer.layers.linked import LinkedLayers
+from mdn_viewer.layers.remedies import remedy_for
+from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
-from mdn_viewer.worker import LatestWins
+from mdn_viewer.widgets.cell_menu import ResultLayers
+from mdn_viewer.widgets.common import leave_wheel
+from mdn_viewer.widgets.compare import ComparePanel
+from mdn_viewer.widgets.controls import Controls, single_shot_timer
+from mdn_viewer.widgets.gradient import GradientPanel
+from mdn_viewer.widgets.inputs import InputControls
+from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.part_slider import PartSlider
+from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.status_readout import StatusReadout
+from mdn_viewer.widgets.sweep import SweepPanel
+from mdn_viewer.widgets.voters import VotersPanel
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["PANELS", "MassDisplacement"]
+__all__ = ["MassDisplacement"]
 
-PANELS: tuple[type[Any], ...] = (VotersPanel, SweepPanel, GradientPanel, SavePanel)
-"""The panels, each made of the model and the stage, in the order of their tabs."""
-
-_OPENING = "Laying out the maps…"
 _REST_MS = 200  # after so long without a new frame the slider rests
-_WIDTH = 380  # screen pixels: a peak can be read, a slider be dragged
+_WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
 Panel = TypeVar("Panel")
 
@@ -60,34 +61,38 @@ class MassDisplacement(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        quicken(napari_viewer)
-        warm_up()
-        self.model = VotingModel(LatestWins)
-        self.stage = Stage(napari_viewer, EventTurns())
-        self.maps = MapLayers(self.model, self.stage)
+        self.model = VotingModel(LatestOnlyWorker)
+        self.canvas = ComparisonCanvas()
+        self.maps = MapView(self.model, self.canvas)
         self.controls = Controls()
         self.inputs = InputControls(
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )
         self.compare = ComparePanel(self.model, self.maps)
-        self.panels = [panel(self.model, self.stage) for panel in PANELS]
-        self._clicks = Clicks(self.model, self.stage)
-        self._readout = Readout(self.model, self.stage, self)
+        self.panels: list[Any] = [
+            VotersPanel(self.model, self.canvas),
+            SweepPanel(self.model, napari_viewer),
+            GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
+            SavePanel(self.model, self.canvas, napari_viewer),
+        ]
+        links = LinkedLayers(napari_viewer, self._frame)
+        self.results = ResultLayers(self.model, self.maps, self.canvas, links)
+        self._questions = Questions(self.model, self.canvas)
+        self._readout = StatusReadout(self.model, self.canvas, self)
         self._slider = PartSlider(napari_viewer, self.controls)
-        self._rest = once(self.model.settle, self)
-        opening = Opening(self.model, self.maps, self.controls, self.inputs, self.compare)
-        self._picker = FieldPicker(
+        self._rest = single_shot_timer(self.model.settle, self)
+        builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
+        self._selection = LayerSelection(
             napari_viewer,
             self.inputs,
             self.model.cancel,
-            lambda: opening.begin(self._picker),
-            self.stage.hold_back,
-            self.stage.hide,
+            lambda: builder.begin(self._selection),
         )
-        self._garbage = SearchAtRest(lambda: self.stage.busy or self.in_motion)
+        self._user_layers = UserLayers(napari_viewer, self.canvas, self.model, self._frame)
         self._lay_out()
         self._connect()
-        self._picker.take_newest()
+        self._dress()
+        self._selection.take_newest()
 
     @property
     def in_motion(self) -> bool:
@@ -103,10 +108,9 @@ class MassDisplacement(QWidget):
         """Wait until the maps are those that the controls ask for."""
         QCoreApplication.processEvents()
         self.model.wait()
-        while self._picker.soon.isActive():
+        while self._selection.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
-        self.stage.wait()
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -119,12 +123,17 @@ class MassDisplacement(QWidget):
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
-        self._picker.refresh()
+        self._selection.refresh()
 
     def event(self, event: Any) -> bool:
-        """End when napari has taken the widget out of its dock for good."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._end()
+        """Follow the widget from dock to dock; end when napari has taken it out for good."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._end()
+            else:
+                self._central.enter(self.window())
+        elif event.type() == QEvent.Type.Show:
+            self._central.enter(self.window())
         return bool(super().event(event))
 
     def sizeHint(self) -> QSize:
@@ -134,22 +143,24 @@ class MassDisplacement(QWidget):
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.tabs.setUsesScrollButtons(True)
         for title, page in [
             (self.inputs.title, self.inputs.native),
             *((panel.title, panel) for panel in (self.compare, *self.panels)),
         ]:
             self.tabs.addTab(_scrollable(page), title)
         self.open_tab(self.compare.title)
-        layout = QVBoxLayout(self)
+        controls = QVBoxLayout()
+        controls.addWidget(self.controls.native)
+        controls.addWidget(self.tabs, 1)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.controls.native)
-        layout.addWidget(self.tabs, 1)
-        self.setMinimumWidth(_WIDTH)
-        for keys, step in (("Alt+PgDown", 1), ("Alt+PgUp", -1)):
-            QShortcut(QKeySequence(keys), self, lambda step=step: self.controls.page(step))
+        layout.addLayout(controls)
+        self._central = CentralArea(self.canvas, layout)
+        self.setMinimumWidth(_NARROWEST)
 
     def _connect(self) -> None:
-        controls, model = self.controls, self.model
+        controls, model, canvas = self.controls, self.model, self.canvas
         controls.part.changed.connect(self._on_part)
         controls.cross.changed.connect(lambda cross: model.change(cross=cross))
         controls.sigma.changed.connect(self._on_sigma)
@@ -157,41 +168,68 @@ class MassDisplacement(QWidget):
         model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
         model.said.connect(controls.message.say)
-        self.stage.busy_changed.connect(self._on_stage)
         model.refused.connect(self._on_refused)
+        self.compare.napari_canvas.toggled.connect(self._central.show_others)
+        canvas.dropped.connect(self._on_drop)
+        self._viewer.events.theme.connect(self._dress)
+        for parent in (self, canvas):
+            for keys, act in (
+                ("Alt+PgDown", lambda: controls.page(1)),
+                ("Alt+PgUp", lambda: controls.page(-1)),
+            ):
+                QShortcut(QKeySequence(keys), parent, act)
+        QShortcut(QKeySequence("A"), canvas, self._ask_here)
         self._end = _Ending(
+            lambda: self._viewer.events.theme.disconnect(self._dress),
             self._slider.close,
-            self._garbage.close,
             *(panel.end for panel in self.panels if hasattr(panel, "end")),
-            self.stage.busy_changed.disconnect,  # the widgets that would say so may have gone
-            self.stage.close,
+            self._user_layers.close,
             self._readout.close,
-            self._clicks.close,
-            self._picker.close,
+            self._selection.close,
+            self._central.leave,
             model.close,
         )
         self.destroyed.connect(self._end)
 
+    def _frame(self) -> Frame:
+        return self._selection.frame
+
     def _open(self, confidence: Any, offsets: Any, *names: str) -> None:
-        """Make layers of two arrays, and let them vote."""
+        """Make layers of two arrays, and let them vote; what cannot be mended adds none."""
         layers = [
             Image(array, rgb=False, name=name, visible=False)
             for array, name in zip((confidence, offsets), names, strict=True)
-        ]  # both, before either is added
+        ]
+        try:
+            to_fields(layers[0], layers[1], None, self.inputs.reading)
+        except (TypeError, ValueError) as error:
+            if remedy_for(layers[0]) is None:
+                self.inputs.unreadable.say(str(error), wrong=True)
+                return
         for layer in layers:
             self._viewer.add_layer(layer)
-        self._picker.take(*layers)
+        self._selection.take(*layers)
 
-    def _on_stage(self, busy: bool) -> None:
-        """Say that the maps are being laid out, unless something else is said."""
-        self._garbage.soon()
-        message = self.controls.message
-        if message.said == ("" if busy else _OPENING):
-            message.say(_OPENING if busy and not self.stage.viewer.canvas.grid.enabled else "")
+    def _on_drop(self, paths: list[str]) -> None:
+        """Open files that were dropped on the maps, as napari does on its own canvas."""
+        try:
+            self._viewer.open(paths, stack=False)
+        except Exception as error:  # whatever a reader of any plugin raises
+            self.model.refuse(f"{', '.join(paths)}: {error}")
+
+    def _ask_here(self) -> None:
+        """Ask for the pixel under the cursor."""
+        self._questions.ask_at(self._readout.position)
+
+    def _dress(self, *_: Any) -> None:
+        """Have the canvas' lines in the colours of napari's theme."""
+        theme, palette = get_theme(self._viewer.theme), self.canvas.palette()
+        palette.setColor(QPalette.ColorRole.Window, QColor(theme.background.as_hex()))
+        palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.text.as_hex()))
+        self.canvas.setPalette(palette)
 
     def _on_refused(self, text: str) -> None:
         self.controls.message.say(text, wrong=True)
-        self.stage.arrange()  # what waits for maps is to be seen without them
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:
@@ -204,7 +242,7 @@ class MassDisplacement(QWidget):
 
     def _on_sigma(self, sigma: float) -> None:
         self.model.change(sigma=sigma)
-        draw_now(self._viewer)
+        self.canvas.draw_now()
 
     def _on_rest(self) -> None:
         if self.model.session is not None:
