@@ -111,6 +111,7 @@ class MassDisplacement(QWidget):
         while self._selection.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
+        self.canvas.finish()
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""

@@ -34,7 +34,8 @@ class Picture(NamedTuple):
 class Cell:
     """A view box of a vispy canvas with its own visuals.
 
-    Visuals are made when they are first needed: each compiles a shader, about 30 ms.
+    A visual is made by `make_missing`, not when it is first asked for: each compiles a shader,
+    20 to 30 ms under software rendering, and the window draws in between.
 
     Parameters
     ----------
@@ -51,9 +52,11 @@ class Cell:
         self.header = Header(canvas.native, name)
         self.header.show()
         self.picture: Picture | None = None
+        self._gray: npt.NDArray[np.float32] | None = None
+        self._overlays: dict[str, tuple[Overlay, int]] = {}  # those that draw something
         self._image: Any = None
         self._backdrop: Any = None
-        self._overlays: dict[str, Any] = {}
+        self._nodes: dict[str, Any] = {}  # of overlays, drawn or hidden
 
     @property
     def rectangle(self) -> tuple[int, int, int, int]:
@@ -61,6 +64,15 @@ class Cell:
         left, top = self.view.pos
         width, height = self.view.size
         return int(left), int(top), int(width), int(height)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is shown has its visual."""
+        return (
+            (self.picture is None or self._image is not None)
+            and (self._gray is None or self._backdrop is not None)
+            and self._overlays.keys() <= self._nodes.keys()
+        )
 
     def put(self, left: int, top: int, width: int, height: int) -> None:
         """Put the cell at a place of the canvas, in screen pixels."""
@@ -77,14 +89,58 @@ class Cell:
         )
 
     def show(self, picture: Picture) -> None:
-        """Show a picture; only what differs from the last one is written."""
+        """Show a picture."""
         before, self.picture = self.picture, picture
-        if self._image is None:
-            self._image = scene.visuals.Image(
-                method="auto", texture_format="auto", parent=self.view.scene
-            )
+        self.header.show_scale(picture.colormap, picture.limits)
+        if self._image is not None:
+            self._write_picture(picture, before)
+
+    def show_backdrop(self, gray: npt.NDArray[np.float32] | None) -> None:
+        """Show an image from 0 to 1 under the picture, half as bright; None removes it."""
+        self._gray = gray
+        if self._backdrop is not None:
+            self._write_backdrop()
+
+    def show_overlay(self, name: str, overlay: Overlay | None, order: int) -> None:
+        """Draw an overlay above the picture; one with nothing to draw is hidden."""
+        node = self._nodes.get(name)
+        if overlay is None or overlay.empty:
+            self._overlays.pop(name, None)
+            if node is not None:
+                node.visible = False
+            return
+        self._overlays[name] = overlay, order
+        if node is not None:
+            overlay.write(node)
+            node.visible = True
+
+    def make_missing(self) -> None:
+        """Make the visuals that are missing."""
+        parent = self.view.scene
+        if self._gray is not None and self._backdrop is None:
+            self._backdrop = scene.visuals.Image(cmap="grays", texture_format="auto", parent=parent)
+            self._backdrop.set_gl_state("opaque", depth_test=False)
+            self._backdrop.transform = placed((1.0, 1.0), (0.0, 0.0))
+            self._write_backdrop()
+        if self.picture is not None and self._image is None:
+            self._image = scene.visuals.Image(texture_format="auto", parent=parent)
             self._image.set_gl_state("additive", depth_test=False)
             self._image.order = 1
+            self._write_picture(self.picture, None)
+        for name in self._overlays.keys() - self._nodes.keys():
+            overlay, order = self._overlays[name]
+            node = self._nodes[name] = overlay.make(parent)
+            node.order = order
+            overlay.write(node)
+
+    def remove(self) -> None:
+        """Take the cell off its canvas."""
+        self.view.parent = None
+        self.header.hide()
+        self.header.deleteLater()
+
+    def _write_picture(self, picture: Picture, before: Picture | None) -> None:
+        """Write what differs from the picture before."""
         if before is None or before.values is not picture.values:
             self._image.set_data(np.asarray(picture.values, np.float32))
         if before is None or before.colormap is not picture.colormap:
@@ -93,37 +149,9 @@ class Cell:
             self._image.clim = picture.limits
         if before is None or before[3:] != picture[3:]:
             self._image.transform = placed(picture.stride, picture.origin)
-        self.header.show_scale(picture.colormap, picture.limits)
 
-    def show_backdrop(self, gray: npt.NDArray[np.float32] | None) -> None:
-        """Show an image from 0 to 1 under the picture, half as bright; None removes it."""
-        if self._backdrop is None and gray is not None:
-            self._backdrop = scene.visuals.Image(
-                clim=_HALF_BRIGHT, cmap="grays", texture_format="auto", parent=self.view.scene
-            )
-            self._backdrop.set_gl_state("opaque", depth_test=False)
-            self._backdrop.transform = placed((1.0, 1.0), (0.0, 0.0))
-        if self._backdrop is not None:
-            self._backdrop.visible = gray is not None
-            if gray is not None:
-                self._backdrop.set_data(gray)
-                self._backdrop.clim = _HALF_BRIGHT
-
-    def show_overlay(self, name: str, overlay: Overlay | None, order: int) -> None:
-        """Draw an overlay above the picture; one with nothing to draw hides it."""
-        node = self._overlays.get(name)
-        if overlay is None or overlay.empty:
-            if node is not None:
-                node.visible = False
-            return
-        if node is None:
-            node = self._overlays[name] = overlay.make(self.view.scene)
-            node.order = order
-        overlay.write(node)
-        node.visible = True
-
-    def remove(self) -> None:
-        """Take the cell off its canvas."""
-        self.view.parent = None
-        self.header.hide()
-        self.header.deleteLater()
+    def _write_backdrop(self) -> None:
+        self._backdrop.visible = self._gray is not None
+        if self._gray is not None:
+            self._backdrop.set_data(self._gray)
+            self._backdrop.clim = _HALF_BRIGHT

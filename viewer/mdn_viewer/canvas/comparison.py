@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from qtpy.QtCore import QPoint, QRect, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QPoint, QRect, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy import scene
 
@@ -60,6 +60,9 @@ class ComparisonCanvas(QWidget):
         self._fitted = True  # until the user chooses what to look at
         self._backdrop: npt.NDArray[np.float32] | None = None
         self._overlays: dict[str, tuple[Overlay | None, frozenset[str]]] = {}
+        self._next = QTimer(self)
+        self._next.setSingleShot(True)
+        self._next.timeout.connect(self._make_next)
         self._pressed: tuple[QPoint, Camera] | None = None
         self._tool: Callable[[Click], None] | None = None
         self._panned = False
@@ -72,7 +75,7 @@ class ComparisonCanvas(QWidget):
         self.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         events = self._canvas.events
         events.resize.connect(self._on_resize)
-        events.draw.connect(lambda _: self.drawn.emit(), position="last")
+        events.draw.connect(self._on_draw, position="last")
         events.mouse_press.connect(self._on_press)
         events.mouse_move.connect(self._on_move)
         events.mouse_release.connect(self._on_release)
@@ -105,7 +108,7 @@ class ComparisonCanvas(QWidget):
             self._backdrop = gray
             for cell in self.cells.values():
                 cell.show_backdrop(gray)
-            self.native.update()
+            self._draw_soon()
 
     def show_pictures(self, pictures: Mapping[str, Picture]) -> None:
         """Show pictures, each in the cell of its name; cells of other names go.
@@ -121,7 +124,7 @@ class ComparisonCanvas(QWidget):
         self.cells = order
         if before != list(order):
             self._lay_out()
-        self.native.update()
+        self._draw_soon()
 
     def set_overlay(
         self, name: str, overlay: Overlay | None, *, bare: frozenset[str] = frozenset()
@@ -135,7 +138,7 @@ class ComparisonCanvas(QWidget):
         self._overlays[name] = overlay, bare
         for cell_name, cell in self.cells.items():
             cell.show_overlay(name, None if cell_name in bare else overlay, _order(name))
-        self.native.update()
+        self._draw_soon()
 
     def overlay(self, name: str) -> Overlay | None:
         """Return what was last drawn under a name."""
@@ -156,6 +159,17 @@ class ComparisonCanvas(QWidget):
         """Move the camera; it stays there when cells come or go."""
         self._fitted = False
         self._look(camera)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is shown has been made, cell by cell."""
+        return all(cell.complete for cell in self.cells.values())
+
+    def finish(self) -> None:
+        """Make now what is missing."""
+        for cell in self.cells.values():
+            cell.make_missing()
+        self.native.update()
 
     def draw_now(self) -> None:
         """Draw what has changed before other events are handled."""
@@ -200,6 +214,24 @@ class ComparisonCanvas(QWidget):
         for overlay_name, (overlay, bare) in self._overlays.items():
             cell.show_overlay(overlay_name, None if name in bare else overlay, _order(overlay_name))
         return cell
+
+    def _draw_soon(self) -> None:
+        """Draw what has changed; what has to be made first comes a cell a frame."""
+        self.native.update()
+        if not self.complete and not self._next.isActive():
+            self._next.start(0)
+
+    def _make_next(self) -> None:
+        for cell in self.cells.values():
+            if not cell.complete:
+                cell.make_missing()
+                self.native.update()
+                return
+
+    def _on_draw(self, *_: Any) -> None:
+        self.drawn.emit()
+        if not self.complete:
+            self._next.start(0)
 
     def _on_resize(self, *_: Any) -> None:
         self._lay_out()

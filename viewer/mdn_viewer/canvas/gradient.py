@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.floating]
 
 _CELL = "∂loss/∂c"
 _BARE = frozenset({CONFIDENCE})  # no vote lands there
-_GREEN = np.array([0.36, 1.0, 0.56, 0.9])
+_GREEN, _FAINT = np.array([0.36, 1.0, 0.56]), 0.12  # RGB; alpha of the shortest arrow
 _USUAL = 90  # percentile of what is seen in full; the few steepest would dwarf all else
 
 
@@ -46,7 +46,7 @@ class GradientView:
         self._maps.show_extra(_CELL, None if descent is None else _picture(descent))
         drawn = None
         if arrows is not None:
-            drawn = Arrows(arrows[:, 0], arrows[:, 1], np.tile(_GREEN, (len(arrows), 1)))
+            drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]), head=4.0)
         self._canvas.set_overlay("gradient", drawn, bare=_BARE)
 
 
@@ -57,6 +57,13 @@ def _picture(descent: Descent) -> Picture:
         values = np.take_along_axis(values, steepest[None], axis=0)[0]
     (dy, dx), (y, x) = (np.broadcast_to(p, 2).tolist() for p in (votes.stride, votes.origin))
     return Picture(values, _limits(values), DIVERGING, (dy, dx), (y, x))
+
+
+def _colours(vectors: npt.NDArray[np.float32]) -> FloatArray:
+    """Return a colour for each arrow: short ones are faint, or their heads would hide the map."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    strength = length / length.max(initial=np.finfo(np.float32).tiny)
+    return np.hstack([np.tile(_GREEN, (len(length), 1)), _FAINT + (1 - _FAINT) * strength])
 
 
 def _limits(values: FloatArray) -> tuple[float, float]:

@@ -16,8 +16,6 @@ __all__ = ["Arrows", "Marks", "Outlines", "Overlay", "Patch", "placed"]
 
 Array = npt.NDArray[Any]
 
-_HEAD = 6.0  # screen pixels
-
 
 class Overlay(Protocol):
     """Data that know how to draw themselves in one cell."""
@@ -34,12 +32,13 @@ class Overlay(Protocol):
 
 
 class Arrows(NamedTuple):
-    """Arrows in pixels of the output; their heads and widths are in screen pixels."""
+    """Arrows in pixels of the output; widths and heads are in screen pixels."""
 
     start: Array  # [n, 2]: row and column
     vector: Array  # [n, 2]: rows and columns
     colour: Array  # [n, 4]
     width: float = 1.2
+    head: float = 6.0
 
     @property
     def empty(self) -> bool:
@@ -52,7 +51,7 @@ class Arrows(NamedTuple):
             connect="segments",
             method="gl",
             arrow_type="stealth",
-            arrow_size=_HEAD,
+            arrow_size=self.head,
             width=self.width,
             parent=parent,
         )

@@ -25,7 +25,7 @@ MOST_ARROWS = 300
 _WEAK, _STRONG = np.array([0.15, 0.35, 1.0, 0.2]), np.array([0.55, 1.0, 0.9, 1.0])  # RGBA
 _ASKED, _LANDS = np.array([[1.0, 1.0, 1.0, 1.0]]), np.array([[1.0, 0.35, 1.0, 1.0]])
 _FEW = 30  # arrows hide nothing
-_SOURCE, _MARK, _RIM = 4.5, 13.0, 1.0  # screen pixels
+_SOURCE, _CROSS, _X, _RIM = 4.5, 13.0, 9.0, 1.0  # screen pixels
 
 
 def show_votes(canvas: ComparisonCanvas, asked: Provenance | None, landing: Landing | None) -> None:
@@ -58,9 +58,9 @@ def _marks(asked: Provenance | None, landing: Landing | None) -> Marks | None:
     found: list[tuple[Array, Array, str, float, float]] = []
     if asked is not None:
         found.append((asked.positions[:MOST_ARROWS], colours(asked), "disc", _SOURCE, 0.0))
-        found.append((np.array([asked.pixel], float), _ASKED, "cross", _MARK, _RIM))
+        found.append((np.array([asked.pixel], float), _ASKED, "cross", _CROSS, _RIM))
     if landing is not None and landing.lands:
-        found.append((np.array([landing.footprint.landing[::-1]]), _LANDS, "x", _MARK, _RIM))
+        found.append((np.array([landing.footprint.landing[::-1]]), _LANDS, "x", _X, _RIM))
         found.append((landing.position[None], _LANDS, "disc", _SOURCE, 0.0))
     if not found:
         return None

@@ -42,13 +42,14 @@ def snippet(
     import mdn_cupy as mdn
     <BLANKLINE>
     fields = mdn.samples.load('pose')
-    votes = fields.votes('nose', sigma=8.0).replace(truncate=4.0)
+    votes = fields.votes('nose', sigma=8.0)
     s = votes.additive()
     <BLANKLINE>
     print(s.max())
     """
-    reach = repr(session.truncate).replace("inf", "float('inf')")
-    votes = f"fields.votes({_part(session)}sigma={session.sigma!r}).replace(truncate={reach})"
+    votes = f"fields.votes({_part(session)}sigma={session.sigma!r})"
+    if session.truncate != mdn.Votes.truncate:
+        votes += f".replace(truncate={session.truncate!r})".replace("inf", "float('inf')")
     program = {
         "m": "votes.noisy_or()",
         "s": f"votes.{session.sum_rule}()",

@@ -102,6 +102,7 @@ class GradientPanel(QWidget):
             self._soon.stop()
             self._take_aim()
         self.descending.wait()
+        self._canvas.finish()
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now, under the names that they have."""

@@ -60,8 +60,9 @@ class VotersPanel(QWidget):
             write(self._model, self.asked.save, path, "a table is", ".csv")
 
     def wait(self) -> None:
-        """Wait until what has been asked is answered."""
+        """Wait until what has been asked is answered, and drawn."""
         self._worker.wait()
+        self._canvas.finish()
 
     def _build(self) -> None:
         self.headline = line("The pixel, its value, and how many sources voted for it.")
