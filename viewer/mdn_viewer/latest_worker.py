@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ class LatestOnlyWorker(QObject):
         self._pool = _pool()
         self._newest: Future[Any] | None = None  # None once it is delivered
         self._era = 0  # what was submitted in an earlier one is not delivered
-        self._paces: deque[float] = deque(maxlen=_REMEMBERED)  # seconds per unit of work
+        self._paces: dict[Hashable, deque[float]] = {}  # of each kind, seconds per unit of work
         self._closed = False
         self._title = ""
         self._announced: _Announcement | None = None
@@ -65,7 +65,9 @@ class LatestOnlyWorker(QObject):
         """Whether a job is under way."""
         return self._newest is not None
 
-    def submit(self, job: Callable[[], Any], work: float, title: str = "Working") -> None:
+    def submit(
+        self, job: Callable[[], Any], work: float, title: str = "Working", kind: Hashable = None
+    ) -> None:
         """Run a job, unless a newer one is submitted before it has begun.
 
         Parameters
@@ -77,11 +79,15 @@ class LatestOnlyWorker(QObject):
             What the job's time grows with, in any unit.
         title : str
             What to call it if it takes long.
+        kind : hashable
+            Jobs of one kind take equally long for a unit of work. The first of a kind never runs in
+            the window's thread: Numba may have to compile for it.
         """
         if self._closed:
             return
-        job = partial(self._timed, job, work)
-        if self._newest is None and self._paces and work * min(self._paces) < _AT_ONCE:
+        paces = self._paces.setdefault((title, kind), deque(maxlen=_REMEMBERED))
+        job = partial(_timed, job, work, paces)
+        if self._newest is None and paces and work * min(paces) < _AT_ONCE:
             self._deliver((self._era, _done(job)))
             return
         if self._newest is None:
@@ -115,15 +121,6 @@ class LatestOnlyWorker(QObject):
         if isalive(self._patience):  # type: ignore[no-untyped-call]
             self._rest()
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _timed(self, job: Callable[[], Any], work: float) -> Any:
-        begun = time.perf_counter()
-        result = job()
-        pace = (time.perf_counter() - begun) / work
-        if self._paces and pace > _BROKEN * min(self._paces):
-            self._paces.clear()
-        self._paces.append(pace)
-        return result
 
     def _deliver(self, finished: tuple[int, Future[Any]]) -> None:
         era, future = finished
@@ -171,6 +168,16 @@ class _Announcement(cancelable_progress):  # type: ignore[misc]
         """Take note that the user has had enough."""
         super().cancel()
         self._on_cancel()
+
+
+def _timed(job: Callable[[], Any], work: float, paces: deque[float]) -> Any:
+    begun = time.perf_counter()
+    result = job()
+    pace = (time.perf_counter() - begun) / work
+    if paces and pace > _BROKEN * min(paces):
+        paces.clear()
+    paces.append(pace)
+    return result
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -106,7 +106,7 @@ class GradientDescentController:
             start = Descent.begin(session, aim.target(session), aim.loss)
             return _Arrival(start, arrows(start), session, aim)
 
-        self._worker.submit(begin, _VOTES * session.work, "Seeing the gradient")
+        self._worker.submit(begin, _VOTES * session.work, "Seeing the gradient", session.program)
 
     def step(self, rates: Rates | None = None) -> None:
         """Take a step on a copy of the fields; see `Descent.step`."""
@@ -122,7 +122,9 @@ class GradientDescentController:
             arrived = descent.step(taken)
             return _Arrival(arrived, arrows(arrived), session, aim)
 
-        self._worker.submit(follow, _VOTES * session.work, "Following the gradient")
+        self._worker.submit(
+            follow, _VOTES * session.work, "Following the gradient", session.program
+        )
 
     def reset(self) -> None:
         """Go back to the fields that are open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
 __all__ = ["AtOnce", "MakeWorker", "Stopped", "Worker"]
@@ -11,7 +11,9 @@ __all__ = ["AtOnce", "MakeWorker", "Stopped", "Worker"]
 class Worker(Protocol):
     """Runs the newest job and drops those that it overtook, as `LatestOnlyWorker` does."""
 
-    def submit(self, job: Callable[[], Any], work: float, title: str = ...) -> None:
+    def submit(
+        self, job: Callable[[], Any], work: float, title: str = ..., kind: Hashable = ...
+    ) -> None:
         """Run a job whose time grows with `work`; its result is delivered to the window."""
 
     def wait(self) -> None:
@@ -45,7 +47,9 @@ class AtOnce:
     ) -> None:
         self._on_result, self._on_error = on_result, on_error
 
-    def submit(self, job: Callable[[], Any], work: float, title: str = "") -> None:
+    def submit(
+        self, job: Callable[[], Any], work: float, title: str = "", kind: Hashable = None
+    ) -> None:
         """Run a job."""
         try:
             result = job()

@@ -246,6 +246,7 @@ class VotingModel:
             lambda: (loaded, session, session.vote(kinds, window)),
             session.work_in(window),
             "Counting votes",
+            (kinds, session.program, window is None),
         )
 
     def _deliver(self, result: tuple[mdn.Fields, VotingSession, dict[str, VoteMap]]) -> None:

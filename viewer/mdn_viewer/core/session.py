@@ -114,6 +114,12 @@ class VotingSession:
         """
         return device.call(self.fields, (self.part, self.cross), self.votes, method, *arguments)
 
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What the compiled code depends on: sessions that agree in it are equally fast."""
+        votes = self.votes
+        return votes.confidence.dtype, votes.aggregate is None, self.sum_rule
+
     def rule_of(self, kind: str) -> Literal["noisy_or", "additive", "plain_sum"]:
         """Return the rule of one of `RULES`, by its name in the library."""
         return "noisy_or" if kind == "noisy_or" else self.sum_rule

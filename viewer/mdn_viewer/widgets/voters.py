@@ -104,7 +104,7 @@ class VotersPanel(QWidget):
                 None if source is None else landing_of(session, source),
             )
 
-        self._worker.submit(answer, session.votes.offsets.size, "Asking who voted")
+        self._worker.submit(answer, session.votes.offsets.size, "Asking who voted", session.program)
 
     def _is_answered(self, session: VotingSession, pixel: Any, rule: str) -> bool:
         """Whether the voters are known: then the table stays as it is, and what is chosen of it."""
