@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
@@ -17,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from mdn_viewer.canvas.maps import CONFIDENCE, MapView
-from mdn_viewer.core.session import KINDS, VoteMap, VotingSession, title
+from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, title
 from mdn_viewer.settings import recall, recall_shown, remember, remember_shown
 from mdn_viewer.widgets.controls import Figure
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ComparePanel"]
 
 _NONE = "–"
+_SUM_RULES = ("additive", "plain_sum")
 _MEANINGS = {
     "noisy_or": "Show m = 1 − Π (1 − w·c).",
     "additive": "Show s, the sum of all votes.",
@@ -36,7 +38,7 @@ _MEANINGS = {
 }
 _COLUMNS = {
     "peak": "Highest value of the map; of the difference, the one farthest from 0.",
-    "row, col": "The pixel of the output in which the peak is.",
+    "row, col": "The pixel of the output in which the peak is. Click to ask who voted for it.",
     "total": "The sum of all pixels of the map.",
 }
 _COLORMAPS = ("inferno", "magma", "viridis", "turbo", "gray")  # those that `napari.yaml` allows
@@ -66,10 +68,12 @@ class ComparePanel(QWidget):
             "same scale for both",
             "Show the additive map from 0 to 1 too, and not from 0 to its own peak.",
         )
-        self.normalized = _checkbox(
-            "additive kernel normalised",
-            "Scale every vote of the additive map by 1/(2πσ²), so that it adds c to the total; "
-            "else a vote adds c to the pixel where it lands.",
+        self.sum_rule = QComboBox()
+        for rule in _SUM_RULES:
+            self.sum_rule.addItem(title(rule), rule)
+        self.sum_rule.setToolTip(
+            "additive: every vote is scaled by 1/(2πσ²), so that it adds c to the total. plain-sum: "
+            "it adds c to the pixel where it lands."
         )
         self.truncate = QDoubleSpinBox()
         self.truncate.setRange(0.5, 16)
@@ -88,11 +92,6 @@ class ComparePanel(QWidget):
         self._begin()
         self._connect()
 
-    @property
-    def sum_rule(self) -> Literal["additive", "plain_sum"]:
-        """Which sum the additive map is to be."""
-        return "additive" if self.normalized.isChecked() else "plain_sum"
-
     def _lay_out(self) -> None:
         table = QGridLayout()
         for column, (name, meaning) in enumerate(_COLUMNS.items(), start=1):
@@ -107,7 +106,7 @@ class ComparePanel(QWidget):
                 table.addWidget(label, row, column)
         looks = QFormLayout()
         looks.addRow(self.same_scale)
-        looks.addRow(self.normalized)
+        looks.addRow("sum", self.sum_rule)
         looks.addRow("truncate (sigmas)", self.truncate)
         looks.addRow("colormap", self.colormap)
         looks.addRow(self.napari_canvas)
@@ -122,7 +121,6 @@ class ComparePanel(QWidget):
         shown = recall_shown()
         for kind, box in self.shown.items():
             box.setChecked(kind in shown)
-        self.normalized.setChecked(True)
         self.truncate.setValue(4)
         colormap = recall("colormap")
         self.colormap.addItems(_COLORMAPS)
@@ -135,7 +133,12 @@ class ComparePanel(QWidget):
         for box in self.shown.values():
             box.toggled.connect(self._on_shown)
         self.same_scale.toggled.connect(self._maps.set_same_scale)
-        self.normalized.toggled.connect(lambda: self._model.change(sum_rule=self.sum_rule))
+        self.sum_rule.currentIndexChanged.connect(
+            lambda _: self._model.change(sum_rule=self.sum_rule.currentData())
+        )
+        for kind, (_, place, _) in self.figures.items():
+            place.setCursor(Qt.CursorShape.PointingHandCursor)
+            place.clicked.connect(partial(self._ask_peak, kind))
         self.truncate.valueChanged.connect(lambda value: self._model.change(truncate=value))
         self.colormap.currentTextChanged.connect(self._on_colormap)
         self._model.session_changed.connect(self._follow)
@@ -151,12 +154,18 @@ class ComparePanel(QWidget):
         remember("colormap", name)
         self._maps.set_colormap(name)
 
+    def _ask_peak(self, kind: str) -> None:
+        vote_map = self._model.maps.get(kind)
+        if vote_map is not None and vote_map.peak is not None:
+            rule = kind if kind in RULES else None
+            self._model.ask_pixel((vote_map.peak.row, vote_map.peak.column), rule)
+
     def _follow(self, session: VotingSession | None) -> None:
         """Show the parameters of a session, without acting on them."""
         if session is None:
             return
-        with QSignalBlocker(self.normalized), QSignalBlocker(self.truncate):
-            self.normalized.setChecked(session.sum_rule == "additive")
+        with QSignalBlocker(self.sum_rule), QSignalBlocker(self.truncate):
+            self.sum_rule.setCurrentIndex(_SUM_RULES.index(session.sum_rule))
             self.truncate.setValue(session.truncate)
 
     def _write(self, maps: dict[str, VoteMap]) -> None:

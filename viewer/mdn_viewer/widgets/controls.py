@@ -11,7 +11,14 @@ from html import escape
 from typing import Any
 
 from magicgui.widgets import ComboBox, Container, FloatSlider, Label, LineEdit, PushButton
-from qtpy.QtCore import QLocale, QSignalBlocker, QSize, Qt, QTimer
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QLocale,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from mdn_viewer.core.session import VotingSession
@@ -57,6 +64,8 @@ class Figure(QLineEdit):
         What the text is.
     """
 
+    clicked = Signal()
+
     def __init__(self, tooltip: str) -> None:
         super().__init__()
         self.setToolTip(tooltip)
@@ -64,6 +73,12 @@ class Figure(QLineEdit):
         self.setFrame(False)
         self.setStyleSheet("background: transparent; padding: 0; border: 0")
         self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        """Tell of a click that selects nothing."""
+        super().mouseReleaseEvent(event)
+        if not self.hasSelectedText():
+            self.clicked.emit()
 
     def sizeHint(self) -> QSize:
         """As narrow as the layout likes; as high as a line."""

@@ -99,7 +99,7 @@ class SessionBuilder:
     def _session_on(self, fields: mdn.Fields, confidence: Image) -> VotingSession:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
         again, self._voters = self._voters, confidence
-        sum_rule, truncate = self._compare.sum_rule, self._compare.truncate.value()
+        sum_rule, truncate = self._compare.sum_rule.currentData(), self._compare.truncate.value()
         part, sigma, cross = first_part(confidence), fields.typical_sigma, False
         controls = self._controls
         if fields_of(confidence) is None:  # plain layers know of no width
