@@ -72,8 +72,8 @@ class ComparePanel(QWidget):
         for rule in _SUM_RULES:
             self.sum_rule.addItem(title(rule), rule)
         self.sum_rule.setToolTip(
-            "additive: every vote is scaled by 1/(2πσ²), so that it adds c to the total. plain-sum: "
-            "it adds c to the pixel where it lands."
+            "additive: every vote is scaled by 1/(2πσ²), so that it adds c to the total. "
+            "plain-sum: it adds c to the pixel where it lands."
         )
         self.truncate = QDoubleSpinBox()
         self.truncate.setRange(0.5, 16)
