@@ -14,8 +14,7 @@ from mdn_cupy import console
 from mdn_cupy.files import replacing
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.display import obstacle
-from mdn_viewer.layers.conversion import LayerData, layer_data
-from mdn_viewer.reader import opening_part
+from mdn_viewer.reader import Opened, open_paths
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -32,8 +31,6 @@ examples:
 In the window, drag sigma and choose a part. File > Open takes .mdn files, File > Open Sample has
 the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
-_DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
-_SIZE = (1400, 850)  # of the window, in screen pixels
 _PROGRAM = "mdn-viewer"
 
 
@@ -56,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        layers = _layers(args.fields, args.part, args.sigma)
+        opened = _first_session(open_paths(args.fields or ["pose"]), args.part, args.sigma)
         _check_screenshot(args.screenshot)
     except (OSError, ValueError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    return _run(layers, Path(args.fields).stem, args.screenshot)
+    return _run(opened, Path(args.fields[0] if args.fields else "pose").stem, args.screenshot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "fields",
-        nargs="?",
-        default="pose",
-        help=f"a sample ({', '.join(mdn.samples.names())}) or a .mdn file; pose by default",
+        nargs="*",
+        help=f"a sample ({', '.join(mdn.samples.names())}; pose by default), or files that "
+        "`mdn-cupy convert` reads too: the frames of all of them, in this order",
     )
     parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
     parser.add_argument(
@@ -90,22 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _layers(name: str, part: str | None, sigma: float | None) -> list[LayerData]:
-    sample = name in mdn.samples.names()
-    fields = mdn.samples.load(name) if sample else _load(name)
-    part_or_first = opening_part(name) if part is None else part
-    session = VotingSession(fields, part_or_first, fields.typical_sigma if sigma is None else sigma)
-    fields = replace(fields, sigma=session.sigma)  # the one that the window begins with
-    origin = f"sample:{name}" if sample else str(Path(name).absolute())
-    return layer_data(fields, Path(name).stem, session.part, origin)
-
-
-def _load(path: str) -> mdn.Fields:
-    try:
-        return mdn.load_fields(path)
-    except FileNotFoundError as error:
-        names = ", ".join(mdn.samples.names())
-        raise FileNotFoundError(f"{error}; the samples are {names}") from error
+def _first_session(opened: Opened, part: str | None, sigma: float | None) -> Opened:
+    """Return what is opened with the part and the sigma that the window begins with."""
+    fields, origin, first = opened
+    one = fields if isinstance(fields, mdn.Fields) else fields[0]
+    width = one.typical_sigma if sigma is None else sigma
+    session = VotingSession(one, first if part is None else part, width)
+    if isinstance(fields, mdn.Fields):
+        fields = replace(fields, sigma=session.sigma)
+    return Opened(fields, origin, session.part)
 
 
 def _check_screenshot(path: Path | None) -> None:
@@ -120,30 +110,24 @@ def _check_screenshot(path: Path | None) -> None:
         raise FileNotFoundError(f"{path}: there is no such folder")
 
 
-def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
+def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
     import gc
 
     import napari
 
-    from mdn_viewer.widget import MassDisplacement
+    from mdn_viewer.show import open_window
 
-    viewer = napari.Viewer(title=f"mdn-viewer: {name}", show=False)
-    for data, keywords, _ in layers:
-        viewer.add_image(data, **keywords)
-    widget = MassDisplacement(viewer)
-    viewer.window.add_dock_widget(widget, name=_DOCKED)
-    _resize(viewer)
-    viewer.window.show()
+    window = open_window(opened, name)
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if screenshot is None:
             napari.run()
             return 0
-        status = _photograph(viewer, widget, screenshot, name)
+        status = _photograph(window.viewer, window.widget, screenshot, name)
     except KeyboardInterrupt:
-        viewer.close()
+        window.close()
         raise
-    viewer.close()
+    window.close()
     return status
 
 
@@ -156,16 +140,6 @@ def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
     except OSError as error:
         return _fail(1, str(error))
     return 0
-
-
-def _resize(viewer: Viewer) -> None:
-    from qtpy.QtCore import QSize
-    from qtpy.QtGui import QGuiApplication
-
-    screen = QGuiApplication.primaryScreen()
-    space = QSize(*_SIZE) if screen is None else screen.availableSize()
-    size = QSize(*_SIZE).boundedTo(space)
-    viewer.window.resize(size.width(), size.height())
 
 
 def _write_screenshot(viewer: Viewer, path: Path) -> None:

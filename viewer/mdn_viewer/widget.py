@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QCoreApplication, QEvent, QSize
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QKeySequence, QPalette, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
@@ -19,7 +19,7 @@ from mdn_viewer.canvas.user_layers import UserLayers
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.latest_worker import LatestOnlyWorker
-from mdn_viewer.layers.conversion import to_fields
+from mdn_viewer.layers.conversion import layer_data, to_fields
 from mdn_viewer.layers.linked import LinkedLayers
 from mdn_viewer.layers.remedies import remedy_for
 from mdn_viewer.layers.transforms import Frame
@@ -28,10 +28,10 @@ from mdn_viewer.widgets.cell_menu import ResultLayers
 from mdn_viewer.widgets.common import leave_wheel
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls, single_shot_timer
+from mdn_viewer.widgets.dims_slider import DimsSlider
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
-from mdn_viewer.widgets.part_slider import PartSlider
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
 from mdn_viewer.widgets.status_readout import StatusReadout
@@ -40,6 +40,8 @@ from mdn_viewer.widgets.voters import VotersPanel
 
 if TYPE_CHECKING:
     from napari import Viewer
+
+    import mdn_cupy as mdn
 
 __all__ = ["MassDisplacement"]
 
@@ -58,9 +60,12 @@ class MassDisplacement(QWidget):
         The viewer whose layers vote, and that shows the maps.
     """
 
+    new_values = Signal()  # from any thread: `show_values` has something to show
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self._unwritten: mdn.Fields | None = None  # shown, and not in the layers yet
         self.model = VotingModel(LatestOnlyWorker)
         self.canvas = ComparisonCanvas()
         self.maps = MapView(self.model, self.canvas)
@@ -79,7 +84,8 @@ class MassDisplacement(QWidget):
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
         self._questions = Questions(self.model, self.canvas)
         self._readout = StatusReadout(self.model, self.canvas, self)
-        self._slider = PartSlider(napari_viewer, self.controls)
+        self._part_slider = DimsSlider(napari_viewer, -3, self.controls.choose_part)
+        self._frame_slider = DimsSlider(napari_viewer, -4, self._go_to)
         self._rest = single_shot_timer(self.model.settle, self)
         builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
         self._selection = LayerSelection(
@@ -112,6 +118,16 @@ class MassDisplacement(QWidget):
             QCoreApplication.processEvents()
             self.model.wait()
         self.canvas.finish()
+
+    def show_values(self, fields: mdn.Fields) -> None:
+        """Show other values of the fields that are open; fields of another size are opened."""
+        session = self.model.session
+        if session is None or session.fields.confidence.shape != fields.confidence.shape:
+            for data, keywords, _ in layer_data(fields, "fields"):
+                self._viewer.add_image(data, **keywords)
+            return
+        self._unwritten = fields
+        self.model.show_fields(fields)
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -168,6 +184,8 @@ class MassDisplacement(QWidget):
         model.session_changed.connect(self._follow)
         model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
+        model.frame_changed.connect(self._on_frame)
+        controls.frame.changed.connect(self._go_to)
         model.said.connect(controls.message.say)
         model.refused.connect(self._on_refused)
         self.compare.napari_canvas.toggled.connect(self._central.show_others)
@@ -182,7 +200,8 @@ class MassDisplacement(QWidget):
         QShortcut(QKeySequence("A"), canvas, self._ask_here)
         self._end = _Ending(
             lambda: self._viewer.events.theme.disconnect(self._dress),
-            self._slider.close,
+            self._part_slider.close,
+            self._frame_slider.close,
             *(panel.end for panel in self.panels if hasattr(panel, "end")),
             self._user_layers.close,
             self._readout.close,
@@ -235,17 +254,30 @@ class MassDisplacement(QWidget):
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:
             self.controls.follow(session)
-            self._slider.show(session.part)
+            if session.part != ALL:
+                self._part_slider.show(int(session.part))
 
     def _on_part(self, part: int | str) -> None:
         cross = self.controls.cross.value and part != ALL
         self.model.change(part=part, cross=cross)
+
+    def _go_to(self, frame: int) -> None:
+        if frame < len(self.model.frames):
+            self.model.go_to(frame)
+
+    def _on_frame(self, frame: int) -> None:
+        self.controls.show_frame(frame, len(self.model.frames))
+        if self.model.frames:
+            self._frame_slider.show(frame)
 
     def _on_sigma(self, sigma: float) -> None:
         self.model.change(sigma=sigma)
         self.canvas.draw_now()
 
     def _on_rest(self) -> None:
+        if self._unwritten is not None:  # a layer takes as long as a frame
+            self._selection.write(self._unwritten)
+            self._unwritten = None
         if self.model.session is not None:
             remember("sigma", self.model.session.sigma)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,10 @@ class VotingModel:
         What `maps` are of; it lags behind `session` while votes are being counted.
     origin : str
         Where the fields come from: the path of a file, "sample:" and a name, or nothing.
+    frames : sequence of mdn_cupy.Fields
+        The frames there are to choose from; none where one field set is open.
+    frame : int
+        The one that is looked at.
     kinds : tuple of str
         Which maps are wanted.
     pixel : (row, column) or None
@@ -65,6 +69,7 @@ class VotingModel:
     settled = Signal()  # the slider rests: time for what takes long, and for whoever looks on
     said = Signal(str)  # a line for the user
     refused = Signal(str)  # a line for the user: what does not fit, and why
+    frame_changed = Signal(int)
     pixel_asked = Signal(object)  # (row, column) or None
     source_asked = Signal(object)  # (part, row, column) or None
 
@@ -74,6 +79,8 @@ class VotingModel:
         self._voting = self.worker(self._deliver, self._fail)
         self._loaded: mdn.Fields | None = None
         self.origin = ""
+        self.frames: Sequence[mdn.Fields] = ()
+        self.frame = 0
         self.session: VotingSession | None = None
         self.voted: VotingSession | None = None
         self.maps: dict[str, VoteMap] = {}
@@ -94,7 +101,13 @@ class VotingModel:
         """The field set that is open, whatever `set_fields` has replaced it with."""
         return self._loaded
 
-    def show(self, session: VotingSession | None, origin: str = "") -> None:
+    def show(
+        self,
+        session: VotingSession | None,
+        origin: str = "",
+        frames: Sequence[mdn.Fields] = (),
+        frame: int = 0,
+    ) -> None:
         """Look at something else, or at nothing.
 
         Parameters
@@ -103,14 +116,46 @@ class VotingModel:
             What to look at.
         origin : str
             Where its fields come from, if that is known.
+        frames : sequence of mdn_cupy.Fields
+            Where `go_to` finds other frames; it may be lazy.
+        frame : int
+            Which of them the session looks at.
         """
         self._voting.cancel()
         self._loaded = None if session is None else session.fields
-        self.origin = origin
+        self.origin, self.frames = origin, frames
         self.session = self.voted = None
         self._forget_maps()
         self.ask_pixel(None)
         self.ask_source(None)
+        self._set_frame(frame)
+        self._begin(session)
+
+    def go_to(self, frame: int) -> None:
+        """Look at another frame: part, sigma and the asked pixel stay."""
+        if self.session is None or frame == self.frame:
+            return
+        try:
+            fields = self.frames[frame]
+            session = replace(self.session, fields=fields)
+        except (OSError, ValueError, IndexError) as error:
+            self.refuse(error)
+            return
+        self._set_frame(frame)
+        self.show_fields(fields, session)
+
+    def show_fields(self, fields: mdn.Fields, session: VotingSession | None = None) -> None:
+        """Look at other fields of the same kind as those that are open, which they replace.
+
+        Raises
+        ------
+        ValueError
+            If nothing is open, or the part that is looked at is not in them.
+        """
+        if self.session is None:
+            raise ValueError("there are no fields yet that could be replaced")
+        session = replace(self.session, fields=fields) if session is None else session
+        self._loaded = fields
         self._begin(session)
 
     def change(self, **parameters: Any) -> None:
@@ -224,10 +269,21 @@ class VotingModel:
         """Say no more to anybody, whatever is still under way."""
         for worker in self._workers:
             worker.close()
-        for name in ("session_changed", "maps_changed", "settled", "said", "refused"):
+        for name in (
+            "session_changed",
+            "maps_changed",
+            "settled",
+            "said",
+            "refused",
+            "frame_changed",
+        ):
             getattr(self, name).disconnect()
         self.pixel_asked.disconnect()
         self.source_asked.disconnect()
+
+    def _set_frame(self, frame: int) -> None:
+        self.frame = frame
+        self.frame_changed.emit(frame)
 
     def _begin(self, session: VotingSession | None) -> None:
         self.session = session
@@ -251,7 +307,7 @@ class VotingModel:
 
     def _deliver(self, result: tuple[mdn.Fields, VotingSession, dict[str, VoteMap]]) -> None:
         loaded, session, maps = result
-        if self.session is None or loaded is not self._loaded:
+        if self.session is None or (loaded is not self._loaded and not self.frames):
             return  # what voted is gone
         if not same_votes(session, self.session):
             return  # another part has been chosen, and is under way

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +22,13 @@ __all__ = [
     "Reading",
     "fields_of",
     "first_part",
+    "frames_of",
     "is_output",
     "layer_data",
     "mark_output",
     "origin_of",
+    "read_as",
+    "renew",
     "role_of",
     "to_fields",
     "values_of",
@@ -35,19 +39,20 @@ LayerData = tuple[Array, dict[str, Any], str]
 
 # The keys in a layer's metadata.
 _FIELDS, _ROLE, _PART, _ORIGIN = "mdn_fields", "mdn_role", "mdn_part", "mdn_origin"
+_FRAMES = "mdn_frames"
 _OUTPUT = "mdn_output"  # a result, which is no input of the next votes
 _NEAR = 0.01  # of the way to the next source: whatever rounding does to where a vector starts
 
 
 def layer_data(
-    fields: mdn.Fields, name: str, part: int | str = 0, origin: str = ""
+    fields: mdn.Fields | Sequence[mdn.Fields], name: str, part: int | str = 0, origin: str = ""
 ) -> list[LayerData]:
     """Turn a field set into layers that lie over each other and carry it in their metadata.
 
     Parameters
     ----------
-    fields : mdn_cupy.Fields
-        The field set.
+    fields : mdn_cupy.Fields or sequence of them
+        The field set; or frames of the same size, each of which is read when it is looked at.
     name : str
         What the layers' names begin with.
     part : int or str
@@ -59,24 +64,39 @@ def layer_data(
     -------
     list of (data, keywords, "image")
         The image, if there is one; the confidence, (P, H, W); the offsets, (2, P, H, W), hidden.
-        The offsets' components come first, so that one slider of napari's moves the part of both.
+        Frames have an axis before P. The offsets' components come first, so that one slider of
+        napari's moves the frame or the part of both.
 
     Raises
     ------
     ValueError
-        If the grid has no sources, of which napari can make no layer.
+        If there is no frame, or the grid has no sources, of which napari can make no layer.
     """
-    if fields.confidence.size == 0:
-        raise ValueError(f"confidence has no sources: its shape is {fields.confidence.shape}")
-    fields = fields.to_numpy()
-    stride, start = (np.broadcast_to(x, 2).tolist() for x in (fields.stride, fields.origin))
-    layers: dict[str, tuple[Array, dict[str, Any]]] = {
+    frames: Sequence[mdn.Fields] = () if isinstance(fields, mdn.Fields) else fields
+    if isinstance(fields, mdn.Fields):
+        first = fields.to_numpy()
+    elif len(frames):
+        first = frames[0].to_numpy()
+    else:
+        raise ValueError("there is no frame")
+    if first.confidence.size == 0:
+        raise ValueError(f"confidence has no sources: its shape is {first.confidence.shape}")
+    if len(frames) < 2:
+        frames = ()
+    stride, start = (np.broadcast_to(x, 2).tolist() for x in (first.stride, first.origin))
+    before = (1,) * bool(frames)  # the scale of the frames' axis
+    axes = (*("frame",) * bool(frames), "part", "row", "column")
+    zeros = (0,) * bool(frames)
+    confidence, offsets, image = first.confidence, np.moveaxis(first.offsets, 1, 0), first.image
+    if frames:
+        confidence, offsets, image = _stacks(frames, first)
+    layers: dict[str, tuple[Any, dict[str, Any]]] = {
         "confidence": (
-            fields.confidence,
+            confidence,
             {
-                "scale": (1, *stride),
-                "translate": (0, *start),
-                "axis_labels": ("part", "row", "column"),
+                "scale": (*before, 1, *stride),
+                "translate": (*zeros, 0, *start),
+                "axis_labels": axes,
                 "colormap": "magma",
                 "contrast_limits": (0, 1),
                 "opacity": 0.7,
@@ -84,26 +104,35 @@ def layer_data(
             },
         ),
         "offsets": (
-            np.moveaxis(fields.offsets, 1, 0),
+            offsets,
             {
-                "scale": (1, 1, *stride),
-                "translate": (0, 0, *start),
-                "axis_labels": ("x or y", "part", "row", "column"),
+                "scale": (1, *before, 1, *stride),
+                "translate": (0, *zeros, 0, *start),
+                "axis_labels": ("x or y", *axes),
                 "colormap": "twilight",  # dark where an offset is 0
-                "contrast_limits": symmetric(reach_of(fields.offsets)),
+                "contrast_limits": symmetric(reach_of(first.offsets)),
                 "visible": False,
                 "rgb": False,
             },
         ),
     }
-    if fields.image is not None:
-        layers = {"image": (fields.image, {"rgb": fields.image.ndim == 3}), **layers}
+    if first.image is not None:
+        colour = first.image.ndim == 3
+        layers = {"image": (image, {"rgb": colour, "multiscale": False}), **layers}
+        if frames and not colour:
+            layers["image"][1]["contrast_limits"] = _limits_of(first.image)
     return [
         (
             data,
             {
                 "name": f"{name} {role}",
-                "metadata": {_FIELDS: fields, _ROLE: role, _PART: part, _ORIGIN: origin},
+                "metadata": {
+                    _FIELDS: first,
+                    _FRAMES: frames,
+                    _ROLE: role,
+                    _PART: part,
+                    _ORIGIN: origin,
+                },
                 **keywords,
             },
             "image",
@@ -112,9 +141,85 @@ def layer_data(
     ]
 
 
+def frames_of(layer: Layer | None) -> Sequence[mdn.Fields]:
+    """Return the frames that a layer of `layer_data` carries; none of one field set."""
+    frames: Sequence[mdn.Fields] = () if layer is None else layer.metadata.get(_FRAMES, ())
+    return frames
+
+
+def read_as(fields: mdn.Fields, reading: Reading) -> mdn.Fields:
+    """Return fields that are to be read otherwise than they say."""
+    offsets = fields.offsets[:, ::-1] if reading.rows_first else fields.offsets
+    if reading.coarse:
+        offsets = _in_pixels(offsets, reading)
+    return dataclasses.replace(
+        fields, offsets=offsets, stride=reading.stride, origin=reading.origin
+    )
+
+
+def _stacks(frames: Sequence[mdn.Fields], first: mdn.Fields) -> tuple[Any, Any, Any]:
+    """Return confidence, offsets and image of all frames, a chunk each, read when it is seen."""
+    import dask.array as da  # napari needs it, too
+
+    @lru_cache(maxsize=2)  # the three layers of a frame ask one after the other
+    def read(frame: int) -> mdn.Fields:
+        found = frames[frame].to_numpy()
+        if found.confidence.shape != first.confidence.shape:
+            raise ValueError(
+                f"frame {frame} has the confidence shape {found.confidence.shape}, and the first "
+                f"{first.confidence.shape}; open frames of one size"
+            )
+        return found
+
+    def stack(values: Callable[[mdn.Fields], Array | None], axis: int) -> Any:
+        sample = values(first)
+        if sample is None:
+            return None
+        shape = np.expand_dims(sample, axis).shape
+        chunks: list[tuple[int, ...]] = [(n,) for n in shape]
+        chunks[axis] = (1,) * len(frames)
+
+        def block(block_id: tuple[int, ...]) -> Array:
+            found = values(read(block_id[axis]))
+            return np.expand_dims(np.zeros_like(sample) if found is None else found, axis)
+
+        map_blocks: Any = da.map_blocks
+        return map_blocks(block, chunks=tuple(chunks), dtype=sample.dtype)
+
+    image = stack(lambda fields: fields.image, 0)
+    if image is not None:  # the same for every part: napari counts axes from the last
+        shape = (len(frames), len(first.confidence), *image.shape[1:])
+        broadcast_to: Any = da.broadcast_to
+        image = broadcast_to(image[:, None], shape)
+    return (
+        stack(lambda fields: fields.confidence, 0),
+        stack(lambda fields: np.moveaxis(fields.offsets, 1, 0), 1),
+        image,
+    )
+
+
+def _limits_of(image: Array) -> tuple[float, float]:
+    """Return the range of an image's dtype, or of the floats that it holds."""
+    if image.dtype.kind in "iu":
+        return 0.0, float(np.iinfo(image.dtype).max)
+    return 0.0, max(reach_of(image), 1.0)
+
+
 def fields_of(layer: Image | None) -> mdn.Fields | None:
     """Return the field set that a layer of `layer_data` carries, or None."""
     return None if layer is None else layer.metadata.get(_FIELDS)
+
+
+def renew(layer: Any, fields: mdn.Fields) -> None:
+    """Give a layer of `layer_data` the values of another field set."""
+    values = {
+        "confidence": fields.confidence,
+        "offsets": np.moveaxis(fields.offsets, 1, 0),
+        "image": fields.image,
+    }[layer.metadata[_ROLE]]
+    if values is not None and values is not layer.data:
+        layer.data = values
+    layer.metadata[_FIELDS], layer.metadata[_FRAMES] = fields, ()
 
 
 def role_of(layer: Image) -> str | None:
@@ -231,8 +336,14 @@ def _offsets_of(
         if reading.rows_first and o.ndim == 4:
             o = o[:, ::-1]
     if reading.coarse and o.dtype.kind == "f" and o.shape[-3:-2] == (2,):
-        o = o * np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(o.dtype)
+        o = _in_pixels(o, reading)
     return o
+
+
+def _in_pixels(offsets: Array, reading: Reading) -> Array:
+    """Return offsets that count sources in pixels of the output."""
+    stride = np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(offsets.dtype)
+    return np.asarray(offsets * stride)
 
 
 def _offsets_of_vectors(

@@ -64,13 +64,15 @@ class Frame:
         """
         if image is None:
             return cls()
-        matrix = _plane(image, (0, 1))  # of (H, W), and of (H, W, 3) that is not shown in color
+        # Of (H, W), of (H, W, 3) that is not shown in color, and of frames (T, P, H, W).
+        matrix = _plane(image, (0, 1) if image.ndim < 4 else (-2, -1))
         if not np.isfinite(matrix).all() or np.linalg.matrix_rank(matrix[:2, :2]) < 2:
             raise ValueError(
                 f"{image.name}: the layer's transform puts all pixels on a line, or nowhere; give "
                 "it another scale or affine"
             )
-        return cls(matrix, image.units[:2], image.name)
+        units = image.units[:2] if image.ndim < 4 else image.units[-2:]
+        return cls(matrix, units, image.name)
 
     def pixel_at(self, position: npt.ArrayLike, units: Sequence[Any] | None) -> Array:
         """Return (row, column), with fractions, of places [..., 2] in a world of some units."""

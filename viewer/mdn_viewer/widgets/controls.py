@@ -10,7 +10,15 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
-from magicgui.widgets import ComboBox, Container, FloatSlider, Label, LineEdit, PushButton
+from magicgui.widgets import (
+    ComboBox,
+    Container,
+    FloatSlider,
+    Label,
+    LineEdit,
+    PushButton,
+    Slider,
+)
 from qtpy.QtCore import (  # type: ignore[attr-defined]
     QLocale,
     QSignalBlocker,
@@ -237,7 +245,7 @@ class WidthSlider(FloatSlider):
 
 
 class Controls(Container[Any]):
-    """A part, who votes for it, and a sigma; and a line of text."""
+    """A frame, a part, who votes for it, and a sigma; and a line of text."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,6 +253,9 @@ class Controls(Container[Any]):
             label="part",
             tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through. All parts together "
             "vote into one map.",
+        )
+        self.frame = Slider(
+            label="frame", max=0, visible=False, tooltip="Which frame; an asked pixel stays asked."
         )
         self.cross = ComboBox(
             label="voted by",
@@ -268,7 +279,7 @@ class Controls(Container[Any]):
         self._parts: list[tuple[str, int | str]] = []
         self._usual = (0.0, 0.0)
         self.margins = (0, 0, 0, 0)
-        self.extend([self.part, self.cross, self.sigma, self.message, self.remedy])
+        self.extend([self.frame, self.part, self.cross, self.sigma, self.message, self.remedy])
 
     def follow(self, session: VotingSession) -> None:
         """Set the choices and the values to those of a session, without anybody acting on it."""
@@ -283,6 +294,18 @@ class Controls(Container[Any]):
             self.cross.enabled = session.crossable
             self.cross.value = session.cross
             self._set_sigma(session)
+
+    def show_frame(self, frame: int, frames: int) -> None:
+        """Set the frame, of so many; there is nothing to choose where there is one."""
+        with self.frame.changed.blocked():
+            self.frame.visible = frames > 1
+            self.frame.max = max(0, frames - 1)
+            self.frame.value = min(frame, self.frame.max)
+
+    def choose_part(self, part: int) -> None:
+        """Choose a part by its number, if there is such a part."""
+        if part in self.part.choices:
+            self.part.value = part
 
     def page(self, step: int) -> None:
         """Choose the next part, or the one before."""

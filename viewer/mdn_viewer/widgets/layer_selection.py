@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,15 @@ from napari.layers import Image, Layer, Vectors
 from qtpy.compat import isalive
 
 import mdn_cupy as mdn
-from mdn_viewer.layers.conversion import fields_of, is_output, role_of, to_fields
+from mdn_viewer.layers.conversion import (
+    fields_of,
+    frames_of,
+    is_output,
+    read_as,
+    renew,
+    role_of,
+    to_fields,
+)
 from mdn_viewer.layers.transforms import Frame, Grid, grid_of
 from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls
@@ -101,7 +109,29 @@ class LayerSelection:
         if confidence is None or offsets is None:
             return None
         grid_of(confidence, self.frame)
+        if self.frames:
+            return read_as(self.frames[self.frame_number], self._controls.reading)
         return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
+
+    @property
+    def frames(self) -> Sequence[mdn.Fields]:
+        """The frames of the layers that are chosen; none of layers of one frame."""
+        frames = frames_of(self.layers.confidence)
+        return frames if frames is frames_of(self.layers.offsets) else ()
+
+    @property
+    def frame_number(self) -> int:
+        """The frame that napari's slider is at."""
+        steps = self._viewer.dims.current_step
+        return min(int(steps[-4]), len(self.frames) - 1) if self.frames and len(steps) > 3 else 0
+
+    def write(self, fields: mdn.Fields) -> None:
+        """Write other values into the layers that are chosen; they vote already."""
+        self._watch([])
+        for layer in self.layers:
+            if layer is not None and role_of(layer) is not None:
+                renew(layer, fields)
+        self._watch([layer for layer in self.layers if layer is not None])
 
     def refresh(self) -> None:
         """Offer the layers that there are now; what is chosen stays so, under whatever name."""

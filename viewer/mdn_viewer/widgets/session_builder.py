@@ -69,7 +69,7 @@ class SessionBuilder:
             model.refuse(error)
             self._offer(picker.layers.confidence)
             return
-        model.show(session, origin_of(picker.layers.confidence))
+        model.show(session, origin_of(picker.layers.confidence), picker.frames, picker.frame_number)
         if session is None:
             model.say(_WELCOME)
             return
