@@ -1,11 +1,11 @@
 """The napari plugin of mdn-cupy: see a network's votes move, ask them questions, train them.
 
-`mdn_viewer.show(confidence, offsets)` opens a window from Python, `mdn-viewer pose` from the command
-line, napari's Layers > Visualize > Mass displacement in a viewer that is open.
+`mdn_viewer.show(confidence, offsets)` opens a window from Python, `mdn-viewer pose` from the
+command line, Layers > Visualize > Mass displacement in a napari that is open.
 
 Imports go one way, from the first row to the last; `pyproject.toml` holds them to it:
 
-    __main__, show   the command line; the window from Python
+    __main__, window the command line; the window from Python
     widget           the dock widget: puts all of it together
     widgets          controls, inputs, tabs; from layers to a session
     settings, reader, latest_worker
@@ -26,7 +26,7 @@ __all__ = ["MassDisplacementWindow", "show"]
 
 def __getattr__(name: str) -> Any:  # napari takes seconds to import
     if name in __all__:
-        from mdn_viewer import show as module
+        from mdn_viewer import window
 
-        return getattr(module, name)
+        return getattr(window, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -115,7 +115,7 @@ def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
 
     import napari
 
-    from mdn_viewer.show import open_window
+    from mdn_viewer.window import open_window
 
     window = open_window(opened, name)
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s

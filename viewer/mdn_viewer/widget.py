@@ -32,6 +32,7 @@ from mdn_viewer.widgets.dims_slider import DimsSlider
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
 from mdn_viewer.widgets.status_readout import StatusReadout
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MassDisplacement"]
 
+_CLOSE = "QTabBar::tab { padding: 3px 4px; margin: 0 }"  # all titles in one row
 _REST_MS = 200  # after so long without a new frame the slider rests
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
@@ -74,13 +76,14 @@ class MassDisplacement(QWidget):
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )
         self.compare = ComparePanel(self.model, self.maps)
+        links = LinkedLayers(napari_viewer, self._frame)
         self.panels: list[Any] = [
+            PeaksPanel(self.model, self.canvas, links),
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
             SavePanel(self.model, self.canvas, napari_viewer),
         ]
-        links = LinkedLayers(napari_viewer, self._frame)
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
         self._questions = Questions(self.model, self.canvas)
         self._readout = StatusReadout(self.model, self.canvas, self)
@@ -160,7 +163,7 @@ class MassDisplacement(QWidget):
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.setUsesScrollButtons(True)
+        self.tabs.setStyleSheet(_CLOSE)
         for title, page in [
             (self.inputs.title, self.inputs.native),
             *((panel.title, panel) for panel in (self.compare, *self.panels)),

@@ -73,7 +73,7 @@ def line(tooltip: str) -> QLabel:
     return label
 
 
-def row(*buttons: QPushButton) -> QHBoxLayout:
+def row(*buttons: QWidget) -> QHBoxLayout:
     """Put buttons side by side."""
     layout = QHBoxLayout()
     for each in buttons:

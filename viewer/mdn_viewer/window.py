@@ -181,8 +181,8 @@ def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> Mass
         widget = MassDisplacement(viewer)
         viewer.window.add_dock_widget(widget, name=_DOCKED)
     if new:
-        _resize(viewer)
         viewer.window.show()
+        _resize(viewer, widget)  # now: napari gives a new window the size of the last one
     return MassDisplacementWindow(viewer, widget)
 
 
@@ -244,11 +244,16 @@ def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
     return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
 
 
-def _resize(viewer: Viewer) -> None:
-    from qtpy.QtCore import QSize
+def _resize(viewer: Viewer, widget: QWidget) -> None:
+    """Give a new window a size that fits its screen, and the dock the width that it asks for."""
+    from qtpy.QtCore import QSize, Qt
     from qtpy.QtGui import QGuiApplication
+    from qtpy.QtWidgets import QDockWidget, QMainWindow
 
     screen = QGuiApplication.primaryScreen()
     space = QSize(*_SIZE) if screen is None else screen.availableSize()
     size = QSize(*_SIZE).boundedTo(space)
     viewer.window.resize(size.width(), size.height())
+    main, dock = widget.window(), widget.parentWidget()
+    if isinstance(main, QMainWindow) and isinstance(dock, QDockWidget):
+        main.resizeDocks([dock], [widget.sizeHint().width()], Qt.Orientation.Horizontal)
