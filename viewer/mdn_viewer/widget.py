@@ -37,6 +37,7 @@ from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
+from mdn_viewer.widgets.truth import TruthPanel
 from mdn_viewer.widgets.voters import VotersPanel
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class MassDisplacement(QWidget):
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
+            TruthPanel(self.model, self.canvas, napari_viewer, self._frame),
             SavePanel(self.model, self.canvas, napari_viewer),
         ]
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)

@@ -17,6 +17,7 @@ from mdn_viewer.reader import Opened, open_paths
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from qtpy.QtWidgets import QWidget
 
     from mdn_viewer.widget import MassDisplacement
 
