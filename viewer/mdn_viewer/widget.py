@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MassDisplacement"]
 
-_CLOSE = "QTabBar::tab { padding: 3px 4px; margin: 0 }"  # all titles in one row
+_CLOSE = "QTabBar::tab { padding: 3px; margin: 0; font-size: 11px }"  # all titles in one row
 _REST_MS = 200  # after so long without a new frame the slider rests
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
