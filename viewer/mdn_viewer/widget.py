@@ -32,6 +32,7 @@ from mdn_viewer.widgets.dims_slider import DimsSlider
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
@@ -79,6 +80,7 @@ class MassDisplacement(QWidget):
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
         self.panels: list[Any] = [
+            PartsPanel(self.model, self.maps),
             PeaksPanel(self.model, self.canvas, links),
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
