@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QKeySequence, QPalette, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -36,6 +36,7 @@ from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
 from mdn_viewer.widgets.truth import TruthPanel
@@ -145,6 +146,12 @@ class MassDisplacement(QWidget):
         titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
         self.tabs.setCurrentIndex(titles.index(title))
 
+    def ask_pixel(self) -> None:
+        """Ask who voted for the pixel under the cursor."""
+        if self._readout.position is None:
+            self.model.say("put the cursor over a map, then ask")
+        self._questions.ask_at(self._readout.position)
+
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
         self._selection.refresh()
@@ -198,15 +205,20 @@ class MassDisplacement(QWidget):
         self.compare.napari_canvas.toggled.connect(self._central.show_others)
         canvas.dropped.connect(self._on_drop)
         self._viewer.events.theme.connect(self._dress)
-        for parent in (self, canvas):
-            for keys, act in (
-                ("Alt+PgDown", lambda: controls.page(1)),
-                ("Alt+PgUp", lambda: controls.page(-1)),
-            ):
-                QShortcut(QKeySequence(keys), parent, act)
-        QShortcut(QKeySequence("A"), canvas, self._ask_here)
+        shortcuts = Shortcuts(
+            canvas,
+            {
+                "next_part": lambda: controls.page(1),
+                "previous_part": lambda: controls.page(-1),
+                "ask_pixel": self.ask_pixel,
+                "show_everything": canvas.reset_view,
+            },
+        )
+        shortcuts.enable("ask_pixel", False)
+        canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
         self._end = _Ending(
             lambda: self._viewer.events.theme.disconnect(self._dress),
+            shortcuts.close,
             self._part_slider.close,
             self._frame_slider.close,
             *(panel.end for panel in self.panels if hasattr(panel, "end")),
@@ -243,10 +255,6 @@ class MassDisplacement(QWidget):
             self._viewer.open(paths, stack=False)
         except Exception as error:  # whatever a reader of any plugin raises
             self.model.refuse(f"{', '.join(paths)}: {error}")
-
-    def _ask_here(self) -> None:
-        """Ask for the pixel under the cursor."""
-        self._questions.ask_at(self._readout.position)
 
     def _dress(self, *_: Any) -> None:
         """Have the canvas' lines in the colours of napari's theme."""

@@ -40,7 +40,7 @@ class ComparisonCanvas(QWidget):
     """Cells side by side, as large as they can be: in each a picture over the image, and overlays.
 
     Everything is in pixels of the output. Dragging moves all cells, the wheel zooms them around the
-    cursor, the Home key shows everything.
+    cursor.
     """
 
     clicked = Signal(object)  # Click
@@ -192,12 +192,10 @@ class ComparisonCanvas(QWidget):
         rows = rows.reshape(image.height(), image.bytesPerLine())[:, : 4 * image.width()]
         return rows.reshape(image.height(), image.width(), 4).copy()
 
-    def keyPressEvent(self, event: Any) -> None:
-        """Show everything with Home."""
-        if event.key() == Qt.Key.Key_Home:
-            self.reset_view()
-        else:
-            super().keyPressEvent(event)
+    def leaveEvent(self, event: Any) -> None:
+        """Tell that the cursor is over no cell any more."""
+        super().leaveEvent(event)
+        self.hovered.emit(None)
 
     def dragEnterEvent(self, event: Any) -> None:
         """Take files."""

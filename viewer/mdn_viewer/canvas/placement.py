@@ -54,6 +54,7 @@ class CentralArea:
     def leave(self) -> None:
         """Leave the central area as it was; the widget ends."""
         self.show_others(True)
+        self._centre, self._others = None, []
         if isalive(self._widget):  # type: ignore[no-untyped-call]
             self._widget.setParent(None)
             self._widget.deleteLater()
