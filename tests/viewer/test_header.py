@@ -18,7 +18,7 @@ def header(qtbot):
     palette.setColor(QPalette.ColorRole.WindowText, QColor(*INK))
     parent.setPalette(palette)
     parent.header = Header(parent, "noisy-or")  # which the parent keeps
-    return parent.header
+    yield parent.header  # while its parent lives
 
 
 def painted(header, width):
