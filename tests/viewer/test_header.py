@@ -18,7 +18,8 @@ def header(qtbot):
     palette.setColor(QPalette.ColorRole.WindowText, QColor(*INK))
     parent.setPalette(palette)
     parent.header = Header(parent, "noisy-or")  # which the parent keeps
-    yield parent.header  # while its parent lives
+    yield parent.header
+    parent.close()
 
 
 def painted(header, width):
