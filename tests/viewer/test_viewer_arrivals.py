@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from mdn_viewer.__main__ import opening
 from mdn_viewer.core.session import RULES, title
-from mdn_viewer.widgets.voters import VotersPanel
 from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.widgets.voters import VotersPanel
 from viewer_support import (
     PLUGIN,
     WIDGET,

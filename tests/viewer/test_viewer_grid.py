@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from mdn_viewer.core.session import VotingSession
+from mdn_viewer.layers.conversion import Reading, to_fields
+from mdn_viewer.layers.targets import target_of
+from mdn_viewer.layers.transforms import Frame, Grid, grid_of
 from mdn_viewer.widgets.controls import PixelPair
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.voters import VotersPanel
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of
-from mdn_viewer.layers.conversion import Reading, to_fields
-from mdn_viewer.layers.targets import target_of
 from napari.layers import Image, Points, Vectors
 from viewer_support import add_fields, assert_shows, click, dock, move_to, press, two_parts, wrong
 

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from mdn_viewer.core.session import ALL, VotingSession, title
 from mdn_viewer.core.code_export import snippet
-from mdn_viewer.widgets.controls import Controls, Message
+from mdn_viewer.core.session import ALL, VotingSession, title
 from mdn_viewer.widgets.common import line
+from mdn_viewer.widgets.controls import Controls, Message
 from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.contrast import reach_of, symmetric, upward
 from mdn_viewer.core.session import ALL, title
 from mdn_viewer.widgets.controls import Figure
-from mdn_viewer.canvas.contrast import reach_of, symmetric, upward
 from qtpy.QtCore import QCoreApplication, Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from mdn_viewer.core.provenance import provenance_of
 from mdn_viewer.core.session import RULES, VotingSession, title
+from mdn_viewer.widget import MassDisplacement
 from mdn_viewer.widgets.controls import Figure
 from mdn_viewer.widgets.voters import VotersPanel
-from mdn_viewer.widget import MassDisplacement
 from napari._app_model import get_app_model
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent

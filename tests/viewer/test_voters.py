@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.overlays import MOST_ARROWS, VoteOverlays, arrows, colours
 from mdn_viewer.core.provenance import landing_of, provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
-from mdn_viewer.canvas.overlays import MOST_ARROWS, VoteOverlays, arrows, colours
 from napari.layers import Image
 from viewer_support import empty_stage, two_parts
 
