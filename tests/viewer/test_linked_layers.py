@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.layers.linked import write_image
 from mdn_viewer.layers.targets import targets
-from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.widgets.layer_selection import images, offset_layers
 from mdn_viewer.widgets.voters import VotersPanel
 from napari.layers import Image
