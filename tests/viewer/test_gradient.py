@@ -45,7 +45,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(shown, qtbot):
 
     press(qtbot, panel.controls.add)
     widget.wait()
-    assert panel.controls.target is viewer.layers["target"]
+    assert panel.controls.target == viewer.layers["target"]  # napari hands out proxies
     assert not panel.controls.step.isEnabled()
     click(qtbot, widget, "noisy-or", 130, 200)
     press(qtbot, panel.controls.add)
