@@ -12,18 +12,18 @@ import mdn_cupy as mdn
 
 
 @pytest.fixture
-def widget(shared):
+def widget(shared_two):
     """The module's widget, as it was at first."""
-    shared.window().resize(1400, 850)
-    for kind, box in shared.compare.shown.items():
+    shared_two.window().resize(1400, 850)
+    for kind, box in shared_two.compare.shown.items():
         box.setChecked(kind in SHOWN)
-    shared.controls.sigma.value, shared.controls.part.value = 2, 0
-    shared.wait()
-    shared.model.ask_pixel(None)
-    shared.canvas.set_tool(None)
+    shared_two.controls.sigma.value, shared_two.controls.part.value = 2, 0
+    shared_two.wait()
+    shared_two.model.ask_pixel(None)
+    shared_two.canvas.set_tool(None)
     QApplication.processEvents()
-    shared.canvas.reset_view()
-    return shared
+    shared_two.canvas.reset_view()
+    return shared_two
 
 
 @pytest.fixture

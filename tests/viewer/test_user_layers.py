@@ -10,14 +10,14 @@ OWN = {"two image", "two confidence", "two offsets"}
 
 
 @pytest.fixture
-def widget(shared):
+def widget(shared_two):
     viewer = napari.current_viewer()
     for layer in [layer for layer in viewer.layers if layer.name not in OWN]:
         viewer.layers.remove(layer)
-    shared.controls.part.value = 0
-    shared.wait()
-    shared.canvas.reset_view()
-    return shared
+    shared_two.controls.part.value = 0
+    shared_two.wait()
+    shared_two.canvas.reset_view()
+    return shared_two
 
 
 @pytest.fixture
