@@ -18,6 +18,7 @@ def header(qtbot):
     palette.setColor(QPalette.ColorRole.WindowText, QColor(*INK))
     parent.setPalette(palette)
     parent.header = Header(parent, "noisy-or")  # which the parent keeps
+    parent.header.setPalette(palette)  # a style sheet of other tests would hide the parent's
     yield parent.header
     parent.close()
 

@@ -53,7 +53,6 @@ def test_closing_the_dock_leaves_everything_as_it_was(viewer, qtbot):
     for layer in layers:
         emitters += [*layer.events.emitters.values()]
     before = [len(emitter.callbacks) for emitter in emitters]
-    image = viewer.screenshot(flash=False)
     looks = [(layer.visible, layer.contrast_limits, layer.opacity) for layer in layers]
     widget = dock(viewer)
     (native,) = others(widget)
@@ -66,7 +65,7 @@ def test_closing_the_dock_leaves_everything_as_it_was(viewer, qtbot):
     assert [len(emitter.callbacks) for emitter in emitters] == before
     assert names(viewer) == ["two image", "two confidence", "two offsets"]
     assert [(x.visible, x.contrast_limits, x.opacity) for x in layers] == looks
-    qtbot.waitUntil(lambda: viewer.screenshot(flash=False).shape == image.shape)
+    qtbot.waitUntil(lambda: (viewer.screenshot(flash=False)[..., :3] > 0).any())
     gc.collect()
     assert canvas() is None
     assert model() is None

@@ -217,7 +217,7 @@ class MassDisplacement(QWidget):
         shortcuts.enable("ask_pixel", False)
         canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
         self._end = _Ending(
-            lambda: self._viewer.events.theme.disconnect(self._dress),
+            self._disconnect,
             shortcuts.close,
             self._part_slider.close,
             self._frame_slider.close,
@@ -226,9 +226,17 @@ class MassDisplacement(QWidget):
             self._readout.close,
             self._selection.close,
             self._central.leave,
+            self.canvas.end,
             model.close,
         )
         self.destroyed.connect(self._end)
+
+    def _disconnect(self) -> None:
+        """Follow the viewer no longer; napari itself has connected `reset_choices`."""
+        self._viewer.events.theme.disconnect(self._dress)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.disconnect(self.reset_choices)
 
     def _frame(self) -> Frame:
         return self._selection.frame
@@ -252,7 +260,7 @@ class MassDisplacement(QWidget):
     def _on_drop(self, paths: list[str]) -> None:
         """Open files that were dropped on the maps, as napari does on its own canvas."""
         try:
-            self._viewer.open(paths, stack=False)
+            self._viewer.open(paths, stack=False, plugin=None)
         except Exception as error:  # whatever a reader of any plugin raises
             self.model.refuse(f"{', '.join(paths)}: {error}")
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy import scene
@@ -175,6 +176,12 @@ class ComparisonCanvas(QWidget):
         """Draw what has changed before other events are handled."""
         self.native.repaint()
 
+    def end(self) -> None:
+        """Give up the canvas and its OpenGL context."""
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._canvas.close()
+            self.deleteLater()
+
     def screen_position(self, cell: str, row: float, column: float) -> QPoint:
         """Return where on the screen a pixel of the output is seen, in one cell."""
         left, top, width, height = self.cells[cell].rectangle
@@ -184,6 +191,7 @@ class ComparisonCanvas(QWidget):
 
     def screenshot(self) -> npt.NDArray[np.uint8]:
         """Return a picture of all cells, [height, width, 4]."""
+        self.finish()
         image = self.native.grab().toImage()
         image = image.convertToFormat(image.Format.Format_RGBA8888)
         bits: Any = image.constBits()
