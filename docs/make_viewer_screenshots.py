@@ -46,7 +46,7 @@ def compared(widget):
 
 def item3_voters(widget):
     """docs/images/viewer-3-voters.png"""
-    from mdn_viewer.panels.voters import VotersPanel
+    from mdn_viewer.widgets.voters import VotersPanel
 
     widget.open_tab("Voters")
     widget.model.ask_pixel((95, 166))
@@ -55,7 +55,7 @@ def item3_voters(widget):
 
 def item3_parts(widget):
     """docs/images/viewer-3-parts.png"""
-    from mdn_viewer.panels.voters import VotersPanel
+    from mdn_viewer.widgets.voters import VotersPanel
 
     widget.model.change(part="left shoulder", cross=True)
     widget.wait()
@@ -67,7 +67,7 @@ def item3_parts(widget):
 
 def item4_source(widget):
     """docs/images/viewer-4-source.png"""
-    from mdn_viewer.panels.voters import VotersPanel
+    from mdn_viewer.widgets.voters import VotersPanel
 
     widget.open_tab("Voters")
     widget.model.ask_source((0, 6, 9))
@@ -76,7 +76,7 @@ def item4_source(widget):
 
 def item5_sweep(widget):
     """docs/images/viewer-5-sweep.png"""
-    from mdn_viewer.panels.sweep import SweepPanel
+    from mdn_viewer.widgets.sweep import SweepPanel
 
     widget.open_tab("Sweep")
     panel = widget.panel(SweepPanel)
@@ -87,7 +87,7 @@ def item5_sweep(widget):
 
 def item6(widget):
     """The gradient towards a target."""
-    from mdn_viewer.panels.gradient import GradientPanel
+    from mdn_viewer.widgets.gradient import GradientPanel
 
     widget.open_tab("Gradient")
     panel = widget.panel(GradientPanel)
@@ -102,7 +102,7 @@ def item6(widget):
 
 def item6_collapsed(widget):
     """Forty steps later."""
-    from mdn_viewer.panels.gradient import GradientPanel
+    from mdn_viewer.widgets.gradient import GradientPanel
 
     item6(widget)
     panel = widget.panel(GradientPanel)

@@ -52,23 +52,18 @@ def backend(request):
 @pytest.fixture(autouse=True)
 def viewer_on_the_cpu(monkeypatch):
     """Whose bits the viewer's tests compare, wherever they run; those of the GPU undo it."""
-    if "mdn_viewer.logic.device" in sys.modules:
-        device = sys.modules["mdn_viewer.logic.device"]
+    if "mdn_viewer.core.device" in sys.modules:
+        device = sys.modules["mdn_viewer.core.device"]
         backends = mdn.backends()
         without = {**backends, "cuda": backends["cuda"]._replace(works=False)}
         monkeypatch.setattr(device, "_backends", lambda: without)
 
 
 @pytest.fixture
-def viewer(make_napari_viewer, monkeypatch):
-    """A napari viewer whose window nobody sees, for the dock widget without its panels.
-
-    Of the maps it shows those of both rules: napari takes long for every layer.
-    """
-    from mdn_viewer import widget
+def viewer(make_napari_viewer):
+    """A napari viewer whose window is not shown; the maps of both rules are."""
     from viewer_support import remember_defaults
 
-    monkeypatch.setattr(widget, "PANELS", ())  # they have tests of their own, and take seconds
     remember_defaults(shown={"noisy_or", "additive", "confidence"})
     yield make_napari_viewer(show=False)
     remember_defaults()

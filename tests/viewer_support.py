@@ -13,13 +13,8 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
 from mdn_viewer import settings
-from mdn_viewer.logic.session import RULES, VotingSession, title
-from mdn_viewer.scene.cells import own
-from mdn_viewer.scene.layers import layer_data
-from mdn_viewer.scene.stage import Stage
-from mdn_viewer.widget import MassDisplacement
-from napari.components import ViewerModel
-from napari.layers import Image
+from mdn_viewer.core.session import RULES, VotingSession, title
+from mdn_viewer.layers.conversion import layer_data
 from napari.settings import get_plugin_settings, get_settings
 
 import mdn_cupy as mdn
@@ -30,8 +25,6 @@ gc.freeze()  # napari collects garbage whenever layers go: what is imported is n
 
 PLUGIN, WIDGET = "mdn-cupy", "Mass displacement"
 SHOWN = ("noisy_or", "additive", "difference", "confidence")  # unless others are asked for
-BLOCK = [name for kind in map(title, RULES) for name in (f"image ({kind})", kind)]
-"""The layers of both maps."""
 
 
 def two_parts(**changes: Any) -> mdn.Fields:
@@ -54,14 +47,6 @@ def two_parts(**changes: Any) -> mdn.Fields:
         "source": "tests",
     }
     return mdn.Fields(**{**keywords, **changes})
-
-
-def empty_stage() -> Stage:
-    """A stage without a window, of one cell with an empty map of the size of `two_parts`."""
-    stage = Stage(ViewerModel())
-    picture = own(Image(np.zeros((24, 32), np.float32), name="noisy-or"))
-    stage.set_cells({"noisy-or": (picture, None)}, None)
-    return stage
 
 
 def add_fields(viewer: Any, fields: mdn.Fields, name: str = "two", part: Any = 0) -> None:
@@ -90,9 +75,9 @@ def peaks(widget: Any) -> dict[str, str]:
     return {rule: f"{value} at {place}" for rule, (value, place, _) in figures.items()}
 
 
-def maps(viewer: Any) -> dict[str, np.ndarray]:
-    """Copies of what the viewer shows: the maps themselves are written in place."""
-    return {rule: np.array(viewer.layers[title(rule)].data) for rule in RULES}
+def pictures(widget: Any) -> dict[str, np.ndarray]:
+    """Copies of what the cells show, by their names."""
+    return {name: np.array(cell.picture.values) for name, cell in widget.canvas.cells.items()}
 
 
 def names(viewer: Any) -> list[str]:
@@ -100,11 +85,11 @@ def names(viewer: Any) -> list[str]:
     return [layer.name for layer in viewer.layers]
 
 
-def assert_shows(viewer: Any, fields: mdn.Fields, part: Any, sigma: float) -> None:
-    """Check that the maps are the votes for a part."""
-    expected = VotingSession(fields, part, sigma).vote()
-    for rule, values in maps(viewer).items():
-        np.testing.assert_allclose(values, expected[rule].values, atol=1e-6)
+def assert_shows(widget: Any, fields: mdn.Fields, part: Any, sigma: float) -> None:
+    """Check that the cells show the votes for a part."""
+    expected, shown = VotingSession(fields, part, sigma).vote(), pictures(widget)
+    for rule in RULES:
+        np.testing.assert_allclose(shown[title(rule)], expected[rule].values, atol=1e-6)
 
 
 def wrong(widget: Any) -> str:
@@ -113,20 +98,13 @@ def wrong(widget: Any) -> str:
     return message.said if message.wrong else ""
 
 
-def cell_pixel(viewer: Any, cell: str, row: float, column: float) -> tuple[int, int]:
-    """The place on the screen (x, y) of a pixel of the output, in one cell of the grid."""
-    canvas = viewer.window._qt_viewer.canvas
-    index = viewer.layers.index(cell)
-    grid_row, grid_column = viewer.canvas.grid.position(index, viewer.layers)
-    shape = viewer.canvas.grid.actual_shape(viewer.layers)
-    view = canvas.grid_views[grid_row * shape[1] + grid_column]
-    x, y = view.scene.transform.map((column, row))[:2]
-    x, y = (view.transforms.get_transform("visual", "canvas").map((x, y)))[:2]
-    point = canvas.native.mapToGlobal(canvas.native.rect().topLeft())
-    return point.x() + round(x), point.y() + round(y)
+def cell_pixel(widget: Any, cell: str, row: float, column: float) -> tuple[int, int]:
+    """The place on the screen (x, y) of a pixel of the output, in one cell."""
+    point = widget.canvas.screen_position(cell, row, column)
+    return point.x(), point.y()
 
 
-def click(qtbot: Any, viewer: Any, cell: str, row: float, column: float, *keys: str) -> None:
+def click(qtbot: Any, widget: Any, cell: str, row: float, column: float, *keys: str) -> None:
     """Click on a pixel of the output in one cell, with the X server's own mouse.
 
     `keys` are held down meanwhile, by their names for xdotool: "shift".
@@ -134,7 +112,7 @@ def click(qtbot: Any, viewer: Any, cell: str, row: float, column: float, *keys: 
     from qtpy.QtWidgets import QApplication
 
     QApplication.setDoubleClickInterval(1)  # two clicks are two
-    move_to(qtbot, viewer, cell, row, column)
+    move_to(qtbot, widget, cell, row, column)
     for key in keys:
         mouse("keydown", key)
     mouse("mousedown", 1)
@@ -145,15 +123,13 @@ def click(qtbot: Any, viewer: Any, cell: str, row: float, column: float, *keys: 
     qtbot.wait(50)
 
 
-def move_to(qtbot: Any, viewer: Any, cell: str, row: float, column: float) -> None:
-    """Move the mouse onto a pixel of the output in one cell, when all cells are there."""
-    for docked in viewer.window.dock_widgets.values():
-        if isinstance(docked, MassDisplacement):
-            qtbot.waitUntil(lambda docked=docked: not docked.stage.busy, timeout=60000)
-    qtbot.wait(50)  # the next frame gives the cells their sizes
-    viewer.window._qt_window.activateWindow()
-    onto_the_screen(viewer.window._qt_viewer)
-    x, y = cell_pixel(viewer, cell, row, column)
+def move_to(qtbot: Any, widget: Any, cell: str, row: float, column: float) -> None:
+    """Move the mouse onto a pixel of the output in one cell."""
+    qtbot.waitUntil(lambda: cell in widget.canvas.cells, timeout=60000)
+    qtbot.wait(50)  # the layout of the window comes to rest
+    widget.canvas.window().activateWindow()
+    onto_the_screen(widget.canvas)
+    x, y = cell_pixel(widget, cell, row, column)
     mouse("mousemove", x - 3, y - 3)
     qtbot.wait(20)
     mouse("mousemove", x, y)

@@ -42,8 +42,8 @@ def measure_acts() -> None:
 def acts(viewer: Any, widgets: list[Any]) -> list[tuple[str, Callable[[], Any]]]:
     """What a person does first, in this order; the first act puts the widget into the list."""
     from mdn_viewer.__main__ import opening
-    from mdn_viewer.scene.layers import layer_data
-    from mdn_viewer.scene.turns import EventTurns
+    from mdn_viewer.layers.conversion import layer_data
+    from mdn_viewer.canvas.turns import EventTurns
 
     def open_pose() -> None:
         layers = layer_data(mdn.samples.load("pose"), "pose", "nose", "sample:pose")

@@ -161,7 +161,7 @@ def row(name: str, trace: Trace) -> str:
 
 def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     """Open a field set and drag its slider to and fro."""
-    from mdn_viewer.scene.layers import layer_data
+    from mdn_viewer.layers.conversion import layer_data
 
     for data, looks, _ in layer_data(case.fields, "fields", case.part):
         viewer.add_image(data, **looks)

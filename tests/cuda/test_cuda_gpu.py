@@ -7,9 +7,9 @@ from backends import Cupy, TorchCuda
 from helpers import RULES, assert_agrees, pull, vote
 from hypothesis import given
 from hypothesis import strategies as st
-from mdn_viewer.logic import device
-from mdn_viewer.logic.losses import Loss, pull_of
-from mdn_viewer.logic.session import KINDS, VotingSession
+from mdn_viewer.core import device
+from mdn_viewer.core.losses import Loss, loss_gradient
+from mdn_viewer.core.session import KINDS, VotingSession
 from strategies import Drawn, votes
 
 import mdn_cupy as mdn
@@ -124,7 +124,7 @@ def test_a_session_of_the_viewer(monkeypatch, part, cross):
     session = VotingSession(mdn.samples.load("pose"), part, 8.0, cross=cross)
     target = np.zeros(session.output_shape, np.float32)
     target[95, 166] = 1
-    got, pull = session.vote(KINDS), pull_of(session, target, Loss.CROSS_ENTROPY)
+    got, pull = session.vote(KINDS), loss_gradient(session, target, Loss.CROSS_ENTROPY)
     assert session.place.on_gpu, session.place.detail
     assert len(device._copies[session.fields]) == 2
 
@@ -133,7 +133,7 @@ def test_a_session_of_the_viewer(monkeypatch, part, cross):
     for kind in KINDS:
         scale = max(1, np.abs(want[kind].values).max())
         np.testing.assert_allclose(got[kind].values, want[kind].values, atol=1e-5 * scale)
-    expected = pull_of(session, target, Loss.CROSS_ENTROPY)
+    expected = loss_gradient(session, target, Loss.CROSS_ENTROPY)
     for g, w in zip(pull[1:], expected[1:], strict=True):
         assert np.linalg.norm(g - w) <= 1e-4 * np.linalg.norm(w)
 

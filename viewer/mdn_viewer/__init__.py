@@ -1,22 +1,32 @@
 """The napari plugin of mdn-cupy: see a network's votes move, ask them questions, train them.
 
-Arrows go one way, from the last row to the first; `pyproject.toml` holds them to it:
+`mdn_viewer.show(confidence, offsets)` opens a window from Python, `mdn-viewer pose` from the
+command line, Layers > Visualize > Mass displacement in a napari that is open.
 
-    logic      session (fields and parameters -> maps), device, sweep, provenance,
-               target -> losses -> descent, snippet, tables; model (the one thing that changes),
-               descending (steps down a loss), jobs. Neither Qt nor napari.
-    scene      layers (field sets as layers of napari's) and checks of them; stage with its
-               arrangement of cells and its curtain (napari's grid); maps, overlays of marks,
-               pull_layers, target_layers, clicks, export; turns and garbage (who does what when);
-               canvas and quick/ (all that touches what is private in napari)
-    settings, reader, worker
-               what the viewer remembers, how napari opens a file, where votes are counted
-    panels     controls, inputs, picker, opening (from layers to a session), part_slider, compare,
-               readout, plot, and one panel for each question: voters, sweep, gradient, save
-    widget     puts all of it together, for napari's menu; __main__ for `mdn-viewer`
+Imports go one way, from the first row to the last; `pyproject.toml` holds them to it:
+
+    __main__, window the command line; the window from Python
+    widget           the dock widget: puts all of it together
+    widgets          controls, inputs, tabs; from layers to a session
+    settings, reader, latest_worker
+                     what the viewer remembers, how files are opened, where votes are counted
+    canvas           the maps side by side on a vispy canvas of their own, and what lies over them
+    layers, export   fields as napari layers and back; results as layers; files
+    core             fields and parameters -> maps, voters, gradients. Neither Qt nor napari
 
 A change of a control is a new `VotingSession`; the model has a worker vote for it, and tells all
-who listen what came of it: the layers, the panels, the status bar. Layers come and go in turns of
-the event loop, so that the window never stands still for long. Tests drive the logic without a
+who listen what came of it: the canvas, the tabs, the status bar. Tests drive the core without a
 window.
 """
+
+from typing import Any
+
+__all__ = ["MassDisplacementWindow", "show"]
+
+
+def __getattr__(name: str) -> Any:  # napari takes seconds to import
+    if name in __all__:
+        from mdn_viewer import window
+
+        return getattr(window, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.files import replacing
+from mdn_viewer.core.session import VotingSession
 from mdn_viewer.display import obstacle
-from mdn_viewer.logic.session import VotingSession
-from mdn_viewer.reader import opening_part
-from mdn_viewer.scene.layers import LayerData, layer_data
+from mdn_viewer.reader import Opened, open_paths
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -32,8 +31,6 @@ examples:
 In the window, drag sigma and choose a part. File > Open takes .mdn files, File > Open Sample has
 the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
-_DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
-_SIZE = (1400, 850)  # of the window, in screen pixels
 _PROGRAM = "mdn-viewer"
 
 
@@ -56,14 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        layers = _layers(args.fields, args.part, args.sigma)
+        opened = _first_session(open_paths(args.fields or ["pose"]), args.part, args.sigma)
         _check_screenshot(args.screenshot)
     except (OSError, ValueError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    return _run(layers, Path(args.fields).stem, args.screenshot)
+    return _run(opened, Path(args.fields[0] if args.fields else "pose").stem, args.screenshot)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "fields",
-        nargs="?",
-        default="pose",
-        help=f"a sample ({', '.join(mdn.samples.names())}) or a .mdn file; pose by default",
+        nargs="*",
+        help=f"a sample ({', '.join(mdn.samples.names())}; pose by default), or files that "
+        "`mdn-cupy convert` reads too: the frames of all of them, in this order",
     )
     parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
     parser.add_argument(
@@ -90,22 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _layers(name: str, part: str | None, sigma: float | None) -> list[LayerData]:
-    sample = name in mdn.samples.names()
-    fields = mdn.samples.load(name) if sample else _load(name)
-    part_or_first = opening_part(name) if part is None else part
-    session = VotingSession(fields, part_or_first, fields.typical_sigma if sigma is None else sigma)
-    fields = replace(fields, sigma=session.sigma)  # the one that the window begins with
-    origin = f"sample:{name}" if sample else str(Path(name).absolute())
-    return layer_data(fields, Path(name).stem, session.part, origin)
-
-
-def _load(path: str) -> mdn.Fields:
-    try:
-        return mdn.load_fields(path)
-    except FileNotFoundError as error:
-        names = ", ".join(mdn.samples.names())
-        raise FileNotFoundError(f"{error}; the samples are {names}") from error
+def _first_session(opened: Opened, part: str | None, sigma: float | None) -> Opened:
+    """Return what is opened with the part and the sigma that the window begins with."""
+    fields, origin, first = opened
+    one = fields if isinstance(fields, mdn.Fields) else fields[0]
+    width = one.typical_sigma if sigma is None else sigma
+    session = VotingSession(one, first if part is None else part, width)
+    if isinstance(fields, mdn.Fields):
+        fields = replace(fields, sigma=session.sigma)
+    return Opened(fields, origin, session.part)
 
 
 def _check_screenshot(path: Path | None) -> None:
@@ -120,29 +110,24 @@ def _check_screenshot(path: Path | None) -> None:
         raise FileNotFoundError(f"{path}: there is no such folder")
 
 
-def _run(layers: list[LayerData], name: str, screenshot: Path | None) -> int:
+def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
     import gc
 
-    warm_up()
     import napari
 
-    from mdn_viewer.scene.turns import EventTurns
+    from mdn_viewer.window import open_window
 
-    viewer = napari.Viewer(title=f"mdn-viewer: {name}")
-    _resize(viewer)
-    gc.freeze()  # napari collects garbage whenever layers go: window and modules are none
-    turns, widgets = EventTurns(), list[Any]()
-    turns.take(opening(viewer, layers, widgets))
+    window = open_window(opened, name)
+    gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if screenshot is None:
             napari.run()
             return 0
-        turns.finish()
-        status = _photograph(viewer, widgets[0], screenshot, name)
+        status = _photograph(window.viewer, window.widget, screenshot, name)
     except KeyboardInterrupt:
-        viewer.close()
+        window.close()
         raise
-    viewer.close()
+    window.close()
     return status
 
 
@@ -157,77 +142,10 @@ def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
     return 0
 
 
-def warm_up() -> None:
-    """Import now, while there is no window that could stand still, what takes seconds."""
-    from mdn_viewer import settings, widget  # noqa: F401
-    from mdn_viewer.scene import canvas
-
-    canvas.warm_up()
-    settings.recall_shown()  # for which napari reads what every plugin declares
-
-
-def opening(viewer: Viewer, layers: list[LayerData], widgets: list[Any]) -> Callable[[], bool]:
-    """Return a function that opens layers, makes the widget and docks it: one with each call.
-
-    Parameters
-    ----------
-    viewer : napari.Viewer
-        Where to.
-    layers : list of (data, keywords, "image")
-        Of `mdn_viewer.scene.layers.layer_data`.
-    widgets : list
-        Where to put the widget when it is there.
-
-    Returns
-    -------
-    callable
-        Says whether there is more to open.
-    """
-    from mdn_viewer.scene.canvas import frames_held, quicken
-    from mdn_viewer.widget import MassDisplacement
-
-    def acts() -> Iterator[None]:
-        for data, keywords, _ in layers:
-            viewer.add_image(data, **keywords)
-            yield
-        widget = MassDisplacement(viewer)
-        yield
-        viewer.window.add_dock_widget(widget, name=_DOCKED)
-        widgets.append(widget)
-        yield
-
-    def steps() -> Iterator[None]:
-        quicken(viewer)
-        yield
-        left = acts()
-        while True:
-            with frames_held(viewer, window=True):
-                if next(left, left) is left:
-                    return
-                yield
-            yield
-
-    left = steps()
-    return lambda: next(left, left) is None
-
-
-def _resize(viewer: Viewer) -> None:
-    from qtpy.QtCore import QSize
-    from qtpy.QtGui import QGuiApplication
-
-    screen = QGuiApplication.primaryScreen()
-    space = QSize(*_SIZE) if screen is None else screen.availableSize()
-    size = QSize(*_SIZE).boundedTo(space)
-    viewer.window.resize(size.width(), size.height())
-
-
 def _write_screenshot(viewer: Viewer, path: Path) -> None:
     from matplotlib.image import imsave
     from qtpy.QtCore import QCoreApplication, QEvent
 
-    from mdn_viewer.scene.canvas import show_controls_now
-
-    show_controls_now(viewer)
     # What Qt puts off until its loop runs: else the sliders that napari replaced are still there.
     for _ in range(2):  # the layout follows the deletions
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)

@@ -6,8 +6,8 @@ from typing import Any
 
 from napari.settings import get_plugin_settings
 
-from mdn_viewer.logic.session import KINDS
-from mdn_viewer.scene.maps import CONFIDENCE
+from mdn_viewer.canvas.maps import CONFIDENCE
+from mdn_viewer.core.session import KINDS
 
 __all__ = ["recall", "recall_shown", "remember", "remember_shown"]
 

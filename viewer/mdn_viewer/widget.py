@@ -6,44 +6,52 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
-from qtpy.QtCore import QCoreApplication, QEvent, QSize
-from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QPalette
+from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
-from mdn_viewer.logic.model import VotingModel
-from mdn_viewer.logic.session import ALL, VotingSession
-from mdn_viewer.panels.compare import ComparePanel
-from mdn_viewer.panels.controls import Controls, once
-from mdn_viewer.panels.gradient import GradientPanel
-from mdn_viewer.panels.inputs import InputControls
-from mdn_viewer.panels.opening import Opening
-from mdn_viewer.panels.part_slider import PartSlider
-from mdn_viewer.panels.parts import leave_wheel
-from mdn_viewer.panels.picker import FieldPicker, images, offset_layers
-from mdn_viewer.panels.readout import Readout
-from mdn_viewer.panels.save import SavePanel
-from mdn_viewer.panels.sweep import SweepPanel
-from mdn_viewer.panels.voters import VotersPanel
-from mdn_viewer.scene.canvas import draw_now, quicken, warm_up
-from mdn_viewer.scene.clicks import Clicks
-from mdn_viewer.scene.garbage import SearchAtRest
-from mdn_viewer.scene.maps import MapLayers
-from mdn_viewer.scene.stage import Stage
-from mdn_viewer.scene.turns import EventTurns
+from mdn_viewer.canvas.comparison import ComparisonCanvas
+from mdn_viewer.canvas.maps import MapView
+from mdn_viewer.canvas.placement import CentralArea
+from mdn_viewer.canvas.questions import Questions
+from mdn_viewer.canvas.user_layers import UserLayers
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.latest_worker import LatestOnlyWorker
+from mdn_viewer.layers.conversion import layer_data, to_fields
+from mdn_viewer.layers.linked import LinkedLayers
+from mdn_viewer.layers.remedies import remedy_for
+from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
-from mdn_viewer.worker import LatestWins
+from mdn_viewer.widgets.cell_menu import ResultLayers
+from mdn_viewer.widgets.common import leave_wheel
+from mdn_viewer.widgets.compare import ComparePanel
+from mdn_viewer.widgets.controls import Controls, single_shot_timer
+from mdn_viewer.widgets.dims_slider import DimsSlider
+from mdn_viewer.widgets.gradient import GradientPanel
+from mdn_viewer.widgets.inputs import InputControls
+from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.parts import PartsPanel
+from mdn_viewer.widgets.peaks import PeaksPanel
+from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.shortcuts import Shortcuts
+from mdn_viewer.widgets.status_readout import StatusReadout
+from mdn_viewer.widgets.sweep import SweepPanel
+from mdn_viewer.widgets.truth import TruthPanel
+from mdn_viewer.widgets.voters import VotersPanel
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["PANELS", "MassDisplacement"]
+    import mdn_cupy as mdn
 
-PANELS: tuple[type[Any], ...] = (VotersPanel, SweepPanel, GradientPanel, SavePanel)
-"""The panels, each made of the model and the stage, in the order of their tabs."""
+__all__ = ["MassDisplacement"]
 
-_OPENING = "Laying out the maps…"
+_CLOSE = "QTabBar::tab { padding: 3px; margin: 0; font-size: 11px }"  # all titles in one row
 _REST_MS = 200  # after so long without a new frame the slider rests
-_WIDTH = 380  # screen pixels: a peak can be read, a slider be dragged
+_WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
 Panel = TypeVar("Panel")
 
@@ -57,37 +65,48 @@ class MassDisplacement(QWidget):
         The viewer whose layers vote, and that shows the maps.
     """
 
+    new_values = Signal()  # from any thread: `show_values` has something to show
+
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
-        quicken(napari_viewer)
-        warm_up()
-        self.model = VotingModel(LatestWins)
-        self.stage = Stage(napari_viewer, EventTurns())
-        self.maps = MapLayers(self.model, self.stage)
+        self._unwritten: mdn.Fields | None = None  # shown, and not in the layers yet
+        self.model = VotingModel(LatestOnlyWorker)
+        self.canvas = ComparisonCanvas()
+        self.maps = MapView(self.model, self.canvas)
         self.controls = Controls()
         self.inputs = InputControls(
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )
         self.compare = ComparePanel(self.model, self.maps)
-        self.panels = [panel(self.model, self.stage) for panel in PANELS]
-        self._clicks = Clicks(self.model, self.stage)
-        self._readout = Readout(self.model, self.stage, self)
-        self._slider = PartSlider(napari_viewer, self.controls)
-        self._rest = once(self.model.settle, self)
-        opening = Opening(self.model, self.maps, self.controls, self.inputs, self.compare)
-        self._picker = FieldPicker(
+        links = LinkedLayers(napari_viewer, self._frame)
+        self.panels: list[Any] = [
+            PartsPanel(self.model, self.maps),
+            PeaksPanel(self.model, self.canvas, links),
+            VotersPanel(self.model, self.canvas),
+            SweepPanel(self.model, napari_viewer),
+            GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
+            TruthPanel(self.model, self.canvas, napari_viewer, self._frame),
+            SavePanel(self.model, self.canvas, napari_viewer),
+        ]
+        self.results = ResultLayers(self.model, self.maps, self.canvas, links)
+        self._questions = Questions(self.model, self.canvas)
+        self._readout = StatusReadout(self.model, self.canvas, self)
+        self._part_slider = DimsSlider(napari_viewer, -3, self.controls.choose_part)
+        self._frame_slider = DimsSlider(napari_viewer, -4, self._go_to)
+        self._rest = single_shot_timer(self.model.settle, self)
+        builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
+        self._selection = LayerSelection(
             napari_viewer,
             self.inputs,
             self.model.cancel,
-            lambda: opening.begin(self._picker),
-            self.stage.hold_back,
-            self.stage.hide,
+            lambda: builder.begin(self._selection),
         )
-        self._garbage = SearchAtRest(lambda: self.stage.busy or self.in_motion)
+        self._user_layers = UserLayers(napari_viewer, self.canvas, self.model, self._frame)
         self._lay_out()
         self._connect()
-        self._picker.take_newest()
+        self._dress()
+        self._selection.take_newest()
 
     @property
     def in_motion(self) -> bool:
@@ -103,10 +122,20 @@ class MassDisplacement(QWidget):
         """Wait until the maps are those that the controls ask for."""
         QCoreApplication.processEvents()
         self.model.wait()
-        while self._picker.soon.isActive():
+        while self._selection.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
-        self.stage.wait()
+        self.canvas.finish()
+
+    def show_values(self, fields: mdn.Fields) -> None:
+        """Show other values of the fields that are open; fields of another size are opened."""
+        session = self.model.session
+        if session is None or session.fields.confidence.shape != fields.confidence.shape:
+            for data, keywords, _ in layer_data(fields, "fields"):
+                self._viewer.add_image(data, **keywords)
+            return
+        self._unwritten = fields
+        self.model.show_fields(fields)
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -117,14 +146,25 @@ class MassDisplacement(QWidget):
         titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
         self.tabs.setCurrentIndex(titles.index(title))
 
+    def ask_pixel(self) -> None:
+        """Ask who voted for the pixel under the cursor."""
+        if self._readout.position is None:
+            self.model.say("put the cursor over a map, then ask")
+        self._questions.ask_at(self._readout.position)
+
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
-        self._picker.refresh()
+        self._selection.refresh()
 
     def event(self, event: Any) -> bool:
-        """End when napari has taken the widget out of its dock for good."""
-        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._end()
+        """Follow the widget from dock to dock; end when napari has taken it out for good."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None:
+                self._end()
+            else:
+                self._central.enter(self.window())
+        elif event.type() == QEvent.Type.Show:
+            self._central.enter(self.window())
         return bool(super().event(event))
 
     def sizeHint(self) -> QSize:
@@ -134,79 +174,133 @@ class MassDisplacement(QWidget):
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
+        self.tabs.setStyleSheet(_CLOSE)
         for title, page in [
             (self.inputs.title, self.inputs.native),
             *((panel.title, panel) for panel in (self.compare, *self.panels)),
         ]:
             self.tabs.addTab(_scrollable(page), title)
         self.open_tab(self.compare.title)
-        layout = QVBoxLayout(self)
+        controls = QVBoxLayout()
+        controls.addWidget(self.controls.native)
+        controls.addWidget(self.tabs, 1)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
-        layout.addWidget(self.controls.native)
-        layout.addWidget(self.tabs, 1)
-        self.setMinimumWidth(_WIDTH)
-        for keys, step in (("Alt+PgDown", 1), ("Alt+PgUp", -1)):
-            QShortcut(QKeySequence(keys), self, lambda step=step: self.controls.page(step))
+        layout.addLayout(controls)
+        self._central = CentralArea(self.canvas, layout)
+        self.setMinimumWidth(_NARROWEST)
 
     def _connect(self) -> None:
-        controls, model = self.controls, self.model
+        controls, model, canvas = self.controls, self.model, self.canvas
         controls.part.changed.connect(self._on_part)
         controls.cross.changed.connect(lambda cross: model.change(cross=cross))
         controls.sigma.changed.connect(self._on_sigma)
         model.session_changed.connect(self._follow)
         model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
+        model.frame_changed.connect(self._on_frame)
+        controls.frame.changed.connect(self._go_to)
         model.said.connect(controls.message.say)
-        self.stage.busy_changed.connect(self._on_stage)
         model.refused.connect(self._on_refused)
+        self.compare.napari_canvas.toggled.connect(self._central.show_others)
+        canvas.dropped.connect(self._on_drop)
+        self._viewer.events.theme.connect(self._dress)
+        shortcuts = Shortcuts(
+            canvas,
+            {
+                "next_part": lambda: controls.page(1),
+                "previous_part": lambda: controls.page(-1),
+                "ask_pixel": self.ask_pixel,
+                "show_everything": canvas.reset_view,
+            },
+        )
+        shortcuts.enable("ask_pixel", False)
+        canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
         self._end = _Ending(
-            self._slider.close,
-            self._garbage.close,
+            self._disconnect,
+            shortcuts.close,
+            self._part_slider.close,
+            self._frame_slider.close,
             *(panel.end for panel in self.panels if hasattr(panel, "end")),
-            self.stage.busy_changed.disconnect,  # the widgets that would say so may have gone
-            self.stage.close,
+            self._user_layers.close,
             self._readout.close,
-            self._clicks.close,
-            self._picker.close,
+            self._selection.close,
+            self._central.leave,
+            self.canvas.end,
             model.close,
         )
         self.destroyed.connect(self._end)
 
+    def _disconnect(self) -> None:
+        """Follow the viewer no longer; napari itself has connected `reset_choices`."""
+        self._viewer.events.theme.disconnect(self._dress)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.disconnect(self.reset_choices)
+
+    def _frame(self) -> Frame:
+        return self._selection.frame
+
     def _open(self, confidence: Any, offsets: Any, *names: str) -> None:
-        """Make layers of two arrays, and let them vote."""
+        """Make layers of two arrays, and let them vote; what cannot be mended adds none."""
         layers = [
             Image(array, rgb=False, name=name, visible=False)
             for array, name in zip((confidence, offsets), names, strict=True)
-        ]  # both, before either is added
+        ]
+        try:
+            to_fields(layers[0], layers[1], None, self.inputs.reading)
+        except (TypeError, ValueError) as error:
+            if remedy_for(layers[0]) is None:
+                self.inputs.unreadable.say(str(error), wrong=True)
+                return
         for layer in layers:
             self._viewer.add_layer(layer)
-        self._picker.take(*layers)
+        self._selection.take(*layers)
 
-    def _on_stage(self, busy: bool) -> None:
-        """Say that the maps are being laid out, unless something else is said."""
-        self._garbage.soon()
-        message = self.controls.message
-        if message.said == ("" if busy else _OPENING):
-            message.say(_OPENING if busy and not self.stage.viewer.canvas.grid.enabled else "")
+    def _on_drop(self, paths: list[str]) -> None:
+        """Open files that were dropped on the maps, as napari does on its own canvas."""
+        try:
+            self._viewer.open(paths, stack=False, plugin=None)
+        except Exception as error:  # whatever a reader of any plugin raises
+            self.model.refuse(f"{', '.join(paths)}: {error}")
+
+    def _dress(self, *_: Any) -> None:
+        """Have the canvas' lines in the colours of napari's theme."""
+        theme, palette = get_theme(self._viewer.theme), self.canvas.palette()
+        palette.setColor(QPalette.ColorRole.Window, QColor(theme.background.as_hex()))
+        palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.text.as_hex()))
+        self.canvas.setPalette(palette)
 
     def _on_refused(self, text: str) -> None:
         self.controls.message.say(text, wrong=True)
-        self.stage.arrange()  # what waits for maps is to be seen without them
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:
             self.controls.follow(session)
-            self._slider.show(session.part)
+            if session.part != ALL:
+                self._part_slider.show(int(session.part))
 
     def _on_part(self, part: int | str) -> None:
         cross = self.controls.cross.value and part != ALL
         self.model.change(part=part, cross=cross)
 
+    def _go_to(self, frame: int) -> None:
+        if frame < len(self.model.frames):
+            self.model.go_to(frame)
+
+    def _on_frame(self, frame: int) -> None:
+        self.controls.show_frame(frame, len(self.model.frames))
+        if self.model.frames:
+            self._frame_slider.show(frame)
+
     def _on_sigma(self, sigma: float) -> None:
         self.model.change(sigma=sigma)
-        draw_now(self._viewer)
+        self.canvas.draw_now()
 
     def _on_rest(self) -> None:
+        if self._unwritten is not None:  # a layer takes as long as a frame
+            self._selection.write(self._unwritten)
+            self._unwritten = None
         if self.model.session is not None:
             remember("sigma", self.model.session.sigma)
 

@@ -1,0 +1,313 @@
+"""Field sets as layers and back, and the reader: no window."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from mdn_viewer import reader
+from mdn_viewer.core.contrast import backdrop
+from mdn_viewer.core.session import ALL
+from mdn_viewer.layers.conversion import (
+    Reading,
+    fields_of,
+    first_part,
+    layer_data,
+    role_of,
+    to_fields,
+    values_of,
+)
+from mdn_viewer.layers.transforms import grid_of
+from napari.layers import Image, Vectors
+from viewer_support import two_parts
+
+import mdn_cupy as mdn
+
+FULL, OFFSETS = np.ones((4, 5)), np.zeros((2, 4, 5))  # of one part
+
+
+def layers_of(fields, **keywords):
+    return {
+        looks["metadata"]["mdn_role"]: Image(data, **looks)
+        for data, looks, _ in layer_data(fields, "two", **keywords)
+    }
+
+
+def back(layers):
+    return to_fields(
+        layers["confidence"],
+        layers["offsets"],
+        layers.get("image"),
+        Reading(*grid_of(layers["confidence"])),
+    )
+
+
+@pytest.mark.parametrize("name", [*mdn.samples.names(), "two"])
+def test_a_field_set_comes_back_from_its_layers(name):
+    fields = two_parts() if name == "two" else mdn.samples.load(name)
+    again = back(layers_of(fields))
+    for array in ("confidence", "offsets", "image"):
+        np.testing.assert_array_equal(getattr(again, array), getattr(fields, array))
+    assert again.cross_offsets is fields.cross_offsets
+    for scalar in ("stride", "origin", "sigma", "names", "source"):
+        assert getattr(again, scalar) == getattr(fields, scalar)
+
+
+def test_layers_share_the_field_sets_memory():
+    fields = two_parts()
+    assert np.shares_memory(back(layers_of(fields)).offsets, fields.offsets)
+
+
+def test_layers_know_where_they_belong():
+    fields = two_parts()
+    layers = layers_of(fields, part=ALL)
+    assert list(layers) == ["image", "confidence", "offsets"]
+    for role, layer in layers.items():
+        assert fields_of(layer) is fields
+        assert role_of(layer) == role
+        assert first_part(layer) == ALL
+        assert layer.name == f"two {role}"
+    assert not layers["offsets"].visible  # it would hide all others
+
+
+def test_every_source_lies_over_its_pixel():
+    layers = layers_of(two_parts())
+    np.testing.assert_allclose(layers["confidence"].data_to_world((1, 3, 5)), (1, 2 + 12, 2 + 20))
+    np.testing.assert_allclose(layers["offsets"].data_to_world((0, 1, 3, 5)), (0, 1, 14, 22))
+    assert (layers["image"].scale == 1).all()
+    assert (layers["image"].translate == 0).all()
+
+
+def test_a_field_set_without_an_image():
+    fields = two_parts(image=None)
+    layers = layers_of(fields)
+    assert list(layers) == ["confidence", "offsets"]
+    assert back(layers).image is None
+
+
+@pytest.mark.parametrize("shape", [(40, 40, 3), (33, 33, 4)])
+def test_a_narrow_grid_is_no_colour_image(shape):
+    parts, *grid = shape
+    fields = mdn.Fields(np.full(shape, 0.5), np.ones((parts, 2, *grid)))
+    layers = layers_of(fields)
+    assert [(layer.ndim, layer.rgb) for layer in layers.values()] == [(3, False), (4, False)]
+    np.testing.assert_array_equal(back(layers).offsets, fields.offsets)
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (24, 32, 3), (400, 300, 4)])
+def test_an_image_has_rows_and_columns(shape):
+    layer = layers_of(two_parts(image=np.zeros(shape, np.uint8)))["image"]
+    assert (layer.ndim, layer.rgb) == (2, len(shape) == 3)
+
+
+def test_a_field_set_without_sources():
+    empty = mdn.Fields(np.zeros((1, 0, 5), np.float32), np.zeros((1, 2, 0, 5), np.float32))
+    with pytest.raises(ValueError, match=r"no sources: its shape is \(1, 0, 5\)"):
+        layer_data(empty, "empty")
+
+
+def test_plain_layers():
+    fields = two_parts()
+    stack = to_fields(Image(fields.confidence), Image(fields.offsets), None, Reading(4.0, 2.0))
+    np.testing.assert_array_equal(stack.offsets, fields.offsets)
+    assert stack.names == ("part 0", "part 1")
+    single = to_fields(
+        Image(fields.confidence[0]), Image(fields.offsets[0]), None, Reading(4.0, 2.0)
+    )
+    np.testing.assert_array_equal(single.confidence, fields.confidence[:1])
+    np.testing.assert_array_equal(single.offsets, fields.offsets[:1])
+
+
+def test_offsets_may_be_rows_first_and_in_units_of_the_grid():
+    fields = two_parts()
+    swapped = Image(fields.offsets[:, ::-1] / 4)
+    reading = Reading(4.0, 2.0, rows_first=True, coarse=True)
+    read = to_fields(Image(fields.confidence), swapped, None, reading)
+    np.testing.assert_allclose(read.offsets, fields.offsets)
+
+
+def arrows(fields, scale=1.0, origin=0.0):
+    """Vectors (row, column), which start at the sources of the first part."""
+    rows, columns = np.mgrid[:6, :8].reshape(2, -1)
+    starts = np.stack([rows, columns], -1) * scale + origin
+    steps = fields.offsets[0, ::-1].reshape(2, -1).T
+    return np.stack([starts, steps], axis=1)
+
+
+@pytest.mark.parametrize("place", [{}, {"scale": 4.0, "origin": 2.0}], ids=["grid", "output"])
+def test_offsets_may_be_vectors(place):
+    fields = two_parts()
+    confidence, reading = Image(fields.confidence[0]), Reading(4.0, 2.0)
+    vectors = arrows(fields, **place)
+    read = to_fields(confidence, Vectors(vectors), None, reading)
+    np.testing.assert_allclose(read.offsets, fields.offsets[:1])
+    fewer = to_fields(confidence, Vectors(vectors[1:]), None, reading)
+    assert np.isnan(fewer.offsets[0, :, 0, 0]).all()  # casts no vote
+    assert np.isfinite(fewer.offsets).sum() == fields.offsets[0].size - 2
+
+
+def test_vectors_may_tell_the_part():
+    fields = two_parts()
+    flat = arrows(fields)
+    of_part_1 = np.zeros((len(flat), 2, 3))
+    of_part_1[:, :, 1:], of_part_1[:, 0, 0] = flat, 1
+    read = to_fields(Image(fields.confidence), Vectors(of_part_1), None, Reading())
+    np.testing.assert_allclose(read.offsets[1], fields.offsets[0])
+    assert np.isnan(read.offsets[0]).all()
+
+
+def test_vectors_that_start_nowhere():
+    fields = two_parts()
+    with pytest.raises(ValueError, match="far: vectors must each start at another source"):
+        to_fields(
+            Image(fields.confidence[0]),
+            Vectors(arrows(fields, origin=100), name="far"),
+            None,
+            Reading(),
+        )
+
+
+def test_layers_are_the_truth_where_their_data_were_replaced():
+    layers = layers_of(two_parts())
+    layers["confidence"].data = layers["confidence"].data / 2
+    again = back(layers)
+    assert again.confidence.max() == pytest.approx(0.15)
+    assert again.names == ("left", "right")
+    layers["confidence"].data = layers["confidence"].data[:1]
+    layers["offsets"].data = layers["offsets"].data[:, :1]
+    assert back(layers).names == ("part 0",)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "offsets", "message"),
+    [
+        (np.zeros((4, 5)), np.zeros((2, 5, 4)), r"offsets must have the shape \(1, 2, 4, 5\)"),
+        (np.zeros((4, 5)), np.zeros((4, 5)), r"offsets must have the shape \(1, 2, 4, 5\)"),
+        (
+            np.zeros((3, 4, 5)),
+            np.zeros((2, 3, 4, 5)),
+            r"offsets must have the shape \(3, 2, 4, 5\)",
+        ),
+    ],
+)
+def test_layers_that_do_not_fit(confidence, offsets, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        to_fields(Image(confidence), Image(offsets), None, Reading())
+
+
+def test_lazy_data_that_cannot_be_computed():
+    class Vanished:
+        shape, ndim, dtype = (4, 5), 2, np.dtype(np.float32)
+        there = True
+
+        def __getitem__(self, index):
+            return np.zeros(self.shape, self.dtype)[index]
+
+        def __array__(self, dtype=None, copy=None):
+            if not self.there:
+                raise OSError("no such file")
+            return np.zeros(self.shape, self.dtype)
+
+    data = Vanished()
+    layer = Image(data, name="lazy", contrast_limits=(0, 1))
+    assert values_of(layer).shape == (4, 5)
+    data.there = False
+    message = r"lazy: its values cannot be computed \(OSError: no such file\)"
+    for confidence, offsets in ((layer, Image(OFFSETS)), (Image(FULL), layer)):
+        with pytest.raises(ValueError, match=message):
+            to_fields(confidence, offsets, None, Reading())
+
+
+def test_arrays_of_a_layer_are_plain_and_masks_are_not_passed_over():
+    layer = Image(np.ones((4, 5), ">f4"))
+    assert values_of(layer).dtype == np.float32
+    assert values_of(layer).dtype.isnative
+    masked = Image(np.ma.masked_array(np.ones((4, 5)), np.eye(4, 5)), name="holes")
+    with pytest.raises(ValueError, match=r"holes: .*is a masked array"):
+        values_of(masked)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.arange(6, dtype=np.uint8).reshape(2, 3),
+        np.arange(18, dtype=np.uint8).reshape(2, 3, 3),
+        np.arange(24, dtype=np.float64).reshape(2, 3, 4) - 7,
+        np.array([[0, 1, np.nan], [2, 3, 5]]),
+        np.array([[0, 1, np.inf], [-np.inf, 3, 5]], np.float32),
+        np.array([[-1.7e308, 1, 2], [2, 3, 1.7e308]]),
+    ],
+    ids=["gray", "RGB", "RGBA", "NaN", "infinite", "huge"],
+)
+def test_a_backdrop_is_gray_from_0_to_1(image):
+    gray = backdrop(image)
+    assert gray.shape == (2, 3)
+    assert gray.dtype == np.float32
+    assert (gray.min(), gray.max()) == (0, 1)
+
+
+def test_an_even_backdrop_is_black():
+    np.testing.assert_array_equal(backdrop(np.full((2, 3), 7)), np.zeros((2, 3)))
+    assert backdrop(np.zeros((0, 3))).shape == (0, 3)
+
+
+def test_the_logic_knows_no_window():
+    code = """
+import importlib, pkgutil, sys, mdn_viewer.layers.conversion, mdn_viewer.reader, mdn_viewer.__main__
+from mdn_viewer import core
+for module in pkgutil.iter_modules(core.__path__, "mdn_viewer.core."):
+    importlib.import_module(module.name)
+assert not {"napari", "qtpy", "magicgui"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_reader_takes_mdn_files_only():
+    assert reader.get_reader("a.mdn")
+    assert reader.get_reader(["a.mdn", "b.MDN"])
+    assert reader.get_reader("a.npz") is None
+    assert reader.get_reader(["a.mdn", "b.npz"]) is None
+
+
+def test_the_reader_names_layers_after_files(tmp_path):
+    paths = [str(tmp_path / "hand.mdn"), str(tmp_path / "foot.mdn")]
+    for path in paths:
+        mdn.save_fields(path, two_parts())
+    names = [keywords["name"] for _, keywords, _ in reader.get_reader(paths)(paths)]
+    assert names == [
+        f"{file} {role}" for file in ("hand", "foot") for role in ("image", "confidence", "offsets")
+    ]
+
+
+def _truncated(path):
+    mdn.save_fields(path, two_parts())
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def _pickled(path):
+    with path.open("wb") as file:
+        np.savez(file, confidence=np.array([{}], dtype=object), offsets=np.zeros(3))
+
+
+def _without_offsets(path):
+    with path.open("wb") as file:
+        np.savez(file, confidence=np.zeros((1, 2, 2)))
+
+
+BAD_FILES = {
+    "truncated": _truncated,
+    "pickled": _pickled,
+    "without offsets": _without_offsets,
+    "text": lambda path: path.write_text("not an archive"),
+    "empty": lambda path: path.touch(),
+    "a directory": lambda path: path.mkdir(),
+    "missing": lambda path: None,
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_is_one_clear_error(tmp_path, kind):
+    path = tmp_path / "bad.mdn"
+    BAD_FILES[kind](path)
+    with pytest.raises((ValueError, OSError), match=r"bad\.mdn: "):
+        reader.get_reader(str(path))(str(path))

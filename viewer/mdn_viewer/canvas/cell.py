@@ -1,0 +1,157 @@
+"""One cell of the canvas: a picture over the image, what lies over both, a line above."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.colormaps import Colormap
+from vispy import scene
+from vispy.geometry import Rect
+
+from mdn_viewer.canvas.camera import Camera
+from mdn_viewer.canvas.colormaps import as_vispy
+from mdn_viewer.canvas.header import HEIGHT, Header
+from mdn_viewer.canvas.overlays import Overlay, placed
+
+__all__ = ["Cell", "Picture"]
+
+_HALF_BRIGHT = (0.0, 2.0)  # limits of the image in gray: votes stand out
+_GAP = 2  # screen pixels between cells
+
+
+class Picture(NamedTuple):
+    """A map, and how it is shown."""
+
+    values: npt.NDArray[Any]  # [rows, columns]
+    limits: tuple[float, float]
+    colormap: str | Colormap
+    stride: tuple[float, float] = (1.0, 1.0)  # output pixels from one pixel to the next (y, x)
+    origin: tuple[float, float] = (0.0, 0.0)  # output pixel of the first (y, x)
+
+
+class Cell:
+    """A view box of a vispy canvas with its own visuals.
+
+    A visual is made by `make_missing`, not when it is first asked for: each compiles a shader,
+    20 to 30 ms under software rendering, and the window draws in between.
+
+    Parameters
+    ----------
+    canvas : vispy.scene.SceneCanvas
+        The canvas.
+    name : str
+        What the cell is called.
+    """
+
+    def __init__(self, canvas: scene.SceneCanvas, name: str) -> None:
+        self.view = scene.widgets.ViewBox(parent=canvas.central_widget, bgcolor="black")
+        self.view.camera = scene.PanZoomCamera(interactive=False)
+        self.view.camera.flip = (False, True)
+        self.header = Header(canvas.native, name)
+        self.header.show()
+        self.picture: Picture | None = None
+        self._gray: npt.NDArray[np.float32] | None = None
+        self._overlays: dict[str, tuple[Overlay, int]] = {}  # those that draw something
+        self._image: Any = None
+        self._backdrop: Any = None
+        self._nodes: dict[str, Any] = {}  # of overlays, drawn or hidden
+
+    @property
+    def rectangle(self) -> tuple[int, int, int, int]:
+        """Left, top, width and height of the picture's part of the canvas, in screen pixels."""
+        left, top = self.view.pos
+        width, height = self.view.size
+        return int(left), int(top), int(width), int(height)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is shown has its visual."""
+        return (
+            (self.picture is None or self._image is not None)
+            and (self._gray is None or self._backdrop is not None)
+            and self._overlays.keys() <= self._nodes.keys()
+        )
+
+    def put(self, left: int, top: int, width: int, height: int) -> None:
+        """Put the cell at a place of the canvas, in screen pixels."""
+        self.header.setGeometry(left, top, width - _GAP, HEIGHT)
+        self.view.pos = left, top + HEIGHT
+        self.view.size = max(1, width - _GAP), max(1, height - HEIGHT - _GAP)
+
+    def look(self, camera: Camera) -> None:
+        """Show what a camera sees."""
+        width, height = self.view.size
+        seen = camera.extent((height, width))
+        self.view.camera.rect = Rect(
+            seen.left, seen.top, seen.right - seen.left, seen.bottom - seen.top
+        )
+
+    def show(self, picture: Picture) -> None:
+        """Show a picture."""
+        before, self.picture = self.picture, picture
+        self.header.show_scale(picture.colormap, picture.limits)
+        if self._image is not None:
+            self._write_picture(picture, before)
+
+    def show_backdrop(self, gray: npt.NDArray[np.float32] | None) -> None:
+        """Show an image from 0 to 1 under the picture, half as bright; None removes it."""
+        self._gray = gray
+        if self._backdrop is not None:
+            self._write_backdrop()
+
+    def show_overlay(self, name: str, overlay: Overlay | None, order: int) -> None:
+        """Draw an overlay above the picture; one with nothing to draw is hidden."""
+        node = self._nodes.get(name)
+        if overlay is None or overlay.empty:
+            self._overlays.pop(name, None)
+            if node is not None:
+                node.visible = False
+            return
+        self._overlays[name] = overlay, order
+        if node is not None:
+            overlay.write(node)
+            node.visible = True
+
+    def make_missing(self) -> None:
+        """Make the visuals that are missing."""
+        parent = self.view.scene
+        if self._gray is not None and self._backdrop is None:
+            self._backdrop = scene.visuals.Image(cmap="grays", texture_format="auto", parent=parent)
+            self._backdrop.set_gl_state("opaque", depth_test=False)
+            self._backdrop.transform = placed((1.0, 1.0), (0.0, 0.0))
+            self._write_backdrop()
+        if self.picture is not None and self._image is None:
+            self._image = scene.visuals.Image(texture_format="auto", parent=parent)
+            self._image.set_gl_state("additive", depth_test=False)
+            self._image.order = 1
+            self._write_picture(self.picture, None)
+        for name in self._overlays.keys() - self._nodes.keys():
+            overlay, order = self._overlays[name]
+            node = self._nodes[name] = overlay.make(parent)
+            node.order = order
+            overlay.write(node)
+
+    def remove(self) -> None:
+        """Take the cell off its canvas."""
+        self.view.parent = None
+        self.header.hide()
+        self.header.deleteLater()
+
+    def _write_picture(self, picture: Picture, before: Picture | None) -> None:
+        """Write what differs from the picture before."""
+        if before is None or before.values is not picture.values:
+            self._image.set_data(np.asarray(picture.values, np.float32))
+        if before is None or before.colormap is not picture.colormap:
+            self._image.cmap = as_vispy(picture.colormap)
+        if before is None or before.limits != picture.limits:
+            self._image.clim = picture.limits
+        if before is None or before[3:] != picture[3:]:
+            self._image.transform = placed(picture.stride, picture.origin)
+
+    def _write_backdrop(self) -> None:
+        self._backdrop.visible = self._gray is not None
+        if self._gray is not None:
+            self._backdrop.set_data(self._gray)
+            self._backdrop.clim = _HALF_BRIGHT

@@ -1,0 +1,72 @@
+"""A gradient on the canvas: ∂loss/∂c in a cell of its own, arrows on every map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mdn_viewer.canvas.cell import Picture
+from mdn_viewer.canvas.colormaps import DIVERGING
+from mdn_viewer.canvas.maps import CONFIDENCE, MapView
+from mdn_viewer.canvas.overlays import Arrows
+from mdn_viewer.core.contrast import symmetric
+from mdn_viewer.core.optimizer import Descent
+
+if TYPE_CHECKING:
+    from mdn_viewer.canvas.comparison import ComparisonCanvas
+
+__all__ = ["GradientView"]
+
+FloatArray = npt.NDArray[np.floating]
+
+_CELL = "∂loss/∂c"
+_BARE = frozenset({CONFIDENCE})  # no vote lands there
+_GREEN, _FAINT = np.array([0.36, 1.0, 0.56]), 0.12  # RGB; alpha of the shortest arrow
+_USUAL = 90  # percentile of what is seen in full; the few steepest would dwarf all else
+
+
+class GradientView:
+    """Show the gradient of a loss.
+
+    Parameters
+    ----------
+    canvas : ComparisonCanvas
+        The canvas.
+    maps : MapView
+        The maps, beside which the gradient is shown.
+    """
+
+    def __init__(self, canvas: ComparisonCanvas, maps: MapView) -> None:
+        self._canvas, self._maps = canvas, maps
+
+    def show(self, descent: Descent | None, arrows: npt.NDArray[np.float32] | None) -> None:
+        """Show a gradient, and where it moves votes; None for either removes it."""
+        self._maps.show_extra(_CELL, None if descent is None else _picture(descent))
+        drawn = None
+        if arrows is not None:
+            drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]), head=4.0)
+        self._canvas.set_overlay("gradient", drawn, bare=_BARE)
+
+
+def _picture(descent: Descent) -> Picture:
+    votes, values = descent.session.votes, descent.pull.confidence
+    if values.ndim > 2:  # several parts vote: the steepest of them is shown
+        steepest = np.nanargmax(np.abs(np.nan_to_num(values)), axis=0)
+        values = np.take_along_axis(values, steepest[None], axis=0)[0]
+    (dy, dx), (y, x) = (np.broadcast_to(p, 2).tolist() for p in (votes.stride, votes.origin))
+    return Picture(values, _limits(values), DIVERGING, (dy, dx), (y, x))
+
+
+def _colours(vectors: npt.NDArray[np.float32]) -> FloatArray:
+    """Return a colour for each arrow: short ones are faint, or their heads would hide the map."""
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    strength = length / length.max(initial=np.finfo(np.float32).tiny)
+    return np.hstack([np.tile(_GREEN, (len(length), 1)), _FAINT + (1 - _FAINT) * strength])
+
+
+def _limits(values: FloatArray) -> tuple[float, float]:
+    """Symmetric, and such that a few steep sources do not leave the others in the dark."""
+    slope = np.abs(values[np.isfinite(values) & (values != 0)])
+    return symmetric(float(np.percentile(slope, _USUAL)) if slope.size else 0.0)

@@ -1,0 +1,164 @@
+"""What can lie over the pictures of all cells, as data: arrows, marks, small pictures."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from napari.utils.colormaps import Colormap
+from vispy import scene
+from vispy.visuals.transforms import STTransform
+
+from mdn_viewer.canvas.colormaps import as_vispy
+
+__all__ = ["Arrows", "Marks", "Outlines", "Overlay", "Patch", "placed"]
+
+Array = npt.NDArray[Any]
+
+
+class Overlay(Protocol):
+    """Data that know how to draw themselves in one cell."""
+
+    def make(self, parent: Any) -> Any:
+        """Return a vispy node below a parent; `write` comes next."""
+
+    def write(self, node: Any) -> None:
+        """Give a node of `make` these data."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to draw."""
+
+
+class Arrows(NamedTuple):
+    """Arrows in pixels of the output; widths and heads are in screen pixels."""
+
+    start: Array  # [n, 2]: row and column
+    vector: Array  # [n, 2]: rows and columns
+    colour: Array  # [n, 4]
+    width: float = 1.2
+    head: float = 6.0
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no arrow."""
+        return not len(self.start)
+
+    def make(self, parent: Any) -> Any:
+        """Return vispy's arrows."""
+        node = scene.visuals.Arrow(
+            connect="segments",
+            method="gl",
+            arrow_type="stealth",
+            arrow_size=self.head,
+            width=self.width,
+            parent=parent,
+        )
+        node.set_gl_state("translucent", depth_test=False)
+        return node
+
+    def write(self, node: Any) -> None:
+        """Set ends and colours."""
+        ends = np.stack([self.start, self.start + self.vector], axis=1)[..., ::-1]
+        ends = np.ascontiguousarray(ends, np.float32)
+        colour = np.asarray(self.colour, np.float32)
+        node.set_data(
+            pos=ends.reshape(-1, 2),
+            color=np.repeat(colour, 2, axis=0),
+            arrows=ends.reshape(-1, 4),
+        )
+        node.arrow_color = colour
+
+
+class Marks(NamedTuple):
+    """Symbols at pixels of the output, of a constant size on the screen."""
+
+    at: Array  # [n, 2]: row and column
+    colour: Array  # [n, 4]
+    symbol: Any = "disc"  # one for all, or [n]
+    size: Any = 5.0  # screen pixels; one for all, or [n]
+    rim: Any = 0.0  # screen pixels of black, so that a mark stands out
+    rim_colour: Any = "black"
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no mark."""
+        return not len(self.at)
+
+    def make(self, parent: Any) -> Any:
+        """Return vispy's markers."""
+        node = scene.visuals.Markers(parent=parent, scaling="fixed", antialias=1)
+        node.set_gl_state("translucent", depth_test=False)
+        return node
+
+    def write(self, node: Any) -> None:
+        """Set places and looks."""
+        node.set_data(
+            np.ascontiguousarray(np.asarray(self.at)[:, ::-1], np.float32),
+            size=self.size,
+            face_color=np.asarray(self.colour, np.float32),
+            symbol=self.symbol,
+            edge_width=self.rim,
+            edge_color=self.rim_colour,
+        )
+
+
+class Outlines(NamedTuple):
+    """Closed lines in pixels of the output: the ellipses of spreads, the borders of shapes."""
+
+    points: list[Array]  # each [m, 2]: row and column
+    colour: tuple[float, float, float, float] = (1.0, 1.0, 1.0, 1.0)
+    width: float = 1.2
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no line."""
+        return not self.points
+
+    def make(self, parent: Any) -> Any:
+        """Return a vispy line of segments."""
+        node = scene.visuals.Line(connect="segments", method="gl", width=self.width, parent=parent)
+        node.set_gl_state("translucent", depth_test=False)
+        return node
+
+    def write(self, node: Any) -> None:
+        """Set the segments."""
+        pairs = [np.stack([p, np.roll(p, -1, axis=0)], axis=1).reshape(-1, 2) for p in self.points]
+        places = np.concatenate(pairs)[:, ::-1]
+        node.set_data(pos=np.ascontiguousarray(places, np.float32), color=self.colour)
+
+
+class Patch(NamedTuple):
+    """A small picture over the others: what one vote adds, or labels in colour (RGBA)."""
+
+    values: Array  # [rows, columns] or [rows, columns, 4]
+    origin: tuple[float, float] = (0.0, 0.0)  # row and column of the first pixel's centre
+    stride: tuple[float, float] = (1.0, 1.0)
+    limits: tuple[float, float] = (0.0, 1.0)
+    colormap: str | Colormap = "gray"
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pixel."""
+        return not self.values.size
+
+    def make(self, parent: Any) -> Any:
+        """Return a vispy image."""
+        node = scene.visuals.Image(method="auto", texture_format="auto", parent=parent)
+        node.set_gl_state("translucent", depth_test=False)
+        return node
+
+    def write(self, node: Any) -> None:
+        """Set pixels, place and colours."""
+        rgba = self.values.ndim == 3
+        node.set_data(self.values if rgba else np.asarray(self.values, np.float32))
+        if not rgba:
+            node.cmap, node.clim = as_vispy(self.colormap), self.limits
+        node.transform = placed(self.stride, self.origin)
+
+
+def placed(stride: tuple[float, float], origin: tuple[float, float]) -> STTransform:
+    """Return the transform that puts a picture's first pixel at a place, centres on centres."""
+    (dy, dx), (y, x) = stride, origin
+    return STTransform(scale=(dx, dy), translate=(x - dx / 2, y - dy / 2))

@@ -1,0 +1,181 @@
+"""Where parts truly are, read from the files of annotation tools."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Annotations", "read_annotations"]
+
+Place = tuple[float, float]
+
+_X, _Y = ("x", "column", "col"), ("y", "row")
+_PART, _FRAME = ("part", "keypoint", "bodypart", "name"), ("frame", "time", "image")
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """Places of parts in frames.
+
+    Attributes
+    ----------
+    places : dict of (frame, part) to (row, column)
+        In pixels of the image; the frame is a number or a file's name, or None for any.
+    areas : dict of frame to float
+        Of the annotated object, in square pixels, where the file says.
+    source : str
+        Where they come from.
+    """
+
+    places: Mapping[tuple[Any, str], Place]
+    areas: Mapping[Any, float]
+    source: str = ""
+
+    def of(self, frame: Any) -> dict[str, Place]:
+        """Return the places in a frame by the parts' names."""
+        return {part: at for (f, part), at in self.places.items() if f in (None, frame)}
+
+    @property
+    def frames(self) -> list[Any]:
+        """The frames that have annotations."""
+        return list(dict.fromkeys(frame for frame, _ in self.places))
+
+
+def read_annotations(path: str | os.PathLike[str]) -> Annotations:
+    """Read annotations from a file.
+
+    Parameters
+    ----------
+    path : path
+        COCO keypoints (`.json`), DeepLabCut (`.csv`, or `.h5` where pandas and tables are there),
+        or any `.csv` with the columns part, x and y (or column and row), and frame if there are
+        several.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is none of these; the message says what is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "truth.csv")
+    ...     _ = file.write_text("part,x,y\\nnose,166,95\\n")
+    ...     read_annotations(file).of(0)
+    {'nose': (95.0, 166.0)}
+    """
+    path = Path(path)
+    readers = {".json": _read_coco, ".csv": _read_csv, ".h5": _read_h5, ".hdf5": _read_h5}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: annotations are read from {', '.join(readers)}")
+    try:
+        return reader(path)
+    except (KeyError, IndexError, TypeError, ValueError, csv.Error, UnicodeDecodeError) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path}: not annotations of a known kind ({what})") from error
+
+
+def _read_coco(path: Path) -> Annotations:
+    """Read COCO keypoints; of several persons in an image, the largest."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict):
+        raise ValueError("it has no annotations; give the file of the annotations, not of results")  # noqa: TRY004
+    names = {c["id"]: c["keypoints"] for c in data["categories"] if "keypoints" in c}
+    frames = {image["id"]: n for n, image in enumerate(data["images"])}
+    places: dict[tuple[Any, str], Place] = {}
+    areas: dict[Any, float] = {}
+    for each in sorted(data["annotations"], key=lambda a: float(a.get("area", 0))):
+        if not each.get("num_keypoints", 1) or each["category_id"] not in names:
+            continue
+        frame = frames[each["image_id"]]
+        points = np.asarray(each["keypoints"], float).reshape(-1, 3)
+        for name, (x, y, visible) in zip(names[each["category_id"]], points, strict=True):
+            if visible > 0:
+                places[frame, name] = float(y), float(x)
+        areas[frame] = float(each.get("area", 0)) or 1.0
+    return Annotations(places, areas, str(path))
+
+
+def _read_csv(path: Path) -> Annotations:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    if not rows:
+        raise ValueError("it is empty")
+    if rows[0][0].strip().casefold() == "scorer":
+        return _deeplabcut(rows, path)
+    header = [name.strip().casefold() for name in rows[0]]
+    part, x, y = (_column(header, names) for names in (_PART, _X, _Y))
+    frame = next((header.index(name) for name in _FRAME if name in header), None)
+    places = {
+        (None if frame is None else _number(row[frame]), row[part]): (float(row[y]), float(row[x]))
+        for row in rows[1:]
+        if row[x] and row[y]
+    }
+    return Annotations(places, {}, str(path))
+
+
+def _deeplabcut(rows: Sequence[Sequence[str]], path: Path) -> Annotations:
+    """Read DeepLabCut's table: a header of scorer, (individuals,) bodyparts and coords."""
+    header = {row[0].strip().casefold(): row for row in rows[:4] if not _is_number(row[-1])}
+    parts, coords = header["bodyparts"], header["coords"]
+    places: dict[tuple[Any, str], Place] = {}
+    first = 1 + [row[0].strip().casefold() for row in rows].index("coords")
+    x_of = {
+        n: part for n, (part, what) in enumerate(zip(parts, coords, strict=True)) if what == "x"
+    }
+    for frame, row in enumerate(rows[first:]):
+        for n, part in x_of.items():
+            if row[n] and row[n + 1]:
+                places[frame, part] = float(row[n + 1]), float(row[n])
+    return Annotations(places, {}, str(path))
+
+
+def _read_h5(path: Path) -> Annotations:
+    try:
+        import pandas
+        import tables  # type: ignore[import-not-found]  # noqa: F401
+    except ImportError as error:
+        raise ValueError(
+            "DeepLabCut's .h5 needs pandas and tables: pip install pandas tables; or give the .csv "
+            "that lies beside it"
+        ) from error
+    table: Any = pandas.read_hdf(path)
+    rows = [
+        [name, *(str(label[level]) for label in table.columns)]
+        for level, name in enumerate(table.columns.names)
+    ]
+    rows += [
+        [str(n), *("" if v != v else str(v) for v in values)]
+        for n, values in enumerate(table.values)
+    ]
+    return _deeplabcut(rows, path)
+
+
+def _column(header: Sequence[str], names: Sequence[str]) -> int:
+    for name in names:
+        if name in header:
+            return header.index(name)
+    raise ValueError(f"no column {' or '.join(names)} among {', '.join(header)}")
+
+
+def _number(text: str) -> Any:
+    return int(text) if text.strip().lstrip("-").isdigit() else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

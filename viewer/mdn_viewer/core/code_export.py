@@ -1,0 +1,106 @@
+"""A few lines of Python that compute the maps that are shown: on the CPU, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+
+import mdn_cupy as mdn
+from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession
+
+__all__ = ["loading", "snippet"]
+
+_SAMPLE = "sample:"
+_UNSAVED = "fields.mdn"  # what the file is called that has yet to be saved
+_VOTE = ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "names")
+
+
+def snippet(
+    session: VotingSession, kinds: Collection[str] = RULES, found: str | None = None
+) -> str:
+    """Write a program that computes maps of a session with the library.
+
+    Parameters
+    ----------
+    session : VotingSession
+        What votes.
+    kinds : collection of str
+        Which maps, of `mdn_viewer.core.session.KINDS`.
+    found : str, optional
+        The expression that loads the fields, which `loading` returns.
+
+    Returns
+    -------
+    str
+        Python that runs as it is, or says what to save first: fields that are in no file yet.
+
+    Examples
+    --------
+    >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
+    >>> print(snippet(session, ["additive"], loading(session.fields, "sample:pose")))
+    import mdn_cupy as mdn
+    <BLANKLINE>
+    fields = mdn.samples.load('pose')
+    votes = fields.votes('nose', sigma=8.0)
+    s = votes.additive()
+    <BLANKLINE>
+    print(s.max())
+    """
+    votes = f"fields.votes({_part(session)}sigma={session.sigma!r})"
+    if session.truncate != mdn.Votes.truncate:
+        votes += f".replace(truncate={session.truncate!r})".replace("inf", "float('inf')")
+    program = {
+        "m": "votes.noisy_or()",
+        "s": f"votes.{session.sum_rule}()",
+        "difference": "m - s",
+        "evidence": "votes.evidence()",
+    }
+    shown = [name for kind, name in zip(KINDS, program, strict=True) if kind in kinds]
+    needed = {*shown, *("ms" if "difference" in shown else "")}
+    lines = ["import mdn_cupy as mdn", ""]
+    if found is None:
+        found = f"mdn.load_fields({_UNSAVED!r})"
+        lines.append(f"# These fields are in no file yet: save them as {_UNSAVED} first.")
+    lines += [f"fields = {found}", f"votes = {votes}"]
+    lines += [f"{name} = {value}" for name, value in program.items() if name in needed]
+    return "\n".join([*lines, "", f"print({', '.join(f'{name}.max()' for name in shown)})"])
+
+
+def loading(fields: mdn.Fields, origin: str) -> str | None:
+    """Write an expression that loads these very fields, or None if they are not there.
+
+    Parameters
+    ----------
+    fields : mdn_cupy.Fields
+        The fields.
+    origin : str
+        Where they are said to come from: "sample:" and a name, or the path of a `.mdn` file. Not
+        taken at its word: the file is read, and what the votes depend on compared.
+    """
+    sample = origin.startswith(_SAMPLE)
+    name = origin.removeprefix(_SAMPLE)
+    if not name:
+        return None
+    try:
+        there = mdn.samples.load(name) if sample else mdn.load_fields(name)
+    except (OSError, ValueError):
+        return None
+    if not all(_equal(getattr(fields, n), getattr(there, n)) for n in _VOTE):
+        return None
+    return f"mdn.samples.load({name!r})" if sample else f"mdn.load_fields({name!r})"
+
+
+def _part(session: VotingSession) -> str:
+    """The first arguments of `Fields.votes`: the part by its name if no other has the same."""
+    if session.part == ALL:
+        return ""
+    names, part = session.fields.names, int(session.part)
+    known = names[part] if names.index(names[part]) == part else part
+    return f"{known!r}, {'cross=True, ' if session.cross else ''}"
+
+
+def _equal(one: object, other: object) -> bool:
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return one is other or bool(one == other)
+    return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind == "f")

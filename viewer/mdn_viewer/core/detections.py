@@ -1,0 +1,233 @@
+"""The peaks of the maps, and the sources of each. Knows neither Qt nor napari."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import mdn_cupy as mdn
+from mdn_cupy.files import replacing
+from mdn_viewer.core.csv_export import write_csv
+from mdn_viewer.core.session import ALL, VotingSession
+
+__all__ = ["Detections", "Search", "detect", "every_part", "work_of"]
+
+FloatArray = npt.NDArray[np.floating]
+
+_CORNERS = 49  # of an ellipse
+_LEAST_RADIUS = 0.5  # pixels, or votes that agree exactly draw nothing
+
+
+class Search(NamedTuple):
+    """What counts as a detection.
+
+    Parameters
+    ----------
+    score : float
+        Least value of the map at a peak: m of the noisy-or, or the sum.
+    distance : float
+        Least distance of two peaks of a map, in pixels of the output.
+    rule : {'noisy_or', 'additive'}
+        Of which map.
+    every_part : bool
+        Whether to search the maps of all parts, or only that of the session's.
+    """
+
+    score: float = 0.5
+    distance: float = 8.0
+    rule: str = "noisy_or"
+    every_part: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Peaks of a session's map, or of the maps of all parts.
+
+    Attributes
+    ----------
+    session : VotingSession
+        Whose votes.
+    search : Search
+        What was looked for.
+    peaks : mdn_cupy.Peaks
+        The peaks, in NumPy arrays.
+    votes : mdn_cupy.Votes
+        The votes for the maps that were searched.
+    """
+
+    session: VotingSession
+    search: Search
+    peaks: mdn.Peaks
+    votes: mdn.Votes
+
+    def __len__(self) -> int:
+        return len(self.peaks)
+
+    @property
+    def parts(self) -> npt.NDArray[np.int64]:
+        """The number of each peak's part, [n]; −1 where all parts vote into one map."""
+        if self.search.every_part:
+            return np.asarray(self.peaks.map)
+        part = -1 if self.session.part == ALL else int(self.session.part)
+        return np.full(len(self.peaks), part)
+
+    @property
+    def part_names(self) -> npt.NDArray[np.str_]:
+        """The name of each peak's part, [n]."""
+        names = np.array([*self.session.fields.names, ALL])
+        return np.asarray(names[self.parts])
+
+    @property
+    def places(self) -> FloatArray:
+        """Row and column of each peak, [n, 2]."""
+        return np.stack([np.asarray(self.peaks.y), np.asarray(self.peaks.x)], axis=1)
+
+    @cached_property
+    def columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The table, [n] each."""
+        p = self.peaks
+        return {
+            "part": self.part_names,
+            "row": np.asarray(p.y),
+            "column": np.asarray(p.x),
+            "score": np.asarray(p.score),
+            "evidence": np.asarray(p.evidence),
+            "spread": np.sqrt((np.asarray(p.xx) + np.asarray(p.yy)) / 2),
+            "voters": np.asarray(p.voters),
+        }
+
+    @property
+    def ellipses(self) -> list[FloatArray]:
+        """The spread of each peak's votes as an ellipse of one standard deviation, [m, 2]."""
+        turn = np.linspace(0, 2 * np.pi, _CORNERS)[:-1]
+        circle = np.stack([np.sin(turn), np.cos(turn)])
+        p = self.peaks
+        found = []
+        for (row, column), yy, xy, xx in zip(
+            self.places, *map(np.asarray, (p.yy, p.xy, p.xx)), strict=True
+        ):
+            lengths, axes = np.linalg.eigh([[yy, xy], [xy, xx]])
+            radii = np.maximum(np.sqrt(np.maximum(lengths, 0)), _LEAST_RADIUS)
+            found.append((axes * radii @ circle).T + np.array([row, column]))
+        return found
+
+    def instances(self) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """Return the number of the peak that each source votes for most, and the peaks' masses.
+
+        Returns
+        -------
+        labels : int32 array [H, W]
+            0 for none. Where several parts vote, that of the surest part at each place.
+        mass : array [n]
+            Of each peak the sum of the confidences of its sources.
+        """
+        labels, mass = self.votes.instances(self.peaks)
+        if labels.ndim > 2:
+            confidence = np.where(labels > 0, self.votes.confidence, -np.inf)
+            surest = np.argmax(confidence, axis=0)[None]
+            labels = np.take_along_axis(labels, surest, axis=0)[0]
+        return labels, mass
+
+    def save_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the table to a CSV file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written there.
+        """
+        rows = zip(*(c.tolist() for c in self.columns.values()), strict=True)
+        write_csv(path, [*self.columns], rows)
+
+    def save_coco(self, path: str | os.PathLike[str]) -> None:
+        """Write the peaks of all parts as COCO's keypoint results: one person, a peak a part.
+
+        Raises
+        ------
+        ValueError
+            If not the maps of all parts were searched.
+        OSError
+            If the file cannot be written there.
+        """
+        if not self.search.every_part:
+            raise ValueError("COCO's keypoints are of all parts: tick 'every part' first")
+        text = json.dumps(self.peaks.to_coco_keypoints(), indent=1)
+        with replacing(path) as file:
+            file.write(f"{text}\n".encode())
+
+    def save_movement(self, path: str | os.PathLike[str]) -> None:
+        """Write the table with the columns of movement: time, individual, keypoint, x, y, ….
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written there.
+        """
+        columns = {
+            "time": [0] * len(self),
+            "individual": ["id_0"] * len(self),
+            "keypoint": self.part_names.tolist(),
+            "x": np.asarray(self.peaks.x).tolist(),
+            "y": np.asarray(self.peaks.y).tolist(),
+            "confidence": np.asarray(self.peaks.score).tolist(),
+        }
+        write_csv(path, [*columns], zip(*columns.values(), strict=True))
+
+
+def detect(session: VotingSession, search: Search) -> Detections:
+    """Find the peaks of a session's map, or of the maps of all parts.
+
+    Parameters
+    ----------
+    session : VotingSession
+        Whose votes.
+    search : Search
+        What to look for.
+
+    Raises
+    ------
+    ValueError
+        If the least score is not above 0, or not below 1 for the noisy-or.
+
+    Examples
+    --------
+    >>> pose = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
+    >>> detect(pose, Search()).columns["row"].round().tolist()
+    [95.0]
+    >>> len(set(detect(pose, Search(every_part=True)).part_names))
+    9
+    """
+    rule = session.rule_of(search.rule)
+    least = 1.0 if rule == "noisy_or" else math.inf
+    if not 0 < search.score < least:
+        raise ValueError(f"the least score must lie between 0 and {least:g}, got {search.score:g}")
+    threshold = -math.log1p(-search.score) if rule == "noisy_or" else search.score
+    votes = every_part(session) if search.every_part else session.votes
+    peaks = votes.peaks(threshold=threshold, min_distance=search.distance, rule=rule)
+    return Detections(session, search, peaks, votes)
+
+
+def every_part(session: VotingSession) -> mdn.Votes:
+    """Return the votes of every part for itself, a map each [P, Ho, Wo]."""
+    fields, votes = session.fields, session.votes
+    options: dict[str, Any] = {name: getattr(votes, name) for name in ("stride", "origin")}
+    return mdn.Votes(
+        fields.confidence,
+        fields.offsets,
+        session.sigma,
+        truncate=session.truncate,
+        output_shape=votes.shape,
+        **options,
+    )
+
+
+def work_of(session: VotingSession, search: Search) -> float:
+    """Return what the time of `detect` grows with."""
+    return session.work * (len(session.fields.names) if search.every_part else 1)

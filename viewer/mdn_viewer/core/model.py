@@ -1,0 +1,337 @@
+"""The one thing that changes: what is being looked at, and what is known of it. Knows no window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import Any
+
+from psygnal import Signal
+
+import mdn_cupy as mdn
+from mdn_viewer.core.jobs import AtOnce, MakeWorker, Stopped, Worker
+from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, same_votes
+from mdn_viewer.core.window import Window
+
+__all__ = ["VotingModel"]
+
+Pixel = tuple[int, int]
+Source = tuple[int, int, int]
+
+
+class VotingModel:
+    """What is looked at (a session), the maps of it, and the pixel that was asked about.
+
+    Parameters
+    ----------
+    make_worker : callable
+        Makes workers of two callables, for a result and for an error; the result is delivered at
+        once, or by `mdn_viewer.latest_worker.LatestOnlyWorker` where a window must not wait.
+
+    Attributes
+    ----------
+    session : VotingSession or None
+        What is to be seen; None where nothing that fits is chosen.
+    maps : dict of VoteMap
+        The maps that are shown; none until there are some.
+    voted : VotingSession or None
+        What `maps` are of; it lags behind `session` while votes are being counted.
+    origin : str
+        Where the fields come from: the path of a file, "sample:" and a name, or nothing.
+    frames : sequence of mdn_cupy.Fields
+        The frames there are to choose from; none where one field set is open.
+    frame : int
+        The one that is looked at.
+    kinds : tuple of str
+        Which maps are wanted.
+    pixel : (row, column) or None
+        The pixel of the output that was asked about.
+    asked_rule : str
+        The rule whose votes for it are asked about: one of `RULES`.
+    source : (part, row, column) or None
+        The source that was asked about, on the fields' own grid.
+    window : Window or None
+        The pixels that are on the screen. While a parameter changes no others are computed;
+        `settle` computes the rest.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> model = VotingModel()
+    >>> model.show(VotingSession(mdn.samples.load("pose"), "nose", 8.0))
+    >>> model.change(sigma=4.0)
+    >>> print(model.maps["noisy_or"].peak)
+    1 at row 95, column 166
+    """
+
+    session_changed = Signal(object)  # VotingSession or None: other fields, or another parameter
+    maps_changed = Signal(object)  # dict of VoteMap, empty when none are wanted or left
+    settled = Signal()  # the slider rests: time for what takes long, and for whoever looks on
+    said = Signal(str)  # a line for the user
+    refused = Signal(str)  # a line for the user: what does not fit, and why
+    frame_changed = Signal(int)
+    pixel_asked = Signal(object)  # (row, column) or None
+    source_asked = Signal(object)  # (part, row, column) or None
+
+    def __init__(self, make_worker: MakeWorker = AtOnce) -> None:
+        self._make_worker = make_worker
+        self._workers: list[Worker] = []
+        self._voting = self.worker(self._deliver, self._fail)
+        self._loaded: mdn.Fields | None = None
+        self.origin = ""
+        self.frames: Sequence[mdn.Fields] = ()
+        self.frame = 0
+        self.session: VotingSession | None = None
+        self.voted: VotingSession | None = None
+        self.maps: dict[str, VoteMap] = {}
+        self.kinds: tuple[str, ...] = RULES
+        self.pixel: Pixel | None = None
+        self.asked_rule = RULES[0]
+        self.source: Source | None = None
+        self.window: Window | None = None
+        self._whole = True  # whether the newest job computes all pixels
+
+    @property
+    def exact(self) -> bool:
+        """Whether the maps have all pixels."""
+        return all(vote_map.window is None for vote_map in self.maps.values())
+
+    @property
+    def loaded(self) -> mdn.Fields | None:
+        """The field set that is open, whatever `set_fields` has replaced it with."""
+        return self._loaded
+
+    def show(
+        self,
+        session: VotingSession | None,
+        origin: str = "",
+        frames: Sequence[mdn.Fields] = (),
+        frame: int = 0,
+    ) -> None:
+        """Look at something else, or at nothing.
+
+        Parameters
+        ----------
+        session : VotingSession or None
+            What to look at.
+        origin : str
+            Where its fields come from, if that is known.
+        frames : sequence of mdn_cupy.Fields
+            Where `go_to` finds other frames; it may be lazy.
+        frame : int
+            Which of them the session looks at.
+        """
+        self._voting.cancel()
+        self._loaded = None if session is None else session.fields
+        self.origin, self.frames = origin, frames
+        self.session = self.voted = None
+        self._forget_maps()
+        self.ask_pixel(None)
+        self.ask_source(None)
+        self._set_frame(frame)
+        self._begin(session)
+
+    def go_to(self, frame: int) -> None:
+        """Look at another frame: part, sigma and the asked pixel stay."""
+        if self.session is None or frame == self.frame:
+            return
+        try:
+            fields = self.frames[frame]
+            session = replace(self.session, fields=fields)
+        except (OSError, ValueError, IndexError) as error:
+            self.refuse(error)
+            return
+        self._set_frame(frame)
+        self.show_fields(fields, session)
+
+    def show_fields(self, fields: mdn.Fields, session: VotingSession | None = None) -> None:
+        """Look at other fields of the same kind as those that are open, which they replace.
+
+        Raises
+        ------
+        ValueError
+            If nothing is open, or the part that is looked at is not in them.
+        """
+        if self.session is None:
+            raise ValueError("there are no fields yet that could be replaced")
+        session = replace(self.session, fields=fields) if session is None else session
+        self._loaded = fields
+        self._begin(session)
+
+    def change(self, **parameters: Any) -> None:
+        """Change parameters of the session; where that makes no sense, say so and change nothing.
+
+        Parameters
+        ----------
+        **parameters
+            Those of `VotingSession`, but for `fields`.
+        """
+        if self.session is None:
+            return
+        try:
+            session = replace(self.session, **parameters)
+        except ValueError as error:
+            self.refuse(error)
+            return
+        self._begin(session)
+
+    def show_kinds(self, kinds: Collection[str]) -> None:
+        """Say which of `KINDS` are wanted: nothing else is computed."""
+        self.kinds = tuple(kind for kind in KINDS if kind in kinds)
+        self._vote()
+
+    def set_fields(self, fields: mdn.Fields) -> None:
+        """Look at other values of the same fields, one step of their gradient further, say.
+
+        Part, sigma, the asked pixel and what is open stay as they are; `reset_fields` goes back.
+
+        Raises
+        ------
+        ValueError
+            If nothing is open, or the grid is not that of the fields that are.
+        """
+        if self.session is None:
+            raise ValueError("there are no fields yet whose values could be replaced")
+        expected = _grid(self.session.fields)
+        if _grid(fields) != expected:
+            raise ValueError(f"the fields must stay on their grid {expected}, got {_grid(fields)}")
+        self._begin(replace(self.session, fields=fields))
+
+    def reset_fields(self) -> None:
+        """Go back to the fields that are open."""
+        if self._loaded is not None:
+            self.set_fields(self._loaded)
+
+    def ask_pixel(self, pixel: Pixel | None, rule: str | None = None) -> None:
+        """Ask who voted for a pixel, or ask no more.
+
+        Parameters
+        ----------
+        pixel : (row, column) or None
+            A pixel of the output; one outside of it is not asked about.
+        rule : str, optional
+            By which of `RULES`; the last one by default.
+        """
+        if pixel is not None and not (self.session and _within(pixel, self.session.votes.shape)):
+            return
+        if pixel != self.pixel or pixel is not None:
+            self.pixel, self.asked_rule = pixel, rule or self.asked_rule
+            self.pixel_asked.emit(pixel)
+
+    def ask_source(self, source: Source | None) -> None:
+        """Ask where the vote of a source (part, row, column) lands; None asks no more."""
+        shape = self.session.fields.confidence.shape if self.session else ()
+        if source is not None and not _within(source, shape):
+            return
+        if source != self.source or source is not None:
+            self.source = source
+            self.source_asked.emit(source)
+
+    def worker(
+        self, on_result: Callable[[Any], None], on_error: Callable[[BaseException], None]
+    ) -> Worker:
+        """Make a worker for jobs of another kind, which ends with this model."""
+        worker = self._make_worker(on_result, on_error)
+        self._workers.append(worker)
+        return worker
+
+    def refresh(self) -> None:
+        """Compute the maps again, for the pixels that are seen now."""
+        self._vote()
+
+    def settle(self) -> None:
+        """Say that the slider rests, once the maps have all pixels."""
+        if self.exact:
+            self.settled.emit()
+        else:
+            self._vote(whole=True)
+
+    def say(self, text: str) -> None:
+        """Tell the user something."""
+        self.said.emit(text)
+
+    def refuse(self, reason: BaseException | str) -> None:
+        """Tell the user what does not fit, and why."""
+        self.refused.emit(str(reason))
+
+    def cancel(self) -> None:
+        """Deliver no maps of what has been asked for: what votes is about to change."""
+        self._voting.cancel()
+
+    def wait(self) -> None:
+        """Wait until the maps are those of the session, with all pixels."""
+        self._voting.wait()
+        if not self.exact:
+            self._vote(whole=True)
+            self._voting.wait()
+
+    def close(self) -> None:
+        """Say no more to anybody, whatever is still under way."""
+        for worker in self._workers:
+            worker.close()
+        for name in (
+            "session_changed",
+            "maps_changed",
+            "settled",
+            "said",
+            "refused",
+            "frame_changed",
+        ):
+            getattr(self, name).disconnect()
+        self.pixel_asked.disconnect()
+        self.source_asked.disconnect()
+
+    def _set_frame(self, frame: int) -> None:
+        self.frame = frame
+        self.frame_changed.emit(frame)
+
+    def _begin(self, session: VotingSession | None) -> None:
+        self.session = session
+        self.session_changed.emit(session)
+        self._vote()
+
+    def _vote(self, *, whole: bool = False) -> None:
+        session, kinds, loaded = self.session, self.kinds, self._loaded
+        if session is None:
+            return
+        window = None if whole else self.window
+        if self._whole and window is not None:
+            self._voting.cancel()  # all pixels take longer than a frame
+        self._whole = window is None
+        self._voting.submit(
+            lambda: (loaded, session, session.vote(kinds, window)),
+            session.work_in(window),
+            "Counting votes",
+            (kinds, session.program, window is None),
+        )
+
+    def _deliver(self, result: tuple[mdn.Fields, VotingSession, dict[str, VoteMap]]) -> None:
+        loaded, session, maps = result
+        if self.session is None or (loaded is not self._loaded and not self.frames):
+            return  # what voted is gone
+        if not same_votes(session, self.session):
+            return  # another part has been chosen, and is under way
+        self.voted, self.maps = session, maps
+        self.maps_changed.emit(maps)  # none too, where no kinds are wanted
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, Stopped) and self.voted is not None:
+            self.session = self.voted  # whose maps are there still
+            self.session_changed.emit(self.session)
+        else:
+            self.voted = None
+            self._forget_maps()
+        self.refuse(error)
+
+    def _forget_maps(self) -> None:
+        if self.maps:
+            self.maps = {}
+            self.maps_changed.emit({})
+
+
+def _grid(fields: mdn.Fields) -> tuple[object, ...]:
+    return fields.confidence.shape, fields.stride, fields.origin
+
+
+def _within(index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))

@@ -1,0 +1,275 @@
+"""What is being looked at, and the votes for it. Knows neither Qt nor napari."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import mdn_cupy as mdn
+from mdn_cupy.plotting import Peak
+from mdn_viewer.core import device
+from mdn_viewer.core.window import Window, votes_in
+
+__all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes", "title"]
+
+ALL = "all"
+"""The part that stands for all parts voting into one map."""
+
+RULES = ("noisy_or", "additive")
+"""The maps of both rules; the additive one is of the sum that a session counts by."""
+
+KINDS = (*RULES, "difference", "evidence")
+"""The maps there are: of both rules, m − s, and −L, which does not saturate where m does."""
+
+_NARROWEST, _WIDEST = 0.3, 8.0  # pixels; at 0.3 a vote's neighbours get 1/250 of it
+
+FloatArray = npt.NDArray[np.floating]
+
+
+class VoteMap(NamedTuple):
+    """A map of the output, its peak (None where no vote landed) and the sum of its pixels."""
+
+    values: FloatArray  # (Ho, Wo), or those of `window`
+    peak: Peak | None
+    total: float
+    window: Window | None = None  # the pixels that `values` are; all by default
+
+
+@dataclass(frozen=True, eq=False)
+class VotingSession:
+    """A field set, the part of it that is voted for, and how its votes are counted.
+
+    A session never changes: another sigma is another session (`dataclasses.replace`). So a thread
+    may compute one while the window moves on to the next.
+
+    Parameters
+    ----------
+    fields : mdn_cupy.Fields
+        The field set.
+    part : int or str
+        Number or name of the part that is voted for, or `ALL`: every part votes, by its own
+        offsets, into one map.
+    sigma : float
+        Width of the Gaussian, in output pixels.
+    sum_rule : {'additive', 'plain_sum'}
+        Which sum the additive map is: of votes scaled by 1/(2πσ²), or of votes as they are.
+    truncate : float
+        A vote reaches the pixels within ``truncate * sigma`` of where it lands, along each axis.
+    cross : bool
+        Let all parts vote for `part`, by the field set's cross offsets.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part, no cross offsets for it, or a number is out of range.
+
+    Examples
+    --------
+    >>> import mdn_cupy as mdn
+    >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
+    >>> print(session.vote()["noisy_or"].peak)
+    1 at row 95, column 166
+    """
+
+    fields: mdn.Fields
+    part: int | str
+    sigma: float
+    sum_rule: Literal["additive", "plain_sum"] = "additive"
+    truncate: float = 4.0
+    cross: bool = False
+
+    def __post_init__(self) -> None:
+        if self.part != ALL:
+            object.__setattr__(self, "part", self.fields.part(self.part))
+        if self.cross:
+            self._check_cross()
+        _ = self.votes  # raises for what is out of range
+
+    @cached_property
+    def votes(self) -> mdn.Votes:
+        """The votes, in NumPy arrays."""
+        part = None if self.part == ALL else self.part
+        votes = self.fields.votes(part, sigma=self.sigma, cross=self.cross)
+        return votes.replace(truncate=self.truncate)
+
+    def compute(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the votes, on the GPU where there is one.
+
+        Parameters
+        ----------
+        method : str
+            Of `mdn_cupy.Votes`: a rule, `compare`, `log_complement` or a vjp.
+        *arguments
+            What it takes: a cotangent, the name of a rule.
+
+        Returns
+        -------
+        array, or tuple of array
+            What the method returns, in NumPy arrays wherever it was computed.
+        """
+        return device.call(self.fields, (self.part, self.cross), self.votes, method, *arguments)
+
+    @property
+    def program(self) -> tuple[Any, ...]:
+        """What the compiled code depends on: sessions that agree in it are equally fast."""
+        votes = self.votes
+        return votes.confidence.dtype, votes.aggregate is None, self.sum_rule
+
+    def rule_of(self, kind: str) -> Literal["noisy_or", "additive", "plain_sum"]:
+        """Return the rule of one of `RULES`, by its name in the library."""
+        return "noisy_or" if kind == "noisy_or" else self.sum_rule
+
+    @property
+    def place(self) -> device.Place:
+        """Where `compute` computes, as far as is known."""
+        return device.place(self.fields)
+
+    def vote(
+        self, kinds: Collection[str] = RULES, window: Window | None = None
+    ) -> dict[str, VoteMap]:
+        """Compute maps, and only what they need.
+
+        Parameters
+        ----------
+        kinds : collection of str
+            Which of `KINDS`.
+        window : Window, optional
+            The pixels that are wanted; all by default. The GPU computes all of them anyway.
+
+        Returns
+        -------
+        dict of VoteMap
+            In the order of `KINDS`.
+        """
+        maps: dict[str, VoteMap] = {}
+        noisy_or = {"noisy_or", "difference", "evidence"} & set(kinds)
+        additive = {"additive", "difference"} & set(kinds)
+        if window is None or self.place.on_gpu:
+            window, compute = None, self.compute
+        else:
+            compute = self._compute_in(window)
+        if noisy_or and additive:
+            m, log_complement, s = compute("compare", self.sum_rule)
+        elif noisy_or:
+            m, log_complement = compute("noisy_or"), compute("log_complement")
+        elif additive:
+            s = compute(self.sum_rule)
+        if additive and window is not None and self.sum_rule == "additive":
+            s /= window.step**2
+        if noisy_or:
+            # m saturates at 1, the evidence −L does not: it still tells the peak.
+            at = _strongest(log_complement, np.argmin)
+            maps["noisy_or"] = _map(m, at)
+            if "evidence" in kinds:
+                maps["evidence"] = _map(0 - log_complement, at)
+        if additive:
+            maps["additive"] = _map(s, _strongest(s, np.argmax))
+        if "difference" in kinds:
+            with np.errstate(invalid="ignore"):  # ∞ − ∞, of confidences that are out of range
+                difference = m - s
+            maps["difference"] = _map(difference, _strongest(abs(difference), np.argmax))
+        return {kind: _placed(maps[kind], window) for kind in KINDS if kind in kinds}
+
+    def _compute_in(self, window: Window) -> Callable[..., Any]:
+        votes = votes_in(self.fields, (self.part, self.cross), self.votes, window)
+        return lambda method, *arguments: getattr(votes, method)(*arguments)
+
+    @property
+    def parts(self) -> list[tuple[str, int | str]]:
+        """What there is to choose from: (label, part), the labels all different."""
+        names = self.fields.names
+        labels = [f"{n} [{p}]" if names.count(n) > 1 else n for p, n in enumerate(names)]
+        together: list[tuple[str, int | str]] = [("all parts together", ALL)]
+        return [*zip(labels, range(len(names)), strict=True), *(together if len(names) > 1 else [])]
+
+    @property
+    def crossable(self) -> bool:
+        """Whether other parts may vote for this one too."""
+        offsets = self.fields.cross_offsets
+        return offsets is not None and self.part != ALL and int(self.part) < len(offsets)
+
+    @property
+    def usual_sigmas(self) -> tuple[float, float]:
+        """The widths worth looking at: from votes a pixel wide to votes that all run together."""
+        widest = max(
+            _WIDEST, 3 * self.fields.typical_sigma, 1.5 * float(np.max(self.fields.stride))
+        )
+        return _NARROWEST, widest
+
+    @property
+    def sigma_limits(self) -> tuple[float, float]:
+        """The usual widths, and whatever else is between them and the present one."""
+        low, high = self.usual_sigmas
+        return min(low, self.sigma), max(high, self.sigma)
+
+    @property
+    def work(self) -> float:
+        """About how many pixels `vote` touches: what its time grows with."""
+        return self.work_in(None)
+
+    def work_in(self, window: Window | None) -> float:
+        """Return about how many pixels `vote` touches in a window."""
+        (rows, columns), step = self.votes.shape, 1
+        if window is not None and not self.place.on_gpu:
+            (rows, columns), step = window.shape, window.step
+        reached = (2 * self.truncate * min(self.sigma / step, rows + columns) + 1) ** 2
+        return float(rows * columns + self.votes.confidence.size * min(reached, rows * columns))
+
+    def _check_cross(self) -> None:
+        if self.fields.cross_offsets is None:
+            raise ValueError("these fields carry no cross offsets: parts vote for themselves only")
+        if self.part == ALL:
+            raise ValueError("cross-part voting is for one part: choose which")
+        if not self.crossable:
+            name = self.fields.names[int(self.part)]
+            raise ValueError(f"these fields carry no cross offsets for {name}")
+
+
+def title(kind: str) -> str:
+    """Return what people read for one of `KINDS`."""
+    return kind.replace("_", "-")
+
+
+def same_votes(one: VotingSession, other: VotingSession) -> bool:
+    """Whether two sessions look at the votes for the same part, be it with another sigma."""
+    return (one.part, one.cross) == (other.part, other.cross)
+
+
+class _Place(NamedTuple):
+    row: int
+    column: int
+
+
+def _strongest(values: FloatArray, search: Any) -> _Place | None:
+    """Find the pixel with the most evidence; None where there is none."""
+    if values.size == 0:
+        return None
+    index = int(search(values))
+    if np.isnan(values.flat[index]):  # which argmax finds first, and where a NaN confidence reached
+        values = np.nan_to_num(values, nan=0.0)
+        index = int(search(values))
+    if values.flat[index] == 0:
+        return None
+    row, column = divmod(index, values.shape[1])
+    return _Place(row, column)
+
+
+def _placed(vote_map: VoteMap, window: Window | None) -> VoteMap:
+    """Return a map of a window, with its peak where that is in the output."""
+    peak = vote_map.peak
+    if window is None:
+        return vote_map
+    if peak is not None:
+        row, column = window.top + window.step * peak.row, window.left + window.step * peak.column
+        peak = replace(peak, row=row, column=column)
+    return vote_map._replace(peak=peak, window=window)
+
+
+def _map(values: FloatArray, at: _Place | None) -> VoteMap:
+    peak = None if at is None else Peak(float(values[at.row, at.column]), at.row, at.column)
+    return VoteMap(values, peak, float(np.sum(values, dtype=np.float64)))

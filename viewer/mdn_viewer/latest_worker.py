@@ -1,0 +1,193 @@
+"""Runs the newest job and drops those that it overtook, so that the window never waits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any
+
+from napari.utils.progress import cancelable_progress
+from qtpy.compat import isalive
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from mdn_viewer.core.jobs import Stopped
+
+__all__ = ["LatestOnlyWorker"]
+
+_AT_ONCE = 0.16  # seconds, of jobs that share the machine with the drawing: half of that alone
+_REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share the machine
+_BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
+_LONG_MS = 1000  # what takes longer is announced
+
+
+class LatestOnlyWorker(QObject):
+    """One thread for as long as the window lives, and never more than one job waiting for it.
+
+    A job that will be done before the window seems to stand still runs at once, in the window's
+    thread. Another thread, each time it comes back from native code, would have to wait for the
+    interpreter until the window has drawn; and without a GPU the window draws on the same cores.
+
+    A job that takes longer than a second is announced in napari's activity dock, where it can be
+    stopped.
+
+    Parameters
+    ----------
+    on_result, on_error : callable
+        Called in the window's thread with what a job returned or raised; with `Stopped` if the user
+        has had enough of it.
+    """
+
+    _finished = Signal(object)
+
+    def __init__(
+        self, on_result: Callable[[Any], None], on_error: Callable[[BaseException], None]
+    ) -> None:
+        super().__init__()
+        self._on_result, self._on_error = on_result, on_error
+        self._pool = _pool()
+        self._newest: Future[Any] | None = None  # None once it is delivered
+        self._era = 0  # what was submitted in an earlier one is not delivered
+        self._paces: dict[Hashable, deque[float]] = {}  # of each kind, seconds per unit of work
+        self._closed = False
+        self._title = ""
+        self._announced: _Announcement | None = None
+        self._patience, self._stop = QTimer(self), QTimer(self)
+        for timer, action in ((self._patience, self._announce), (self._stop, self._on_stop)):
+            timer.setSingleShot(True)
+            timer.timeout.connect(action)
+        self._finished.connect(self._deliver)  # queued where it comes from the other thread
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._newest is not None
+
+    def submit(
+        self, job: Callable[[], Any], work: float, title: str = "Working", kind: Hashable = None
+    ) -> None:
+        """Run a job, unless a newer one is submitted before it has begun.
+
+        Parameters
+        ----------
+        job : callable
+            Takes no argument and touches no widget. It should spend its time in native code without
+            the GIL, or the window would wait for it after all.
+        work : float
+            What the job's time grows with, in any unit.
+        title : str
+            What to call it if it takes long.
+        kind : hashable
+            Jobs of one kind take equally long for a unit of work. The first of a kind never runs in
+            the window's thread: Numba may have to compile for it.
+        """
+        if self._closed:
+            return
+        paces = self._paces.setdefault((title, kind), deque(maxlen=_REMEMBERED))
+        job = partial(_timed, job, work, paces)
+        if self._newest is None and paces and work * min(paces) < _AT_ONCE:
+            self._deliver((self._era, _done(job)))
+            return
+        if self._newest is None:
+            self._patience.start(_LONG_MS)
+        else:
+            self._newest.cancel()
+        self._title = title
+        self._newest = self._pool.submit(job)
+        era = self._era
+        self._newest.add_done_callback(lambda future: self._finished.emit((era, future)))
+
+    def wait(self) -> None:
+        """Wait until nothing is left to do and everything is delivered."""
+        while self._newest is not None:
+            wait([self._newest])
+            QCoreApplication.processEvents()
+
+    def cancel(self) -> None:
+        """Deliver nothing of what has been submitted; what has begun ends unheard."""
+        self._era += 1
+        if self._newest is None:
+            return
+        if not self._newest.cancel():  # it runs: what comes next shall not wait for it
+            self._pool.shutdown(wait=False)
+            self._pool = _pool()
+        self._rest()
+
+    def close(self) -> None:
+        """Deliver nothing more; what has begun ends unheard."""
+        self._closed = True
+        if isalive(self._patience):  # type: ignore[no-untyped-call]
+            self._rest()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _deliver(self, finished: tuple[int, Future[Any]]) -> None:
+        era, future = finished
+        if future is self._newest:
+            self._rest()
+        if self._closed or era != self._era or future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            self._on_result(future.result())
+        else:
+            self._on_error(error)
+
+    def _rest(self) -> None:
+        self._newest = None
+        self._patience.stop()
+        announced, self._announced = self._announced, None
+        if announced is not None:
+            announced.close()
+
+    def _announce(self) -> None:
+        announced = _Announcement(self._title, self._stop.start)
+        if self._newest is None:  # napari draws it at once, and handles what comes meanwhile
+            announced.close()
+        else:
+            self._announced = announced
+
+    def _on_stop(self) -> None:
+        if self._newest is not None:
+            self.cancel()
+            self._on_error(Stopped(f"stopped: {self._title}"))
+
+
+class _Announcement(cancelable_progress):  # type: ignore[misc]
+    """A line in napari's activity dock, with a button that acts at once.
+
+    napari's own acts between the iterations of a loop; a native call has none.
+    """
+
+    def __init__(self, title: str, on_cancel: Callable[[], None]) -> None:
+        super().__init__(total=0, desc=title)
+        self._on_cancel = on_cancel
+
+    def cancel(self) -> None:
+        """Take note that the user has had enough."""
+        super().cancel()
+        self._on_cancel()
+
+
+def _timed(job: Callable[[], Any], work: float, paces: deque[float]) -> Any:
+    begun = time.perf_counter()
+    result = job()
+    pace = (time.perf_counter() - begun) / work
+    if paces and pace > _BROKEN * min(paces):
+        paces.clear()
+    paces.append(pace)
+    return result
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="mdn-viewer")
+
+
+def _done(job: Callable[[], Any]) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(job())
+    except Exception as error:  # as the pool does: the caller hears of it in the future
+        future.set_exception(error)
+    return future

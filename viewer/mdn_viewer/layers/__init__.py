@@ -1,0 +1,1 @@
+"""Field sets as napari layers, and back; where layers lie; what they must be."""

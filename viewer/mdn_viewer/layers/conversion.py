@@ -1,0 +1,394 @@
+"""Field sets as napari layers, and back. Knows layers, not windows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+import mdn_cupy as mdn
+from mdn_viewer.core.contrast import reach_of, symmetric
+from mdn_viewer.layers.transforms import Frame
+from mdn_viewer.layers.validation import expect_floating, expect_gray
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer, Vectors
+
+__all__ = [
+    "Reading",
+    "fields_of",
+    "first_part",
+    "frames_of",
+    "is_output",
+    "layer_data",
+    "mark_output",
+    "origin_of",
+    "read_as",
+    "renew",
+    "role_of",
+    "to_fields",
+    "values_of",
+]
+
+Array = npt.NDArray[Any]
+LayerData = tuple[Array, dict[str, Any], str]
+
+# The keys in a layer's metadata.
+_FIELDS, _ROLE, _PART, _ORIGIN = "mdn_fields", "mdn_role", "mdn_part", "mdn_origin"
+_FRAMES = "mdn_frames"
+_OUTPUT = "mdn_output"  # a result, which is no input of the next votes
+_NEAR = 0.01  # of the way to the next source: whatever rounding does to where a vector starts
+
+
+def layer_data(
+    fields: mdn.Fields | Sequence[mdn.Fields], name: str, part: int | str = 0, origin: str = ""
+) -> list[LayerData]:
+    """Turn a field set into layers that lie over each other and carry it in their metadata.
+
+    Parameters
+    ----------
+    fields : mdn_cupy.Fields or sequence of them
+        The field set; or frames of the same size, each of which is read when it is looked at.
+    name : str
+        What the layers' names begin with.
+    part : int or str
+        The part to look at first.
+    origin : str
+        Where the field set comes from: the path of a file, or "sample:" and a name.
+
+    Returns
+    -------
+    list of (data, keywords, "image")
+        The image, if there is one; the confidence, (P, H, W); the offsets, (2, P, H, W), hidden.
+        Frames have an axis before P. The offsets' components come first, so that one slider of
+        napari's moves the frame or the part of both.
+
+    Raises
+    ------
+    ValueError
+        If there is no frame, or the grid has no sources, of which napari can make no layer.
+    """
+    frames: Sequence[mdn.Fields] = () if isinstance(fields, mdn.Fields) else fields
+    if isinstance(fields, mdn.Fields):
+        first = fields.to_numpy()
+    elif len(frames):
+        first = frames[0].to_numpy()
+    else:
+        raise ValueError("there is no frame")
+    if first.confidence.size == 0:
+        raise ValueError(f"confidence has no sources: its shape is {first.confidence.shape}")
+    if len(frames) < 2:
+        frames = ()
+    stride, start = (np.broadcast_to(x, 2).tolist() for x in (first.stride, first.origin))
+    before = (1,) * bool(frames)  # the scale of the frames' axis
+    axes = (*("frame",) * bool(frames), "part", "row", "column")
+    zeros = (0,) * bool(frames)
+    confidence, offsets, image = first.confidence, np.moveaxis(first.offsets, 1, 0), first.image
+    if frames:
+        confidence, offsets, image = _stacks(frames, first)
+    layers: dict[str, tuple[Any, dict[str, Any]]] = {
+        "confidence": (
+            confidence,
+            {
+                "scale": (*before, 1, *stride),
+                "translate": (*zeros, 0, *start),
+                "axis_labels": axes,
+                "colormap": "magma",
+                "contrast_limits": (0, 1),
+                "opacity": 0.7,
+                "rgb": False,  # which napari would take a grid of three or four columns for
+            },
+        ),
+        "offsets": (
+            offsets,
+            {
+                "scale": (1, *before, 1, *stride),
+                "translate": (0, *zeros, 0, *start),
+                "axis_labels": ("x or y", *axes),
+                "colormap": "twilight",  # dark where an offset is 0
+                "contrast_limits": symmetric(reach_of(first.offsets)),
+                "visible": False,
+                "rgb": False,
+            },
+        ),
+    }
+    if first.image is not None:
+        colour = first.image.ndim == 3
+        layers = {"image": (image, {"rgb": colour, "multiscale": False}), **layers}
+        if frames and not colour:
+            layers["image"][1]["contrast_limits"] = _limits_of(first.image)
+    return [
+        (
+            data,
+            {
+                "name": f"{name} {role}",
+                "metadata": {
+                    _FIELDS: first,
+                    _FRAMES: frames,
+                    _ROLE: role,
+                    _PART: part,
+                    _ORIGIN: origin,
+                },
+                **keywords,
+            },
+            "image",
+        )
+        for role, (data, keywords) in layers.items()
+    ]
+
+
+def frames_of(layer: Layer | None) -> Sequence[mdn.Fields]:
+    """Return the frames that a layer of `layer_data` carries; none of one field set."""
+    frames: Sequence[mdn.Fields] = () if layer is None else layer.metadata.get(_FRAMES, ())
+    return frames
+
+
+def read_as(fields: mdn.Fields, reading: Reading) -> mdn.Fields:
+    """Return fields that are to be read otherwise than they say."""
+    offsets = fields.offsets[:, ::-1] if reading.rows_first else fields.offsets
+    if reading.coarse:
+        offsets = _in_pixels(offsets, reading)
+    return dataclasses.replace(
+        fields, offsets=offsets, stride=reading.stride, origin=reading.origin
+    )
+
+
+def _stacks(frames: Sequence[mdn.Fields], first: mdn.Fields) -> tuple[Any, Any, Any]:
+    """Return confidence, offsets and image of all frames, a chunk each, read when it is seen."""
+    import dask.array as da  # napari needs it, too
+
+    @lru_cache(maxsize=2)  # the three layers of a frame ask one after the other
+    def read(frame: int) -> mdn.Fields:
+        found = frames[frame].to_numpy()
+        if found.confidence.shape != first.confidence.shape:
+            raise ValueError(
+                f"frame {frame} has the confidence shape {found.confidence.shape}, and the first "
+                f"{first.confidence.shape}; open frames of one size"
+            )
+        return found
+
+    def stack(values: Callable[[mdn.Fields], Array | None], axis: int) -> Any:
+        sample = values(first)
+        if sample is None:
+            return None
+        shape = np.expand_dims(sample, axis).shape
+        chunks: list[tuple[int, ...]] = [(n,) for n in shape]
+        chunks[axis] = (1,) * len(frames)
+
+        def block(block_id: tuple[int, ...]) -> Array:
+            found = values(read(block_id[axis]))
+            return np.expand_dims(np.zeros_like(sample) if found is None else found, axis)
+
+        map_blocks: Any = da.map_blocks
+        return map_blocks(block, chunks=tuple(chunks), dtype=sample.dtype)
+
+    image = stack(lambda fields: fields.image, 0)
+    if image is not None:  # the same for every part: napari counts axes from the last
+        shape = (len(frames), len(first.confidence), *image.shape[1:])
+        broadcast_to: Any = da.broadcast_to
+        image = broadcast_to(image[:, None], shape)
+    return (
+        stack(lambda fields: fields.confidence, 0),
+        stack(lambda fields: np.moveaxis(fields.offsets, 1, 0), 1),
+        image,
+    )
+
+
+def _limits_of(image: Array) -> tuple[float, float]:
+    """Return the range of an image's dtype, or of the floats that it holds."""
+    if image.dtype.kind in "iu":
+        return 0.0, float(np.iinfo(image.dtype).max)
+    return 0.0, max(reach_of(image), 1.0)
+
+
+def fields_of(layer: Image | None) -> mdn.Fields | None:
+    """Return the field set that a layer of `layer_data` carries, or None."""
+    return None if layer is None else layer.metadata.get(_FIELDS)
+
+
+def renew(layer: Any, fields: mdn.Fields) -> None:
+    """Give a layer of `layer_data` the values of another field set."""
+    values = {
+        "confidence": fields.confidence,
+        "offsets": np.moveaxis(fields.offsets, 1, 0),
+        "image": fields.image,
+    }[layer.metadata[_ROLE]]
+    if values is not None and values is not layer.data:
+        layer.data = values
+    layer.metadata[_FIELDS], layer.metadata[_FRAMES] = fields, ()
+
+
+def role_of(layer: Image) -> str | None:
+    """Say which of a field set a layer of `layer_data` is: "image", "confidence" or "offsets"."""
+    role: str | None = layer.metadata.get(_ROLE)
+    return role
+
+
+def first_part(layer: Image) -> int | str:
+    """Return the part to look at first."""
+    part: int | str = layer.metadata.get(_PART, 0)
+    return part
+
+
+def is_output(layer: Layer) -> bool:
+    """Whether a layer is a result that was added from the canvas, or a copy of one."""
+    return _OUTPUT in layer.metadata
+
+
+def mark_output(layer: Layer) -> None:
+    """Mark a layer as a result: it is offered neither as an input nor as a target."""
+    layer.metadata[_OUTPUT] = True
+
+
+def origin_of(layer: Image | None) -> str:
+    """Say where the field set that a layer carries comes from, if that is known."""
+    return "" if layer is None else str(layer.metadata.get(_ORIGIN, ""))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How offsets are to be read, and where the sources are.
+
+    Parameters
+    ----------
+    stride, origin : float or (float, float)
+        As in `mdn_cupy.Fields`.
+    rows_first : bool
+        Whether the first channel of the offsets goes down and the second to the right: (y, x).
+    coarse : bool
+        Whether offsets count sources and not pixels of the output.
+    """
+
+    stride: float | Sequence[float] = 1.0
+    origin: float | Sequence[float] = 0.0
+    rows_first: bool = False
+    coarse: bool = False
+
+
+def to_fields(
+    confidence: Image,
+    offsets: Image | Vectors,
+    image: Image | None,
+    reading: Reading,
+    frame: Frame | None = None,
+) -> mdn.Fields:
+    """Make a field set of layers.
+
+    Parameters
+    ----------
+    confidence : layer
+        Of the shape (H, W) or (P, H, W).
+    offsets : layer
+        Of the shape (2, H, W) or (P, 2, H, W); or one that `layer_data` made; or vectors, which
+        start at their sources. A source without a vector casts no vote.
+    image : layer, optional
+        What the fields were computed from; its pixels are the output grid.
+    reading : Reading
+        How the offsets are to be read.
+    frame : Frame, optional
+        Where the output's pixels are; by default those of the image.
+
+    Returns
+    -------
+    mdn_cupy.Fields
+        With the names, and whatever else layers do not hold, of the set that `confidence` carries.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they do not fit each other; the message says why.
+    """
+    expect_gray(confidence, "confidence")
+    c = values_of(confidence)
+    expect_floating(confidence, c)
+    c = c[None] if c.ndim == 2 else c
+    found: dict[str, Any] = {
+        "confidence": c,
+        "offsets": _offsets_of(offsets, c.shape, reading, frame or Frame.of(image)),
+        "image": None if image is None else values_of(image),
+        "stride": reading.stride,
+        "origin": reading.origin,
+    }
+    carried = fields_of(confidence)
+    if carried is not None and carried.confidence.shape == c.shape:
+        return dataclasses.replace(carried, **found)
+    return mdn.Fields(**found)
+
+
+def _offsets_of(
+    layer: Image | Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
+) -> Array:
+    """Return the offsets [P, 2, H, W] of a layer, as (o_x, o_y) in pixels of the output."""
+    if hasattr(layer, "vector_style"):  # napari is not imported here: it takes seconds
+        o = _offsets_of_vectors(layer, shape, reading, frame)
+    else:
+        expect_gray(layer, "offsets")
+        o = values_of(layer)
+        if o.dtype.kind in "biu":
+            o = o.astype(np.float32)
+        if role_of(layer) == "offsets":
+            o = np.moveaxis(o, 0, 1)
+        o = o[None] if o.ndim == 3 and len(o) == 2 else o
+        if reading.rows_first and o.ndim == 4:
+            o = o[:, ::-1]
+    if reading.coarse and o.dtype.kind == "f" and o.shape[-3:-2] == (2,):
+        o = _in_pixels(o, reading)
+    return o
+
+
+def _in_pixels(offsets: Array, reading: Reading) -> Array:
+    """Return offsets that count sources in pixels of the output."""
+    stride = np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(offsets.dtype)
+    return np.asarray(offsets * stride)
+
+
+def _offsets_of_vectors(
+    layer: Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
+) -> Array:
+    data, dims = np.asarray(layer.data, np.float64), layer.ndim
+    starts, steps = data[:, 0], data[:, 1, -2:] * layer.length
+    if len(shape) != 3 or dims not in (2, 3):
+        raise ValueError(f"{layer.name}: vectors must have 2 or 3 dimensions, got {dims}")
+    places = np.zeros((len(data), 3))
+    places[:, 3 - dims :] = starts
+    if not _at_sources(places, shape):  # then they may start at the sources' places in the output
+        seen = frame.matrix_of(layer)
+        pixels = starts[:, -2:] @ seen[:2, :2].T + seen[:2, 2]
+        places[:, 1:] = (pixels - reading.origin) / reading.stride
+        steps = steps @ seen[:2, :2].T
+    if not _at_sources(places, shape):
+        raise ValueError(
+            f"{layer.name}: vectors must each start at another source of the confidence, whose "
+            f"grid is {shape}, or at its place in the output, as stride and origin have it"
+        )
+    o = np.full((shape[0], 2, *shape[1:]), np.nan, np.float32)
+    part, row, column = np.rint(places).astype(int).T
+    o[part, 0, row, column], o[part, 1, row, column] = steps[:, -1], steps[:, -2]
+    return o
+
+
+def _at_sources(places: Array, shape: tuple[int, ...]) -> bool:
+    """Whether every place is that of a source, each of another."""
+    index = np.rint(places)
+    here = (np.abs(places - index) <= _NEAR) & (index >= 0) & (index < shape)
+    return bool(here.all()) and len(np.unique(index, axis=0)) == len(index)
+
+
+def values_of(layer: Image) -> Array:
+    """Return a layer's data, at full resolution, as an array.
+
+    Raises
+    ------
+    ValueError
+        If they are lazy, and cannot be computed.
+    """
+    try:
+        data = layer.data[0] if layer.multiscale else layer.data
+        return mdn.to_numpy(np.asanyarray(data), layer.name)
+    except Exception as error:  # whatever the files or the functions behind them raise
+        what = f"{type(error).__name__}: {error}".removesuffix(": ")
+        raise ValueError(f"{layer.name}: its values cannot be computed ({what})") from error

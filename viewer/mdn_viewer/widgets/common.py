@@ -1,0 +1,121 @@
+"""What panels are put together from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QWidget,
+)
+
+from mdn_viewer.export import expect
+
+if TYPE_CHECKING:
+    from mdn_viewer.core.model import VotingModel
+
+__all__ = ["ask_where", "button", "leave_wheel", "line", "row", "write"]
+
+
+def ask_where(parent: QWidget, name: str, patterns: str, save: Callable[[str], Any]) -> None:
+    """Ask for the name of a file, without holding up the window, and save under it.
+
+    Parameters
+    ----------
+    parent : QWidget
+        Who asks.
+    name : str
+        What to suggest; a name without an ending gets that of this one.
+    patterns : str
+        Kinds of files, as Qt reads them.
+    save : callable
+        Takes the path, if there is one.
+    """
+    dialog = QFileDialog(parent, "Save", name, patterns)
+    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+    dialog.setDefaultSuffix(name.rpartition(".")[2])
+    dialog.selectFile(name)
+    dialog.fileSelected.connect(save)
+    dialog.finished.connect(dialog.deleteLater)
+    dialog.open()
+
+
+def button(text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
+    """Make a button that acts when it is clicked."""
+    made = QPushButton(text)
+    made.setToolTip(tooltip)
+    made.clicked.connect(lambda: action())
+    return made
+
+
+def leave_wheel(page: QWidget) -> None:
+    """Have the wheel scroll a page, and turn only that of its boxes which has been clicked into."""
+    patience = _Patience(page)
+    for box in (*page.findChildren(QComboBox), *page.findChildren(QAbstractSpinBox)):
+        box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # which the wheel does not give
+        box.installEventFilter(patience)
+
+
+def line(tooltip: str) -> QLabel:
+    """Make a label for a sentence or two, which can be selected and copied."""
+    label = QLabel()
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)  # whatever people call their parts
+    label.setToolTip(tooltip)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
+
+
+def row(*buttons: QWidget) -> QHBoxLayout:
+    """Put buttons side by side."""
+    layout = QHBoxLayout()
+    for each in buttons:
+        layout.addWidget(each)
+    return layout
+
+
+def write(
+    model: VotingModel, save: Callable[[str], None], path: str, what: str, suffix: str
+) -> None:
+    """Write a file, and say that it is written, or why not where all is said that fails.
+
+    Parameters
+    ----------
+    model : VotingModel
+        Who says it.
+    save : callable
+        Takes the path.
+    path : str
+        The file.
+    what : str
+        What is to be written, and "is" or "are".
+    suffix : str
+        How its name must end.
+    """
+    try:
+        expect(path, what, suffix)
+        save(path)
+    except (OSError, ValueError) as error:
+        model.refuse(error)
+    else:
+        model.say(f"{path} written")
+
+
+class _Patience(QObject):
+    """Keeps the wheel from widgets without the focus; what lies behind them gets it."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Take a wheel's turn away, and let Qt carry it on."""
+        if event is None or event.type() != QEvent.Type.Wheel:
+            return False
+        if isinstance(watched, QWidget) and watched.hasFocus():
+            return False
+        event.ignore()
+        return True

@@ -1,0 +1,337 @@
+"""The controls that are always there: whose votes, how wide, and a line for what is wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from html import escape
+from typing import Any
+
+from magicgui.widgets import (
+    ComboBox,
+    Container,
+    FloatSlider,
+    Label,
+    LineEdit,
+    PushButton,
+    Slider,
+)
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QLocale,
+    QSignalBlocker,
+    QSize,
+    Qt,
+    QTimer,
+    Signal,
+)
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
+
+from mdn_viewer.core.session import VotingSession
+
+__all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider", "single_shot_timer"]
+
+RED = "#e5534b"  # readable on napari's dark theme and on its light one
+# napari's own style keeps 90 pixels for a number, at the expense of the slider.
+_NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
+_DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which a hand moves by
+_MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
+_REACH = 2**31 - 1  # of a slider's units, which are millionths of a pixel as long as they fit
+_STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
+_VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
+
+
+class Message(Label):
+    """A line of text, in red if it says what is wrong; it takes no room while it says nothing."""
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__(label="", tooltip=tooltip)
+        self.said, self.wrong = "", False
+        self.native.setWordWrap(True)
+        self.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+
+    def say(self, text: str, *, wrong: bool = False) -> None:
+        """Show a line of text."""
+        self.said, self.wrong = text, wrong and bool(text)
+        formats = Qt.TextFormat  # told, since Qt would guess by what looks like HTML
+        self.native.setTextFormat(formats.RichText if self.wrong else formats.PlainText)
+        red = f'<span style="color: {RED}">{escape(text)}</span>'
+        self.value = red if self.wrong else text
+
+
+class Figure(QLineEdit):
+    """A text to read and to copy, which may change with every frame.
+
+    A label would have the whole window laid out anew whenever its text changes, and drawn twice.
+
+    Parameters
+    ----------
+    tooltip : str
+        What the text is.
+    """
+
+    clicked = Signal()
+
+    def __init__(self, tooltip: str) -> None:
+        super().__init__()
+        self.setToolTip(tooltip)
+        self.setReadOnly(True)
+        self.setFrame(False)
+        self.setStyleSheet("background: transparent; padding: 0; border: 0")
+        self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def mouseReleaseEvent(self, event: Any) -> None:
+        """Tell of a click that selects nothing."""
+        super().mouseReleaseEvent(event)
+        if not self.hasSelectedText():
+            self.clicked.emit()
+
+    def sizeHint(self) -> QSize:
+        """As narrow as the layout likes; as high as a line."""
+        return QSize(20, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:
+        """See `sizeHint`."""
+        return self.sizeHint()
+
+
+class PixelPair(LineEdit):
+    """Pixels along rows and columns: one number where they are the same, else two, as "4 × 3".
+
+    A pair that is set keeps all its digits; what was typed and cannot be read is put back.
+    """
+
+    _pair: tuple[float, float]
+
+    def __init__(self, least: float, pair: tuple[float, float], **keywords: Any) -> None:
+        super().__init__(**keywords)
+        self._least, self.pair = least, pair
+        self.native.editingFinished.connect(lambda: setattr(self, "pair", self.pair))
+
+    @property
+    def pair(self) -> tuple[float, float]:
+        """The numbers, rows first."""
+        if self.value != _written(self._pair):
+            with suppress(ValueError):
+                words = re.split(r"\s*[×x,]\s*|\s+", self.value.strip())
+                numbers = [float(word) for word in words]
+                if len(numbers) <= 2 and all(self._least <= x <= _MOST for x in numbers):
+                    self._pair = numbers[0], numbers[-1]
+        return self._pair
+
+    @pair.setter
+    def pair(self, pair: tuple[float, float]) -> None:
+        self._pair = pair
+        self.value = _written(pair)
+
+
+def _written(pair: tuple[float, float]) -> str:
+    y, x = (f"{number:.{_MILLIONTHS}f}".rstrip("0").rstrip(".") for number in pair)
+    return y if y == x else f"{y} × {x}"
+
+
+class _Width(QDoubleSpinBox):
+    """A box that takes a width of many decimals, and shows no zeros behind the second."""
+
+    def textFromValue(self, number: float) -> str:
+        """Write four digits or two decimals, whichever is more."""
+        size = math.floor(math.log10(number)) if number > 0 else 0
+        text = f"{number:.{min(max(_DIGITS, 3 - size), self.decimals())}f}"
+        whole, _, decimals = text.partition(".")
+        return f"{whole}.{decimals[:_DIGITS]}{decimals[_DIGITS:].rstrip('0')}"
+
+    def valueFromText(self, text: str | None) -> float:
+        """Read a number; what has not been changed stands for what it was written from."""
+        unchanged = text == self.textFromValue(self.value())
+        return self.value() if unchanged else super().valueFromText(text)
+
+
+class WidthSlider(FloatSlider):
+    """A slider and a number for a width in pixels, by hundredths where it is moved by hand.
+
+    A width that is typed or set by a program is kept with all its digits, as long as what is shown
+    is it. Any positive width may be typed: where the slider does not reach, it is stretched.
+    """
+
+    _exact = math.nan
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(step=_STEP, **keywords)
+        self._typed = False
+        self._number.lineEdit().textEdited.connect(self._on_typing)
+        self._number.valueChanged.connect(self._on_number)
+        self._slider.valueChanged.connect(self._show_number)
+        self.set_limits(self.min, self.max, self.value)
+
+    def get_value(self) -> float:
+        """Return the width that was set, or the one that is shown."""
+        at = super().get_value()
+        shown = round(at, _DIGITS)
+        if shown == round(self._exact, _DIGITS) or abs(at - self._exact) <= 1 / self._units:
+            return self._exact
+        return float(min(max(shown, self.min), self.max))
+
+    def set_value(self, value: Any) -> None:
+        """Set a width; the limits are as exact as what is shown."""
+        self._exact = float(value)
+        within = min(max(self._exact, self.min), self.max)
+        super().set_value(within if abs(within - value) <= _HUNDREDTH else value)
+        self._show_number()
+
+    def scale(self, factor: float) -> None:
+        """Multiply the width, at most to an end of the slider."""
+        low, high = self.limits
+        self.value = min(max(self.value * factor, low), high)
+
+    def set_limits(self, low: float, high: float, value: float) -> None:
+        """Set the least and the largest width, and one between."""
+        # magicgui makes its units coarser for large limits, and never finer again for small ones;
+        # for some it counts too far.
+        self._backend._precision = 10.0 ** min(_MILLIONTHS, math.floor(math.log10(_REACH / high)))
+        self.max = max(high, self.max)  # magicgui insists on the order
+        self.min = min(low, self.min)
+        self.value = value
+        self.min, self.max = self.limits = low, high
+        self._slider.setSingleStep(max(1, round(_STEP * self._units)))
+        self._slider.setPageStep(max(1, round(_PAGE * self._units)))
+        self._show_number()
+
+    @property
+    def _backend(self) -> Any:
+        return self._widget
+
+    @cached_property
+    def _slider(self) -> Any:
+        return self.native.findChild(QSlider)
+
+    @cached_property
+    def _number(self) -> Any:
+        """A box instead of magicgui's, which takes no more than the slider."""
+        theirs, box = self.native.findChild(QDoubleSpinBox), _Width()
+        box.setLocale(QLocale.c())  # a point, and nothing between thousands
+        box.setDecimals(_MILLIONTHS)
+        box.setRange(10.0**-_MILLIONTHS, _MOST)
+        box.setSingleStep(_STEP)
+        box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        box.setAlignment(theirs.alignment())
+        box.setStyleSheet(_NARROW)
+        box.setToolTip(self.tooltip)
+        box.setKeyboardTracking(False)  # a number is typed to its end
+        self.native.layout().replaceWidget(theirs, box)
+        theirs.setParent(None)
+        return box
+
+    @property
+    def _units(self) -> float:
+        """How many of the slider's own units, which depend on the limits, make a pixel."""
+        return float(self._slider.maximum() / self.max)
+
+    def _show_number(self, *_: Any) -> None:
+        with QSignalBlocker(self._number):
+            self._number.setValue(self.get_value())
+
+    def _on_typing(self, *_: Any) -> None:
+        self._typed = True
+
+    def _on_number(self, number: float) -> None:
+        """Set the width that is typed, or that keys and wheel step to, at most to an end."""
+        typed, self._typed = self._typed, False
+        low, high = self.limits
+        if not typed:
+            number = min(max(round(number, _DIGITS), low), high)
+        elif not low <= number <= high:
+            self.set_limits(min(low, number), max(high, number), self.value)
+        self.value = number
+
+    def _on_value_change(self, value: float | None = None) -> None:
+        super()._on_value_change(self.get_value())
+
+
+class Controls(Container[Any]):
+    """A frame, a part, who votes for it, and a sigma; and a line of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = ComboBox(
+            label="part",
+            tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through, unless Preferences > "
+            "Shortcuts has other keys. All parts together vote into one map.",
+        )
+        self.frame = Slider(
+            label="frame", max=0, visible=False, tooltip="Which frame; an asked pixel stays asked."
+        )
+        self.cross = ComboBox(
+            label="voted by",
+            choices=_VOTERS,
+            tooltip="Let the part's own sources vote, or those of all parts by their cross "
+            "offsets, where the fields carry some.",
+        )
+        self.sigma = WidthSlider(
+            label="sigma (px)",
+            min=0.3,
+            max=24,
+            value=2,
+            tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it or type it.",
+        )
+        self.message = Message("What to do next, or what does not fit and why.")
+        self.remedy = PushButton(
+            text="Scale",
+            visible=False,
+            tooltip="Make confidences of the layer's numbers.",
+        )
+        self._parts: list[tuple[str, int | str]] = []
+        self._usual = (0.0, 0.0)
+        self.margins = (0, 0, 0, 0)
+        self.extend([self.frame, self.part, self.cross, self.sigma, self.message, self.remedy])
+
+    def follow(self, session: VotingSession) -> None:
+        """Set the choices and the values to those of a session, without anybody acting on it."""
+        with ExitStack() as stack:
+            for control in (self.part, self.sigma, self.cross):
+                stack.enter_context(control.changed.blocked())
+            if self._parts != session.parts:
+                self._parts = session.parts
+                self.part.choices = []  # or those that stay would come first
+                self.part.choices = self._parts
+            self.part.value = session.part
+            self.cross.enabled = session.crossable
+            self.cross.value = session.cross
+            self._set_sigma(session)
+
+    def show_frame(self, frame: int, frames: int) -> None:
+        """Set the frame, of so many; there is nothing to choose where there is one."""
+        with self.frame.changed.blocked():
+            self.frame.visible = frames > 1
+            self.frame.max = max(0, frames - 1)
+            self.frame.value = min(frame, self.frame.max)
+
+    def choose_part(self, part: int) -> None:
+        """Choose a part by its number, if there is such a part."""
+        if part in self.part.choices:
+            self.part.value = part
+
+    def page(self, step: int) -> None:
+        """Choose the next part, or the one before."""
+        choices = list(self.part.choices)
+        if choices:
+            self.part.value = choices[(choices.index(self.part.value) + step) % len(choices)]
+
+    def _set_sigma(self, session: VotingSession) -> None:
+        low, high = session.sigma_limits
+        if self._usual == session.usual_sigmas:  # a slider that has been stretched stays so
+            low, high = min(low, self.sigma.limits[0]), max(high, self.sigma.limits[1])
+        self._usual = session.usual_sigmas
+        if self.sigma.limits != (low, high):
+            self.sigma.set_limits(low, high, session.sigma)
+        elif self.sigma.value != session.sigma:
+            self.sigma.value = session.sigma
+
+
+def single_shot_timer(action: Callable[[], None], parent: QWidget) -> QTimer:
+    """Make a timer that acts once each time it is started, and no more when `parent` has gone."""
+    timer = QTimer(parent)
+    timer.setSingleShot(True)
+    timer.timeout.connect(action)
+    return timer

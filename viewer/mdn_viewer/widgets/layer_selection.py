@@ -1,0 +1,283 @@
+"""Which layers vote: what a viewer has open, and what the controls choose of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari.layers import Image, Layer, Vectors
+from qtpy.compat import isalive
+
+import mdn_cupy as mdn
+from mdn_viewer.layers.conversion import (
+    fields_of,
+    frames_of,
+    is_output,
+    read_as,
+    renew,
+    role_of,
+    to_fields,
+)
+from mdn_viewer.layers.transforms import Frame, Grid, grid_of
+from mdn_viewer.widgets.controls import single_shot_timer
+from mdn_viewer.widgets.inputs import InputControls
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+__all__ = ["Inputs", "LayerSelection", "images", "offset_layers"]
+
+
+class Inputs(NamedTuple):
+    """The layers that the votes are made of."""
+
+    confidence: Image | None
+    offsets: Layer | None
+    image: Image | None
+
+
+class LayerSelection:
+    """Follows the layers of a viewer, and makes a field set of those that are chosen.
+
+    A field set that is opened is chosen at once. Layers may be renamed, moved or deleted and their
+    data replaced at any time. Stride and origin are read off the confidence's place on the image;
+    once they have been set by hand they stay, and it is the layer that is put in its place.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers to follow.
+    controls : InputControls
+        Where to choose.
+    on_loss : callable
+        Called when layers that vote are gone, before anybody has decided what else votes.
+    on_change : callable
+        Called when `fields` may have become different.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        controls: InputControls,
+        on_loss: Callable[[], None],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._viewer, self._controls = viewer, controls
+        self._on_loss, self._on_change = on_loss, on_change
+        self._watched: list[Layer] = []
+        self._closed = False
+        self._frame = Frame()
+        self._set_by_hand = self._placing = self._moved = False
+        self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
+        self.soon = single_shot_timer(self._act, controls.native)
+        controls.confidence.changed.connect(self._pick)
+        controls.image.changed.connect(self._on_image)
+        for number in (controls.stride, controls.origin):
+            number.changed.connect(self._on_number)
+        for choice in (controls.offsets, controls.order, controls.coarse):
+            choice.changed.connect(self._changed)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    @property
+    def layers(self) -> Inputs:
+        """The layers that are chosen."""
+        return Inputs(*(box.value for box in self._controls.layer_boxes))
+
+    @property
+    def frame(self) -> Frame:
+        """Where the pixels of the image are; of the last one, while none is chosen.
+
+        Raises
+        ------
+        ValueError
+            If they lie on a line.
+        """
+        if self.layers.image is not None:
+            self._frame = Frame.of(self.layers.image)
+        return self._frame
+
+    def fields(self) -> mdn.Fields | None:
+        """Return the field set that is chosen, or None while there is too little of it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the layers do not fit each other; the message says why.
+        """
+        confidence, offsets, image = self.layers
+        if confidence is None or offsets is None:
+            return None
+        grid_of(confidence, self.frame)
+        if self.frames:
+            return read_as(self.frames[self.frame_number], self._controls.reading)
+        return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
+
+    @property
+    def frames(self) -> Sequence[mdn.Fields]:
+        """The frames of the layers that are chosen; none of layers of one frame."""
+        frames = frames_of(self.layers.confidence)
+        return frames if frames is frames_of(self.layers.offsets) else ()
+
+    @property
+    def frame_number(self) -> int:
+        """The frame that napari's slider is at."""
+        steps = self._viewer.dims.current_step
+        return min(int(steps[-4]), len(self.frames) - 1) if self.frames and len(steps) > 3 else 0
+
+    def write(self, fields: mdn.Fields) -> None:
+        """Write other values into the layers that are chosen; they vote already."""
+        self._watch([])
+        for layer in self.layers:
+            if layer is not None and role_of(layer) is not None:
+                renew(layer, fields)
+        self._watch([layer for layer in self.layers if layer is not None])
+
+    def refresh(self) -> None:
+        """Offer the layers that there are now; what is chosen stays so, under whatever name."""
+        if self._closed:
+            return
+        chosen = self.layers
+        with self._controls.silent():
+            for box, layer in zip(self._controls.layer_boxes, chosen, strict=True):
+                box.reset_choices()
+                box.value = layer if layer in box.choices else None
+        if self.layers != chosen:
+            self._on_loss()
+            self.soon.start(0)  # once, when all that goes has gone; never, if the window goes too
+
+    def take_newest(self) -> None:
+        """Choose the field set that was opened last."""
+        self._take(self._member("offsets"))
+
+    def take(self, confidence: Image, offsets: Layer) -> None:
+        """Choose two layers."""
+        self.refresh()
+        with self._controls.silent():
+            self._controls.confidence.value = confidence
+            self._controls.offsets.value, self._controls.image.value = offsets, None
+        self._pick(confidence)
+
+    def close(self) -> None:
+        """Follow the layers no longer: what comes now may be another widget's."""
+        self._closed = True
+        if isalive(self.soon):  # type: ignore[no-untyped-call]
+            self.soon.stop()
+        self._watch([])
+        self._viewer.layers.events.inserted.disconnect(self._on_inserted)
+
+    def _on_inserted(self, event: Any) -> None:
+        if role_of(event.value) == "offsets":  # the last layer of a field set
+            self._opened = event.value
+            self.soon.start(0)
+
+    def _act(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None and opened in self._viewer.layers:
+            self._take(opened)
+            return
+        if self._moved:
+            self._read_grid()
+        self._changed()
+
+    def _take(self, layer: Layer | None) -> None:
+        self.refresh()
+        fields = fields_of(layer)
+        for other in images(self._viewer) if fields is not None else ():
+            if role_of(other) is not None and fields_of(other) is not fields:
+                other.visible = False  # else napari's own canvas shows them over each other
+        self._pick(None if fields is None else self._member("confidence", fields))
+
+    def _pick(self, confidence: Image | None) -> None:
+        """Choose a confidence layer, and whatever else it brings along."""
+        controls, fields = self._controls, fields_of(confidence)
+        self._frame = Frame()
+        with controls.silent():
+            controls.confidence.value = confidence
+            if fields is not None:
+                controls.offsets.value = self._member("offsets", fields)
+                controls.image.value = self._member("image", fields)
+                controls.order.value = controls.coarse.value = False
+        self._read_grid()
+        self._changed()
+
+    def _read_grid(self) -> None:
+        """Read off the layers where the sources are."""
+        self._set_by_hand = self._moved = False
+        grid = self._grid_of(self.layers.confidence)
+        if grid is not None:
+            with self._controls.silent():
+                self._controls.stride.pair, self._controls.origin.pair = grid
+
+    def _grid_of(self, layer: Layer | None) -> Grid | None:
+        """Return the grid of a layer, or None of one that `fields` will refuse."""
+        with suppress(ValueError):
+            return None if layer is None else grid_of(layer, self.frame)
+        return None
+
+    def _on_image(self, *_: Any) -> None:
+        if not self._set_by_hand:
+            self._read_grid()
+        self._changed()
+
+    def _on_number(self, *_: Any) -> None:
+        self._set_by_hand = self._grid_of(self.layers.confidence) is not None
+        self._changed()
+
+    def _on_moved(self, *_: Any) -> None:
+        """Read the grid anew when whoever moves the layers has done."""
+        if not self._placing:
+            self._moved = True
+            self.soon.start(0)
+
+    def _member(self, role: str, fields: mdn.Fields | None = None) -> Image | None:
+        """Find the newest layer that plays a role, in one field set or in any."""
+        found = [x for x in images(self._viewer) if role_of(x) == role]
+        return next((x for x in reversed(found) if fields in (None, fields_of(x))), None)
+
+    def _changed(self, *_: Any) -> None:
+        self.soon.stop()
+        self._put_in_place()
+        self._watch([layer for layer in self.layers if layer is not None])
+        self._on_change()
+
+    def _put_in_place(self) -> None:
+        """Lay every source over its pixel, as the controls say where it is."""
+        confidence, offsets, _ = self.layers
+        wanted = Grid(self._controls.stride.pair, self._controls.origin.pair)
+        belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
+        self._placing = True
+        for layer in (confidence, belonging):
+            grid = self._grid_of(layer)
+            movable = grid is not None or self._set_by_hand
+            if layer is not None and movable and grid != wanted:
+                with suppress(ValueError):  # of an image that `fields` will refuse
+                    self.frame.put_grid(layer, wanted)
+        self._placing = False
+
+    def _watch(self, layers: list[Layer]) -> None:
+        for layer in self._watched:
+            layer.events.data.disconnect(self._changed)
+            for event in _moves(layer):
+                event.disconnect(self._on_moved)
+        for layer in layers:
+            layer.events.data.connect(self._changed)
+            for event in _moves(layer):
+                event.connect(self._on_moved)
+        self._watched = layers
+
+
+def images(viewer: Viewer) -> list[Image]:
+    """Return the image layers of a viewer that may be inputs."""
+    return [x for x in viewer.layers if isinstance(x, Image) and not is_output(x)]
+
+
+def offset_layers(viewer: Viewer) -> list[Layer]:
+    """Return the layers of a viewer that may be offsets."""
+    kinds = (Image, Vectors)
+    return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
+
+
+def _moves(layer: Layer) -> list[Any]:
+    names = ("scale", "translate", "rotate", "shear", "affine", "units")
+    return [getattr(layer.events, name) for name in names]

@@ -1,0 +1,288 @@
+"""The tab of detections: peaks of the maps as a table and as marks, and the sources of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Labels, Points
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
+
+from mdn_viewer.canvas.detections import show_detections
+from mdn_viewer.core.detections import Detections, Search, detect, work_of
+from mdn_viewer.core.session import RULES, title
+from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.widgets.table import Column, TableView
+
+if TYPE_CHECKING:
+    from mdn_viewer.canvas.comparison import ComparisonCanvas
+    from mdn_viewer.core.model import VotingModel
+    from mdn_viewer.layers.linked import LinkedLayers
+
+__all__ = ["PeaksPanel"]
+
+_COLUMNS = {
+    "part": Column("part", "", "Of which part's map it is a peak."),
+    "row": Column("row", ".2f", "Row of the output, to a fraction of a pixel."),
+    "column": Column("col", ".2f", "Column of the output, to a fraction of a pixel."),
+    "score": Column("score", ".3f", "Value of the map: m of the noisy-or, or the sum."),
+    "evidence": Column("evidence", ".3g", "−L or the sum: it does not saturate where m is 1."),
+    "spread": Column("spread", ".2f", "Standard deviation of where its votes land, in pixels."),
+    "voters": Column("voters", ".1f", "Effective number of votes: n where n are equally strong."),
+}
+_POINTS, _LABELS = "detections", "instances"
+_SCORES = {"noisy_or": (1e-6, 1 - 1e-6, 0.05), "additive": (1e-9, 1e9, 0.001)}
+
+Found = tuple[Detections, Any]
+
+
+class PeaksPanel(QWidget):
+    """Find peaks by a least score and a least distance; they follow sigma.
+
+    Parameters
+    ----------
+    model : VotingModel
+        Whose maps.
+    canvas : ComparisonCanvas
+        Where to draw them.
+    links : LinkedLayers
+        Where layers of them are added.
+    """
+
+    title = "Peaks"
+
+    def __init__(self, model: VotingModel, canvas: ComparisonCanvas, links: LinkedLayers) -> None:
+        super().__init__()
+        self._model, self._canvas, self._links = model, canvas, links
+        self._worker = model.worker(self._show, self._refuse)
+        self.found: Detections | None = None
+        self.labels: Any = None
+        self._rows: Any = ()  # of the table of peaks, those that the filter leaves
+        self._build()
+        for signal in (model.settled, model.session_changed):
+            signal.connect(self._search)
+        self._show(None)
+
+    def wait(self) -> None:
+        """Wait until the peaks are those of the session, and drawn."""
+        self._worker.wait()
+        self._canvas.finish()
+
+    @property
+    def search(self) -> Search:
+        """What is looked for."""
+        return Search(
+            self.score.value(),
+            self.distance.value(),
+            self.rule.currentData(),
+            self.every_part.isChecked(),
+        )
+
+    def showEvent(self, event: Any) -> None:
+        """Search for what has not been looked at while the tab was hidden."""
+        super().showEvent(event)
+        self._search()
+
+    def hideEvent(self, event: Any) -> None:
+        """Take the marks off the maps, unless they are to stay."""
+        super().hideEvent(event)
+        if not self.keep.isChecked():
+            self._worker.cancel()
+            self._show(None)
+
+    def _build(self) -> None:
+        self.rule = QComboBox()
+        for rule in RULES:
+            self.rule.addItem(title(rule), rule)
+        self.rule.setToolTip("In which map to look for peaks.")
+        self.score = QDoubleSpinBox()
+        self.score.setDecimals(6)
+        self.score.setToolTip("Least value of the map at a peak.")
+        self._limit_score()
+        self.score.setValue(0.5)
+        self.distance = QDoubleSpinBox()
+        self.distance.setRange(1, 1e5)
+        self.distance.setValue(8)
+        self.distance.setToolTip("Least distance of two peaks of a map, in pixels of the output.")
+        self.every_part = QCheckBox("every part")
+        self.every_part.setToolTip("Search the maps of all parts, and not only the one shown.")
+        self.sources = QCheckBox("colour the sources")
+        self.sources.setToolTip("Give every source the colour of the peak that it votes for most.")
+        self.keep = QCheckBox("keep on the maps")
+        self.keep.setToolTip("Leave the peaks on the maps while another tab is open.")
+        self.filter = QLineEdit()
+        self.filter.setPlaceholderText("filter by part")
+        self.filter.setClearButtonEnabled(True)
+        self.count = line("How many peaks there are.")
+        self.table = TableView(
+            _COLUMNS, "The peaks, by part and evidence. Click on one to ask who voted for it."
+        )
+        self.table.chosen.connect(self._on_chosen)
+        self._buttons = [
+            button("Points layer", "Add the peaks as a Points layer, kept up to date.", self._add),
+            button("Labels layer", "Add the sources' labels as a layer.", self._add_labels),
+            button("CSV…", "Write the table to a file.", lambda: self._ask("csv")),
+            button(
+                "COCO…", "Write COCO's keypoint results (every part).", lambda: self._ask("json")
+            ),
+            button(
+                "movement…", "Write a table with movement's columns.", lambda: self._ask("move")
+            ),
+        ]
+        form = QFormLayout()
+        form.addRow("map", self.rule)
+        form.addRow("least score", self.score)
+        form.addRow("distance (px)", self.distance)
+        layout = QVBoxLayout(self)
+        layout.addLayout(form)
+        layout.addLayout(row(self.every_part, self.sources))
+        layout.addWidget(self.keep)
+        layout.addWidget(self.filter)
+        layout.addWidget(self.count)
+        layout.addWidget(self.table, 1)
+        layout.addLayout(row(*self._buttons[:2]))
+        layout.addLayout(row(*self._buttons[2:]))
+        self.rule.currentIndexChanged.connect(self._on_rule)
+        self.score.valueChanged.connect(self._search)
+        self.distance.valueChanged.connect(self._search)
+        self.every_part.toggled.connect(self._search)
+        self.sources.toggled.connect(self._search)
+        self.filter.textChanged.connect(self._filter)
+
+    def _limit_score(self) -> None:
+        low, high, step = _SCORES[self.rule.currentData()]
+        self.score.setRange(low, high)
+        self.score.setSingleStep(step)
+
+    def _on_rule(self, *_: Any) -> None:
+        """Begin with half of the map's peak: a sum has no scale of its own."""
+        rule, vote_map = self.rule.currentData(), self._model.maps.get(self.rule.currentData())
+        self.score.blockSignals(True)
+        self._limit_score()
+        half = 0.5
+        if rule != "noisy_or" and vote_map is not None and vote_map.peak is not None:
+            half = vote_map.peak.value / 2
+        self.score.setValue(half)
+        self.score.blockSignals(False)
+        self._search()
+
+    def _search(self, *_: Any) -> None:
+        """Search again, if somebody sees what is found."""
+        session, search = self._model.session, self.search
+        if session is None:
+            self._worker.cancel()
+            self._show(None)
+            return
+        if not (self.isVisible() or self.keep.isChecked()):
+            return
+        with_sources = self.sources.isChecked()
+
+        def job() -> Found:
+            found = detect(session, search)
+            return found, found.instances()[0] if with_sources and len(found) else None
+
+        kind = (*session.program, search.every_part, with_sources)
+        self._worker.submit(job, work_of(session, search), "Finding peaks", kind)
+
+    def _show(self, result: Found | None) -> None:
+        self.found, self.labels = (None, None) if result is None else result
+        show_detections(self._canvas, self.found, self.labels)
+        self._filter()
+        for each in self._buttons:
+            each.setEnabled(self.found is not None and len(self.found) > 0)
+        for name in (_POINTS, _LABELS):
+            if self.found is not None:
+                self._links.update(name)
+
+    def _filter(self, *_: Any) -> None:
+        """Show the rows whose part has the text."""
+        columns = {} if self.found is None else self.found.columns
+        text = self.filter.text().casefold()
+        rows = [text in str(part).casefold() for part in columns.get("part", ())]
+        self._rows = np.flatnonzero(rows)
+        self.table.show_columns({name: values[self._rows] for name, values in columns.items()})
+        total = len(rows)
+        some = f"{len(self._rows)} of {total}" if text else str(total)
+        self.count.setText(f"{some} peak{'s' * (total != 1)}" if self.found is not None else "")
+
+    def _refuse(self, error: BaseException) -> None:
+        self._show(None)
+        self._model.refuse(error)
+
+    def _on_chosen(self, shown: int) -> None:
+        """Ask who voted for a peak; of another part, look at that part first."""
+        if self.found is None:
+            return
+        peak = int(self._rows[shown])
+        part, place = int(self.found.parts[peak]), self.found.places[peak]
+        session = self._model.session
+        if session is not None and part >= 0 and session.part != part:
+            self._model.change(part=part, cross=False)
+        self._model.ask_pixel((round(place[0]), round(place[1])), self.found.search.rule)
+
+    def _add(self) -> None:
+        if self.found is None:
+            return
+        layer = Points(
+            self.found.places,
+            features=_features(self.found),
+            name=_POINTS,
+            ndim=2,
+            face_color="#00000000",
+            border_color="#ffe633",
+        )
+
+        def update(layer: Any) -> None:
+            if self.found is not None:
+                layer.data = self.found.places
+                layer.features = _features(self.found)
+
+        self._links.add(_POINTS, layer, update)
+
+    def _add_labels(self) -> None:
+        if self.found is None:
+            return
+        fields = self.found.session.fields
+        layer = Labels(
+            self.found.instances()[0],
+            name=_LABELS,
+            scale=np.broadcast_to(fields.stride, 2),
+            translate=np.broadcast_to(fields.origin, 2),
+        )
+
+        def update(layer: Any) -> None:
+            if self.found is not None:
+                layer.data = self.found.instances()[0]
+
+        self._links.add(_LABELS, layer, update)
+
+    def _ask(self, kind: str) -> None:
+        found = self.found
+        if found is None:
+            return
+        name, patterns, save, suffix = _FILES[kind]
+        ask_where(
+            self, name, patterns, lambda path: write(self._model, save(found), path, _TABLE, suffix)
+        )
+
+
+_TABLE = "a table of peaks is"
+_FILES: dict[str, tuple[str, str, Callable[[Detections], Callable[[str], None]], str]] = {
+    "csv": ("peaks.csv", "CSV (*.csv)", lambda found: found.save_csv, ".csv"),
+    "json": ("peaks.json", "JSON (*.json)", lambda found: found.save_coco, ".json"),
+    "move": ("movement.csv", "CSV (*.csv)", lambda found: found.save_movement, ".csv"),
+}
+
+
+def _features(found: Detections) -> dict[str, Any]:
+    columns = found.columns
+    return {name: columns[name] for name in ("part", "score", "evidence", "spread", "voters")}

@@ -1,0 +1,209 @@
+"""The plot of a sweep: curves that are drawn once, and a cursor that moves over them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+from mdn_cupy.files import replacing
+from mdn_viewer.core.session import title
+from mdn_viewer.core.sigma_sweep import Sweep
+
+__all__ = ["Look", "PlotCanvas", "SweepPlot"]
+
+_COLOURS = {"noisy_or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
+_LOWEST = 1e-6  # of the highest value: below is what hardly reaches a pixel
+_PLAIN_DOWN_TO = 1e-4  # smaller numbers are written as powers of ten
+_SMALL = 8  # points
+_MARGINS = {"left": 52, "right": 12, "top": 10, "bottom": 36}  # screen pixels
+_LINE = 18  # screen pixels of a line of the legend
+_DOTS_PER_INCH = 200  # of a picture that is saved
+
+
+class Look(NamedTuple):
+    """Colours of a theme."""
+
+    paper: Any = "#262930"
+    ink: Any = "#f0f1f2"
+
+
+class PlotCanvas(FigureCanvasQTAgg):
+    """A figure that is drawn only while it is to be seen: matplotlib draws hidden ones, too."""
+
+    def draw_idle(self) -> None:
+        """Draw soon, unless nobody sees it."""
+        if self.isVisible():
+            super().draw_idle()  # type: ignore[no-untyped-call]
+
+    def wheelEvent(self, event: Any) -> None:
+        """Leave the wheel to who scrolls: a curve has no use for it."""
+        event.ignore()
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what has changed meanwhile."""
+        super().showEvent(event)  # type: ignore[no-untyped-call]
+        self.draw_idle()
+
+
+class SweepPlot(QWidget):
+    """Values against sigma, both on logarithmic axes: there 1/(2πσ²) is a straight line.
+
+    Drawing takes matplotlib a fifth of a second, moving the cursor a tenth of that. A hidden plot
+    draws nothing until it is shown.
+    """
+
+    sigma_chosen = Signal(float)  # by a click, or a mouse dragged with its button down
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.figure = Figure()
+        self.canvas: Any = PlotCanvas(self.figure)  # type: ignore[no-untyped-call]
+        self.axes = self.figure.add_subplot()
+        self._sigma: float | None = None
+        self._background: Any = None
+        self._lines = 1  # of the legend
+        self._cursor = self.axes.axvline(1, linewidth=1, animated=True)
+        self._look = Look()
+        self._plotted: Sweep | None = None
+        self.setMinimumHeight(260)
+        self.setToolTip(
+            "Click, or drag, to set sigma. Both axes are logarithmic; the dotted line is the most "
+            "that a single source can add to the additive map."
+        )
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.canvas)
+        self.canvas.mpl_connect("resize_event", self._place)
+        self.canvas.mpl_connect("draw_event", self._on_draw)
+        self.canvas.mpl_connect("button_press_event", self._on_mouse)
+        self.canvas.mpl_connect("motion_notify_event", self._on_mouse)
+        self.plot(None)
+
+    def plot(self, found: Sweep | None, look: Look | None = None) -> None:
+        """Draw the curves of a sweep, or empty axes.
+
+        Parameters
+        ----------
+        found : Sweep or None
+            What to draw.
+        look : Look, optional
+            Its colours; as before if not given.
+        """
+        self._plotted, self._look = found, look or self._look
+        self.axes.clear()
+        if found is not None:
+            self._draw_curves(found)
+        self._cursor = self.axes.axvline(1, color=self._look.ink, linewidth=1, animated=True)
+        self.axes.set_visible(found is not None)
+        self._dress()
+        self._place()
+        self._background = None
+        self.canvas.draw_idle()
+
+    def move_cursor(self, sigma: float) -> None:
+        """Move the cursor."""
+        self._sigma = sigma
+        if self._background is not None and self.isVisible():
+            self.canvas.restore_region(self._background)
+            self._draw_cursor()
+            self.canvas.blit(self.figure.bbox)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a picture of the plot, the cursor too, to a PNG file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written there.
+        """
+        with replacing(path) as file:
+            self._cursor.set_animated(False)
+            self._set_cursor()
+            try:
+                self.figure.savefig(file, format="png", dpi=_DOTS_PER_INCH)
+            finally:
+                self._cursor.set_animated(True)
+                self.canvas.draw_idle()
+
+    def _draw_curves(self, found: Sweep) -> None:
+        axes, sigmas = self.axes, found.sigmas
+        for rule, colour in _COLOURS.items():
+            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
+        for rule, values in found.values.items():
+            at = "at row {}, column {}".format(*found.pixel or ())
+            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{title(rule)}: {at}")
+        one = "1/(2πσ²)" if found.session.sum_rule == "additive" else "1"
+        label = f"{one}: the most that one source adds"
+        axes.plot(sigmas, found.bound, ":", color=self._look.ink, label=label)
+        every = np.concatenate([*found.peaks.values(), *found.values.values(), found.bound])
+        shown = every[np.isfinite(every) & (every > 0)]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(sigmas[0], sigmas[-1])
+        axes.set_ylim(max(shown.min() / 1.5, shown.max() * _LOWEST), shown.max() * 1.6)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(_plain)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if shown.min() > _PLAIN_DOWN_TO:
+            axes.yaxis.set_major_formatter(_plain)
+        axes.set_xlabel("sigma (px)", fontsize=_SMALL)
+
+    def _dress(self) -> None:
+        axes, (paper, ink) = self.axes, self._look
+        self.figure.set_facecolor(paper)
+        axes.set_facecolor(paper)
+        axes.tick_params(colors=ink, which="both", labelsize=_SMALL)
+        axes.xaxis.label.set_color(ink)
+        axes.grid(visible=True, color=ink, alpha=0.15, linewidth=0.5)
+        for spine in axes.spines.values():
+            spine.set_color(ink)
+        handles, labels = axes.get_legend_handles_labels()
+        self._lines = len(handles)
+        self.figure.legends.clear()
+        if handles:
+            self.figure.legend(
+                handles, labels, loc="lower left", fontsize=_SMALL, frameon=False, labelcolor=ink
+            )
+
+    def _place(self, *_: Any) -> None:
+        """Keep the margins: they hold text, which does not grow with the plot."""
+        width, height = self.figure.bbox.width, self.figure.bbox.height
+        scale = self.canvas.device_pixel_ratio
+        bottom = _MARGINS["bottom"] + _LINE * self._lines
+        room = {
+            "left": _MARGINS["left"] * scale / width,
+            "right": 1 - _MARGINS["right"] * scale / width,
+            "bottom": bottom * scale / height,
+            "top": 1 - _MARGINS["top"] * scale / height,
+        }
+        if room["left"] < room["right"] and room["bottom"] < room["top"]:
+            self.figure.subplots_adjust(**room)
+
+    def _on_draw(self, _: Any) -> None:
+        self._background = self.canvas.copy_from_bbox(self.figure.bbox)
+        self._draw_cursor()
+
+    def _draw_cursor(self) -> None:
+        self._set_cursor()
+        self.axes.draw_artist(self._cursor)
+
+    def _set_cursor(self) -> None:
+        if self._sigma is not None:
+            self._cursor.set_xdata([self._sigma, self._sigma])
+
+    def _on_mouse(self, event: Any) -> None:
+        dragged = event.name == "motion_notify_event" and event.buttons != {1}
+        if self._plotted is None or event.inaxes is not self.axes or dragged:
+            return
+        self.sigma_chosen.emit(float(event.xdata))
+
+
+def _plain(value: float, _: float) -> str:
+    return f"{value:g}"

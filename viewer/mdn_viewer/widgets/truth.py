@@ -1,0 +1,313 @@
+"""The tab of annotations: errors of the parts, and the sources that pull a peak away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Points
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+
+from mdn_viewer.canvas.truth import show_influence, show_truth
+from mdn_viewer.core.annotation_files import Annotations, read_annotations
+from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of
+from mdn_viewer.core.csv_export import write_csv
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.layers.conversion import is_output
+from mdn_viewer.layers.transforms import Frame
+from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.widgets.table import Column, TableView
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from mdn_viewer.canvas.comparison import ComparisonCanvas
+    from mdn_viewer.core.model import VotingModel
+
+__all__ = ["TruthPanel"]
+
+_WELCOME = "Open annotations, or choose a Points layer: how far is each peak from the truth?"
+_PARTS = {
+    "part": Column("part", "", "An annotated part."),
+    "row": Column("row", ".1f", "Row where it is annotated."),
+    "column": Column("col", ".1f", "Column where it is annotated."),
+    "error": Column("error", ".2f", "Distance of the peak of its map, in pixels."),
+    "similarity": Column("OKS", ".3f", "exp(−error² / (2·area·(2σ)²)), the term of COCO's OKS."),
+}
+_SOURCES = {
+    "part": Column("part", "", "Whose vote it is."),
+    "row": Column("row", "d", "Row of the source, on the fields' own grid."),
+    "column": Column("col", "d", "Column of the source, on the fields' own grid."),
+    "share": Column("share", ".1%", "Its share of the peak's evidence."),
+    "without": Column("without", ".2f", "The error without this source, in pixels."),
+    "change": Column("pull", "+.2f", "By how much it moves the peak away from the truth."),
+}
+_NONE = "(none)"
+_FILES = "Annotations (*.json *.csv *.h5 *.hdf5)"
+
+Answer = tuple[Errors, Influence | None]
+
+
+class TruthPanel(QWidget):
+    """Compare the peaks with annotations, and leave sources out in turn.
+
+    Parameters
+    ----------
+    model : VotingModel
+        Whose maps.
+    canvas : ComparisonCanvas
+        Where to draw.
+    viewer : napari.Viewer
+        The viewer whose Points layers may be the truth.
+    frame : callable
+        Returns where the pixels of the output are.
+    """
+
+    title = "Truth"
+
+    def __init__(
+        self,
+        model: VotingModel,
+        canvas: ComparisonCanvas,
+        viewer: Viewer,
+        frame: Callable[[], Frame],
+    ) -> None:
+        super().__init__()
+        self._model, self._canvas, self._viewer, self._frame = model, canvas, viewer, frame
+        self._worker = model.worker(self._show, self._refuse)
+        self.annotations: Annotations | None = None
+        self.errors: Errors | None = None
+        self.influence: Influence | None = None
+        self._layers: list[Any] = []
+        self._watched: Any = None
+        self._build()
+        for signal in (model.settled, model.session_changed):
+            signal.connect(self.update_errors)
+        for event in self._list_events:
+            event.connect(self.reset_choices)
+        self.reset_choices()
+        self._show(None)
+
+    def wait(self) -> None:
+        """Wait until the errors are those of the session, and drawn."""
+        self._worker.wait()
+        self._canvas.finish()
+
+    def end(self) -> None:
+        """Follow the layers no longer."""
+        for event in self._list_events:
+            event.disconnect(self.reset_choices)
+        self._watch(None)
+
+    def open(self, path: str) -> None:
+        """Read annotations from a file; what fails is said where all is said that fails."""
+        try:
+            self.annotations = read_annotations(path)
+        except (OSError, ValueError) as error:
+            self._model.refuse(error)
+            return
+        with QSignalBlocker(self.layers):
+            self.layers.setCurrentIndex(0)
+        self._watch(None)
+        self.update_errors()
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the Points layers that there are."""
+        chosen = self._layer
+        self._layers = [
+            x for x in self._viewer.layers if isinstance(x, Points) and not is_output(x)
+        ]
+        with QSignalBlocker(self.layers):
+            self.layers.clear()
+            self.layers.addItems([_NONE, *(layer.name for layer in self._layers)])
+            if chosen in self._layers:
+                self.layers.setCurrentIndex(1 + self._layers.index(chosen))
+        if chosen is not None and chosen not in self._layers:
+            self._watch(None)
+            self.update_errors()
+
+    def update_errors(self, *_: Any) -> None:
+        """Measure again, if the tab is open."""
+        session, truth, area = self._model.session, self._truth(), self._area()
+        if session is None or not truth:
+            self._worker.cancel()
+            self._show(None)
+            return
+        if not self.isVisible():
+            return
+
+        def job() -> Answer:
+            return errors_of(session, truth, area), _influence(session, truth)
+
+        work = session.work * (len(session.fields.names) + 1)
+        self._worker.submit(job, work, "Comparing with the truth", session.program)
+
+    def showEvent(self, event: Any) -> None:
+        """Measure what has changed while the tab was hidden."""
+        super().showEvent(event)
+        self.update_errors()
+
+    def hideEvent(self, event: Any) -> None:
+        """Take the marks off the maps."""
+        super().hideEvent(event)
+        self._worker.cancel()
+        self._show(None)
+
+    @property
+    def _layer(self) -> Any:
+        index = self.layers.currentIndex() - 1
+        return self._layers[index] if 0 <= index < len(self._layers) else None
+
+    @property
+    def _list_events(self) -> tuple[Any, ...]:
+        events = self._viewer.layers.events
+        return events.inserted, events.removed, events.renamed
+
+    def _build(self) -> None:
+        self.layers = QComboBox()
+        self.layers.setToolTip(
+            "Points of the part that is shown; or with a feature 'part' or 'label', of several."
+        )
+        self.layers.currentIndexChanged.connect(self._on_layer)
+        self.summary = line("Mean error and OKS of the annotated parts.")
+        self.parts = TableView(_PARTS, "The annotated parts. Click on one to look at it.")
+        self.parts.chosen.connect(self._on_part)
+        self.pull = line("Which sources pull the peak away.")
+        self.sources = TableView(
+            _SOURCES, "Sources by what the error would be without them. Click to see the vote."
+        )
+        self.sources.chosen.connect(self._on_source)
+        self._export = button("CSV…", "Write both tables to files.", self._on_export)
+        layout = QVBoxLayout(self)
+        layout.addLayout(row(button("Open…", "COCO, DeepLabCut or CSV.", self._ask), self.layers))
+        layout.addWidget(self.summary)
+        layout.addWidget(self.parts, 1)
+        layout.addWidget(self.pull)
+        layout.addWidget(self.sources, 1)
+        layout.addWidget(self._export)
+
+    def _truth(self) -> dict[str, tuple[float, float]]:
+        """Return the places of the parts in the present frame."""
+        session, layer = self._model.session, self._layer
+        if session is None:
+            return {}
+        if layer is not None:
+            return _places(layer, self._frame(), session)
+        return {} if self.annotations is None else self.annotations.of(self._model.frame)
+
+    def _area(self) -> float | None:
+        if self.annotations is None or self._layer is not None:
+            return None
+        return self.annotations.areas.get(self._model.frame)
+
+    def _on_layer(self, *_: Any) -> None:
+        self._watch(self._layer)
+        self.update_errors()
+
+    def _watch(self, layer: Any) -> None:
+        if self._watched is not None:
+            self._watched.events.data.disconnect(self.update_errors)
+        self._watched = layer
+        if layer is not None:
+            layer.events.data.connect(self.update_errors)
+
+    def _show(self, answer: Answer | None) -> None:
+        self.errors, self.influence = (None, None) if answer is None else answer
+        show_truth(self._canvas, self.errors)
+        show_influence(self._canvas, self.influence)
+        self.parts.show_columns({} if self.errors is None else self.errors.columns)
+        self.sources.show_columns({} if self.influence is None else self.influence.columns)
+        self.summary.setText(_WELCOME if self.errors is None else _summary(self.errors))
+        self.pull.setText("" if self.influence is None else _pull(self.influence))
+        self._export.setEnabled(self.errors is not None)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._show(None)
+        self._model.refuse(error)
+
+    def _on_part(self, shown: int) -> None:
+        if self.errors is not None:
+            name = self.errors.names[shown]
+            self._model.change(part=name, cross=False)
+
+    def _on_source(self, shown: int) -> None:
+        if self.influence is not None:
+            part, i, j = self.influence.sources[shown].tolist()
+            self._model.ask_source((part, i, j))
+
+    def _ask(self) -> None:
+        dialog = QFileDialog(self, "Open annotations", "", _FILES)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(self.open)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _on_export(self) -> None:
+        ask_where(self, "errors.csv", "CSV (*.csv)", self.export)
+
+    def export(self, path: str) -> None:
+        """Write the table of the parts, and beside it that of the sources."""
+        errors, influence = self.errors, self.influence
+        if errors is None:
+            return
+
+        def save(path: str) -> None:
+            _write(path, errors.columns)
+            if influence is not None:
+                _write(f"{path.removesuffix('.csv')}-sources.csv", influence.columns)
+
+        write(self._model, save, path, "a table is", ".csv")
+
+
+def _write(path: str, columns: dict[str, Any]) -> None:
+    write_csv(path, [*columns], zip(*(c.tolist() for c in columns.values()), strict=True))
+
+
+def _influence(session: VotingSession, truth: dict[str, Any]) -> Influence | None:
+    """Leave out the sources of the part that is shown, where it is annotated."""
+    if session.part == ALL:
+        return None
+    name = session.fields.names[int(session.part)]
+    at = {_key(part): place for part, place in truth.items()}.get(_key(name))
+    return None if at is None else influence_of(session, at)
+
+
+def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple[float, float]]:
+    """Return the places of a Points layer by part; without names they are of the part shown."""
+    world = np.array([layer.data_to_world(point) for point in layer.data])
+    if not len(world):
+        return {}
+    at = frame.pixel_at(world[:, -2:], layer.units)
+    names = session.fields.names
+    for feature in ("part", "label", "keypoint", "name"):
+        if feature in layer.features:
+            labels = [str(label) for label in layer.features[feature]]
+            return {label: tuple(place) for label, place in zip(labels, at.tolist(), strict=True)}
+    if layer.ndim > 2:
+        numbers = np.rint(world[:, -3]).astype(int)
+        pairs = zip(numbers, at.tolist(), strict=True)
+        return {names[p]: tuple(place) for p, place in pairs if 0 <= p < len(names)}
+    if session.part == ALL:
+        return {}
+    return {names[int(session.part)]: tuple(at[-1].tolist())}
+
+
+def _key(name: str) -> str:
+    return name.replace("_", " ").casefold()
+
+
+def _summary(errors: Errors) -> str:
+    if not errors.names:
+        return "None of the annotated parts is among the fields' parts."
+    return (
+        f"{len(errors.names)} parts: mean error {np.nanmean(errors.error):.2f} px, "
+        f"OKS {errors.oks:.3f}"
+    )
+
+
+def _pull(influence: Influence) -> str:
+    worst = influence.change[0] if len(influence.change) else 0.0
+    helps = f"; without the worst source {influence.without[0]:.2f} px" if worst > 0 else ""
+    return f"The peak is {influence.error:.2f} px from the truth{helps}."

@@ -1,0 +1,260 @@
+"""From Python to the window: arrays, fields, votes or a file, and new values while it is open."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import mdn_cupy as mdn
+from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.reader import Opened, open_paths
+
+if TYPE_CHECKING:
+    from napari import Viewer
+    from qtpy.QtWidgets import QWidget
+
+    from mdn_viewer.widget import MassDisplacement
+
+__all__ = ["MassDisplacementWindow", "show"]
+
+_DOCKED = "Mass displacement (mdn-cupy)"  # so napari's menu shows and hides the same widget
+_SIZE = (1400, 850)  # of the window, in screen pixels
+_FRAME = 0.05  # seconds between two frames that a loop in the window's own thread waits for
+
+
+class MassDisplacementWindow:
+    """A napari window on votes, as `show` returns it.
+
+    Attributes
+    ----------
+    viewer : napari.Viewer
+        The viewer.
+    widget : MassDisplacement
+        The dock widget.
+    """
+
+    def __init__(self, viewer: Viewer, widget: MassDisplacement) -> None:
+        self.viewer, self.widget = viewer, widget
+        self._lock = threading.Lock()
+        self._newest: mdn.Fields | None = None
+        self._drawn = 0.0  # when the window last had the time of its own thread
+        self._widget_gone = False
+        widget.new_values.connect(self._take)
+        widget.destroyed.connect(self._on_destroyed)
+
+    def update(self, confidence: Any, offsets: Any = None, image: Any = None) -> None:
+        """Show other values of the same fields, from any thread.
+
+        The call copies the arrays and returns; it never waits for votes or for drawing. If it is
+        called again before they were shown, the newest values win. Called from the window's own
+        thread, it also lets the window draw and react.
+
+        Parameters
+        ----------
+        confidence, offsets, image
+            As in `show`: arrays or tensors, or one `mdn_cupy.Fields`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are no fields; the message says why.
+        """
+        if self._widget_gone:
+            return
+        fields = _like(self.widget.model.loaded, _fields(confidence, offsets, image, {}, copy=True))
+        with self._lock:
+            waiting, self._newest = self._newest is not None, fields
+        if not waiting:
+            self.widget.new_values.emit()
+        now = time.monotonic()
+        if threading.current_thread() is threading.main_thread() and now - self._drawn > _FRAME:
+            from qtpy.QtWidgets import QApplication
+
+            QApplication.processEvents()
+            self._drawn = time.monotonic()
+
+    def close(self) -> None:
+        """Close the window."""
+        self.viewer.close()
+
+    def _take(self) -> None:
+        """Show the newest values; in the window's thread."""
+        with self._lock:
+            newest, self._newest = self._newest, None
+        if newest is not None:
+            self.widget.show_values(newest)
+
+    def _on_destroyed(self, *_: Any) -> None:
+        self._widget_gone = True
+
+
+def show(
+    confidence: Any,
+    offsets: Any = None,
+    image: Any = None,
+    *,
+    sigma: float | None = None,
+    stride: float | Sequence[float] | None = None,
+    origin: float | Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    part: int | str | None = None,
+    name: str = "fields",
+    viewer: Viewer | None = None,
+    block: bool | None = None,
+) -> MassDisplacementWindow:
+    """Open a window on votes.
+
+    Parameters
+    ----------
+    confidence : array, Fields, Votes, sequence of Fields, or path
+        Confidences (H, W), (P, H, W), or (N, P, H, W) of N frames: NumPy, CuPy or torch, on any
+        device, with or without a graph. Or what else says everything: an `mdn_cupy.Fields`, an
+        `mdn_cupy.Votes`, frames such as `mdn_cupy.open_fields` returns, or the name of a sample or
+        of a file that `open_fields` reads.
+    offsets : array, optional
+        Offsets (x, y) in pixels of the output, of the confidence's shape with an axis of 2 before
+        the rows: (2, H, W), (P, 2, H, W), (N, P, 2, H, W).
+    image : array, optional
+        What the fields were computed from: (Hi, Wi), (Hi, Wi, 3 or 4), or one for each frame.
+    sigma, stride, origin, names : optional
+        As in `mdn_cupy.Fields`.
+    part : int or str, optional
+        The part to look at first; "all" for all in one map.
+    name : str
+        What the layers' names begin with.
+    viewer : napari.Viewer, optional
+        Where to show it; by default in a new window.
+    block : bool, optional
+        Whether to return only when the window is closed. By default in a script, and not in
+        IPython, Jupyter or where a Qt event loop runs already.
+
+    Returns
+    -------
+    MassDisplacementWindow
+        The window; its `update` shows new values.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If it is no field set; the message says why.
+
+    Examples
+    --------
+    In a training loop, in whose thread the window draws when `update` is called:
+
+    >>> window = mdn_viewer.show(confidence, offsets, stride=8, block=False)  # doctest: +SKIP
+    >>> for batch in loader:                                                  # doctest: +SKIP
+    ...     train(batch)
+    ...     window.update(confidence, offsets)
+    """
+    given = {"sigma": sigma, "stride": stride, "origin": origin, "names": names}
+    given = {key: value for key, value in given.items() if value is not None}
+    opened = _opened(confidence, offsets, image, given)
+    window = open_window(opened if part is None else opened._replace(part=part), name, viewer)
+    if block or (block is None and viewer is None):
+        import napari
+
+        napari.run()  # which returns at once in IPython, and where an event loop runs
+    return window
+
+
+def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> MassDisplacementWindow:
+    """Open a window on what has been opened, or show it in a viewer."""
+    layers = layer_data(opened.fields, name, opened.part, opened.origin)
+
+    import napari
+
+    from mdn_viewer.widget import MassDisplacement
+
+    new = viewer is None
+    viewer = napari.Viewer(title=f"mdn-viewer: {name}", show=False) if viewer is None else viewer
+    for data, keywords, _ in layers:
+        viewer.add_image(data, **keywords)
+    docked = viewer.window.dock_widgets.values()
+    widget = next((w for w in docked if isinstance(w, MassDisplacement)), None)
+    if widget is None:
+        widget = MassDisplacement(viewer)
+        viewer.window.add_dock_widget(widget, name=_DOCKED)
+    if new:
+        viewer.window.show()
+        _resize(viewer, widget)  # now: napari gives a new window the size of the last one
+    return MassDisplacementWindow(viewer, widget)
+
+
+def _opened(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> Opened:
+    if isinstance(confidence, (str, os.PathLike)):
+        return open_paths([confidence], **given)
+    if isinstance(confidence, Sequence) and confidence and isinstance(confidence[0], mdn.Fields):
+        return Opened(confidence)
+    if getattr(confidence, "ndim", 0) == 4:
+        return Opened(_frames(confidence, offsets, image, given))
+    return Opened(_fields(confidence, offsets, image, given))
+
+
+def _frames(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> list[mdn.Fields]:
+    if offsets is None or len(offsets) != len(confidence):
+        count = None if offsets is None else len(offsets)
+        raise ValueError(f"offsets must have {len(confidence)} frames, as confidence; got {count}")
+    each = image is not None and np.ndim(image) > 2 and len(image) == len(confidence)
+    return [
+        _fields(c, o, image[n] if each else image, given)
+        for n, (c, o) in enumerate(zip(confidence, offsets, strict=True))
+    ]
+
+
+def _fields(
+    confidence: Any, offsets: Any, image: Any, given: dict[str, Any], *, copy: bool = False
+) -> mdn.Fields:
+    """Make a field set of NumPy arrays of what a user has in hand."""
+    if isinstance(confidence, mdn.Fields):
+        return confidence.to_numpy()
+    if isinstance(confidence, mdn.Votes):
+        votes = confidence.to("cpu")
+        given = {
+            "stride": votes.stride,
+            "origin": votes.origin,
+            "output_shape": votes.shape,
+        } | given
+        if np.ndim(votes.sigma) == 0:
+            given.setdefault("sigma", float(votes.sigma))
+        confidence, offsets = votes.confidence, votes.offsets
+    if offsets is None:
+        raise TypeError(
+            "offsets are missing; give confidence and offsets, or one Fields, Votes or path"
+        )
+    c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
+    if c.ndim == 2:
+        c, o = c[None], o[None] if o.ndim == 3 else o
+    if copy:
+        c, o = c.copy(), o.copy()
+    pixels = None if image is None else mdn.to_numpy(image, "image")
+    return mdn.Fields(c, o, image=pixels, **given)
+
+
+def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
+    """Return new values with whatever else the fields that are open say, and their image."""
+    if open_now is None or fields.confidence.shape != open_now.confidence.shape:
+        return fields
+    image = open_now.image if fields.image is None else fields.image
+    return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
+
+
+def _resize(viewer: Viewer, widget: QWidget) -> None:
+    """Give a new window a size that fits its screen, and the dock the width that it asks for."""
+    from qtpy.QtCore import QSize, Qt
+    from qtpy.QtGui import QGuiApplication
+    from qtpy.QtWidgets import QDockWidget, QMainWindow
+
+    screen = QGuiApplication.primaryScreen()
+    space = QSize(*_SIZE) if screen is None else screen.availableSize()
+    size = QSize(*_SIZE).boundedTo(space)
+    viewer.window.resize(size.width(), size.height())
+    main, dock = widget.window(), widget.parentWidget()
+    if isinstance(main, QMainWindow) and isinstance(dock, QDockWidget):
+        main.resizeDocks([dock], [widget.sizeHint().width()], Qt.Orientation.Horizontal)
