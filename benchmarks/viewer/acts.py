@@ -8,8 +8,6 @@ from typing import Any
 from clock import WINDOW, Frames, heading, heartbeat, longest_gap, now, run_for
 from fields import crowd
 
-import mdn_cupy as mdn
-
 __all__ = ["measure_acts"]
 
 QUIET = 1.0  # seconds without a new frame: all is there
@@ -18,20 +16,18 @@ Act = tuple[str, Callable[[], Any]]
 
 
 def measure_acts() -> None:
-    """Print what a person does first, in this order, in the window of `mdn-viewer pose`."""
+    """Print what a person does first, in this order, in a window like that of `mdn-viewer pose`."""
     import gc
 
     import napari
-    from mdn_viewer.layers.conversion import layer_data
-    from mdn_viewer.widget import MassDisplacement
+    from mdn_viewer import show
+    from napari.settings import get_settings
 
     heading("act", "longest freeze", "all there after")
+    get_settings().application.first_time = False  # else napari takes a size of its own
     viewer = napari.Viewer(show=False)
-    for data, looks, _ in layer_data(mdn.samples.load("pose"), "pose", "nose", "sample:pose"):
-        viewer.add_image(data, **looks)
-    widget = MassDisplacement(viewer)
-    viewer.window.add_dock_widget(widget, name="Mass displacement (mdn-cupy)")
     viewer.window.resize(*WINDOW)
+    widget = show("pose", viewer=viewer).widget
     gc.freeze()  # as `mdn-viewer` does
     measure("open the pose sample", viewer.window.show, widget)
     for name, act in acts(viewer, widget):
