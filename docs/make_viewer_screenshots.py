@@ -165,9 +165,8 @@ def make(names) -> int:
 
 def take(name, drive, on_canvas, in_panel):
     """Open the pose sample in a window of its own, drive it, look at it, and photograph it."""
-    from mdn_viewer import settings
+    from mdn_viewer import settings, show
     from mdn_viewer.__main__ import write_screenshot
-    from mdn_viewer import show
 
     settings.remember_shown({"noisy_or", "additive", "difference", "confidence"})
     window = show("pose", name="pose", block=False)
