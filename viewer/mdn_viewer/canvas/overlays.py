@@ -58,7 +58,7 @@ class Arrows(NamedTuple):
     def write(self, node: Any) -> None:
         """Set ends and colours."""
         start, vector = (np.asarray(x, np.float32)[:, ::-1] for x in (self.start, self.vector))
-        tip, across = start + vector, vector[:, ::-1] * np.float32([-1, 1])
+        tip, across = start + vector, vector[:, ::-1] * np.array([-1, 1], np.float32)
         sides = (tip - _HEAD * (vector + sign * _OPEN * across) for sign in (-1, 1))
         lines = np.stack([start, tip, *(end for side in sides for end in (tip, side))], axis=1)
         colour = np.repeat(np.asarray(self.colour, np.float32), lines.shape[1], axis=0)
