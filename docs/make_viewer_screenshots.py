@@ -22,7 +22,7 @@ FOOTPRINT = {"footprint": (150, lambda r, g, b: (g > 90) & (g > r + 50) & (g > b
 LANDING = {"landing": (40, lambda r, g, b: (r > 200) & (b > 200) & (g < 150))}
 PULLS = {"arrows": (100, lambda r, g, b: (g > 170) & (g > r + 70) & (g > b + 50))}
 TWO_SIGNS = {
-    "pushed up": (300, lambda r, g, b: (b > r + 50) & (b > 100)),
+    "pushed up": (100, lambda r, g, b: (b > r + 50) & (b > 100)),
     "pulled down": (300, lambda r, g, b: (r > b + 50) & (r > 100)),
 }
 CURVES = {"curves": (300, lambda r, g, b: (r > 180) & (r > b + 90) & (g > 80))}
@@ -92,10 +92,8 @@ def item6(widget):
     widget.open_tab("Gradient")
     panel = widget.panel(GradientPanel)
     panel.controls.add.click()
-    widget.wait()
-    points = widget.stage.viewer.layers["target"]
-    points.add([[150, 220]])
-    points.selected_data, points.mode = [], "pan_zoom"
+    click(widget, 150, 220)
+    panel.controls.add.click()
     panel.wait()
     widget.wait()
 
@@ -124,6 +122,23 @@ def item8(widget):
     widget.open_tab("Save")
 
 
+def layers(widget):
+    """napari's canvas beside the maps, with a map that was added to its layers."""
+    widget.results.add_map("noisy_or")
+    widget.compare.napari_canvas.click()
+
+
+def click(widget, row, column):
+    """Click on a pixel of the output in the first cell."""
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
+
+    settle(widget)
+    canvas = widget.canvas
+    place = canvas.native.mapFromGlobal(canvas.screen_position("noisy-or", row, column))
+    QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, pos=place)
+
+
 PICTURES = {  # what to do, what the canvas shows then, and what the panel
     "viewer": (opened, VOTES, {}),
     "viewer-1-fields": (fields, VOTES, {}),
@@ -136,6 +151,7 @@ PICTURES = {  # what to do, what the canvas shows then, and what the panel
     "viewer-6-collapsed": (item6_collapsed, VOTES | PULLS, LOSS),
     "viewer-7-cross": (item7, VOTES, {}),
     "viewer-8-save": (item8, VOTES, {}),
+    "viewer-layers": (layers, VOTES, {}),
 }
 
 
@@ -149,28 +165,32 @@ def make(names) -> int:
 
 def take(name, drive, on_canvas, in_panel):
     """Open the pose sample in a window of its own, drive it, look at it, and photograph it."""
-    import napari
-    from mdn_viewer import settings
-    from mdn_viewer.__main__ import _resize, _write_screenshot
-    from qtpy.QtCore import QEventLoop, QTimer
+    from mdn_viewer import settings, show
+    from mdn_viewer.__main__ import write_screenshot
 
     settings.remember_shown({"noisy_or", "additive", "difference", "confidence"})
-    viewer = napari.Viewer(title="mdn-viewer: pose")
-    _resize(viewer)
-    viewer.open_sample("mdn-cupy", "pose")
-    widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
-    widget.wait()
+    window = show("pose", name="pose", block=False)
+    widget = window.widget
+    settle(widget)
     drive(widget)
-    for _ in range(2):  # until the slider rests; until everything is drawn that came of it
+    settle(widget)
+    check(name, widget.canvas.screenshot(), on_canvas)
+    check(name, grabbed(widget), in_panel)
+    IMAGES.mkdir(exist_ok=True)
+    write_screenshot(window.viewer, IMAGES / f"{name}.png")
+    window.close()
+
+
+def settle(widget):
+    """Wait until the slider rests, and until everything is drawn that came of it."""
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    widget.wait()
+    for _ in range(2):
         loop = QEventLoop()
         QTimer.singleShot(800, loop.quit)
         loop.exec()
         widget.wait()
-    check(name, viewer.screenshot(flash=False), on_canvas)
-    check(name, grabbed(widget), in_panel)
-    IMAGES.mkdir(exist_ok=True)
-    _write_screenshot(viewer, IMAGES / f"{name}.png")
-    viewer.close()
 
 
 def grabbed(widget):

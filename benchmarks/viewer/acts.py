@@ -1,82 +1,98 @@
-"""How long the viewer's window stands still where layers come or go; see `latency.py`."""
+"""How long the viewer's window stands still in single acts, and when all is there; `latency.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from clock import WINDOW, heading, heartbeat, longest_gap, now, run_for
-
-import mdn_cupy as mdn
+from clock import WINDOW, Frames, heading, heartbeat, longest_gap, now, run_for
+from fields import crowd
 
 __all__ = ["measure_acts"]
 
+QUIET = 1.0  # seconds without a new frame: all is there
+
+Act = tuple[str, Callable[[], Any]]
+
 
 def measure_acts() -> None:
-    """Print how long the window of `mdn-viewer pose` stands still where layers come and go."""
+    """Print what a person does first, in this order, in a window like that of `mdn-viewer pose`."""
     import gc
 
     import napari
-    from mdn_viewer.__main__ import warm_up
+    from mdn_viewer import show
+    from napari.settings import get_settings
 
     heading("act", "longest freeze", "all there after")
-    warm_up()
-    viewer = napari.Viewer()
+    get_settings().application.first_time = False  # else napari takes a size of its own
+    viewer = napari.Viewer(show=False)
     viewer.window.resize(*WINDOW)
-    gc.freeze()
-    widgets: list[Any] = []
-    for name, act in acts(viewer, widgets):
-        beats, timer = [now()], heartbeat()
-        timer.timeout.connect(lambda beats=beats: beats.append(now()))
-        act()
-        run_for(0.1)
-        while busy(widgets[0]):
-            run_for(0.02)
-        done = beats[-1] - beats[0]
-        run_for(0.5)  # what comes at rest
-        timer.stop()
-        print(f"| {name} | {longest_gap(beats):.0f} ms | {done:.1f} s |", flush=True)
+    widget = show("pose", viewer=viewer).widget
+    gc.freeze()  # as `mdn-viewer` does
+    measure("open the pose sample", viewer.window.show, widget)
+    for name, act in acts(viewer, widget):
+        measure(name, act, widget)
     viewer.close()
 
 
-def acts(viewer: Any, widgets: list[Any]) -> list[tuple[str, Callable[[], Any]]]:
-    """What a person does first, in this order; the first act puts the widget into the list."""
-    from mdn_viewer.__main__ import opening
+def measure(name: str, act: Callable[[], Any], widget: Any) -> None:
+    """Print the longest freeze of an act, and when its last frame was on the screen."""
+    beats, frames, timer = [now()], [now()], heartbeat()
+    timer.timeout.connect(lambda: beats.append(now()))
+    watch = Frames(widget.canvas, lambda: frames.append(now()))
+    act()
+    done, model = now(), widget.model
+    while (
+        now() - max(done, frames[-1]) < QUIET or model.voted is not model.session or not model.exact
+    ):
+        run_for(0.05)
+    watch.stop()
+    timer.stop()
+    print(f"| {name} | {longest_gap(beats):.0f} ms | {frames[-1] - beats[0]:.2f} s |", flush=True)
+
+
+def acts(viewer: Any, widget: Any) -> Iterator[Act]:
+    """Yield the acts after the opening."""
     from mdn_viewer.layers.conversion import layer_data
-    from mdn_viewer.canvas.turns import EventTurns
+    from mdn_viewer.widgets.gradient import GradientPanel
+    from mdn_viewer.widgets.voters import VotersPanel
+    from qtpy.QtCore import Qt
+    from qtpy.QtTest import QTest
 
-    def open_pose() -> None:
-        layers = layer_data(mdn.samples.load("pose"), "pose", "nose", "sample:pose")
-        turns.take(opening(viewer, layers, widgets))
-        while not widgets:
-            run_for(0.02)
+    model, shown = widget.model, widget.compare.shown
+    gradient = widget.panel(GradientPanel).controls
 
-    turns = EventTurns()
+    def click(row: int, column: int) -> None:
+        canvas = widget.canvas
+        place = canvas.native.mapFromGlobal(canvas.screen_position("noisy-or", row, column))
+        QTest.mouseClick(canvas.native, Qt.MouseButton.LeftButton, pos=place)
 
-    def panel(title: str) -> Any:
-        return next(panel for panel in widgets[0].panels if panel.title == title)
+    def open_crowd() -> None:
+        for data, looks, _ in layer_data(crowd(), "crowd"):
+            viewer.add_image(data, **looks)
 
-    def toggle(kind: str) -> Callable[[], None]:
-        return lambda: widgets[0].compare.shown[kind].toggle()
+    yield "ask a pixel", lambda: model.ask_pixel((95, 166))
+    yield "ask a source", lambda: model.ask_source((0, 6, 10))
 
-    return [
-        ("open the pose sample", open_pose),
-        ("ask a pixel", lambda: widgets[0].model.ask_pixel((95, 166))),
-        ("ask a source", lambda: widgets[0].model.ask_source((0, 6, 10))),
-        ("ask no more", lambda: panel("Voters")._on_clear()),
-        ("show the evidence", toggle("evidence")),
-        ("hide the evidence", toggle("evidence")),
-        ("hide the difference", toggle("difference")),
-        ("add a target's points", lambda: panel("Gradient").controls.add.click()),
-        ("the first point", lambda: viewer.layers["target"].add([[150, 220]])),
-        ("a step", lambda: panel("Gradient").controls.step.click()),
-        ("another part", lambda: widgets[0].controls.page(1)),
-        ("open the coins sample too", lambda: viewer.open_sample("mdn-cupy", "coins")),
-    ]
+    def ask_no_more() -> None:
+        model.ask_source(None)
+        model.ask_pixel(None)
 
-
-def busy(widget: Any) -> bool:
-    """Whether there is more to come."""
-    model = widget.model
-    working = any(worker.busy for worker in model._workers)
-    return working or widget.stage.busy or widget.in_motion or model.voted is not model.session
+    yield "ask no more", ask_no_more
+    yield "show the evidence", shown["evidence"].toggle
+    yield "hide the evidence", shown["evidence"].toggle
+    yield "hide the difference", shown["difference"].toggle
+    yield "show the difference", shown["difference"].toggle
+    widget.open_tab("Gradient")
+    run_for(QUIET)
+    yield "add a target's points", gradient.add.click
+    yield "the first point", lambda: click(150, 220)
+    yield "a step", gradient.step.click
+    yield "another part", lambda: widget.controls.page(1)
+    yield "open the coins sample too", lambda: viewer.open_sample("mdn-cupy", "coins")
+    yield "open 512 × 512 sources too", open_crowd
+    widget.open_tab("Voters")
+    run_for(QUIET)
+    yield "ask a pixel with 4,600 voters", lambda: model.ask_pixel((256, 256))
+    voters = len(widget.panel(VotersPanel).asked.voters)
+    assert 4500 < voters < 4700, voters

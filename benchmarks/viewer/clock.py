@@ -8,7 +8,16 @@ import time
 from itertools import pairwise
 from typing import Any
 
-__all__ = ["WINDOW", "heading", "heartbeat", "longest_gap", "now", "run_for", "start_display"]
+__all__ = [
+    "WINDOW",
+    "Frames",
+    "heading",
+    "heartbeat",
+    "longest_gap",
+    "now",
+    "run_for",
+    "start_display",
+]
 
 WINDOW, SCREEN = (1400, 850), "1600x1000x24"
 
@@ -43,15 +52,46 @@ def heartbeat() -> Any:
 
 
 def longest_gap(beats: list[float]) -> float:
-    """The longest time between two heartbeats, in ms."""
+    """Return the longest time between two heartbeats, in ms."""
     return 1e3 * max(after - before for before, after in pairwise(beats))
 
 
 def now() -> float:
-    """The X server's clock: seconds since the machine started."""
+    """Return the X server's time: seconds since the machine started."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def heading(*columns: str) -> None:
     print(f"| {' | '.join(columns)} |")
     print(f"|{'---|' * len(columns)}", flush=True)
+
+
+class Frames:
+    """Call a function whenever a new frame of the maps is on the screen.
+
+    Qt also swaps buffers when another widget of the window changes; those frames are not counted.
+
+    Parameters
+    ----------
+    canvas : mdn_viewer.canvas.comparison.ComparisonCanvas
+        The maps.
+    on_frame : callable
+        Called after the swap that shows a drawing.
+    """
+
+    def __init__(self, canvas: Any, on_frame: Any) -> None:
+        self._canvas, self._on_frame, self._drawn = canvas, on_frame, False
+        canvas.drawn.connect(self._on_drawn)
+        canvas.native.frameSwapped.connect(self._on_swapped)
+
+    def stop(self) -> None:
+        self._canvas.drawn.disconnect(self._on_drawn)
+        self._canvas.native.frameSwapped.disconnect(self._on_swapped)
+
+    def _on_drawn(self) -> None:
+        self._drawn = True
+
+    def _on_swapped(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._on_frame()

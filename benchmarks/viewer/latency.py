@@ -1,11 +1,11 @@
-"""Measure how the viewer follows its slider, and how long it stands still where layers come or go.
+"""Measure how the viewer follows its slider, and how long it stands still in single acts.
 
 Prints two tables in Markdown. For the first, the slider is dragged with the X server's own mouse.
 
 A latency is the time from a mouse movement, as the X server stamps it, to the end of the first
 frame that shows the votes for it or for a later one. An update is a frame with new votes. A freeze
 is the longest time for which the window heeded nothing. The second table has the freezes of single
-acts, the first of their kind in a new window, and how long it takes until all is there to be seen.
+acts, the first of their kind in a new window, and when their last frame was on the screen.
 
 Needs xdotool. Where there is no display it starts Xvfb, which draws by llvmpipe, on the CPU.
 """
@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 from acts import measure_acts
-from clock import WINDOW, heading, heartbeat, longest_gap, now, run_for, start_display
+from clock import WINDOW, Frames, heading, heartbeat, longest_gap, now, run_for, start_display
+from fields import dense
 
 import mdn_cupy as mdn
 
@@ -41,6 +42,7 @@ class Case:
     fields: mdn.Fields
     part: int | str
     widest: float = float("inf")  # in pixels; by default to the slider's end
+    zoom: float = 0.0  # screen pixels of an output pixel; 0: the output is seen whole
 
 
 @dataclass
@@ -113,18 +115,9 @@ def cases() -> dict[str, Case]:
         "coins": Case("coins, all radii in one map", coins, "all"),
         "coins-one": Case("coins, one radius", coins, 3),
         "dense": Case("dense 1024 × 1024, σ ≤ 1.5", dense(1024), 0, 1.5),
+        "large": Case("dense 2048 × 2048, seen whole, σ ≤ 1.5", dense(2048), 0, 1.5),
+        "large-near": Case("dense 2048 × 2048, zoomed in, σ ≤ 1.5", dense(2048), 0, 1.5, zoom=4),
     }
-
-
-def dense(size: int) -> mdn.Fields:
-    """A field in which every pixel votes, for somewhere near."""
-    rng = np.random.default_rng(0)
-    return mdn.Fields(
-        rng.random((1, size, size), np.float32),
-        rng.normal(0, 3, (1, 2, size, size)).astype(np.float32),
-        image=rng.integers(0, 255, (size, size)).astype(np.uint8),
-        sigma=1.0,
-    )
 
 
 def measure(chosen: list[Case], seconds: float) -> None:
@@ -168,8 +161,11 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
     run_for(1.0)
     widget.wait()
+    if case.zoom:
+        look_into_the_middle(widget.canvas, case.zoom)
+        run_for(0.5)
     trace, script = Trace(), mouse_script(widget.controls.sigma, case.widest, seconds)
-    watch = Watch(viewer, widget, trace)
+    watch = Watch(widget, trace)
     process = subprocess.Popen(["xdotool", *script])
     while process.poll() is None:
         run_for(0.1)
@@ -177,6 +173,14 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     run_for(0.5)
     watch.stop()
     return trace
+
+
+def look_into_the_middle(canvas: Any, zoom: float) -> None:
+    from mdn_viewer.canvas.camera import Camera
+
+    extent = canvas.extent
+    middle = (extent.top + extent.bottom) / 2, (extent.left + extent.right) / 2
+    canvas.look_at(Camera(*middle, zoom))
 
 
 def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
@@ -211,17 +215,16 @@ def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
 class Watch:
     """Notes the mouse's movements, the sessions they ask for, and the frames that show them."""
 
-    def __init__(self, viewer: Any, widget: Any, trace: Trace) -> None:
+    def __init__(self, widget: Any, trace: Trace) -> None:
         from qtpy.QtCore import QEvent, QObject
         from qtpy.QtWidgets import QSlider
 
         self._trace, self._model = trace, widget.model
         self._asked: list[Any] = [widget.model.session]
-        self._shown = self._drawn = 0  # the session of the layers, and that of the last drawing
+        self._shown = 0  # the session of the newest maps
         self._timer = heartbeat()
         self._timer.timeout.connect(lambda: trace.beats.append(now()))
         slider = widget.controls.sigma.native.findChild(QSlider)
-        slider.valueChanged.connect(lambda _: None)
 
         class Filter(QObject):
             stamp = 0.0
@@ -235,14 +238,11 @@ class Watch:
         slider.installEventFilter(self._filter)
         widget.model.session_changed.connect(self._on_session)
         widget.model.maps_changed.connect(self._on_maps)
-        self._canvas = viewer.window._qt_viewer.canvas
-        self._canvas.events.draw.connect(self._on_draw)
-        self._canvas.native.frameSwapped.connect(self._on_frame)
+        self._frames = Frames(widget.canvas, lambda: trace.frames.append((now(), self._shown)))
 
     def stop(self) -> None:
         self._timer.stop()
-        self._canvas.native.frameSwapped.disconnect(self._on_frame)
-        self._canvas.events.draw.disconnect(self._on_draw)
+        self._frames.stop()
         self._model.session_changed.disconnect(self._on_session)
         self._model.maps_changed.disconnect(self._on_maps)
 
@@ -256,13 +256,6 @@ class Watch:
             self._shown = next(
                 n for n, s in reversed([*enumerate(self._asked)]) if s is self._model.voted
             )
-
-    def _on_draw(self, event: Any) -> None:
-        self._drawn = self._shown
-
-    def _on_frame(self) -> None:
-        """Note what is on the screen now: Qt shows the last drawing again for any other widget."""
-        self._trace.frames.append((now(), self._drawn))
 
 
 if __name__ == "__main__":

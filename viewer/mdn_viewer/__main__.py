@@ -136,13 +136,13 @@ def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
     if not widget.voted:
         return _fail(1, f"{name}: {widget.controls.message.said}")
     try:
-        _write_screenshot(viewer, path)
+        write_screenshot(viewer, path)
     except OSError as error:
         return _fail(1, str(error))
     return 0
 
 
-def _write_screenshot(viewer: Viewer, path: Path) -> None:
+def write_screenshot(viewer: Viewer, path: Path) -> None:
     from matplotlib.image import imsave
     from qtpy.QtCore import QCoreApplication, QEvent
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from napari.utils.progress import cancelable_progress
 from qtpy.compat import isalive
@@ -48,7 +48,8 @@ class LatestOnlyWorker(QObject):
         super().__init__()
         self._on_result, self._on_error = on_result, on_error
         self._pool = _pool()
-        self._newest: Future[Any] | None = None  # None once it is delivered
+        self._running: Future[Any] | None = None  # None once it is delivered
+        self._waiting: _Job | None = None
         self._era = 0  # what was submitted in an earlier one is not delivered
         self._paces: dict[Hashable, deque[float]] = {}  # of each kind, seconds per unit of work
         self._closed = False
@@ -63,7 +64,7 @@ class LatestOnlyWorker(QObject):
     @property
     def busy(self) -> bool:
         """Whether a job is under way."""
-        return self._newest is not None
+        return self._running is not None
 
     def submit(
         self, job: Callable[[], Any], work: float, title: str = "Working", kind: Hashable = None
@@ -86,56 +87,68 @@ class LatestOnlyWorker(QObject):
         if self._closed:
             return
         paces = self._paces.setdefault((title, kind), deque(maxlen=_REMEMBERED))
-        job = partial(_timed, job, work, paces)
-        if self._newest is None and paces and work * min(paces) < _AT_ONCE:
-            self._deliver((self._era, _done(job)))
-            return
-        if self._newest is None:
-            self._patience.start(_LONG_MS)
+        new = _Job(partial(_timed, job, work, paces), work, paces, title)
+        if self._running is None and self._waiting is None:
+            self._begin(new)
         else:
-            self._newest.cancel()
-        self._title = title
-        self._newest = self._pool.submit(job)
-        era = self._era
-        self._newest.add_done_callback(lambda future: self._finished.emit((era, future)))
+            self._waiting = new
 
     def wait(self) -> None:
         """Wait until nothing is left to do and everything is delivered."""
-        while self._newest is not None:
-            wait([self._newest])
+        while self._running is not None:
+            wait([self._running])
             QCoreApplication.processEvents()
 
     def cancel(self) -> None:
         """Deliver nothing of what has been submitted; what has begun ends unheard."""
         self._era += 1
-        if self._newest is None:
+        self._waiting = None
+        if self._running is None:
             return
-        if not self._newest.cancel():  # it runs: what comes next shall not wait for it
+        if not self._running.cancel():  # it runs: what comes next shall not wait for it
             self._pool.shutdown(wait=False)
             self._pool = _pool()
         self._rest()
 
     def close(self) -> None:
         """Deliver nothing more; what has begun ends unheard."""
-        self._closed = True
+        self._closed, self._waiting = True, None
         if isalive(self._patience):  # type: ignore[no-untyped-call]
             self._rest()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _begin(self, job: _Job) -> None:
+        if job.quick:
+            self._deliver((self._era, _done(job.run)))
+            return
+        self._title = job.title
+        self._patience.start(_LONG_MS)
+        self._running = self._pool.submit(job.run)
+        era = self._era
+        self._running.add_done_callback(lambda future: self._finished.emit((era, future)))
+
+    def _begin_next(self) -> None:
+        job, self._waiting = self._waiting, None
+        if job is not None:
+            self._begin(job)
+
     def _deliver(self, finished: tuple[int, Future[Any]]) -> None:
         era, future = finished
-        if future is self._newest:
+        if future is self._running:
             self._rest()
-        if self._closed or era != self._era or future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            self._on_result(future.result())
-        else:
-            self._on_error(error)
+            if self._waiting is not None and not self._waiting.quick:
+                self._begin_next()  # while this result is drawn
+        if not self._closed and era == self._era and not future.cancelled():
+            error = future.exception()
+            if error is None:
+                self._on_result(future.result())
+            else:
+                self._on_error(error)
+        if self._running is None:
+            self._begin_next()
 
     def _rest(self) -> None:
-        self._newest = None
+        self._running = None
         self._patience.stop()
         announced, self._announced = self._announced, None
         if announced is not None:
@@ -143,15 +156,27 @@ class LatestOnlyWorker(QObject):
 
     def _announce(self) -> None:
         announced = _Announcement(self._title, self._stop.start)
-        if self._newest is None:  # napari draws it at once, and handles what comes meanwhile
+        if self._running is None:  # napari draws it at once, and handles what comes meanwhile
             announced.close()
         else:
             self._announced = announced
 
     def _on_stop(self) -> None:
-        if self._newest is not None:
+        if self._running is not None:
             self.cancel()
             self._on_error(Stopped(f"stopped: {self._title}"))
+
+
+class _Job(NamedTuple):
+    run: Callable[[], Any]
+    work: float
+    paces: deque[float]
+    title: str
+
+    @property
+    def quick(self) -> bool:
+        """Whether it will be done before the window seems to stand still."""
+        return bool(self.paces) and self.work * min(self.paces) < _AT_ONCE
 
 
 class _Announcement(cancelable_progress):  # type: ignore[misc]

@@ -110,8 +110,9 @@ class MassDisplacement(QWidget):
 
     @property
     def in_motion(self) -> bool:
-        """Whether the maps have changed so lately that others have not been told yet."""
-        return self._rest.isActive()
+        """Whether maps are under way, or so new that others have not been told yet."""
+        behind = self.voted and self.model.voted is not self.model.session
+        return behind or self._rest.isActive()
 
     @property
     def voted(self) -> bool:
@@ -141,6 +142,13 @@ class MassDisplacement(QWidget):
         """Return the panel of a class."""
         return next(panel for panel in self.panels if isinstance(panel, kind))
 
+    def take_centre(self) -> None:
+        """Show the maps in the centre of the window, as happens when the widget is shown.
+
+        In a window that is still hidden this spares napari's canvas its first drawing, 60 ms.
+        """
+        self._central.enter(self.window())
+
     def open_tab(self, title: str) -> None:
         """Bring a tab to the front."""
         titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
@@ -162,9 +170,9 @@ class MassDisplacement(QWidget):
             if self.parent() is None:
                 self._end()
             else:
-                self._central.enter(self.window())
+                self.take_centre()
         elif event.type() == QEvent.Type.Show:
-            self._central.enter(self.window())
+            self.take_centre()
         return bool(super().event(event))
 
     def sizeHint(self) -> QSize:
@@ -196,6 +204,7 @@ class MassDisplacement(QWidget):
         controls.cross.changed.connect(lambda cross: model.change(cross=cross))
         controls.sigma.changed.connect(self._on_sigma)
         model.session_changed.connect(self._follow)
+        model.session_changed.connect(lambda _: self._rest.stop())  # until its maps are there
         model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
         model.frame_changed.connect(self._on_frame)

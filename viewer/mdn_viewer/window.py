@@ -181,6 +181,7 @@ def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> Mass
     if widget is None:
         widget = MassDisplacement(viewer)
         viewer.window.add_dock_widget(widget, name=_DOCKED)
+        widget.take_centre()
     if new:
         viewer.window.show()
         _resize(viewer, widget)  # now: napari gives a new window the size of the last one

@@ -46,7 +46,7 @@ class GradientView:
         self._maps.show_extra(_CELL, None if descent is None else _picture(descent))
         drawn = None
         if arrows is not None:
-            drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]), head=4.0)
+            drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]))
         self._canvas.set_overlay("gradient", drawn, bare=_BARE)
 
 

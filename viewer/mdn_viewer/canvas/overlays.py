@@ -16,6 +16,8 @@ __all__ = ["Arrows", "Marks", "Outlines", "Overlay", "Patch", "placed"]
 
 Array = npt.NDArray[Any]
 
+_HEAD, _OPEN = 0.25, 0.5  # length of an arrow's head of the arrow's; half its width of that
+
 
 class Overlay(Protocol):
     """Data that know how to draw themselves in one cell."""
@@ -32,13 +34,15 @@ class Overlay(Protocol):
 
 
 class Arrows(NamedTuple):
-    """Arrows in pixels of the output; widths and heads are in screen pixels."""
+    """Arrows in pixels of the output; their lines are as wide anywhere, in screen pixels.
+
+    A head is a share of its arrow's length, as napari draws them: short arrows hide nothing.
+    """
 
     start: Array  # [n, 2]: row and column
     vector: Array  # [n, 2]: rows and columns
     colour: Array  # [n, 4]
     width: float = 1.2
-    head: float = 6.0
 
     @property
     def empty(self) -> bool:
@@ -46,29 +50,19 @@ class Arrows(NamedTuple):
         return not len(self.start)
 
     def make(self, parent: Any) -> Any:
-        """Return vispy's arrows."""
-        node = scene.visuals.Arrow(
-            connect="segments",
-            method="gl",
-            arrow_type="stealth",
-            arrow_size=self.head,
-            width=self.width,
-            parent=parent,
-        )
+        """Return vispy's lines: one shader, where vispy's arrows take two."""
+        node = scene.visuals.Line(connect="segments", method="gl", width=self.width, parent=parent)
         node.set_gl_state("translucent", depth_test=False)
         return node
 
     def write(self, node: Any) -> None:
         """Set ends and colours."""
-        ends = np.stack([self.start, self.start + self.vector], axis=1)[..., ::-1]
-        ends = np.ascontiguousarray(ends, np.float32)
-        colour = np.asarray(self.colour, np.float32)
-        node.set_data(
-            pos=ends.reshape(-1, 2),
-            color=np.repeat(colour, 2, axis=0),
-            arrows=ends.reshape(-1, 4),
-        )
-        node.arrow_color = colour
+        start, vector = (np.asarray(x, np.float32)[:, ::-1] for x in (self.start, self.vector))
+        tip, across = start + vector, vector[:, ::-1] * np.array([-1, 1], np.float32)
+        sides = (tip - _HEAD * (vector + sign * _OPEN * across) for sign in (-1, 1))
+        lines = np.stack([start, tip, *(end for side in sides for end in (tip, side))], axis=1)
+        colour = np.repeat(np.asarray(self.colour, np.float32), lines.shape[1], axis=0)
+        node.set_data(pos=np.ascontiguousarray(lines.reshape(-1, 2)), color=colour)
 
 
 class Marks(NamedTuple):

@@ -38,9 +38,9 @@ class LossCurve(PlotCanvas):
         """Draw a curve, or none."""
         self._line.set_data(range(len(losses)), losses)
         if losses:
-            self._axes.set_yscale("log" if min(losses) > 0 else "linear")
             low, high = min(losses), max(losses)
-            margin = 1.15 if low > 0 else 0
+            margin = 1.15 if low > 0 and len(losses) > 1 else 0
+            self._axes.set_yscale("log" if margin else "linear")
             self._axes.set_ylim((low / margin, high * margin) if margin else (0, 1.15 * high or 1))
         self._axes.set_xlim(-0.5, max(_STEPS, len(losses)) - 0.5)
         self.draw_idle()
