@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QCoreApplication, QEvent, QSize, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
@@ -39,6 +39,7 @@ from mdn_viewer.widgets.session_builder import SessionBuilder
 from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
+from mdn_viewer.widgets.tab_buttons import TabButtons
 from mdn_viewer.widgets.truth import TruthPanel
 from mdn_viewer.widgets.voters import VotersPanel
 
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MassDisplacement"]
 
-_CLOSE = "QTabBar::tab { padding: 3px; margin: 0; font-size: 11px }"  # all titles in one row
 _REST_MS = 200  # after so long without a new frame the slider rests
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
@@ -182,7 +182,6 @@ class MassDisplacement(QWidget):
     def _lay_out(self) -> None:
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
-        self.tabs.setStyleSheet(_CLOSE)
         for title, page in [
             (self.inputs.title, self.inputs.native),
             *((panel.title, panel) for panel in (self.compare, *self.panels)),
@@ -191,6 +190,7 @@ class MassDisplacement(QWidget):
         self.open_tab(self.compare.title)
         controls = QVBoxLayout()
         controls.addWidget(self.controls.native)
+        controls.addWidget(TabButtons(self.tabs))
         controls.addWidget(self.tabs, 1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -211,7 +211,7 @@ class MassDisplacement(QWidget):
         controls.frame.changed.connect(self._go_to)
         model.said.connect(controls.message.say)
         model.refused.connect(self._on_refused)
-        self.compare.napari_canvas.toggled.connect(self._central.show_others)
+        self.compare.napari_canvas.toggled.connect(self._on_napari_canvas)
         canvas.dropped.connect(self._on_drop)
         self._viewer.events.theme.connect(self._dress)
         shortcuts = Shortcuts(
@@ -239,6 +239,11 @@ class MassDisplacement(QWidget):
             model.close,
         )
         self.destroyed.connect(self._end)
+
+    def _on_napari_canvas(self, shown: bool) -> None:
+        self._central.show_others(shown)
+        if shown:
+            QTimer.singleShot(0, self._viewer.reset_view)  # once it has its size
 
     def _disconnect(self) -> None:
         """Follow the viewer no longer; napari itself has connected `reset_choices`."""

@@ -18,6 +18,7 @@ from mdn_viewer.canvas.overlays import Overlay, placed
 __all__ = ["Cell", "Picture"]
 
 _HALF_BRIGHT = (0.0, 2.0)  # limits of the image in gray: votes stand out
+_COVER = 0.65  # opacity of a picture that covers the image
 _GAP = 2  # screen pixels between cells
 
 
@@ -29,6 +30,7 @@ class Picture(NamedTuple):
     colormap: str | Colormap
     stride: tuple[float, float] = (1.0, 1.0)  # output pixels from one pixel to the next (y, x)
     origin: tuple[float, float] = (0.0, 0.0)  # output pixel of the first (y, x)
+    covers: bool = False  # mostly hides the image, so that its colours are those of the bar
 
 
 class Cell:
@@ -124,7 +126,6 @@ class Cell:
             self._write_backdrop()
         if self.picture is not None and self._image is None:
             self._image = scene.visuals.Image(texture_format="auto", parent=parent)
-            self._image.set_gl_state("additive", depth_test=False)
             self._image.order = 1
             self._write_picture(self.picture, None)
         for name in self._overlays.keys() - self._nodes.keys():
@@ -149,6 +150,9 @@ class Cell:
             self._image.clim = picture.limits
         if before is None or before[3:] != picture[3:]:
             self._image.transform = placed(picture.stride, picture.origin)
+            blending = "translucent" if picture.covers else "additive"
+            self._image.set_gl_state(blending, depth_test=False)
+            self._image.opacity = _COVER if picture.covers else 1.0
 
     def _write_backdrop(self) -> None:
         self._backdrop.visible = self._gray is not None

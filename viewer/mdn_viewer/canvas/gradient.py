@@ -56,7 +56,7 @@ def _picture(descent: Descent) -> Picture:
         steepest = np.nanargmax(np.abs(np.nan_to_num(values)), axis=0)
         values = np.take_along_axis(values, steepest[None], axis=0)[0]
     (dy, dx), (y, x) = (np.broadcast_to(p, 2).tolist() for p in (votes.stride, votes.origin))
-    return Picture(values, _limits(values), DIVERGING, (dy, dx), (y, x))
+    return Picture(values, _limits(values), DIVERGING, (dy, dx), (y, x), covers=True)
 
 
 def _colours(vectors: npt.NDArray[np.float32]) -> FloatArray:

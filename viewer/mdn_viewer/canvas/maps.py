@@ -196,7 +196,9 @@ def _confidence_picture(session: VotingSession) -> Picture:
     (dy, dx), (y, x) = (
         np.broadcast_to(pair, 2).tolist() for pair in (session.fields.stride, session.fields.origin)
     )
-    return Picture(confidence_of(session), (0.0, 1.0), _OF_CONFIDENCE, (dy, dx), (y, x))
+    return Picture(
+        confidence_of(session), (0.0, 1.0), _OF_CONFIDENCE, (dy, dx), (y, x), covers=True
+    )
 
 
 def _covers(shown: Window, wanted: Window | None) -> bool:
