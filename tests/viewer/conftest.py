@@ -17,18 +17,28 @@ def pytest_collection_modifyitems(items):
 def shared(qapp):
     """A window with the dock widget and no layers, for all tests of a module: it takes 2 s."""
     import napari
+    from app_model import Application
+    from napari._app_model._app import NapariApplication, _napari_names
+    from napari._qt._qapp_model.qactions import init_qactions
     from napari._qt.qt_viewer import QtViewer
     from napari._qt.threads.status_checker import StatusChecker
+    from napari.plugins import _initialize_plugins
     from viewer_support import dock, remember_defaults
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StatusChecker, "start", lambda self: None)  # as make_napari_viewer does
+        app = NapariApplication("shared")  # or actions would be registered twice
+        app.injection_store.namespace = _napari_names
+        patch.setattr(NapariApplication, "get_app_model", lambda *_: app)
         remember_defaults()
         viewer = napari.Viewer(show=True, show_welcome_screen=False)
         viewer.window.resize(1500, 900)
         yield dock(viewer)
         viewer.window._qt_window._save_current_window_settings = lambda: None
         viewer.close()
+        Application.destroy("shared")
+        _initialize_plugins.cache_clear()
+        init_qactions.cache_clear()
     remember_defaults()
     gc.collect()
     QtViewer._instances.clear()  # make_napari_viewer of the next module counts them

@@ -107,7 +107,8 @@ class GradientPanel(QWidget):
     def take_back(self) -> None:
         """Remove the last point that was added."""
         if self._points is not None and len(self._points.data):
-            self._points.data = self._points.data[:-1]
+            self._points.selected_data = {len(self._points.data) - 1}
+            self._points.remove_selected()
 
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now, under the names that they have."""
@@ -167,7 +168,7 @@ class GradientPanel(QWidget):
         self._soon.start(0)
 
     def _on_width(self, width: float) -> None:
-        if self._points is not None:
+        if self._points is not None and self._points in self._viewer.layers:
             self._points.size = self._points.current_size = 2 * width
         self._soon.start(0)
 
