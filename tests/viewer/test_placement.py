@@ -66,9 +66,13 @@ def test_closing_the_dock_leaves_everything_as_it_was(viewer, qtbot):
     assert names(viewer) == ["two image", "two confidence", "two offsets"]
     assert [(x.visible, x.contrast_limits, x.opacity) for x in layers] == looks
     qtbot.waitUntil(lambda: (viewer.screenshot(flash=False)[..., :3] > 0).any())
-    gc.collect()
-    assert canvas() is None
-    assert model() is None
+
+    def gone():
+        QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        gc.collect()
+        return canvas() is None and model() is None
+
+    qtbot.waitUntil(gone)
 
 
 def test_it_is_closed_and_opened_again(viewer):
