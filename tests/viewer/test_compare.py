@@ -140,7 +140,7 @@ def test_layers_that_lie_askew_are_refused(viewer, two):
 
 
 def test_the_kernel(viewer, two):
-    two.compare.normalized.setChecked(False)
+    two.compare.sum_rule.setCurrentIndex(1)
     two.compare.truncate.setValue(1.5)
     two.wait()
     session = VotingSession(two_parts(), "left", 2.0, sum_rule="plain_sum", truncate=1.5)
