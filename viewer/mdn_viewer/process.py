@@ -61,7 +61,9 @@ class WindowProcess:
             [sys.executable, "-m", "mdn_viewer.serve"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl+C in the terminal is for the caller
+            # Ctrl+C in the terminal is for the caller; a session of its own would have a share of
+            # the processor of its own, whatever its priority (sched(7), autogroup).
+            process_group=0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

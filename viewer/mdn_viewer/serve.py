@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
@@ -52,13 +53,11 @@ class _Values(QObject):
     """
 
     _came = Signal(object)
-    _ended = Signal()
 
     def __init__(self, window: MassDisplacementWindow, replies: IO[bytes]) -> None:
         super().__init__()
         self._window, self._replies = window, replies
         self._came.connect(self._show)
-        self._ended.connect(window.close)
 
     def receive(self, requests: IO[bytes]) -> None:
         """Read until the pipe ends; in a thread."""
@@ -66,15 +65,13 @@ class _Values(QObject):
             while True:
                 self._came.emit(pickle.load(requests))
         except (EOFError, OSError, pickle.UnpicklingError):  # cut off in the middle of a value
-            self._ended.emit()
+            os._exit(0)  # with the window, however busy its thread is
 
     def _show(self, fields: Any) -> None:
         widget = self._window.widget
         widget.show_values(newer(widget.model.loaded, fields, None, None))
-        try:
+        with contextlib.suppress(OSError):  # the other side has gone
             _reply(self._replies, None)
-        except OSError:
-            self._window.close()
 
 
 def _reply(replies: IO[bytes], refused: str | None) -> None:
