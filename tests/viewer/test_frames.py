@@ -221,14 +221,14 @@ def test_a_click_on_the_curve_and_a_drag_of_the_slider_go_to_a_frame(panel, qtbo
         mouse("mousemove", round(corner.x() + x), round(corner.y() + canvas.height() - y))
         mouse("click", 1)
         qtbot.waitUntil(lambda number=number: widget.model.frame == number, timeout=30000)
-        assert viewer.dims.current_step[0] == number
+        assert viewer.dims.current_step[-4] == number
         assert widget.controls.frame.value == number
     slider = widget.controls.frame.native.findChild(QSlider)
     drag(qtbot, slider, 6, 9)
     qtbot.waitUntil(lambda: widget.model.frame > 6, timeout=30000)
     at = widget.model.frame
-    assert viewer.dims.current_step[0] == at
-    viewer.dims.set_current_step(0, 1)
+    assert viewer.dims.current_step[-4] == at
+    viewer.dims.set_current_step(viewer.dims.ndim - 4, 1)
     assert widget.model.frame == 1
     widget.wait()
     assert_shows(widget, frame(1), 0, widget.model.session.sigma)
@@ -257,12 +257,12 @@ def test_a_frame_that_cannot_be_read_in_the_window(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     add_fields(viewer, Lazy(FRAMES, broken=[3]), "clip")
     widget = dock(viewer)
-    viewer.dims.set_current_step(0, 2)
+    viewer.dims.set_current_step(viewer.dims.ndim - 4, 2)
     widget.wait()
-    viewer.dims.set_current_step(0, 3)
+    viewer.dims.set_current_step(viewer.dims.ndim - 4, 3)
     widget.wait()
     assert wrong(widget) == "frame 3: the disk is gone"
     assert widget.model.frame == 2
-    assert viewer.dims.current_step[0] == 2
+    assert viewer.dims.current_step[-4] == 2
     assert widget.controls.frame.value == 2
     assert_shows(widget, frame(2), 0, widget.model.session.sigma)

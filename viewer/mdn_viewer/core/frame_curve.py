@@ -205,9 +205,12 @@ def _same_size(fields: mdn.Fields, first: mdn.Fields) -> mdn.Fields:
 
 def _peaks_of(session: VotingSession) -> tuple[float, ...]:
     maps = session.vote(RULES)
-    values = (0.0 if maps[rule].peak is None else maps[rule].peak.value for rule in RULES)
-    at = maps["noisy_or"].peak
-    return (*values, *((np.nan, np.nan) if at is None else (float(at.row), float(at.column))))
+    found = [maps[rule].peak for rule in RULES]
+    at = found[0]
+    return (
+        *(0.0 if peak is None else peak.value for peak in found),
+        *((np.nan, np.nan) if at is None else (float(at.row), float(at.column))),
+    )
 
 
 def _asked_of(session: VotingSession, question: Question) -> tuple[float, float, float]:
