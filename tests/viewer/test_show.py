@@ -239,23 +239,45 @@ def test_the_window_ends_with_its_parent(how, tmp_path, qtbot, qapp):
 
 
 @pytest.mark.window
-@pytest.mark.parametrize("process", [False, True])
-def test_a_script_blocks_until_its_window_is_closed(process, tmp_path, qtbot, qapp):
-    block = "process=True, block=True" if process else ""
+def test_a_script_blocks_until_its_window_is_closed(tmp_path):
     script = run_script(
         tmp_path,
-        f"""
+        """
+        import mdn_cupy as mdn
+        import mdn_viewer
+        import napari
+        from napari.qt import get_qapp
+        from qtpy.QtCore import QTimer
+
+        application = get_qapp()
+        QTimer.singleShot(2000, lambda: (print("open"), napari.current_viewer().close()))
+        mdn_viewer.show(mdn.samples.load("delta"))
+        print("closed")
+        """,
+    )
+    out, _ = script.communicate(timeout=120)
+    assert (script.returncode, out.split()) == (0, ["open", "closed"])
+
+
+@pytest.mark.window
+def test_a_script_blocks_until_the_windows_process_ends(tmp_path, qtbot, qapp):
+    script = run_script(
+        tmp_path,
+        """
         import mdn_cupy as mdn
         import mdn_viewer
 
-        mdn_viewer.show(mdn.samples.load("delta"), name="blocks", {block})
+        mdn_viewer.show(mdn.samples.load("delta"), name="blocks", process=True, block=True)
         print("closed")
         """,
     )
     qtbot.waitUntil(lambda: bool(windows_named("blocks")), timeout=LONG)
-    qtbot.wait(3000)
     assert script.poll() is None
-    subprocess.run(["xdotool", "windowquit", windows_named("blocks")[-1]], check=True)
+    listed = subprocess.run(["pgrep", "-P", str(script.pid)], capture_output=True, text=True)
+    (child,) = map(int, listed.stdout.split())
+    qtbot.wait(5000)
+    assert script.poll() is None
+    os.kill(child, signal.SIGKILL)
     out, _ = script.communicate(timeout=60)
     assert (script.returncode, out.strip()) == (0, "closed")
 
