@@ -247,10 +247,19 @@ def test_a_script_blocks_until_its_window_is_closed(tmp_path):
         import mdn_viewer
         import napari
         from napari.qt import get_qapp
-        from qtpy.QtCore import QTimer
+        from qtpy.QtCore import QThread, QTimer
 
         application = get_qapp()
-        QTimer.singleShot(2000, lambda: (print("open"), napari.current_viewer().close()))
+        timer = QTimer()
+
+        def close():
+            if QThread.currentThread().loopLevel():  # `show` waits in Qt's loop
+                timer.stop()
+                print("open")
+                napari.current_viewer().close()
+
+        timer.timeout.connect(close)
+        timer.start(1000)
         mdn_viewer.show(mdn.samples.load("delta"))
         print("closed")
         """,
