@@ -13,6 +13,7 @@ from mdn_viewer.canvas.maps import CONFIDENCE
 from mdn_viewer.core.session import ALL, KINDS, title
 from mdn_viewer.widget import MassDisplacement
 from mdn_viewer.widgets.compare import ComparePanel
+from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.parts import PartsPanel
@@ -74,6 +75,9 @@ def _tab(name: str) -> Act:
         if dock is not None:
             dock.show()
             dock.raise_()
+        if name == FramesPanel.title and len(widget.model.frames) < 2:
+            widget.model.say("there is one frame only: open several files, or a batch")
+            return
         widget.open_tab(name)
 
     return open_tab
@@ -174,6 +178,7 @@ ACTIONS: dict[str, Act] = {
             PeaksPanel,
             VotersPanel,
             SweepPanel,
+            FramesPanel,
             GradientPanel,
             TruthPanel,
             SavePanel,

@@ -29,6 +29,7 @@ from mdn_viewer.widgets.common import leave_wheel
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls, single_shot_timer
 from mdn_viewer.widgets.dims_slider import DimsSlider
+from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
@@ -80,13 +81,15 @@ class MassDisplacement(QWidget):
         )
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
+        truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
         self.panels: list[Any] = [
             PartsPanel(self.model, self.maps),
             PeaksPanel(self.model, self.canvas, links),
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
+            FramesPanel(self.model, napari_viewer, lambda: truth.annotations),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
-            TruthPanel(self.model, self.canvas, napari_viewer, self._frame),
+            truth,
             SavePanel(self.model, self.canvas, napari_viewer),
         ]
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
@@ -154,6 +157,10 @@ class MassDisplacement(QWidget):
         titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
         self.tabs.setCurrentIndex(titles.index(title))
 
+    def _show_frames_tab(self, *_: Any) -> None:
+        """Have a tab of frames where there are any."""
+        self._buttons.button(FramesPanel.title).setVisible(len(self.model.frames) > 1)
+
     def ask_pixel(self) -> None:
         """Ask who voted for the pixel under the cursor."""
         if self._readout.position is None:
@@ -188,9 +195,11 @@ class MassDisplacement(QWidget):
         ]:
             self.tabs.addTab(_scrollable(page), title)
         self.open_tab(self.compare.title)
+        self._buttons = TabButtons(self.tabs)
+        self._show_frames_tab()
         controls = QVBoxLayout()
         controls.addWidget(self.controls.native)
-        controls.addWidget(TabButtons(self.tabs))
+        controls.addWidget(self._buttons)
         controls.addWidget(self.tabs, 1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -205,6 +214,7 @@ class MassDisplacement(QWidget):
         controls.sigma.changed.connect(self._on_sigma)
         model.session_changed.connect(self._follow)
         model.session_changed.connect(lambda _: self._rest.stop())  # until its maps are there
+        model.session_changed.connect(self._show_frames_tab)
         model.maps_changed.connect(lambda _: self._rest.start(_REST_MS) if self.voted else None)
         model.settled.connect(self._on_rest)
         model.frame_changed.connect(self._on_frame)

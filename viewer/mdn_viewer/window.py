@@ -6,14 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import mdn_cupy as mdn
+from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import layer_data
-from mdn_viewer.reader import Opened, open_paths
+from mdn_viewer.process import WindowProcess
+from mdn_viewer.reader import Opened
+from mdn_viewer.values import newer, opened_from
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -67,7 +68,7 @@ class MassDisplacementWindow:
         """
         if self._widget_gone:
             return
-        fields = _like(self.widget.model.loaded, _fields(confidence, offsets, image, {}, copy=True))
+        fields = newer(self.widget.model.loaded, confidence, offsets, image)
         with self._lock:
             waiting, self._newest = self._newest is not None, fields
         if not waiting:
@@ -107,7 +108,8 @@ def show(
     name: str = "fields",
     viewer: Viewer | None = None,
     block: bool | None = None,
-) -> MassDisplacementWindow:
+    process: bool = False,
+) -> MassDisplacementWindow | WindowProcess:
     """Open a window on votes.
 
     Parameters
@@ -132,12 +134,15 @@ def show(
         Where to show it; by default in a new window.
     block : bool, optional
         Whether to return only when the window is closed. By default in a script, and not in
-        IPython, Jupyter or where a Qt event loop runs already.
+        IPython, Jupyter, where a Qt event loop runs already, or with `process`.
+    process : bool
+        Whether the window gets a process of its own, of low priority, which ends with this one:
+        for loops that must not wait for votes and drawing.
 
     Returns
     -------
-    MassDisplacementWindow
-        The window; its `update` shows new values.
+    MassDisplacementWindow or WindowProcess
+        The window; its `update` shows new values, its `close` closes it.
 
     Raises
     ------
@@ -146,22 +151,46 @@ def show(
 
     Examples
     --------
-    In a training loop, in whose thread the window draws when `update` is called:
+    In a training loop, which the window's own process does not slow down:
 
-    >>> window = mdn_viewer.show(confidence, offsets, stride=8, block=False)  # doctest: +SKIP
-    >>> for batch in loader:                                                  # doctest: +SKIP
+    >>> window = mdn_viewer.show(confidence, offsets, stride=8, process=True)  # doctest: +SKIP
+    >>> for batch in loader:                                                   # doctest: +SKIP
     ...     train(batch)
     ...     window.update(confidence, offsets)
     """
     given = {"sigma": sigma, "stride": stride, "origin": origin, "names": names}
     given = {key: value for key, value in given.items() if value is not None}
-    opened = _opened(confidence, offsets, image, given)
-    window = open_window(opened if part is None else opened._replace(part=part), name, viewer)
+    if process and viewer is not None:
+        raise ValueError("viewer is in this process; leave it out, or process=False")
+    opened = opened_from(confidence, offsets, image, given)
+    if part is not None:
+        first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
+        opened = opened._replace(part=part if part == ALL else first.part(part))
+    if process:
+        return _show_in_process(opened, name, confidence, given, block)
+    window = open_window(opened, name, viewer)
     if block or (block is None and viewer is None):
         import napari
 
         napari.run()  # which returns at once in IPython, and where an event loop runs
     return window
+
+
+def _show_in_process(
+    opened: Opened, name: str, source: Any, given: dict[str, Any], block: bool | None
+) -> WindowProcess:
+    first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
+    sent: Opened | partial[Opened] = opened
+    if isinstance(source, (str, os.PathLike)):  # frames of a file stay in it
+        sent = partial(_open_path, os.fspath(source), given, opened.part)
+    window = WindowProcess(sent, name, first)
+    if block:
+        window.wait()
+    return window
+
+
+def _open_path(path: str, given: dict[str, Any], part: int | str) -> Opened:
+    return opened_from(path, None, None, given)._replace(part=part)
 
 
 def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> MassDisplacementWindow:
@@ -186,64 +215,6 @@ def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> Mass
         viewer.window.show()
         _resize(viewer, widget)  # now: napari gives a new window the size of the last one
     return MassDisplacementWindow(viewer, widget)
-
-
-def _opened(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> Opened:
-    if isinstance(confidence, (str, os.PathLike)):
-        return open_paths([confidence], **given)
-    if isinstance(confidence, Sequence) and confidence and isinstance(confidence[0], mdn.Fields):
-        return Opened(confidence)
-    if getattr(confidence, "ndim", 0) == 4:
-        return Opened(_frames(confidence, offsets, image, given))
-    return Opened(_fields(confidence, offsets, image, given))
-
-
-def _frames(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> list[mdn.Fields]:
-    if offsets is None or len(offsets) != len(confidence):
-        count = None if offsets is None else len(offsets)
-        raise ValueError(f"offsets must have {len(confidence)} frames, as confidence; got {count}")
-    each = image is not None and np.ndim(image) > 2 and len(image) == len(confidence)
-    return [
-        _fields(c, o, image[n] if each else image, given)
-        for n, (c, o) in enumerate(zip(confidence, offsets, strict=True))
-    ]
-
-
-def _fields(
-    confidence: Any, offsets: Any, image: Any, given: dict[str, Any], *, copy: bool = False
-) -> mdn.Fields:
-    """Make a field set of NumPy arrays of what a user has in hand."""
-    if isinstance(confidence, mdn.Fields):
-        return confidence.to_numpy()
-    if isinstance(confidence, mdn.Votes):
-        votes = confidence.to("cpu")
-        given = {
-            "stride": votes.stride,
-            "origin": votes.origin,
-            "output_shape": votes.shape,
-        } | given
-        if np.ndim(votes.sigma) == 0:
-            given.setdefault("sigma", float(votes.sigma))
-        confidence, offsets = votes.confidence, votes.offsets
-    if offsets is None:
-        raise TypeError(
-            "offsets are missing; give confidence and offsets, or one Fields, Votes or path"
-        )
-    c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
-    if c.ndim == 2:
-        c, o = c[None], o[None] if o.ndim == 3 else o
-    if copy:
-        c, o = c.copy(), o.copy()
-    pixels = None if image is None else mdn.to_numpy(image, "image")
-    return mdn.Fields(c, o, image=pixels, **given)
-
-
-def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
-    """Return new values with whatever else the fields that are open say, and their image."""
-    if open_now is None or fields.confidence.shape != open_now.confidence.shape:
-        return fields
-    image = open_now.image if fields.image is None else fields.image
-    return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
 
 
 def _resize(viewer: Viewer, widget: QWidget) -> None:

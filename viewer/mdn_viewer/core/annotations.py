@@ -18,6 +18,7 @@ __all__ = [
     "Influence",
     "errors_of",
     "influence_of",
+    "place_of",
 ]
 
 Float64 = npt.NDArray[np.float64]
@@ -220,6 +221,11 @@ def _strongest(evidence: npt.NDArray[np.floating]) -> Float64:
     if not evidence.size or not evidence.flat[index] > 0:
         return np.full(2, np.nan)
     return np.array(divmod(index, evidence.shape[1]), np.float64)
+
+
+def place_of(name: str, truth: Mapping[str, Place]) -> Place | None:
+    """Return where a part truly is, by its name as files agree on it; None if none says."""
+    return {_plain(part): at for part, at in truth.items()}.get(_plain(name))
 
 
 def _plain(name: str) -> str:

@@ -137,9 +137,16 @@ class VotingModel:
             return
         try:
             fields = self.frames[frame]
+            shape, expected = fields.confidence.shape, self.session.fields.confidence.shape
+            if shape != expected:
+                raise ValueError(
+                    f"its confidence has the shape {shape}, and the others {expected}; "
+                    "open frames of one size"
+                )
             session = replace(self.session, fields=fields)
-        except (OSError, ValueError, IndexError) as error:
-            self.refuse(error)
+        except Exception as error:  # whatever a reader of any file raises
+            self.frame_changed.emit(self.frame)  # the sliders go back
+            self.refuse(f"frame {frame}: {error}")
             return
         self._set_frame(frame)
         self.show_fields(fields, session)

@@ -162,14 +162,12 @@ def _stacks(frames: Sequence[mdn.Fields], first: mdn.Fields) -> tuple[Any, Any, 
     import dask.array as da  # napari needs it, too
 
     @lru_cache(maxsize=2)  # the three layers of a frame ask one after the other
-    def read(frame: int) -> mdn.Fields:
-        found = frames[frame].to_numpy()
-        if found.confidence.shape != first.confidence.shape:
-            raise ValueError(
-                f"frame {frame} has the confidence shape {found.confidence.shape}, and the first "
-                f"{first.confidence.shape}; open frames of one size"
-            )
-        return found
+    def read(frame: int) -> mdn.Fields | None:
+        try:
+            found = frames[frame].to_numpy()
+        except Exception:  # whatever a reader raises: napari would fail, `go_to` says why
+            return None
+        return found if found.confidence.shape == first.confidence.shape else None
 
     def stack(values: Callable[[mdn.Fields], Array | None], axis: int) -> Any:
         sample = values(first)
@@ -180,7 +178,8 @@ def _stacks(frames: Sequence[mdn.Fields], first: mdn.Fields) -> tuple[Any, Any, 
         chunks[axis] = (1,) * len(frames)
 
         def block(block_id: tuple[int, ...]) -> Array:
-            found = values(read(block_id[axis]))
+            fields = read(block_id[axis])
+            found = None if fields is None else values(fields)
             return np.expand_dims(np.zeros_like(sample) if found is None else found, axis)
 
         map_blocks: Any = da.map_blocks

@@ -1,4 +1,4 @@
-"""The plot of a sweep: curves that are drawn once, and a cursor that moves over them."""
+"""Plots: curves that are drawn once, and a cursor that moves over them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_cupy.files import replacing
+from mdn_viewer.core.frame_curve import FrameCurve
 from mdn_viewer.core.session import title
 from mdn_viewer.core.sigma_sweep import Sweep
 
-__all__ = ["Look", "PlotCanvas", "SweepPlot"]
+__all__ = ["CurvePlot", "FramePlot", "Look", "PlotCanvas", "SweepPlot"]
 
 _COLOURS = {"noisy_or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
+_OTHERS = {"error": "#ff5c8a", "share": "#8fd14f"}
+_FEW = 60  # frames that get a dot each
 _LOWEST = 1e-6  # of the highest value: below is what hardly reaches a pixel
 _PLAIN_DOWN_TO = 1e-4  # smaller numbers are written as powers of ten
 _SMALL = 8  # points
@@ -52,31 +55,26 @@ class PlotCanvas(FigureCanvasQTAgg):
         self.draw_idle()
 
 
-class SweepPlot(QWidget):
-    """Values against sigma, both on logarithmic axes: there 1/(2πσ²) is a straight line.
+class CurvePlot(QWidget):
+    """Curves that are drawn once, and a cursor that moves over them.
 
     Drawing takes matplotlib a fifth of a second, moving the cursor a tenth of that. A hidden plot
     draws nothing until it is shown.
     """
 
-    sigma_chosen = Signal(float)  # by a click, or a mouse dragged with its button down
-
-    def __init__(self) -> None:
+    def __init__(self, tooltip: str) -> None:
         super().__init__()
         self.figure = Figure()
         self.canvas: Any = PlotCanvas(self.figure)  # type: ignore[no-untyped-call]
         self.axes = self.figure.add_subplot()
-        self._sigma: float | None = None
+        self._x: float | None = None
         self._background: Any = None
         self._lines = 1  # of the legend
         self._cursor = self.axes.axvline(1, linewidth=1, animated=True)
         self._look = Look()
-        self._plotted: Sweep | None = None
+        self._plotted: Any = None
         self.setMinimumHeight(260)
-        self.setToolTip(
-            "Click, or drag, to set sigma. Both axes are logarithmic; the dotted line is the most "
-            "that a single source can add to the additive map."
-        )
+        self.setToolTip(tooltip)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.canvas)
@@ -86,12 +84,20 @@ class SweepPlot(QWidget):
         self.canvas.mpl_connect("motion_notify_event", self._on_mouse)
         self.plot(None)
 
-    def plot(self, found: Sweep | None, look: Look | None = None) -> None:
-        """Draw the curves of a sweep, or empty axes.
+    def draw_curves(self, found: Any) -> None:
+        """Draw what was found on the axes."""
+        raise NotImplementedError
+
+    def choose(self, x: float) -> None:
+        """Act on a click, or on a mouse dragged with its button down."""
+        raise NotImplementedError
+
+    def plot(self, found: Any, look: Look | None = None) -> None:
+        """Draw curves, or empty axes.
 
         Parameters
         ----------
-        found : Sweep or None
+        found : object or None
             What to draw.
         look : Look, optional
             Its colours; as before if not given.
@@ -99,7 +105,7 @@ class SweepPlot(QWidget):
         self._plotted, self._look = found, look or self._look
         self.axes.clear()
         if found is not None:
-            self._draw_curves(found)
+            self.draw_curves(found)
         self._cursor = self.axes.axvline(1, color=self._look.ink, linewidth=1, animated=True)
         self.axes.set_visible(found is not None)
         self._dress()
@@ -107,9 +113,9 @@ class SweepPlot(QWidget):
         self._background = None
         self.canvas.draw_idle()
 
-    def move_cursor(self, sigma: float) -> None:
+    def move_cursor(self, x: float) -> None:
         """Move the cursor."""
-        self._sigma = sigma
+        self._x = x
         if self._background is not None and self.isVisible():
             self.canvas.restore_region(self._background)
             self._draw_cursor()
@@ -132,28 +138,10 @@ class SweepPlot(QWidget):
                 self._cursor.set_animated(True)
                 self.canvas.draw_idle()
 
-    def _draw_curves(self, found: Sweep) -> None:
-        axes, sigmas = self.axes, found.sigmas
-        for rule, colour in _COLOURS.items():
-            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
-        for rule, values in found.values.items():
-            at = "at row {}, column {}".format(*found.pixel or ())
-            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{title(rule)}: {at}")
-        one = "1/(2πσ²)" if found.session.sum_rule == "additive" else "1"
-        label = f"{one}: the most that one source adds"
-        axes.plot(sigmas, found.bound, ":", color=self._look.ink, label=label)
-        every = np.concatenate([*found.peaks.values(), *found.values.values(), found.bound])
-        shown = every[np.isfinite(every) & (every > 0)]
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlim(sigmas[0], sigmas[-1])
-        axes.set_ylim(max(shown.min() / 1.5, shown.max() * _LOWEST), shown.max() * 1.6)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(_plain)
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        if shown.min() > _PLAIN_DOWN_TO:
-            axes.yaxis.set_major_formatter(_plain)
-        axes.set_xlabel("sigma (px)", fontsize=_SMALL)
+    @property
+    def ink(self) -> Any:
+        """The colour of text and lines."""
+        return self._look.ink
 
     def _dress(self) -> None:
         axes, (paper, ink) = self.axes, self._look
@@ -195,14 +183,89 @@ class SweepPlot(QWidget):
         self.axes.draw_artist(self._cursor)
 
     def _set_cursor(self) -> None:
-        if self._sigma is not None:
-            self._cursor.set_xdata([self._sigma, self._sigma])
+        if self._x is not None:
+            self._cursor.set_xdata([self._x, self._x])
 
     def _on_mouse(self, event: Any) -> None:
         dragged = event.name == "motion_notify_event" and event.buttons != {1}
         if self._plotted is None or event.inaxes is not self.axes or dragged:
             return
-        self.sigma_chosen.emit(float(event.xdata))
+        self.choose(float(event.xdata))
+
+
+class SweepPlot(CurvePlot):
+    """Values against sigma, both on logarithmic axes: there 1/(2πσ²) is a straight line."""
+
+    sigma_chosen = Signal(float)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Click, or drag, to set sigma. Both axes are logarithmic; the dotted line is the most "
+            "that a single source can add to the additive map."
+        )
+
+    def choose(self, x: float) -> None:
+        """Choose a sigma."""
+        self.sigma_chosen.emit(x)
+
+    def draw_curves(self, found: Sweep) -> None:
+        """Draw the curves of a sweep."""
+        axes, sigmas = self.axes, found.sigmas
+        for rule, colour in _COLOURS.items():
+            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
+        for rule, values in found.values.items():
+            at = "at row {}, column {}".format(*found.pixel or ())
+            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{title(rule)}: {at}")
+        one = "1/(2πσ²)" if found.session.sum_rule == "additive" else "1"
+        label = f"{one}: the most that one source adds"
+        axes.plot(sigmas, found.bound, ":", color=self.ink, label=label)
+        every = np.concatenate([*found.peaks.values(), *found.values.values(), found.bound])
+        shown = every[np.isfinite(every) & (every > 0)]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlim(sigmas[0], sigmas[-1])
+        axes.set_ylim(max(shown.min() / 1.5, shown.max() * _LOWEST), shown.max() * 1.6)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(_plain)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        if shown.min() > _PLAIN_DOWN_TO:
+            axes.yaxis.set_major_formatter(_plain)
+        axes.set_xlabel("sigma (px)", fontsize=_SMALL)
+
+
+class FramePlot(CurvePlot):
+    """Values against frames, each divided by its highest: only so peaks and errors fit one axis."""
+
+    frame_chosen = Signal(int)
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Click, or drag, to go to a frame. Every curve is drawn as parts of its highest value, "
+            "which the legend says."
+        )
+
+    def choose(self, x: float) -> None:
+        """Choose the nearest frame."""
+        self.frame_chosen.emit(min(max(0, round(x)), self._plotted.frames - 1))
+
+    def draw_curves(self, found: FrameCurve) -> None:
+        """Draw the curves over the frames."""
+        for name, values in found.curves.items():
+            finite = values[np.isfinite(values)]
+            highest = float(finite.max()) if len(finite) else 0.0
+            rule = next((rule for rule in _COLOURS if name.startswith(rule)), None)
+            self.axes.plot(
+                values / highest if highest > 0 else values,
+                "--" if " at " in name else "-",
+                color=_OTHERS.get(name.split()[0]) if rule is None else _COLOURS[rule],
+                marker="." if found.frames <= _FEW else None,
+                label=f"{name if rule is None else name.replace(rule, title(rule))}: "
+                f"1 is {highest:.4g}",
+            )
+        self.axes.set_xlim(-0.5, found.frames - 0.5)
+        self.axes.set_ylim(-0.05, 1.1)
+        self.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        self.axes.set_xlabel("frame", fontsize=_SMALL)
 
 
 def _plain(value: float, _: float) -> str:

@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.truth import show_influence, show_truth
 from mdn_viewer.core.annotation_files import Annotations, read_annotations
-from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of
+from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of, place_of
 from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import is_output
@@ -269,8 +269,7 @@ def _influence(session: VotingSession, truth: dict[str, Any]) -> Influence | Non
     """Leave out the sources of the part that is shown, where it is annotated."""
     if session.part == ALL:
         return None
-    name = session.fields.names[int(session.part)]
-    at = {_key(part): place for part, place in truth.items()}.get(_key(name))
+    at = place_of(session.fields.names[int(session.part)], truth)
     return None if at is None else influence_of(session, at)
 
 
@@ -292,10 +291,6 @@ def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple
     if session.part == ALL:
         return {}
     return {names[int(session.part)]: tuple(at[-1].tolist())}
-
-
-def _key(name: str) -> str:
-    return name.replace("_", " ").casefold()
 
 
 def _summary(errors: Errors) -> str:

@@ -1,0 +1,313 @@
+"""From Python to a window: what `show` takes, `update` from threads, a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from dataclasses import replace
+
+import mdn_viewer
+import numpy as np
+import pytest
+import torch
+from mdn_viewer.core.session import VotingSession
+from mdn_viewer.values import newer, opened_from
+from viewer_support import assert_shows, two_parts
+
+import mdn_cupy as mdn
+
+GIVEN = {"stride": 4.0, "origin": 2.0, "sigma": 2.0}
+LONG = 60_000  # ms: the machine may be busy
+
+
+def other(scale):
+    fields = two_parts()
+    return replace(fields, confidence=fields.confidence * np.float32(scale))
+
+
+# What is taken, without a window.
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_tensors_of_any_dtype_and_with_a_graph(dtype):
+    fields = two_parts()
+    c, o = (
+        torch.tensor(x).to(getattr(torch, dtype)).requires_grad_()
+        for x in (fields.confidence, fields.offsets)
+    )
+    opened = opened_from(c, o, None, GIVEN).fields
+    expected = c.detach().double().numpy()
+    np.testing.assert_array_equal(opened.confidence.astype(float), expected)
+    frames = opened_from(c[None].expand(3, -1, -1, -1), o[None].expand(3, -1, -1, -1, -1), None, {})
+    assert len(frames.fields) == 3
+    np.testing.assert_array_equal(frames.fields[2].confidence, opened.confidence)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_arrays_on_the_gpu():
+    cupy = pytest.importorskip("cupy")
+    fields = two_parts()
+    for make in (cupy.asarray, lambda x: torch.tensor(x, device="cuda", requires_grad=True)):
+        opened = opened_from(make(fields.confidence), make(fields.offsets), None, GIVEN).fields
+        np.testing.assert_array_equal(opened.confidence, fields.confidence)
+        np.testing.assert_array_equal(opened.offsets, fields.offsets)
+
+
+def test_fields_votes_paths_frames_and_one_part(tmp_path):
+    fields = two_parts()
+    mdn.save_fields(tmp_path / "two.mdn", fields)
+    votes = fields.votes(0, sigma=2.0)
+    for given in (fields, str(tmp_path / "two.mdn"), tmp_path / "two.mdn"):
+        found = opened_from(given, None, None, {}).fields
+        np.testing.assert_array_equal(found.confidence, fields.confidence)
+    found = opened_from(votes, None, None, {}).fields
+    assert found.sigma == 2.0
+    ours, theirs = VotingSession(found, 0, 2.0), VotingSession(fields, 0, 2.0)
+    np.testing.assert_allclose(
+        ours.vote()["additive"].values, theirs.vote()["additive"].values, atol=1e-6
+    )
+    assert len(opened_from([fields, other(0.5)], None, None, {}).fields) == 2
+    one = opened_from(fields.confidence[0], fields.offsets[0], None, GIVEN).fields
+    assert one.confidence.shape == (1, 6, 8)
+
+
+def test_new_values_are_copied_and_keep_the_rest():
+    fields = two_parts()
+    c, o = fields.confidence.copy(), fields.offsets.copy()
+    found = newer(fields, c, o, None)
+    c[:] = 0
+    assert found.confidence.min() > 0
+    assert (found.names, found.stride, found.sigma) == (fields.names, fields.stride, fields.sigma)
+    assert found.image is fields.image
+
+
+BAD = {
+    "no offsets": (lambda f: ((f.confidence,), {}), TypeError, "offsets are missing"),
+    "no file": (lambda f: (("there-is-none.mdn",), {}), OSError, "there-is-none.mdn"),
+    "no array": (lambda f: (("x", "y"), {}), OSError, "x"),
+    "another grid": (lambda f: ((f.confidence, f.offsets[..., :3]), {}), ValueError, "offsets"),
+    "no such part": (lambda f: ((f,), {"part": "knee"}), ValueError, "knee"),
+    "too few frames": (
+        lambda f: ((f.confidence[None], f.offsets[None][:0]), {}),
+        ValueError,
+        "1 frames",
+    ),
+    "sigma": (
+        lambda f: ((f.confidence, f.offsets), {"sigma": -1.0}),
+        ValueError,
+        "sigma",
+    ),
+}
+
+
+@pytest.mark.parametrize("process", [False, True])
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_field_set_is_refused_before_a_window_opens(bad, process, monkeypatch):
+    def no_window(*_, **__):
+        raise AssertionError("a window would have opened")
+
+    monkeypatch.setattr("mdn_viewer.window.open_window", no_window)
+    monkeypatch.setattr("mdn_viewer.window.WindowProcess", no_window)
+    arguments, error, says = BAD[bad]
+    positional, named = arguments(two_parts())
+    with pytest.raises(error, match=says) as raised:
+        mdn_viewer.show(*positional, **named, process=process, block=False)
+    assert "\n" not in str(raised.value)
+
+
+# In a window.
+
+
+@pytest.fixture
+def window(make_napari_viewer):
+    viewer = make_napari_viewer(show=True)
+    shown = mdn_viewer.show(two_parts(), viewer=viewer)
+    shown.widget.wait()
+    return shown
+
+
+def test_the_newest_of_a_thread_wins(window, qtbot):
+    fields = two_parts()
+
+    def loop():
+        for n in range(1, 41):
+            c = fields.confidence * np.float32(n / 20)
+            window.update(torch.tensor(c, requires_grad=True), torch.tensor(fields.offsets))
+            time.sleep(0.005)
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    qtbot.waitUntil(lambda: not thread.is_alive(), timeout=LONG)
+    qtbot.waitUntil(
+        lambda: np.allclose(window.widget.model.session.fields.confidence, 0.6), timeout=LONG
+    )
+    window.widget.wait()
+    assert_shows(window.widget, other(2.0), 0, 2.0)
+
+
+def test_updates_that_are_no_fields_change_nothing(window):
+    before = window.widget.model.session
+    fields = two_parts()
+    for arguments in ((fields.confidence, fields.offsets[:1]), (fields.confidence,)):
+        with pytest.raises((TypeError, ValueError), match="offsets"):
+            window.update(*arguments)
+    with pytest.raises(ValueError, match="one field set, got 3 frames"):
+        window.update(np.zeros((3, 2, 6, 8)), np.zeros((3, 2, 2, 6, 8)))
+    assert window.widget.model.session is before
+
+
+def test_the_viewer_is_in_this_process(window):
+    with pytest.raises(ValueError, match="viewer"):
+        mdn_viewer.show(two_parts(), viewer=window.viewer, process=True)
+
+
+# In a process of its own. Its window is found by its name on the X server.
+
+
+def windows_named(name):
+    command = ["xdotool", "search", "--name", f"mdn-viewer: {name}"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.split()
+
+
+def gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def run_script(tmp_path, text):
+    (tmp_path / "script.py").write_text(textwrap.dedent(text))
+    return subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def in_shared_memory():
+    return set(os.listdir("/dev/shm"))
+
+
+@pytest.mark.window
+def test_a_process_of_its_own(qtbot, qapp):
+    before = in_shared_memory()
+    shown = mdn_viewer.show(two_parts(), process=True, name="own process")
+    assert windows_named("own process")
+    assert not shown.closed
+    for scale in np.linspace(0.1, 2, 30):
+        shown.update(other(scale))
+    shown.update(two_parts().confidence, two_parts().offsets)
+    with pytest.raises(TypeError, match="offsets are missing"):
+        shown.update(two_parts().confidence)
+    shown.close()
+    assert shown.closed
+    qtbot.waitUntil(lambda: not windows_named("own process"), timeout=LONG)
+    shown.update(two_parts())
+    shown.close()
+    assert in_shared_memory() <= before
+
+
+@pytest.mark.window
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
+def test_the_window_ends_with_its_parent(how, tmp_path, qtbot, qapp):
+    """A script without a guard of its main module; None: it ends by itself."""
+    script = run_script(
+        tmp_path,
+        f"""
+        import mdn_cupy as mdn
+        import mdn_viewer
+
+        window = mdn_viewer.show(mdn.samples.load("delta"), process=True, name="child")
+        window.update(mdn.samples.load("delta"))
+        print(window._process.pid, flush=True)
+        {"input()" if how is None else "window.wait()"}
+        """,
+    )
+    pid = int(script.stdout.readline())
+    assert windows_named("child")
+    if how is not None:
+        script.send_signal(how)
+    script.communicate(timeout=60)
+    qtbot.waitUntil(lambda: gone(pid), timeout=LONG)
+    qtbot.waitUntil(lambda: not windows_named("child"), timeout=LONG)
+
+
+@pytest.mark.window
+def test_a_script_blocks_until_its_window_is_closed(tmp_path):
+    script = run_script(
+        tmp_path,
+        """
+        import mdn_cupy as mdn
+        import mdn_viewer
+        import napari
+        from napari.qt import get_qapp
+        from qtpy.QtCore import QThread, QTimer
+
+        application = get_qapp()
+        timer = QTimer()
+
+        def close():
+            if QThread.currentThread().loopLevel():  # `show` waits in Qt's loop
+                timer.stop()
+                print("open")
+                napari.current_viewer().close()
+
+        timer.timeout.connect(close)
+        timer.start(1000)
+        mdn_viewer.show(mdn.samples.load("delta"))
+        print("closed")
+        """,
+    )
+    out, _ = script.communicate(timeout=120)
+    assert (script.returncode, out.split()) == (0, ["open", "closed"])
+
+
+@pytest.mark.window
+def test_a_script_blocks_until_the_windows_process_ends(tmp_path, qtbot, qapp):
+    script = run_script(
+        tmp_path,
+        """
+        import mdn_cupy as mdn
+        import mdn_viewer
+
+        mdn_viewer.show(mdn.samples.load("delta"), name="blocks", process=True, block=True)
+        print("closed")
+        """,
+    )
+    qtbot.waitUntil(lambda: bool(windows_named("blocks")), timeout=LONG)
+    assert script.poll() is None
+    listed = subprocess.run(["pgrep", "-P", str(script.pid)], capture_output=True, text=True)
+    (child,) = map(int, listed.stdout.split())
+    qtbot.wait(5000)
+    assert script.poll() is None
+    os.kill(child, signal.SIGKILL)
+    out, _ = script.communicate(timeout=60)
+    assert (script.returncode, out.strip()) == (0, "closed")
+
+
+@pytest.mark.window
+def test_without_a_display_there_is_one_line(tmp_path):
+    script = run_script(
+        tmp_path,
+        """
+        import os
+
+        os.environ.pop("DISPLAY", None)
+        import mdn_cupy as mdn
+        import mdn_viewer
+
+        try:
+            mdn_viewer.show(mdn.samples.load("delta"), process=True)
+        except OSError as error:
+            print(error)
+        """,
+    )
+    out, _ = script.communicate(timeout=120)
+    assert out.startswith("the window cannot open: there is no display here")
+    assert out.count("\n") == 1

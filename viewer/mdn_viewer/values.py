@@ -1,0 +1,112 @@
+"""Field sets of what a user has in hand: arrays, tensors, votes, or the name of a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+import mdn_cupy as mdn
+from mdn_viewer.reader import Opened, open_paths
+
+__all__ = ["newer", "opened_from"]
+
+
+def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> Opened:
+    """Make field sets of the arguments of `mdn_viewer.show`.
+
+    Parameters
+    ----------
+    confidence, offsets, image
+        As in `mdn_viewer.show`.
+    given : dict
+        Other parameters of `mdn_cupy.Fields`.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError
+        If they are no field set; the message says why.
+    """
+    if isinstance(confidence, (str, os.PathLike)):
+        return open_paths([confidence], **given)
+    if isinstance(confidence, Sequence) and confidence and isinstance(confidence[0], mdn.Fields):
+        return Opened(confidence)
+    if getattr(confidence, "ndim", 0) == 4:
+        return Opened(_frames(confidence, offsets, image, given))
+    return Opened(_fields(confidence, offsets, image, given))
+
+
+def newer(open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any) -> mdn.Fields:
+    """Copy new values, with whatever else the fields that are open say, and their image.
+
+    Parameters
+    ----------
+    open_now : mdn_cupy.Fields or None
+        The fields that are open.
+    confidence, offsets, image
+        As in `mdn_viewer.show`, of one frame.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no field set; the message says why.
+    """
+    if getattr(confidence, "ndim", 0) == 4:
+        raise ValueError(
+            f"update takes one field set, got {len(confidence)} frames; "
+            "choose one: update(confidence[0], offsets[0])"
+        )
+    fields = _fields(confidence, offsets, image, {}, copy=True)
+    if open_now is None or fields.confidence.shape != open_now.confidence.shape:
+        return fields
+    image = open_now.image if fields.image is None else fields.image
+    return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
+
+
+def _frames(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> list[mdn.Fields]:
+    if offsets is None or len(offsets) != len(confidence):
+        count = None if offsets is None else len(offsets)
+        raise ValueError(f"offsets must have {len(confidence)} frames, as confidence; got {count}")
+    each = getattr(image, "ndim", 0) > 2 and len(image) == len(confidence)
+    return [
+        _fields(c, o, image[n] if each else image, given)
+        for n, (c, o) in enumerate(zip(confidence, offsets, strict=True))
+    ]
+
+
+def _fields(
+    confidence: Any, offsets: Any, image: Any, given: dict[str, Any], *, copy: bool = False
+) -> mdn.Fields:
+    """Make one field set of NumPy arrays."""
+    if isinstance(confidence, mdn.Fields):
+        fields = confidence.to_numpy()
+        if not copy:
+            return fields
+        c, o = fields.confidence.copy(), fields.offsets.copy()
+        return replace(fields, confidence=c, offsets=o)
+    if isinstance(confidence, mdn.Votes):
+        votes = confidence.to("cpu")
+        given = {
+            "stride": votes.stride,
+            "origin": votes.origin,
+            "output_shape": votes.shape,
+        } | given
+        if np.ndim(votes.sigma) == 0:
+            given.setdefault("sigma", float(votes.sigma))
+        confidence, offsets = votes.confidence, votes.offsets
+    if offsets is None:
+        raise TypeError(
+            "offsets are missing; give confidence and offsets, or one Fields, Votes or path"
+        )
+    c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
+    if c.ndim == 2:
+        c, o = c[None], o[None] if o.ndim == 3 else o
+    if copy:
+        c, o = c.copy(), o.copy()
+    pixels = None if image is None else mdn.to_numpy(image, "image")
+    if copy and pixels is not None:
+        pixels = pixels.copy()
+    return mdn.Fields(c, o, image=pixels, **given)
