@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mdn_viewer.core.detections import Search
 from mdn_viewer.core.second import Own, compare, second_session, voters_in_both
 from mdn_viewer.core.session import ALL, VotingSession
-from viewer_support import two_parts
+from mdn_viewer.widgets.second import SecondPanel
+from viewer_support import add_fields, click, pictures, two_parts, wrong
 
 import mdn_cupy as mdn
 from mdn_cupy import reference
@@ -46,9 +47,7 @@ def test_the_maps_are_those_of_the_reference(pair):
             output_shape=session.votes.shape,
         )
         np.testing.assert_allclose(shown.values, expected, atol=1e-5)
-    np.testing.assert_array_equal(
-        found.difference, found.maps[0].values - found.maps[1].values
-    )
+    np.testing.assert_array_equal(found.difference, found.maps[0].values - found.maps[1].values)
     assert found.difference[20, 27] < -0.5
 
 
@@ -176,3 +175,80 @@ def test_every_peak_is_in_the_table_once(seed, rule):
         for j in lonely[1]:
             apart = np.hypot(*(found.found[0].places[i] - found.found[1].places[j]))
             assert one[i] != other[j] or apart > 3
+
+
+@pytest.mark.slow
+def test_the_second_is_shown_and_follows(shared_two, pair, qtbot, tmp_path):
+    widget, panel = shared_two, shared_two.panel(SecondPanel)
+    widget.open_tab("Second")
+    qtbot.waitUntil(panel.isVisible)
+    path = tmp_path / "epoch 2.mdn"
+    mdn.save_fields(path, pair[1].fields)
+    panel.open(str(path))
+    widget.wait()
+    panel.wait()
+    assert panel.choice.currentText() == "epoch 2.mdn"
+    expected = VotingSession(pair[1].fields, 0, 2.0).vote()["noisy_or"].values
+    shown = pictures(widget)
+    np.testing.assert_allclose(shown["noisy-or (B)"], expected, atol=1e-6)
+    np.testing.assert_allclose(shown["difference A − B"], shown["noisy-or"] - expected, atol=1e-6)
+    assert panel.peaks.rows.rowCount() == 2
+    # The false peak is asked in both, where B has it and A does not.
+    click(qtbot, widget, "noisy-or (B)", 20.4, 26.6)
+    qtbot.waitUntil(lambda: widget.model.pixel == (20, 27))
+    panel.wait()
+    assert panel.voters.columns["listed"].tolist() == ["B"] * 8
+    assert len(widget.canvas.overlay("votes:second").start) == 8
+    panel.table.chosen.emit(0)
+    assert widget.model.source == panel.voters.source(0)
+    # Sigma, the part and the frame are the first's; sigma may be its own.
+    widget.model.change(sigma=3.0, part="right")
+    widget.wait()
+    panel.wait()
+    assert (panel.compared.second.sigma, panel.compared.second.part) == (3.0, 1)
+    panel.own_sigma.setChecked(True)
+    panel.sigma.setValue(1.5)
+    panel.wait()
+    assert (panel.compared.first.sigma, panel.compared.second.sigma) == (3.0, 1.5)
+    panel.cross.setCurrentIndex(2)
+    panel.wait()
+    assert "carry no cross offsets" in wrong(widget)
+    assert "noisy-or (B)" not in widget.canvas.cells
+    panel.cross.setCurrentIndex(0)
+    panel.open(str(tmp_path / "none.mdn"))
+    assert "none.mdn" in wrong(widget)
+    # An open layer's field set is a second, too.
+    panel.choice.setCurrentIndex(1)
+    panel.wait()
+    assert panel.compared.second.fields.names == ("left", "right")
+    panel.choice.setCurrentIndex(0)
+    panel.wait()
+    assert not {"noisy-or (B)", "difference A − B"} & widget.canvas.cells.keys()
+    assert widget.canvas.overlay("votes:second") is None
+    widget.model.change(part=0, sigma=2.0)
+    widget.wait()
+
+
+@pytest.mark.slow
+def test_the_second_goes_from_frame_to_frame(shared, shown, pair, qtbot):
+    one, other = (session.fields for session in pair)
+    widget = shown([one, replace(one, confidence=one.confidence / 2)])
+    panel = widget.panel(SecondPanel)
+    add = [other, replace(other, confidence=other.confidence / 3)]
+    add_fields(widget._viewer, add, "second")
+    widget.wait()
+    widget.inputs.confidence.value = widget._viewer.layers["two confidence"]
+    widget.wait()
+    names = [panel.choice.itemText(n) for n in range(panel.choice.count())]
+    panel.choice.setCurrentIndex(names.index("second confidence"))
+    for frame in (0, 1):
+        widget.controls.frame.value = frame
+        widget.wait()
+        panel.wait()
+        assert panel.compared.first.fields is widget.model.session.fields
+        np.testing.assert_array_equal(
+            panel.compared.second.fields.confidence, add[frame].confidence
+        )
+    widget._viewer.layers.remove("second confidence")
+    panel.wait()
+    assert panel.compared is None

@@ -18,6 +18,7 @@ from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.sweep import SweepPanel
 from mdn_viewer.widgets.truth import TruthPanel
 from mdn_viewer.widgets.voters import VotersPanel
@@ -176,6 +177,7 @@ ACTIONS: dict[str, Act] = {
             SweepPanel,
             GradientPanel,
             TruthPanel,
+            SecondPanel,
             SavePanel,
         )
     },

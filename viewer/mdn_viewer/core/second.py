@@ -16,16 +16,21 @@ from mdn_viewer.core.provenance import Pixel, Provenance, provenance_of
 from mdn_viewer.core.session import ALL, VoteMap, VotingSession, title
 
 __all__ = [
+    "DIFFERENCE",
     "Comparison",
     "Own",
     "VoterPairs",
     "compare",
     "second_session",
+    "second_title",
     "voters_in_both",
     "work_of_both",
 ]
 
 FloatArray = npt.NDArray[np.floating]
+
+DIFFERENCE = "difference A − B"
+"""What people read for the first map less the second."""
 
 _LISTED = "A and B", "A", "B"  # where a source is among the voters
 
@@ -36,6 +41,9 @@ class Own(NamedTuple):
     sigma: float | None = None
     sum_rule: str | None = None
     cross: bool | None = None
+
+
+_SAME = Own()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +81,7 @@ class Comparison:
     @cached_property
     def places(self) -> tuple[FloatArray, FloatArray]:
         """Row and column of the peaks of each, [n, 2]; NaN where there is none."""
-        one, other = (
-            _taken(d.places, i) for d, i in zip(self.found, self.pairs.T, strict=True)
-        )
+        one, other = (_taken(d.places, i) for d, i in zip(self.found, self.pairs.T, strict=True))
         return one, other
 
     @cached_property
@@ -156,6 +162,13 @@ class VoterPairs:
         }
         return {name: values[order] for name, values in columns.items()}
 
+    def source(self, row: int) -> tuple[int, int, int]:
+        """Return the source in a row of the table: (part, row, column) of the first's grid."""
+        fields, columns = self.first.session.fields, self.columns
+        place = np.array([columns["row"][row], columns["column"][row]])
+        i, j = np.rint((place - fields.origin) / fields.stride).astype(int).tolist()
+        return fields.part(str(columns["part"][row])), i, j
+
     def __str__(self) -> str:
         listed = self.columns["listed"]
         counts = [int((listed == where).sum()) for where in _LISTED]
@@ -165,7 +178,12 @@ class VoterPairs:
         )
 
 
-def second_session(first: VotingSession, fields: mdn.Fields, own: Own = Own()) -> VotingSession:
+def second_title(rule: str) -> str:
+    """Return what people read for the second map by one of `RULES`."""
+    return f"{title(rule)} (B)"
+
+
+def second_session(first: VotingSession, fields: mdn.Fields, own: Own = _SAME) -> VotingSession:
     """Return a session on other fields with the settings of a first one, but for its own.
 
     Parameters
