@@ -200,10 +200,10 @@ def test_the_tab_is_there_where_frames_are(make_napari_viewer):
     widget = dock(viewer)
     titles = [widget.tabs.tabText(n) for n in range(widget.tabs.count())]
     at = titles.index("Frames")
-    assert not widget.tabs.isTabVisible(at)
+    assert not button.isVisibleTo(widget)
     add_fields(viewer, clip(), "clip")
     widget.wait()
-    assert widget.tabs.isTabVisible(at)
+    assert button.isVisibleTo(widget)
     assert widget.panel(FramesPanel).found is None  # it is not open
 
 

@@ -19,6 +19,7 @@ from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.sweep import SweepPanel
 from mdn_viewer.widgets.truth import TruthPanel
 from mdn_viewer.widgets.voters import VotersPanel
@@ -181,6 +182,7 @@ ACTIONS: dict[str, Act] = {
             FramesPanel,
             GradientPanel,
             TruthPanel,
+            SecondPanel,
             SavePanel,
         )
     },

@@ -36,6 +36,7 @@ from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_la
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
 from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
@@ -90,6 +91,7 @@ class MassDisplacement(QWidget):
             FramesPanel(self.model, napari_viewer, lambda: truth.annotations),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
             truth,
+            SecondPanel(self.model, self.canvas, self.maps, napari_viewer),
             SavePanel(self.model, self.canvas, napari_viewer),
         ]
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)

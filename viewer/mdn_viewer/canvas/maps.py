@@ -74,10 +74,10 @@ class MapView:
 
     def show_extra(self, name: str, picture: Picture | None) -> None:
         """Show another picture in a cell behind the others; None removes it."""
-        if picture is None:
-            self._extra.pop(name, None)
-        else:
+        if picture is not None:
             self._extra[name] = picture
+        elif self._extra.pop(name, None) is None:
+            return
         self._show()
 
     def picture(self, kind: str) -> Picture:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdn_viewer.canvas.maps import CONFIDENCE
-from mdn_viewer.core.session import ALL, KINDS, VotingSession, title
+from mdn_viewer.core.second import second_title
+from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession, title
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import Click, ComparisonCanvas
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Questions"]
 
-_KINDS = {title(kind): kind for kind in KINDS}
+_SECOND = {second_title(rule): rule for rule in RULES}
+_KINDS = {title(kind): kind for kind in KINDS} | _SECOND
 _RULE = {"noisy_or": "noisy_or", "evidence": "noisy_or", "additive": "additive"}
 _SNAP = 5.0  # screen pixels around a click in which the highest pixel is meant
 
@@ -59,12 +61,10 @@ class Questions:
     def _snapped(self, click: Click) -> tuple[float, float]:
         """Return the highest pixel near a click; the nearest of several."""
         position = click.row, click.column
-        kind = _KINDS.get(click.cell, "noisy_or")
-        vote_map = self._model.maps.get(kind)
-        reach = int(_SNAP / click.pixel)
-        if vote_map is None or vote_map.window is not None or not reach:
+        reach, shown = int(_SNAP / click.pixel), self._map_of(click.cell)
+        if shown is None or not reach:
             return position
-        values: Any = np.abs(vote_map.values)
+        values = np.abs(shown)
         row, column = (round(x) for x in position)
         top, left = max(0, row - reach), max(0, column - reach)
         near = values[top : row + reach + 1, left : column + reach + 1]
@@ -73,6 +73,14 @@ class Questions:
         rows, columns = np.nonzero(near == np.nanmax(near))
         first = np.argmin((rows + top - click.row) ** 2 + (columns + left - click.column) ** 2)
         return float(rows[first] + top), float(columns[first] + left)
+
+    def _map_of(self, cell: str) -> Any:
+        """Return all pixels of the map that a click on a cell is about, or None."""
+        picture = self._canvas.cells[cell].picture
+        if cell in _SECOND and picture is not None:
+            return picture.values
+        vote_map = self._model.maps.get(_KINDS.get(cell, "noisy_or"))
+        return None if vote_map is None or vote_map.window is not None else vote_map.values
 
 
 def _source_at(row: float, column: float, session: VotingSession) -> tuple[int, int, int]:

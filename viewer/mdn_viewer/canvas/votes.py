@@ -11,11 +11,13 @@ from mdn_viewer.canvas.colormaps import FOOTPRINT
 from mdn_viewer.canvas.overlays import Arrows, Marks, Patch
 from mdn_viewer.core.contrast import reach_of, upward
 from mdn_viewer.core.provenance import Landing, Provenance
+from mdn_viewer.core.second import second_title
+from mdn_viewer.core.session import RULES
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
 
-__all__ = ["MOST_ARROWS", "arrows_of", "colours", "show_votes"]
+__all__ = ["MOST_ARROWS", "arrows_of", "colours", "marks_of", "show_votes"]
 
 Array = npt.NDArray[Any]
 
@@ -24,15 +26,17 @@ MOST_ARROWS = 300
 
 _WEAK, _STRONG = np.array([0.15, 0.35, 1.0, 0.2]), np.array([0.55, 1.0, 0.9, 1.0])  # RGBA
 _ASKED, _LANDS = np.array([[1.0, 1.0, 1.0, 1.0]]), np.array([[1.0, 0.35, 1.0, 1.0]])
+_BARE = frozenset(map(second_title, RULES))  # cells with other votes
 _FEW = 30  # arrows hide nothing
 _SOURCE, _CROSS, _X, _RIM = 4.5, 13.0, 9.0, 1.0  # screen pixels
 
 
 def show_votes(canvas: ComparisonCanvas, asked: Provenance | None, landing: Landing | None) -> None:
     """Draw the voters of a pixel and the vote of a source; nothing for what is None."""
-    canvas.set_overlay("footprint", None if landing is None else _footprint(landing))
-    canvas.set_overlay("votes", None if asked is None else arrows_of(asked))
-    canvas.set_overlay("voters", _marks(asked, landing))
+    footprint = None if landing is None else _footprint(landing)
+    canvas.set_overlay("footprint", footprint, bare=_BARE)
+    canvas.set_overlay("votes", None if asked is None else arrows_of(asked), bare=_BARE)
+    canvas.set_overlay("voters", marks_of(asked, landing), bare=_BARE)
 
 
 def arrows_of(asked: Provenance) -> Arrows:
@@ -53,7 +57,7 @@ def colours(asked: Provenance) -> Array:
     return np.asarray((_WEAK + part * (_STRONG - _WEAK)) * clear)
 
 
-def _marks(asked: Provenance | None, landing: Landing | None) -> Marks | None:
+def marks_of(asked: Provenance | None, landing: Landing | None = None) -> Marks | None:
     """Return the voters, a cross on the asked pixel, and an x where the asked source lands."""
     found: list[tuple[Array, Array, str, float, float]] = []
     if asked is not None:

@@ -9,9 +9,6 @@ import numpy as np
 from napari.layers import Labels, Points
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
-    QDoubleSpinBox,
-    QFormLayout,
     QLineEdit,
     QVBoxLayout,
     QWidget,
@@ -19,8 +16,8 @@ from qtpy.QtWidgets import (
 
 from mdn_viewer.canvas.detections import show_detections
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
-from mdn_viewer.core.session import RULES, title
 from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
 
 if TYPE_CHECKING:
@@ -40,7 +37,6 @@ _COLUMNS = {
     "voters": Column("voters", ".1f", "Effective number of votes: n where n are equally strong."),
 }
 _POINTS, _LABELS = "detections", "instances"
-_SCORES = {"noisy_or": (1e-6, 1 - 1e-6, 0.05), "additive": (1e-9, 1e9, 0.001)}
 
 Found = tuple[Detections, Any]
 
@@ -80,12 +76,7 @@ class PeaksPanel(QWidget):
     @property
     def search(self) -> Search:
         """What is looked for."""
-        return Search(
-            self.score.value(),
-            self.distance.value(),
-            self.rule.currentData(),
-            self.every_part.isChecked(),
-        )
+        return self.form.search
 
     def showEvent(self, event: Any) -> None:
         """Search for what has not been looked at while the tab was hidden."""
@@ -100,21 +91,9 @@ class PeaksPanel(QWidget):
             self._show(None)
 
     def _build(self) -> None:
-        self.rule = QComboBox()
-        for rule in RULES:
-            self.rule.addItem(title(rule), rule)
-        self.rule.setToolTip("In which map to look for peaks.")
-        self.score = QDoubleSpinBox()
-        self.score.setDecimals(6)
-        self.score.setToolTip("Least value of the map at a peak.")
-        self._limit_score()
-        self.score.setValue(0.5)
-        self.distance = QDoubleSpinBox()
-        self.distance.setRange(1, 1e5)
-        self.distance.setValue(8)
-        self.distance.setToolTip("Least distance of two peaks of a map, in pixels of the output.")
-        self.every_part = QCheckBox("every part")
-        self.every_part.setToolTip("Search the maps of all parts, and not only the one shown.")
+        self.form = SearchForm(self._model)
+        self.rule, self.score = self.form.rule, self.form.score
+        self.distance, self.every_part = self.form.distance, self.form.every_part
         self.sources = QCheckBox("colour the sources")
         self.sources.setToolTip("Give every source the colour of the peak that it votes for most.")
         self.keep = QCheckBox("keep on the maps")
@@ -138,12 +117,8 @@ class PeaksPanel(QWidget):
                 "movement…", "Write a table with movement's columns.", lambda: self._ask("move")
             ),
         ]
-        form = QFormLayout()
-        form.addRow("map", self.rule)
-        form.addRow("least score", self.score)
-        form.addRow("distance (px)", self.distance)
         layout = QVBoxLayout(self)
-        layout.addLayout(form)
+        layout.addWidget(self.form)
         layout.addLayout(row(self.every_part, self.sources))
         layout.addWidget(self.keep)
         layout.addWidget(self.filter)
@@ -151,29 +126,9 @@ class PeaksPanel(QWidget):
         layout.addWidget(self.table, 1)
         layout.addLayout(row(*self._buttons[:2]))
         layout.addLayout(row(*self._buttons[2:]))
-        self.rule.currentIndexChanged.connect(self._on_rule)
-        self.score.valueChanged.connect(self._search)
-        self.distance.valueChanged.connect(self._search)
-        self.every_part.toggled.connect(self._search)
+        self.form.changed.connect(self._search)
         self.sources.toggled.connect(self._search)
         self.filter.textChanged.connect(self._filter)
-
-    def _limit_score(self) -> None:
-        low, high, step = _SCORES[self.rule.currentData()]
-        self.score.setRange(low, high)
-        self.score.setSingleStep(step)
-
-    def _on_rule(self, *_: Any) -> None:
-        """Begin with half of the map's peak: a sum has no scale of its own."""
-        rule, vote_map = self.rule.currentData(), self._model.maps.get(self.rule.currentData())
-        self.score.blockSignals(True)
-        self._limit_score()
-        half = 0.5
-        if rule != "noisy_or" and vote_map is not None and vote_map.peak is not None:
-            half = vote_map.peak.value / 2
-        self.score.setValue(half)
-        self.score.blockSignals(False)
-        self._search()
 
     def _search(self, *_: Any) -> None:
         """Search again, if somebody sees what is found."""

@@ -1,0 +1,326 @@
+"""The tab of a second field set: its maps, its peaks and its voters beside those of the first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from napari.layers import Image
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDoubleSpinBox,
+    QFileDialog,
+    QFormLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+import mdn_cupy as mdn
+from mdn_viewer.canvas.second import show_second, show_second_votes
+from mdn_viewer.core.second import (
+    Comparison,
+    Own,
+    VoterPairs,
+    compare,
+    second_session,
+    voters_in_both,
+    work_of_both,
+)
+from mdn_viewer.layers.conversion import fields_of, frames_of, role_of
+from mdn_viewer.reader import Opened, open_paths
+from mdn_viewer.widgets.common import button, line, row
+from mdn_viewer.widgets.search_form import SearchForm
+from mdn_viewer.widgets.table import Column, TableView
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from mdn_viewer.canvas.comparison import ComparisonCanvas
+    from mdn_viewer.canvas.maps import MapView
+    from mdn_viewer.core.detections import Search
+    from mdn_viewer.core.model import VotingModel
+    from mdn_viewer.core.session import VotingSession
+
+__all__ = ["SecondPanel"]
+
+_WELCOME = "Choose a second field set, B, to compare with the one that is shown, A."
+_ASK = "Click on a map: who voted for that pixel in A, and who in B?"
+_PEAKS = {
+    "part": Column("part", "", "Of which part's map it is a peak."),
+    "row_a": Column("A row", ".1f", "Row of the peak in A; nan where A has none near B's."),
+    "column_a": Column("col", ".1f", "Column of the peak in A."),
+    "score_a": Column("A", ".3f", "Value of A's map at its peak."),
+    "row_b": Column("B row", ".1f", "Row of the peak in B; nan where B has none near A's."),
+    "column_b": Column("col", ".1f", "Column of the peak in B."),
+    "score_b": Column("B", ".3f", "Value of B's map at its peak."),
+    "distance": Column("apart", ".2f", "Distance of the two peaks, in pixels."),
+}
+_VOTERS = {
+    "part": Column("part", "", "Whose vote it is."),
+    "row": Column("row", ".1f", "Row of the output where the source is."),
+    "column": Column("col", ".1f", "Column of the output where the source is."),
+    "listed": Column("in", "", "Whether it votes for the pixel in A, in B, or in both."),
+    "evidence_a": Column("A", ".3g", "What it adds to the pixel's evidence in A."),
+    "evidence_b": Column("B", ".3g", "What it adds to the pixel's evidence in B."),
+    "change": Column("A − B", "+.3g", "By how much more it adds in A than in B."),
+}
+_AS_FIRST = "as the first"
+_LAYER_EVENTS = "inserted", "removed", "renamed"
+
+
+class _Wanted(NamedTuple):
+    """What a comparison is of: another one is another comparison."""
+
+    first: VotingSession
+    fields: mdn.Fields
+    own: Own
+    search: Search
+
+
+Answer = tuple[_Wanted, Comparison, VoterPairs | None]
+
+
+class SecondPanel(QWidget):
+    """Choose a second field set; it follows the part, sigma, frame and question of the first.
+
+    Parameters
+    ----------
+    model : VotingModel
+        The first.
+    canvas : ComparisonCanvas
+        Where to draw the votes.
+    maps : MapView
+        Where to show the maps.
+    viewer : napari.Viewer
+        Whose layers carry field sets.
+    """
+
+    title = "Second"
+
+    def __init__(
+        self, model: VotingModel, canvas: ComparisonCanvas, maps: MapView, viewer: Viewer
+    ) -> None:
+        super().__init__()
+        self._model, self._canvas, self._maps, self._viewer = model, canvas, maps, viewer
+        self._worker = model.worker(self._show, self._refuse)
+        self._choices: list[Image | Opened | None] = [None]
+        self._read: tuple[Any, int, mdn.Fields] | None = None  # the frame that was read last
+        self._wanted: _Wanted | None = None  # what `compared` is of
+        self.compared: Comparison | None = None
+        self.voters: VoterPairs | None = None
+        self._build()
+        for signal in (model.settled, model.session_changed, model.pixel_asked):
+            signal.connect(self.update_comparison)
+        for event in self._list_events:
+            event.connect(self.reset_choices)
+        self.reset_choices()
+        self._show(None)
+
+    @property
+    def opened(self) -> Opened | None:
+        """What was opened from a file, if that is the second."""
+        chosen = self._chosen
+        return chosen if isinstance(chosen, Opened) else None
+
+    def wait(self) -> None:
+        """Wait until the comparison is that of the session, and drawn."""
+        self._worker.wait()
+        self._canvas.finish()
+
+    def end(self) -> None:
+        """Follow the layers no longer."""
+        for event in self._list_events:
+            event.disconnect(self.reset_choices)
+
+    def open(self, *paths: str) -> None:
+        """Open files as the second; what fails is said where all is said that fails."""
+        try:
+            opened = open_paths(paths)
+        except (OSError, ValueError, TypeError) as error:
+            self._model.refuse(error)
+            return
+        name = paths[0].replace("\\", "/").rpartition("/")[2]
+        self._choices = [each for each in self._choices if not isinstance(each, Opened)] + [opened]
+        with QSignalBlocker(self.choice):
+            self._offer(name)
+        self.choice.setCurrentIndex(len(self._choices) - 1)
+
+    def reset_choices(self, *_: Any) -> None:
+        """Offer the field sets that are open."""
+        chosen, file = self._chosen, [x for x in self._choices if isinstance(x, Opened)]
+        name = self.choice.itemText(len(self._choices) - 1) if file else ""
+        layers = [
+            x
+            for x in self._viewer.layers
+            if isinstance(x, Image) and role_of(x) == "confidence" and fields_of(x) is not None
+        ]
+        self._choices = [None, *layers, *file]
+        with QSignalBlocker(self.choice):
+            self._offer(name)
+            if chosen in self._choices:
+                self.choice.setCurrentIndex(self._choices.index(chosen))
+        if chosen not in self._choices:
+            self.update_comparison()
+
+    def update_comparison(self, *_: Any) -> None:
+        """Compare again, where something else is to be compared, and ask again."""
+        model, first = self._model, self._model.session
+        try:
+            fields = None if first is None else self._fields()
+            if first is None or fields is None:
+                self._worker.cancel()
+                self._show(None)
+                return
+            wanted = _Wanted(first, fields, self._own(), self.form.search)
+            known = self.compared if wanted == self._wanted else None
+            second = known.second if known else second_session(first, fields, wanted.own)
+        except (OSError, ValueError) as error:
+            self._worker.cancel()
+            self._refuse(error)
+            return
+        pixel, rule = model.pixel, model.asked_rule
+
+        def job() -> Answer:
+            found = known or compare(first, second, wanted.search)
+            asked = None if pixel is None else voters_in_both(found, pixel, rule)
+            return wanted, found, asked
+
+        work = first.votes.offsets.size if known else work_of_both(first, second, wanted.search)
+        kind = (first.program, second.program, wanted.search.every_part, known is None)
+        self._worker.submit(job, work, "Comparing two field sets", kind)
+
+    @property
+    def _chosen(self) -> Image | Opened | None:
+        index = self.choice.currentIndex()
+        return self._choices[index] if 0 <= index < len(self._choices) else None
+
+    @property
+    def _list_events(self) -> list[Any]:
+        return [getattr(self._viewer.layers.events, name) for name in _LAYER_EVENTS]
+
+    def _build(self) -> None:
+        self.choice = QComboBox()
+        self.choice.addItem("(none)")
+        self.choice.setToolTip("The second field set: of an open layer, or of a file.")
+        self.own_sigma = QCheckBox("own")
+        self.own_sigma.setToolTip("Let the votes of the second have a width of their own.")
+        self.sigma = QDoubleSpinBox()
+        self.sigma.setRange(0.01, 1e5)
+        self.sigma.setSingleStep(0.1)
+        self.sigma.setValue(2)
+        self.sigma.setEnabled(False)
+        self.sigma.setToolTip("Width of the second's votes, in pixels of the output.")
+        self.sum_rule, self.cross = QComboBox(), QComboBox()
+        for box, choices in (
+            (self.sum_rule, {"additive": "additive", "plain sum": "plain_sum"}),
+            (self.cross, {"the part itself": False, "all parts": True}),
+        ):
+            box.addItem(_AS_FIRST, None)
+            for text, value in choices.items():
+                box.addItem(text, value)
+        self.sum_rule.setToolTip("Which sum the second's additive map is.")
+        self.cross.setToolTip("Who votes in the second.")
+        self.form = SearchForm(self._model)
+        self.summary = line("How far the maps differ, and how many peaks they share.")
+        self.peaks = TableView(_PEAKS, "Peaks side by side. Click on one to ask who voted for it.")
+        self.asked = line("Who voted for the asked pixel, in A and in B.")
+        self.table = TableView(
+            _VOTERS, "Voters of the pixel in either. Click on one to see where its vote lands in A."
+        )
+        form = QFormLayout()
+        form.addRow("sigma", row(self.own_sigma, self.sigma))
+        form.addRow("sum", self.sum_rule)
+        form.addRow("votes of", self.cross)
+        layout = QVBoxLayout(self)
+        layout.addLayout(row(self.choice, button("Open…", "Open a file as the second.", self._ask)))
+        layout.addLayout(form)
+        layout.addWidget(self.form)
+        layout.addWidget(self.form.every_part)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.peaks, 1)
+        layout.addWidget(self.asked)
+        layout.addWidget(self.table, 1)
+        self.peaks.chosen.connect(self._on_peak)
+        self.table.chosen.connect(self._on_voter)
+        self.own_sigma.toggled.connect(self.sigma.setEnabled)
+        for signal in (
+            self.choice.currentIndexChanged,
+            self.own_sigma.toggled,
+            self.sigma.valueChanged,
+            self.sum_rule.currentIndexChanged,
+            self.cross.currentIndexChanged,
+            self.form.changed,
+        ):
+            signal.connect(self.update_comparison)
+
+    def _offer(self, file: str) -> None:
+        self.choice.clear()
+        names = [x.name for x in self._choices if isinstance(x, Image)]
+        self.choice.addItems(["(none)", *names, *([file] if file else [])])
+
+    def _own(self) -> Own:
+        sigma = self.sigma.value() if self.own_sigma.isChecked() else None
+        return Own(sigma, self.sum_rule.currentData(), self.cross.currentData())
+
+    def _fields(self) -> mdn.Fields | None:
+        """Return the second's fields in the frame that the first shows."""
+        chosen = self._chosen
+        if chosen is None:
+            return None
+        frames = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
+        if isinstance(frames, mdn.Fields):
+            return frames
+        if isinstance(chosen, Image) and not len(frames):
+            return fields_of(chosen)
+        frame = self._model.frame
+        if self._read is None or self._read[0] is not frames or self._read[1] != frame:
+            if frame >= len(frames):
+                raise ValueError(
+                    f"the second field set: it has {len(frames)} frames, and the first shows "
+                    f"frame {frame}"
+                )
+            self._read = frames, frame, frames[frame]
+        return self._read[2]
+
+    def _show(self, answer: Answer | None) -> None:
+        before = self.compared, self.voters
+        self._wanted, self.compared, self.voters = answer or (None, None, None)
+        found, voters = self.compared, self.voters
+        if found is not before[0]:
+            show_second(self._maps, found)
+            self.peaks.show_columns({} if found is None else found.columns)
+        if voters is not before[1]:
+            show_second_votes(self._canvas, None if voters is None else voters.second)
+            self.table.show_columns({} if voters is None else voters.columns)
+        self.summary.setText(_WELCOME if found is None else str(found))
+        asked = _ASK if voters is None else str(voters)
+        self.asked.setText("" if found is None else asked)
+
+    def _refuse(self, error: BaseException) -> None:
+        self._show(None)
+        self._model.refuse(error)
+
+    def _on_peak(self, shown: int) -> None:
+        """Ask who voted for a peak: where A has it, and else where B does."""
+        found = self.compared
+        if found is None:
+            return
+        one, other = (places[shown] for places in found.places)
+        part = str(found.columns["part"][shown])
+        names, session = found.first.fields.names, self._model.session
+        if session is not None and part in names and session.part != names.index(part):
+            self._model.change(part=part, cross=False)
+        y, x = other if found.pairs[shown, 0] < 0 else one
+        self._model.ask_pixel((round(y), round(x)), found.search.rule)
+
+    def _on_voter(self, shown: int) -> None:
+        if self.voters is not None:
+            self._model.ask_source(self.voters.source(shown))
+
+    def _ask(self) -> None:
+        dialog = QFileDialog(self, "Open a second field set")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.filesSelected.connect(lambda paths: self.open(*paths))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
