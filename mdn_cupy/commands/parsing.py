@@ -42,7 +42,12 @@ def check_suffix(output: Path, known: Collection[str]) -> str:
 
 def floats(text: str) -> float | list[float]:
     """Parse a number, or several with commas between them."""
-    values = [float(number) for number in text.split(",")]
+    try:
+        values = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"give a number, or two with a comma between them, not {text!r}"
+        ) from None
     return values[0] if len(values) == 1 else values
 
 

@@ -113,7 +113,8 @@ class ArrayReading:
         if self.order == "yx":
             array = array[..., ::-1, :, :]
         if self.scale != 1:
-            array = array * self.scale
+            with np.errstate(over="ignore"):  # infinite offsets are refused by `check_fields`
+                array = array * self.scale
         return _plain(array)
 
     def scores(self, array: FloatArray) -> FloatArray:

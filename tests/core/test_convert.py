@@ -161,6 +161,7 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
         (["*.pt", "-o", "made/"], "*.pt: no such file"),
         (["run.h5", "-o", "a.mdn", "--layout", "(PC)HW"], "run.h5, frame 0: confidence: "),
         (["run.h5", "-o", "made/", "--layout", "(PC)HW"], "values outside [0, 1]"),
+        (["run.h5", "-o", "a.mdn", *SETTINGS, "--scale", "1e300"], "offsets: 24 of 24 values not"),
         (["run.h5", "-o", "a.mdn", *SETTINGS, "--frames", "9"], "--frames takes none of its 5"),
     ],
 )
@@ -168,6 +169,13 @@ def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragmen
     before = set(run.rglob("*"))
     assert fragment in refuse(capsys, *argv)
     assert set(run.rglob("*")) == before
+
+
+@pytest.mark.parametrize("text", ["a", "4,", "4,3,x", ""])
+def test_what_is_no_number_is_refused(capsys, run, text):
+    with pytest.raises(SystemExit):
+        main(["convert", "run.h5", "-o", "a.mdn", "--stride", text])
+    assert "--stride: give a number, or two with a comma" in capsys.readouterr().err
 
 
 def test_a_reader_that_is_missing_is_a_refusal(capsys, run, monkeypatch):
