@@ -13,7 +13,7 @@ import numpy as np
 
 from mdn_cupy import __version__, console, samples
 from mdn_cupy.backends import Status, backends
-from mdn_cupy.commands import convert, instances, peaks
+from mdn_cupy.commands import convert, instances, parsing, peaks
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io import load_fields
@@ -121,12 +121,12 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--stride",
-        type=_numbers,
+        type=parsing.floats,
         help="output pixels from source to source: a number, or y,x (default: the file's)",
     )
     command.add_argument(
         "--origin",
-        type=_numbers,
+        type=parsing.floats,
         help="where the first source sits in the output: a number, or y,x (default: the file's)",
     )
     command.add_argument(
@@ -134,16 +134,12 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(number) for number in text.split(",")]
-
-
 def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Votes]:
     """Load the fields, and settle the part (None: all together) and the votes for it."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
     given = {name: getattr(arguments, name) for name in ("stride", "origin")}
-    fields = replace(fields, **{n: x[0] if len(x) == 1 else x for n, x in given.items() if x})
+    fields = replace(fields, **{n: x for n, x in given.items() if x is not None})
     part = fields.names[0] if arguments.part is None else arguments.part
     if part == "all" and part not in fields.names:
         part = None
@@ -161,9 +157,7 @@ def _load(name: str) -> Fields:
 def _compare(arguments: argparse.Namespace) -> str:
     from mdn_cupy import plotting
 
-    suffix = arguments.output.suffix.lstrip(".").lower()
-    if suffix not in ("png", "pdf", "svg"):
-        raise ValueError(f"{arguments.output}: name a .png, .pdf or .svg file")
+    suffix = parsing.check_suffix(arguments.output, (".png", ".pdf", ".svg")).lstrip(".")
     plotting.require_matplotlib()
     fields, part, votes = _open(arguments)
     comparison = plotting.compare(votes)
@@ -182,8 +176,7 @@ def _compare(arguments: argparse.Namespace) -> str:
 def _vote(arguments: argparse.Namespace) -> str:
     from mdn_cupy.plotting import peak
 
-    if arguments.output.suffix.lower() != ".npy":
-        raise ValueError(f"{arguments.output}: name a .npy file")
+    parsing.check_suffix(arguments.output, (".npy",))
     _, _, votes = _open(arguments)
     if arguments.rule in ("noisy_or", "evidence"):
         m, log_complement, _ = votes.compare()

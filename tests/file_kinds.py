@@ -145,6 +145,39 @@ def assert_frame(fields, t, confidence=C, offsets=O):
     np.testing.assert_array_equal(fields.offsets, offsets[t])
 
 
+# What the network of each adapter writes, for three images, and the settings that it needs.
+
+SQUARE = RNG.random((3, 6, 6, 6), dtype=np.float32)
+
+FAMILIES = {
+    "deeplabcut": (
+        {"scoremap": SQUARE[:, :2], "locref": SQUARE[:, :4]},
+        {"stride": 8, "apply_sigmoid": True},
+    ),
+    "sleap_nn": ({"foreground": SQUARE[:, :1], "offsets": SQUARE[:, :2]}, {"stride": 2}),
+    "mmpose_udp": ({"heatmaps": SQUARE}, {"input_size": (48, 64)}),
+    "posenet": ({"heatmap": SQUARE[..., :2], "offsets": SQUARE[..., :4]}, {"stride": 16}),
+    "openpifpaf": ({"cif": RNG.random((3, 2, 5, 6, 7), dtype=np.float32)}, {"stride": 8}),
+    "centernet": ({"heatmap": SQUARE[:, :3], "offset": SQUARE[:, :2]}, {}),
+    "movenet": ({"heatmap": SQUARE[:, :2], "offset": SQUARE[:, :4]}, {}),
+    "centerface": (
+        {
+            "heatmap": SQUARE[:, :1],
+            "scale": SQUARE[:, :2],
+            "offset": SQUARE[:, 2:4],
+            "landmarks": np.concatenate([SQUARE, SQUARE[:, :4]], axis=1),
+        },
+        {},
+    ),
+    "panoptic_deeplab": (
+        {"semantic": np.concatenate([SQUARE] * 3, axis=1), "offset": SQUARE[:, :2]},
+        {"things": (1, 2)},
+    ),
+    "embedseg": ({"prediction": SQUARE[:, :5]}, {}),
+    "spotiflow": ({"heatmap": SQUARE[:, 0], "subpix": SQUARE[..., :2]}, {}),
+}
+
+
 MANY = 2000
 
 
@@ -169,13 +202,13 @@ def peak_of(work):
 
 def refused(path, **options):
     """The one line in which a file is refused, at the latest when its frames are read."""
-    before = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    before = {file: file.lstat().st_mtime_ns for file in Path(path).parent.rglob("*")}
     with pytest.raises((ValueError, OSError)) as caught:
         list(mdn.open_fields(path, **options))
     message = str(caught.value)
     assert message.startswith(str(path))
     assert "\n" not in message
-    after = {file: file.stat().st_mtime_ns for file in Path(path).parent.rglob("*")}
+    after = {file: file.lstat().st_mtime_ns for file in Path(path).parent.rglob("*")}
     assert after == before
     return message
 

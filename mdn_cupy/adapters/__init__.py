@@ -15,19 +15,10 @@ Examples
 (240, 320)
 """
 
+from mdn_cupy.adapters.centers import CENTERFACE_PARTS, centerface, centernet, movenet
+from mdn_cupy.adapters.displacements import POSENET_EDGES, POSENET_PARTS, posenet
 from mdn_cupy.adapters.instances import embedseg, panoptic_deeplab, sleap_nn, spotiflow
-from mdn_cupy.adapters.keypoints import (
-    CENTERFACE_PARTS,
-    POSENET_EDGES,
-    POSENET_PARTS,
-    centerface,
-    centernet,
-    deeplabcut,
-    mmpose_udp,
-    movenet,
-    openpifpaf,
-    posenet,
-)
+from mdn_cupy.adapters.keypoints import deeplabcut, mmpose_udp, openpifpaf
 
 __all__ = [
     "CENTERFACE_PARTS",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
-from mdn_cupy.adapters.layout import clipped, convert, half_a_cell
+from mdn_cupy.adapters.layout import check_positive, clipped, convert
 from mdn_cupy.arrays import Array, namespace
 from mdn_cupy.fields import Fields
 
@@ -68,12 +69,12 @@ def sleap_nn(
     (1.0, (16, 18))
     """
 
+    check_positive("sleap_nn", stride=stride)
+
     def to_fields(foreground: Array, offsets: Array) -> dict[str, Any]:
-        height, width = foreground.shape[1:]
         return {
             "confidence": clipped(foreground, False),
             "offsets": offsets[None],
-            "output_shape": (round(stride * height), round(stride * width)),
         }
 
     return convert(
@@ -82,8 +83,8 @@ def sleap_nn(
         {"foreground": foreground, "offsets": offsets},
         {"foreground": "1 H W", "offsets": "2 H W"},
         stride=stride,
-        origin=stride / 2,
-        sigma=half_a_cell(stride) if sigma is None else sigma,
+        centred=True,
+        sigma=sigma,
         names=names,
         image=image,
     )
@@ -143,15 +144,22 @@ def panoptic_deeplab(
     0.25
     """
 
+    try:
+        channels = [operator.index(channel) for channel in things]
+    except TypeError:
+        raise ValueError(
+            f"panoptic_deeplab: things must list channels, as [11, 12], got {things!r}"
+        ) from None
+
     def to_fields(semantic: Array, offset: Array) -> dict[str, Any]:
-        if not len(things) or not all(0 <= n < len(semantic) for n in things):
+        if not len(channels) or not all(0 <= n < len(semantic) for n in channels):
             raise ValueError(
                 "panoptic_deeplab: things must name channels of semantic, "
-                f"0 to {len(semantic) - 1}, got {list(things)}"
+                f"0 to {len(semantic) - 1}, got {channels}"
             )
         xp = namespace(semantic)
         powers = xp.exp(semantic - xp.amax(semantic, axis=0))
-        of_things = powers[list(things)].sum(axis=0) / powers.sum(axis=0)
+        of_things = powers[channels].sum(axis=0) / powers.sum(axis=0)
         return {"confidence": clipped(of_things[None], False), "offsets": offset[None, [1, 0]]}
 
     return convert(
@@ -216,6 +224,7 @@ def embedseg(
     >>> fields.sigma.shape, round(float(fields.sigma[0, 0, 0]), 2)
     ((1, 6, 9), 723.37)
     """
+    check_positive("embedseg", grid_y=grid_y, grid_x=grid_x, pixel_y=pixel_y, pixel_x=pixel_x)
     scale_y, scale_x = (grid_y - 1) / pixel_y, (grid_x - 1) / pixel_x
 
     def to_fields(prediction: Array) -> dict[str, Any]:

@@ -7,15 +7,16 @@ family's arrays, a number for itself, a number before a letter multiplies it, "4
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mdn_cupy.arrays import Array, adopt, cast_to, is_torch, namespace, on_device
+from mdn_cupy.arrays import Array, adopt, cast_to, is_number, is_torch, namespace, on_device
 from mdn_cupy.fields import Fields
 from mdn_cupy.validation import floating_dtype
 
-__all__ = ["clipped", "convert", "half_a_cell", "vectors"]
+__all__ = ["cells", "check_positive", "clipped", "convert", "no_cross_votes", "vectors"]
 
 Layouts = Mapping[str, str]
 Shape = tuple[int, ...]
@@ -27,6 +28,7 @@ def convert(
     arrays: Mapping[str, Array | None],
     layouts: Layouts,
     *,
+    centred: bool = False,
     image: Any = None,
     others: Mapping[str, Layouts] | None = None,
     **settings: Any,
@@ -44,12 +46,15 @@ def convert(
         What the network wrote, by the adapter's argument; None where it was left out.
     layouts : dict of str
         The axes of every array for one image.
+    centred : bool
+        Whether cells sit half a stride in, and cover the output: stride · (H, W) pixels.
     image : array or sequence of array, optional
         The image, or one for each of a batch.
     others : dict of dict of str, optional
         Other layouts that users have, by what to say of them.
     **settings
-        More keywords of `Fields`, the same for all images; what is None is left out.
+        More keywords of `Fields`, the same for all images; what is None is left out. Without sigma
+        it is half a stride, at which the votes of neighbouring cells meet, and 2 at least.
 
     Returns
     -------
@@ -70,7 +75,14 @@ def convert(
     settings = {name: value for name, value in settings.items() if value is not None}
 
     def one(image: Any, values: Mapping[str, Array]) -> Fields:
-        made = {"source": family, **to_fields(**values), **settings}
+        made = {"source": family, "stride": 1.0, **to_fields(**values), **settings}
+        stride = made["stride"]
+        if centred:
+            height, width = made["confidence"].shape[-2:]
+            made["origin"] = stride / 2
+            made["output_shape"] = round(stride * height), round(stride * width)
+        widest = max(stride) if isinstance(stride, tuple) else stride
+        made.setdefault("sigma", max(2.0, widest / 2))
         if image is not None:
             made.pop("output_shape", None)
         return Fields(**made, image=image)
@@ -107,9 +119,26 @@ def vectors(array: Array, count: int) -> Array:
     return array.reshape(count, 2, *array.shape[-2:])
 
 
-def half_a_cell(*stride: float) -> float:
-    """Return a width at which the votes of neighbouring cells meet; 2 pixels at least."""
-    return max(2.0, max(stride) / 2)
+def cells(like: Array) -> Array:
+    """Column and row of every cell of a map [H, W], as [2, H, W] of its dtype."""
+    xp = namespace(like)
+    ones = xp.ones_like(like)
+    return xp.stack([xp.cumsum(ones, axis=1) - 1, xp.cumsum(ones, axis=0) - 1])
+
+
+def no_cross_votes(offsets: Array) -> Array:
+    """Return cross offsets [P, P, 2, H, W] with the parts' own on the diagonal, NaN elsewhere."""
+    xp, each = namespace(offsets), list(range(len(offsets)))
+    cross = xp.stack([xp.full_like(offsets, float("nan"))] * len(offsets))
+    cross[each, each] = offsets
+    return cross
+
+
+def check_positive(family: str, **values: Any) -> None:
+    """Raise ValueError unless all of an adapter's settings are numbers greater than 0."""
+    for name, value in values.items():
+        if not (is_number(value) and 0 < value < math.inf):
+            raise ValueError(f"{family}: {name} must be a number greater than 0, got {value!r}")
 
 
 def _fit(shapes: Mapping[str, Shape], layouts: Layouts) -> bool:

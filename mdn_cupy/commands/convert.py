@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mdn_cupy.commands import opening
+from mdn_cupy.commands import opening, parsing
+from mdn_cupy.fields import Fields
 from mdn_cupy.io import FieldsSequence, save_fields
+from mdn_cupy.votes import Votes
 
 __all__ = ["add_to"]
 
@@ -21,10 +23,20 @@ usual names (heatmap, scoremap, locref, part_offsets ...) are found; if none or 
 message lists what the file holds, to be named."""
 
 _EXAMPLES = """\
-examples:
-  a network that has an adapter; help(mdn_cupy.adapters.deeplabcut) tells its settings:
-    mdn-cupy convert run.h5 -o run.mdn --from deeplabcut --stride 8 --sigmoid
-    mdn-cupy convert maps.npz -o maps.mdn --from panoptic_deeplab --set things=11,12
+examples, one of each adapter, whose arrays and settings help(mdn_cupy.adapters.deeplabcut) tells:
+  mdn-cupy convert run.h5 -o run.mdn --from deeplabcut --stride 8 --sigmoid --names "nose,tail base"
+  mdn-cupy convert out.npz -o out.mdn --from sleap_nn --stride 2
+  mdn-cupy convert out.npz -o out.mdn --from mmpose_udp --set input_size=192,256
+  mdn-cupy convert "run/*.npz" -o run.mdn --from posenet --stride 16
+  mdn-cupy convert cif.npz -o cif.mdn --from openpifpaf --stride 8
+  mdn-cupy convert out.pt -o out.mdn --from centernet --confidence hm_hp --offsets hp_offset
+  mdn-cupy convert out.pt -o out.mdn --from movenet --confidence hm_hp --offsets hp_offset
+  mdn-cupy convert faces.npz -o faces.mdn --from centerface
+  mdn-cupy convert maps.npz -o maps.mdn --from panoptic_deeplab --set things=11,12
+  mdn-cupy convert out.pt -o out.mdn --from embedseg --set grid_x=2048 --set pixel_x=2
+  mdn-cupy convert spots.npz -o spots.mdn --from spotiflow --sigma 1.5
+
+examples without an adapter:
   a torch file with logits, and offsets in cells of 4 pixels, y first:
     mdn-cupy convert out.pt -o out.mdn --sigmoid --order yx --scale 4 --stride 4
   an HDF5 video with (T, J, H, W) scores and (T, 2 J, H, W) offsets, x and y of each joint in turn,
@@ -34,17 +46,20 @@ examples:
   channels last, first y of all 17 parts, then x; input of 192 x 256, so two strides (y,x):
     mdn-cupy convert "run/*.npz" -o run.mdn --layout "HW(CP)" --order yx --stride 16.25,16.4
   every frame to a file of its own; what is there already is kept, so it goes on where it stopped:
-    mdn-cupy convert run.h5 -o frames/"""
+    mdn-cupy convert run.h5 -o frames/
+  a hundred frames of a video:
+    mdn-cupy convert run.h5 -o some.mdn --frames 100:200"""
 
 
 def add_to(commands: Any) -> None:
     """Add `convert` to the subcommands of a parser."""
-    command = commands.add_parser(
+    command = parsing.subcommand(
+        commands,
         "convert",
+        _convert,
         help="write what a network wrote as a .mdn file",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
     opening.add_to(command)
     command.add_argument(
@@ -54,7 +69,6 @@ def add_to(commands: Any) -> None:
         metavar="OUT",
         help="a .mdn file for all frames; or a folder, with a / at its end, for a file each",
     )
-    command.set_defaults(run=_convert)
 
 
 def _convert(arguments: argparse.Namespace) -> str:
@@ -63,27 +77,39 @@ def _convert(arguments: argparse.Namespace) -> str:
     if not each and output.suffix.lower() != ".mdn":
         raise ValueError(f"{output}: name a .mdn file, or a folder with a / at its end")
     frames = opening.opened(arguments)
-    first = frames[0]
+    numbers = opening.numbers(frames, arguments)
+    first = _checked(numbers[0], frames, arguments)
     if each:
-        kept = _write_each(output, frames)
-        done = f"{len(frames) - kept} written to {output}/, {kept} were there"
+        kept = _write_each(output, frames, numbers, arguments)
+        done = f"{len(numbers) - kept} written to {output}/, {kept} were there"
     else:
-        save_fields(output, first if len(frames) == 1 else opening.progress(frames))
+        in_turn = (_checked(number, frames, arguments) for number in opening.progress(numbers))
+        save_fields(output, first if len(numbers) == 1 else in_turn)
         done = f"written to {output}, {output.stat().st_size / 1e6:.1f} MB"
     parts, height, width = first.confidence.shape
     return (
-        f"{opening.counted(len(frames), 'frame')} of {opening.counted(parts, 'part')} "
+        f"{opening.counted(len(numbers), 'frame')} of {opening.counted(parts, 'part')} "
         f"on {height} × {width}, stride {first.stride}, "
         f"origin {first.origin}: {done}"
     )
 
 
-def _write_each(folder: Path, frames: FieldsSequence) -> int:
+def _write_each(
+    folder: Path, frames: FieldsSequence, numbers: range, arguments: argparse.Namespace
+) -> int:
     """Write a file for each frame that has none, and return how many have; each is whole."""
     folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(frames) - 1))
-    paths = [folder / f"{number:0{digits}}.mdn" for number in range(len(frames))]
-    missing = [number for number, path in enumerate(paths) if not path.exists()]
+    paths = {number: folder / f"{number:0{digits}}.mdn" for number in numbers}
+    missing = [number for number, path in paths.items() if not path.exists()]
     for number in opening.progress(missing):
-        save_fields(paths[number], frames[number])
+        save_fields(paths[number], _checked(number, frames, arguments))
     return len(paths) - len(missing)
+
+
+def _checked(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> Fields:
+    """Read a frame; ValueError for values that are no votes, such as logits."""
+    with opening.in_frame(number, arguments):
+        fields = frames[number]
+        Votes(fields.confidence, fields.offsets, fields.sigma).check()
+    return fields

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.commands import opening, voting
+from mdn_cupy.commands import opening, parsing, voting
 from mdn_cupy.files import replacing
 from mdn_cupy.io import FieldsSequence
 
@@ -42,12 +42,13 @@ _LARGEST_TIFF = 0xF0000000  # bytes; a TIFF counts them in 32 bits
 
 def add_to(commands: Any) -> None:
     """Add `instances` to the subcommands of a parser."""
-    command = commands.add_parser(
+    command = parsing.subcommand(
+        commands,
         "instances",
+        _instances,
         help="label every source with the peak that it votes for",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif or .npy"
@@ -61,31 +62,30 @@ def add_to(commands: Any) -> None:
     )
     voting.add_to(command)
     opening.add_to(command)
-    command.set_defaults(run=_instances)
 
 
 def _instances(arguments: argparse.Namespace) -> str:
     output: Path = arguments.output
-    write = {".npy": _write_npy, ".tif": _write_tiff, ".tiff": _write_tiff}.get(
-        output.suffix.lower()
-    )
-    if write is None:
-        raise ValueError(f"{output}: name a .tif or .npy file")
+    writers = {".npy": _write_npy, ".tif": _write_tiff, ".tiff": _write_tiff}
+    write = writers[parsing.check_suffix(output, writers)]
     frames = opening.opened(arguments)
-    labels = _labels(frames, arguments)
+    numbers = opening.numbers(frames, arguments)
+    labels = _labels(frames, numbers, arguments)
     with replacing(output) as file:
-        counts, shape = write(file, labels, len(frames))
+        counts, shape = write(file, labels, len(numbers))
     return (
         f"{opening.counted(sum(counts), 'instance')} in {opening.counted(len(counts), 'frame')}: "
         f"labels {[*shape]} written to {output}"
     )
 
 
-def _labels(frames: FieldsSequence, arguments: argparse.Namespace) -> Iterator[tuple[Labels, int]]:
+def _labels(
+    frames: FieldsSequence, numbers: range, arguments: argparse.Namespace
+) -> Iterator[tuple[Labels, int]]:
     """The labels of every frame, and how many peaks they are for."""
     shape = None
-    for number in opening.progress(range(len(frames))):
-        try:
+    for number in opening.progress(numbers):
+        with opening.in_frame(number, arguments):
             votes, _, peaks = voting.find(frames[number], arguments)
             labels, _ = votes.instances(peaks, radius=arguments.radius)
             labels = labels.reshape([n for n in labels.shape[:-2] if n > 1] + [*labels.shape[-2:]])
@@ -93,8 +93,6 @@ def _labels(frames: FieldsSequence, arguments: argparse.Namespace) -> Iterator[t
                 raise ValueError(
                     f"its labels have the shape {labels.shape}, those before it {shape}"
                 )
-        except ValueError as error:
-            raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
         shape = labels.shape
         yield labels, len(peaks)
 

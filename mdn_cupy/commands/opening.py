@@ -1,4 +1,4 @@
-"""What the subcommands that open a file have in common: its options, and a bar over its frames."""
+"""Common to the subcommands that open a file: its options, and a bar over its frames."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import argparse
 import ast
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from mdn_cupy import adapters, samples
+from mdn_cupy.commands import parsing
 from mdn_cupy.io import FieldsSequence, open_fields
 
-__all__ = ["add_to", "counted", "opened", "progress"]
+__all__ = ["add_to", "counted", "in_frame", "numbers", "opened", "progress"]
 
 _OPTIONS = (
     "confidence",
@@ -30,17 +33,25 @@ _FAMILIES = [name for name in adapters.__all__ if name.islower()]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def add_to(command: Any) -> None:
+def add_to(command: argparse.ArgumentParser) -> None:
     """Add the file to open, and how to read it, to a subcommand."""
     command.add_argument(
         "input", metavar="IN", help="a file, a folder, a quoted pattern, or the name of a sample"
+    )
+    command.add_argument(
+        "--frames",
+        type=parsing.span,
+        default=[None, None, None],
+        metavar="A:B",
+        help="take these frames only, as a Python slice: 100:200 (without 200), 5, ::10",
     )
     command.add_argument(
         "--from",
         dest="family",
         choices=_FAMILIES,
         metavar="FAMILY",
-        help="the network's adapter, which knows layout, order and scale: " + ", ".join(_FAMILIES),
+        help="the network's adapter, which knows layout, order and scale; an example of each is in "
+        "mdn-cupy convert --help: " + ", ".join(_FAMILIES),
     )
     command.add_argument(
         "--set",
@@ -69,13 +80,13 @@ def add_to(command: Any) -> None:
     )
     command.add_argument(
         "--stride",
-        type=_numbers,
+        type=parsing.floats,
         metavar="S",
         help="output pixels from source to source: a number, or y,x (default: the file's, or 1)",
     )
     command.add_argument(
         "--origin",
-        type=_numbers,
+        type=parsing.floats,
         metavar="T",
         help="output position of the first source: a number, or y,x (default: the file's, or 0)",
     )
@@ -99,10 +110,30 @@ def add_to(command: Any) -> None:
 
 
 def opened(arguments: argparse.Namespace) -> FieldsSequence:
-    """Open what the arguments name."""
+    """Open what the arguments name, with all its frames."""
     name = arguments.input
     path = samples.path(name) if name in samples.names() else name
     return open_fields(path, **_options(arguments))
+
+
+def numbers(frames: FieldsSequence, arguments: argparse.Namespace) -> range:
+    """Return the numbers of the frames that the arguments ask for."""
+    wanted = range(len(frames))[slice(*arguments.frames)]
+    if not wanted:
+        raise ValueError(
+            f"{arguments.input}: --frames takes none of its {counted(len(frames), 'frame')}; "
+            f"they are numbered from 0 to {len(frames) - 1}"
+        )
+    return wanted
+
+
+@contextmanager
+def in_frame(number: int, arguments: argparse.Namespace) -> Iterator[None]:
+    """Name the input and the frame in what is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
 
 
 def counted(number: int, thing: str) -> str:
@@ -139,11 +170,6 @@ def progress(items: Any) -> Any:
     except ImportError:
         return items
     return tqdm(items, unit="frame", file=sys.stderr, leave=False, disable=None)
-
-
-def _numbers(text: str) -> float | list[float]:
-    numbers = [float(number) for number in text.split(",")]
-    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _setting(text: str) -> tuple[str, Any]:

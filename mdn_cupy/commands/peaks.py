@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mdn_cupy import __version__
-from mdn_cupy.commands import opening, voting
+from mdn_cupy.commands import opening, parsing, voting
 from mdn_cupy.files import replacing
 from mdn_cupy.io import FieldsSequence
 
@@ -44,26 +44,25 @@ _COLUMNS = ("frame", "part", "x", "y", "score", "evidence", "xx", "xy", "yy", "v
 
 def add_to(commands: Any) -> None:
     """Add `peaks` to the subcommands of a parser."""
-    command = commands.add_parser(
+    command = parsing.subcommand(
+        commands,
         "peaks",
+        _peaks,
         help="write the peaks of every frame as a table",
         description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=_EXAMPLES,
     )
     command.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT", help="table: .csv or .json"
     )
     voting.add_to(command)
     opening.add_to(command)
-    command.set_defaults(run=_peaks)
 
 
 def _peaks(arguments: argparse.Namespace) -> str:
     output: Path = arguments.output
-    write = {".csv": _write_csv, ".json": _write_json}.get(output.suffix.lower())
-    if write is None:
-        raise ValueError(f"{output}: name a .csv or .json file")
+    writers = {".csv": _write_csv, ".json": _write_json}
+    write = writers[parsing.check_suffix(output, writers)]
     frames = opening.opened(arguments)
     journal = output.with_name(f"{output.name}.partial")
     done = _find_all(journal, frames, arguments)
@@ -83,6 +82,7 @@ def _peaks(arguments: argparse.Namespace) -> str:
 
 def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespace) -> int:
     """Append the frames that the journal lacks, and return how many it had."""
+    numbers = opening.numbers(frames, arguments)
     settings = _as_line(_settings(frames, arguments))
     done, size = _done(journal, settings)
     try:
@@ -91,7 +91,7 @@ def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespa
             file.seek(size)
             if not done:
                 file.write(settings)
-            for number in opening.progress(range(done, len(frames))):
+            for number in opening.progress(numbers[done:]):
                 file.write(_as_line(_found(number, frames, arguments)))
                 file.flush()
     except BaseException:
@@ -120,15 +120,13 @@ def _settings(frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str
     given = {n: x for n, x in vars(arguments).items() if n not in ("run", "output")}
     path = Path(arguments.input)
     changed = path.stat().st_mtime_ns if path.exists() else 0
-    return {"version": __version__, "frames": len(frames), "changed": changed, **given}
+    return {"version": __version__, "count": len(frames), "changed": changed, **given}
 
 
 def _found(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
     """The columns of the peaks of one frame."""
-    try:
+    with opening.in_frame(number, arguments):
         _, names, peaks = voting.find(frames[number], arguments)
-    except ValueError as error:
-        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
     columns = peaks.to_dict()
     part = [names[each] for each in columns.pop("map")]
     return {"frame": [number] * len(peaks), "part": part, **columns}

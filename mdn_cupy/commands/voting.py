@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mdn_cupy.fields import Fields
 from mdn_cupy.peaks import Peaks
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     peaks: Peaks
 
 
-def add_to(command: Any) -> None:
+def add_to(command: argparse.ArgumentParser) -> None:
     """Add the options of votes and peaks to a subcommand."""
     command.add_argument(
         "--threshold", type=float, required=True, help="least evidence of a peak; see below"

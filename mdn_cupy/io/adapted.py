@@ -13,7 +13,7 @@ import numpy as np
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen, named
-from mdn_cupy.io.reading import Frames, has_images
+from mdn_cupy.io.reading import Frames, check_frames, has_images
 
 __all__ = ["AdaptedReading"]
 
@@ -88,6 +88,8 @@ class _AdaptedFrames:
                 (count,) = lengths
                 if count == 0:
                     raise Refusal("holds no frame")
+                if self.image is not None and has_images(self.image, count):
+                    check_frames("image", self.image, count)
                 return _AdaptedFrames(self.adapter, self.arrays, self.values, self.image, count)
         self._adapted({n: _zeros(m.shape, m) for n, m in self.arrays.items()}, None)
         return self

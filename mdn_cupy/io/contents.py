@@ -26,7 +26,9 @@ __all__ = [
     "npy_header",
 ]
 
-PICKLED = "holds pickled objects, which could run code and are never opened; save arrays of numbers"
+PICKLED = (
+    "holds objects; pickled objects, which could run code, are never opened: save arrays of numbers"
+)
 
 
 class Refusal(ValueError):

@@ -14,7 +14,7 @@ SUFFIXES = (".h5", ".hdf5", ".hdf")
 
 
 def contents(path: Path) -> Contents:
-    """Open an HDF5 file; a frame is read as one hyperslab."""
+    """Open an HDF5 file; a frame is read as one hyperslab. What is `h5py.Empty` is not there."""
     try:
         import h5py
     except ModuleNotFoundError:
@@ -24,10 +24,11 @@ def contents(path: Path) -> Contents:
     values: dict[str, Any] = dict(file.attrs)
 
     def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item
-        else:
+        if not isinstance(item, h5py.Dataset):
             values.update({f"{name}/{key}": value for key, value in item.attrs.items()})
+        elif item.shape is not None:
+            arrays[name] = item
 
     file.visititems(visit)
+    values = {name: value for name, value in values.items() if not isinstance(value, h5py.Empty)}
     return Contents(KIND, arrays, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from mdn_cupy.io.contents import Contents, Member, Refusal
+from mdn_cupy.io.contents import Contents, Member, Refusal, explained
 from mdn_cupy.io.naming import stem
 
 __all__ = ["contents", "grouped"]
@@ -32,10 +32,14 @@ def contents(
     strange = [name for name in names if not (path.parent / name).is_file()]
     if strange:
         raise Refusal(f"no file {strange[0]!r} beside it")
-    partners = [path.parent / name for name in names] or _partners(path)
-    return Contents(
-        kind, {file.name: read_array(file) for file in {path: None, **dict.fromkeys(partners)}}
-    )
+    arrays = {path.name: read_array(path)}
+    try:
+        for partner in [path.parent / name for name in names] or _partners(path):
+            with explained(partner, kind):
+                arrays[partner.name] = read_array(partner)
+    except (OSError, ValueError) as error:
+        raise Refusal(f"its partner {error}") from error
+    return Contents(kind, arrays)
 
 
 def grouped(paths: Iterable[Path]) -> list[Path]:

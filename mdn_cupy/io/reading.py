@@ -15,7 +15,7 @@ from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
 
-__all__ = ["BESIDE", "ArrayReading", "Frames", "Order", "Reading", "has_images"]
+__all__ = ["BESIDE", "ArrayReading", "Frames", "Order", "Reading", "check_frames", "has_images"]
 
 Order = Literal["xy", "yx"]
 FloatArray = npt.NDArray[np.floating]
@@ -102,14 +102,19 @@ class ArrayReading:
             for name in (*BESIDE, "image")
             if name not in self.given and (member := contents.beside(group, name)) is not None
         }
-        return _ArrayFrames(self, arrays[0], arrays[1], beside, count, stacked)
+        frames = _ArrayFrames(self, arrays[0], arrays[1], beside, count, stacked)
+        for name, member in beside.items():
+            if count is not None and frames.has_each(name):
+                check_frames(name, member, count)
+        return frames
 
     def vectors(self, array: FloatArray) -> FloatArray:
         """Bring offsets [..., 2, H, W] to (x, y), in output pixels."""
         if self.order == "yx":
             array = array[..., ::-1, :, :]
         if self.scale != 1:
-            array = array * self.scale
+            with np.errstate(over="ignore"):  # infinite offsets are refused by `check_fields`
+                array = array * self.scale
         return _plain(array)
 
     def scores(self, array: FloatArray) -> FloatArray:
@@ -129,6 +134,13 @@ class _ArrayFrames:
     count: int | None
     stacked: bool  # by `save_fields`, which stacks all that is an array
 
+    def has_each(self, name: str) -> bool:
+        """Say whether what stands beside the fields has an axis of frames."""
+        member = self.beside[name]
+        if name == "image":
+            return has_images(member, self.count, self.stacked)
+        return self.count is not None and len(member.shape) > BESIDE[name]
+
     def read(self, frame: int | None) -> Fields:
         index: int | EllipsisType = ... if frame is None else frame
         confidence, offsets = np.asarray(self.confidence[index]), np.asarray(self.offsets[index])
@@ -137,11 +149,7 @@ class _ArrayFrames:
             "offsets": self.how.vectors(self.how.layout.offsets(offsets, confidence.shape)),
         }
         for name, member in self.beside.items():
-            if name == "image":
-                each = has_images(member, self.count, self.stacked)
-            else:
-                each = frame is not None and len(member.shape) > BESIDE[name]
-            members[name] = np.asarray(member[index if each else ...])
+            members[name] = np.asarray(member[index if self.has_each(name) else ...])
         if "cross_offsets" in members:
             members["cross_offsets"] = self.how.vectors(members["cross_offsets"])
         try:
@@ -156,6 +164,12 @@ def has_images(image: Member, frames: int | None, stacked: bool = False) -> bool
         return False
     grey = image.shape[0] == frames and image.shape[2] not in (3, 4)
     return len(image.shape) > 3 or stacked or grey
+
+
+def check_frames(name: str, member: Member, frames: int) -> None:
+    """Refuse an array of another number of frames, which would be read beyond its end."""
+    if member.shape[0] != frames:
+        raise Refusal(f"{name} {tuple(member.shape)} is not of {frames} frames")
 
 
 def _plain(array: FloatArray) -> FloatArray:

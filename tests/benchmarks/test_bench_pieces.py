@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bench_support import SMALL, products_of
 
-from benchmarks import peers, processes, roofline, runner
+from benchmarks import instances, peaks, peers, processes, roofline, runner
 from benchmarks.inputs import collapsed, scattered, sparse
 from benchmarks.report import Limits, Peak, Report, Speed
 from benchmarks.timing import Budget, Timing, compete, wall
@@ -201,3 +201,29 @@ def test_the_report_as_json():
     assert row["votes"] == 100_000_000
     assert data["peaks"][0]["peak_bytes"]["mdn-cupy"] == 512
     assert data["limits"]["pairs_per_second"] == 50e9
+
+
+# Peaks and instances
+
+
+def test_ways_to_label_agree_where_votes_land_near_their_centres(monkeypatch, capsys):
+    for name, value in {"SIDE": 64, "ROWS": 3, "COLUMNS": 2}.items():
+        monkeypatch.setattr(instances, name, value)
+    votes = instances.made()
+    found = votes.peaks(threshold=instances.THRESHOLD, min_distance=instances.RADIUS)
+    assert len(found) == 6
+    ways = instances.ways_to_label(votes, found)
+    labels = ways["votes.instances"]().labels
+    for how in instances.DISTANCES:
+        assert np.mean(labels == ways[f"grouping {how}"]()) > 0.999
+    instances.main(["--seconds", "0"])
+    assert [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == [*ways]
+
+
+def test_every_search_for_peaks_is_measured(monkeypatch, capsys):
+    monkeypatch.setattr(peaks, "SIDE", 48)
+    peaks.main(["--seconds", "0"])
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert len(lines) == 3 * len(peaks.CASES)
+    searches = [line.split() for line in lines if line.startswith("one plateau")]
+    assert [words[-1] for words in searches if "mdn.find_peaks" in words] == ["1"]

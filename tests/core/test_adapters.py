@@ -589,3 +589,26 @@ def test_the_page_has_every_family_and_its_examples_run():
     assert used == set(FAMILIES)
     for family in FAMILIES:
         assert re.search(rf"^\| `{family}` \|", page, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "message"),
+    [
+        *(
+            ("deeplabcut", {"stride": s}, "stride must be a number")
+            for s in (0, -1, np.nan, np.inf)
+        ),
+        *(("sleap_nn", {"stride": s}, "stride must be a number") for s in ("8", (8, 8), None)),
+        ("deeplabcut", {"locref_std": "7"}, "deeplabcut: locref_std must be a number"),
+        ("mmpose_udp", {"input_size": 192}, "input_size must be width and height"),
+        ("mmpose_udp", {"input_size": (1, 2, 3)}, "input_size must be width and height"),
+        ("panoptic_deeplab", {"things": 1}, "things must list channels"),
+        ("panoptic_deeplab", {"things": (1.5,)}, "things must list channels"),
+        ("panoptic_deeplab", {"things": "1"}, "things must list channels"),
+        ("panoptic_deeplab", {"things": (99,)}, "things must name channels of semantic, 0 to 3"),
+        ("embedseg", {"pixel_x": 0}, "embedseg: pixel_x must be a number greater than 0, got 0"),
+    ],
+)
+def test_settings_that_do_not_fit(family, settings, message):
+    arrays, usual = outputs(family)
+    assert message in refusal(lambda: getattr(A, family)(**arrays, **{**usual, **settings}))

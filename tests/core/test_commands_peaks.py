@@ -4,11 +4,13 @@ import csv
 import json
 import re
 import shlex
+import signal
 import tracemalloc
 
 import numpy as np
 import pytest
 import tifffile
+from helpers import run_python
 
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
@@ -126,6 +128,28 @@ def test_no_peaks_are_a_table_without_rows(capsys, run):
     assert json.loads((run / "a.json").read_text()) == []
 
 
+@pytest.mark.parametrize(
+    ("span", "numbers"),
+    [
+        ("1:3", [1, 2]),
+        ("3", [3]),
+        ("-1", [4]),
+        (":2", [0, 1]),
+        ("::2", [0, 2, 4]),
+        ("4:1:-1", [4, 3, 2]),
+    ],
+)
+def test_some_frames_keep_their_numbers(capsys, run, span, numbers):
+    succeed(capsys, "peaks", "run.mdn", *SPACED, "-o", "all.csv")
+    every = table(run / "all.csv")
+    want = [row for number in numbers for row in every if int(row["frame"]) == number]
+    succeed(capsys, "peaks", "run.mdn", *SPACED, f"--frames={span}", "-o", "a.csv")
+    assert table(run / "a.csv") == want != []
+    succeed(capsys, "instances", "run.mdn", *SPACED, "-o", "all.npy")
+    succeed(capsys, "instances", "run.mdn", *SPACED, f"--frames={span}", "-o", "a.npy")
+    np.testing.assert_array_equal(np.load("a.npy"), np.load("all.npy")[numbers].squeeze())
+
+
 # Going on
 
 
@@ -160,10 +184,39 @@ def test_a_run_that_was_stopped_goes_on_where_it_stopped(capsys, run, monkeypatc
     assert not (run / "a.csv.partial").exists()
 
 
-def test_with_other_settings_it_begins_again(capsys, run, monkeypatch):
+KILLED = """
+import os, signal, sys
+from mdn_cupy.__main__ import main
+from mdn_cupy.commands import voting
+
+found, find = [], voting.find
+
+def killed(fields, arguments):
+    found.append(fields)
+    if len(found) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return find(fields, arguments)
+
+voting.find = killed
+main(sys.argv[1:])
+"""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_table(capsys, run):
+    options = ["peaks", "run.mdn", *SPACED, "-o"]
+    succeed(capsys, *options, "whole.csv")
+    run_python("-c", KILLED, *options, "a.csv", status=-signal.SIGKILL, cwd=run)
+    assert not (run / "a.csv").exists()
+    assert "(3 frames had been done)" in succeed(capsys, *options, "a.csv")
+    assert (run / "a.csv").read_bytes() == (run / "whole.csv").read_bytes()
+    assert not (run / "a.csv.partial").exists()
+
+
+@pytest.mark.parametrize("other", [["--threshold", "2"], [*SPACED, "--frames", "0:5"]])
+def test_with_other_settings_it_begins_again(capsys, run, monkeypatch, other):
     with monkeypatch.context() as patch:
         stopped_at(patch, 4)
-        assert main(["peaks", "run.mdn", "--threshold", "2", "-o", "a.csv"]) == 130
+        assert main(["peaks", "run.mdn", *other, "-o", "a.csv"]) == 130
     capsys.readouterr()
     assert "had been done" not in succeed(capsys, "peaks", "run.mdn", *SPACED, "-o", "a.csv")
     assert_the_peaks_of_the_video(table(run / "a.csv"))
@@ -221,6 +274,10 @@ def test_labels_of_one_map_are_a_picture(capsys, tmp_path):
         ("run.mdn --threshold 0 -o OUT", "threshold must be greater than 0, which is the evidence"),
         ("run.mdn --threshold nan -o OUT", "threshold must be greater than 0"),
         ("run.mdn --threshold 1 --min-distance -1 -o OUT", "min_distance must not be negative"),
+        (
+            "run.mdn --threshold 1 --frames 5: -o OUT",
+            "run.mdn: --frames takes none of its 5 frames",
+        ),
         ("run.mdn --threshold 1 --part tail -o OUT", "no part 'tail'"),
         ("run.mdn --threshold 1 --cross -o OUT", "needs a field set with cross_offsets"),
         ("run.mdn --threshold 1 --sigma -2 -o OUT", "sigma must be greater than 0"),
@@ -234,6 +291,13 @@ def test_bad_input_is_one_line_and_nothing_is_written(capsys, run, command, argv
     argv = argv.replace("OUT", {"peaks": "a.csv", "instances": "a.npy"}[command])
     assert message in refuse(capsys, command, *shlex.split(argv))
     assert {path.name for path in run.iterdir()} == {"run.mdn", "bad.mdn"}
+
+
+@pytest.mark.parametrize("span", ["a", "1:b", "1:2:0", "1:2:3:4", "", "1.5"])
+def test_a_span_that_is_none_is_refused(capsys, run, span):
+    with pytest.raises(SystemExit):
+        main(["peaks", "run.mdn", *SPACED, "--frames", span, "-o", "a.csv"])
+    assert "give A:B, A:B:STEP or a number, such as 100:200, not" in capsys.readouterr().err
 
 
 def test_frames_of_other_sizes_are_refused_for_labels(capsys, run):

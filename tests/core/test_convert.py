@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from file_kinds import FAMILIES
 from helpers import run_python
 
 import mdn_cupy as mdn
@@ -82,12 +83,26 @@ def test_a_video_becomes_a_folder_and_goes_on_where_it_stopped(capsys, run):
     assert_converted(mdn.open_fields("made/run"))
 
 
+def test_some_frames_are_converted(capsys, run):
+    convert(capsys, "run.h5", "-o", "all.mdn", *SETTINGS)
+    out = convert(capsys, "run.h5", "-o", "some.mdn", *SETTINGS, "--frames", "1:3")
+    assert out.startswith("2 frames of 2 parts")
+    every, some = mdn.open_fields("all.mdn"), mdn.open_fields("some.mdn")
+    for got, want in zip(some, every[1:3], strict=True):
+        np.testing.assert_array_equal(got.confidence, want.confidence)
+    convert(capsys, "run.h5", "-o", "each/", *SETTINGS, "--frames", "3:")
+    assert sorted(path.name for path in (run / "each").iterdir()) == ["3.mdn", "4.mdn"]
+    convert(capsys, "run.h5", "-o", "one.mdn", *SETTINGS, "--frames", "2")
+    np.testing.assert_array_equal(mdn.load_fields("one.mdn").confidence, every[2].confidence)
+
+
 def test_one_image_becomes_a_plain_file(capsys, run):
-    torch.save({"a": torch.tensor(SCORES[0]), "b": torch.tensor(LOCREF[0])}, "image.pt")
+    scores = RNG.random((2, 3, 4), dtype=np.float32)
+    torch.save({"a": torch.tensor(scores), "b": torch.tensor(LOCREF[0])}, "image.pt")
     names = ["--confidence", "a", "--offsets", "b", "--layout", "(CP)HW", "--order", "yx"]
     convert(capsys, "image.pt", "-o", "image.mdn", *names)
     fields = mdn.load_fields("image.mdn")
-    np.testing.assert_array_equal(fields.confidence, SCORES[0])
+    np.testing.assert_array_equal(fields.confidence, scores)
     np.testing.assert_array_equal(fields.offsets[:, 1], LOCREF[0, :2])
     with np.load("image.mdn", allow_pickle=False) as archive:
         assert "frames" not in archive
@@ -144,6 +159,10 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
             "run.h5: posenet: wants heatmap (H, W, P)",
         ),
         (["*.pt", "-o", "made/"], "*.pt: no such file"),
+        (["run.h5", "-o", "a.mdn", "--layout", "(PC)HW"], "run.h5, frame 0: confidence: "),
+        (["run.h5", "-o", "made/", "--layout", "(PC)HW"], "values outside [0, 1]"),
+        (["run.h5", "-o", "a.mdn", *SETTINGS, "--scale", "1e300"], "offsets: 24 of 24 values not"),
+        (["run.h5", "-o", "a.mdn", *SETTINGS, "--frames", "9"], "--frames takes none of its 5"),
     ],
 )
 def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragment):
@@ -152,20 +171,43 @@ def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragmen
     assert set(run.rglob("*")) == before
 
 
+@pytest.mark.parametrize("text", ["a", "4,", "4,3,x", ""])
+def test_what_is_no_number_is_refused(capsys, run, text):
+    with pytest.raises(SystemExit):
+        main(["convert", "run.h5", "-o", "a.mdn", "--stride", text])
+    assert "--stride: give a number, or two with a comma" in capsys.readouterr().err
+
+
 def test_a_reader_that_is_missing_is_a_refusal(capsys, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     assert 'pip install "mdn-cupy[io]"' in refuse(capsys, "run.h5", "-o", "run.mdn")
 
 
-def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def examples_of_the_help(capsys):
     with pytest.raises(SystemExit):
         main(["convert", "--help"])
     out = capsys.readouterr().out.replace("\\\n", " ")
-    examples = re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE)
-    assert len(examples) == 6
+    return [*map(shlex.split, re.findall(r"^ +mdn-cupy convert (.+)$", out, flags=re.MULTILINE))]
+
+
+def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    examples = examples_of_the_help(capsys)
+    assert len(examples) > len(FAMILIES) + 3
     for example in examples:
-        assert "no such file" in refuse(capsys, *shlex.split(example))
+        assert "no such file" in refuse(capsys, *example)
+
+
+def test_the_help_has_an_example_of_every_adapter_that_converts(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    adapted = [example for example in examples_of_the_help(capsys) if "--from" in example]
+    assert {argv[argv.index("--from") + 1] for argv in adapted} == set(FAMILIES)
+    for _, *argv in adapted:
+        arrays, _ = FAMILIES[argv[argv.index("--from") + 1]]
+        called = [argv[argv.index(n) + 1] for n in ("--confidence", "--offsets") if n in argv]
+        names = [*called, *list(arrays)[len(called) :]]
+        np.savez("out.npz", **dict(zip(names, arrays.values(), strict=True)))
+        assert "3 frames" in convert(capsys, "out.npz", *argv)
 
 
 def test_a_real_process_converts_and_votes(run):

@@ -11,7 +11,9 @@ import pytest
 import torch
 import zarr
 from file_kinds import (
+    FAMILIES,
     RNG,
+    SQUARE,
     C,
     O,
     assert_frame,
@@ -308,33 +310,6 @@ def test_options_out_of_range_are_refused(tmp_path, name, value):
 
 
 # Adapters
-
-SQUARE = RNG.random((3, 6, 6, 6), dtype=np.float32)
-
-FAMILIES = {
-    "deeplabcut": (
-        {"scoremap": SQUARE[:, :2], "locref": SQUARE[:, :4]},
-        {"stride": 8, "apply_sigmoid": True},
-    ),
-    "sleap_nn": ({"foreground": SQUARE[:, :1], "offsets": SQUARE[:, :2]}, {"stride": 2}),
-    "mmpose_udp": ({"heatmaps": SQUARE}, {"input_size": (48, 64)}),
-    "posenet": ({"heatmap": SQUARE[..., :2], "offsets": SQUARE[..., :4]}, {"stride": 16}),
-    "openpifpaf": ({"cif": RNG.random((3, 2, 5, 6, 7), dtype=np.float32)}, {"stride": 8}),
-    "centernet": ({"heatmap": SQUARE[:, :3], "offset": SQUARE[:, :2]}, {}),
-    "movenet": ({"heatmap": SQUARE[:, :2], "offset": SQUARE[:, :4]}, {}),
-    "centerface": (
-        {
-            "heatmap": SQUARE[:, :1],
-            "scale": SQUARE[:, :2],
-            "offset": SQUARE[:, 2:4],
-            "landmarks": np.concatenate([SQUARE, SQUARE[:, :4]], axis=1),
-        },
-        {},
-    ),
-    "panoptic_deeplab": ({"semantic": SQUARE, "offset": SQUARE[:, :2]}, {"things": (1, 2)}),
-    "embedseg": ({"prediction": SQUARE[:, :5]}, {}),
-    "spotiflow": ({"heatmap": SQUARE[:, 0], "subpix": SQUARE[..., :2]}, {}),
-}
 
 
 def test_every_adapter_is_here():

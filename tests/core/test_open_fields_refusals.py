@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from functools import partial
 
 import h5py
 import numpy as np
@@ -108,6 +109,9 @@ def test_arrays_that_are_no_fields(tmp_path, write, arrays, fragment):
         ("stride", np.array([np.nan])),
         ("sigma", np.array([-1.0])),
         ("frames", np.array(4)),
+        ("sigma", np.ones((4, 2, 3, 4))),
+        ("output_shape", np.full((4, 2), 9)),
+        ("stride", np.zeros(0)),
     ],
 )
 def test_values_that_do_not_fit(tmp_path, write, name, value):
@@ -118,6 +122,45 @@ def test_values_that_do_not_fit(tmp_path, write, name, value):
     else:
         path = write(tmp_path, confidence=C, offsets=O, **{name: value})
     assert name in refused(path)
+
+
+@pytest.mark.parametrize("write", [npz, hdf5, zarr3])
+def test_images_of_other_frames_are_not_read(tmp_path, write):
+    path = write(tmp_path, confidence=C, offsets=O, image=np.zeros((4, 6, 8, 3), np.uint8))
+    assert "image (4, 6, 8, 3) is not of 5 frames" in refused(path)
+    (tmp_path / "adapted").mkdir()
+    arrays = {"foreground": C[:, :1], "offsets": O[:, 0], "image": np.zeros((4, 6, 8, 3))}
+    path = write(tmp_path / "adapted", **arrays)
+    adapter = partial(mdn.adapters.sleap_nn, stride=2)
+    assert "image (4, 6, 8, 3) is not of 5 frames" in refused(path, adapter=adapter)
+
+
+@pytest.mark.parametrize("write", [npy, tiff])
+def test_a_partner_that_cannot_be_read_is_named(tmp_path, write):
+    write(tmp_path, confidence=C, offsets=O)
+    path, partner = (next(tmp_path.glob(f"hand_{n}.*")) for n in ("confidence", "offsets"))
+    partner.write_text("x")
+    assert f"its partner {partner}: not a readable" in refused(path)
+    partner.unlink()
+    partner.mkdir()
+    assert f"its partner {partner}: cannot be read (Is a directory)" in refused(path)
+    partner.rmdir()
+    partner.symlink_to("gone")
+    assert f"its partner {partner}: no such file" in refused(path)
+
+
+def test_hdf5_without_numbers(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["confidence"], file["offsets"] = h5py.Empty("f4"), O
+    assert "confidence missing" in refused(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["confidence"], file["offsets"], file["sigma"] = C, O, h5py.Empty("f4")
+        file.attrs["stride"] = h5py.Empty("f4")
+    assert mdn.open_fields(tmp_path / "b.h5")[4].stride == 1.0
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file.create_dataset("confidence", C.shape, h5py.ref_dtype)
+        file["offsets"] = O
+    assert "confidence (confidence) holds objects" in refused(tmp_path / "c.h5")
 
 
 def test_shapes_that_no_machine_can_hold(tmp_path):

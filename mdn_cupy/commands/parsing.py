@@ -1,0 +1,66 @@
+"""Common to all subcommands: their parsers, and values of their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+__all__ = ["check_suffix", "floats", "span", "subcommand"]
+
+
+def subcommand(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], str],
+    *,
+    help: str,
+    description: str,
+    examples: str,
+) -> argparse.ArgumentParser:
+    """Add a subcommand whose description and examples keep their line breaks."""
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def check_suffix(output: Path, known: Collection[str]) -> str:
+    """Return the lower-case suffix of a file to write; ValueError if it is not a known one."""
+    suffix = output.suffix.lower()
+    if suffix not in known:
+        *most, last = known
+        raise ValueError(f"{output}: name a {', '.join(most)}{' or ' if most else ''}{last} file")
+    return suffix
+
+
+def floats(text: str) -> float | list[float]:
+    """Parse a number, or several with commas between them."""
+    try:
+        values = [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"give a number, or two with a comma between them, not {text!r}"
+        ) from None
+    return values[0] if len(values) == 1 else values
+
+
+def span(text: str) -> list[int | None]:
+    """Parse start:stop:step to the arguments of `slice`, and a number n as n:n+1."""
+    try:
+        values = [int(number) if number else None for number in text.split(":")]
+        if len(values) == 1:
+            values = [int(text), int(text) + 1 or None]
+        slice_ = slice(*values)
+        slice_.indices(0)
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f"give A:B, A:B:STEP or a number, such as 100:200, not {text!r}"
+        ) from None
+    return [slice_.start, slice_.stop, slice_.step]
