@@ -57,7 +57,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
     add_reading_to(command)
 
 
-def add_reading_to(command: argparse.ArgumentParser) -> None:
+def add_reading_to(command: argparse._ActionsContainer) -> None:
     """Add the options of how a file is read, of which `reading_of` makes arguments."""
     command.add_argument(
         "--from",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Reading",
+    "carried_by",
     "fields_of",
     "first_part",
     "frames_of",
@@ -208,6 +209,30 @@ def _limits_of(image: Array) -> tuple[float, float]:
 def fields_of(layer: Image | None) -> mdn.Fields | None:
     """Return the field set that a layer of `layer_data` carries, or None."""
     return None if layer is None else layer.metadata.get(_FIELDS)
+
+
+def carried_by(layers: Sequence[LayerData]) -> mdn.Fields | Sequence[mdn.Fields] | None:
+    """Return the field set of layers of `layer_data`, with the values that they hold now.
+
+    Raises
+    ------
+    ValueError
+        If they are of several field sets.
+    """
+    carried = [(data, keywords["metadata"]) for data, keywords, _ in layers]
+    carried = [(data, metadata) for data, metadata in carried if _FIELDS in metadata]
+    if not carried:
+        return None
+    fields: mdn.Fields = carried[0][1][_FIELDS]
+    if any(metadata[_FIELDS] is not fields for _, metadata in carried):
+        raise ValueError("the layers are of several field sets; select those of one")
+    frames: Sequence[mdn.Fields] = carried[0][1][_FRAMES]
+    if frames:
+        return frames
+    values: dict[str, Any] = {m[_ROLE]: np.asarray(data) for data, m in carried}
+    if "offsets" in values:
+        values["offsets"] = np.moveaxis(values["offsets"], 0, 1)
+    return dataclasses.replace(fields, **values)
 
 
 def renew(layer: Any, fields: mdn.Fields) -> None:
