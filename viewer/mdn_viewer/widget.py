@@ -29,6 +29,7 @@ from mdn_viewer.widgets.common import leave_wheel
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls, single_shot_timer
 from mdn_viewer.widgets.dims_slider import DimsSlider
+from mdn_viewer.widgets.file_opener import FileOpener
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
@@ -76,6 +77,8 @@ class MassDisplacement(QWidget):
         self.inputs = InputControls(
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )
+        self.opener = FileOpener(napari_viewer, self.model, self)
+        self.inputs.open_any.changed.connect(lambda *_: self.opener.ask())
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
         self.panels: list[Any] = [
@@ -236,11 +239,8 @@ class MassDisplacement(QWidget):
         self._selection.take(*layers)
 
     def _on_drop(self, paths: list[str]) -> None:
-        """Open files that were dropped on the maps, as napari does on its own canvas."""
-        try:
-            self._viewer.open(paths, stack=False)
-        except Exception as error:  # whatever a reader of any plugin raises
-            self.model.refuse(f"{', '.join(paths)}: {error}")
+        """Open files that were dropped on the maps; Qt would keep a plain object alive."""
+        self.opener.open(paths)
 
     def _ask_here(self) -> None:
         """Ask for the pixel under the cursor."""

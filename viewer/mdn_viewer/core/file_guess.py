@@ -20,6 +20,7 @@ __all__ = ["SINGLE", "FileReading", "guess", "paired"]
 
 SINGLE = (".npy", ".tif", ".tiff")  # files of one array
 _LISTED = 300  # characters of what a file holds, in a message
+_SETTLED = ("layout", "order", "scale", "sigmoid", "stride", "origin", "family")
 PathLike = str | os.PathLike[str]
 
 
@@ -93,6 +94,23 @@ class FileReading:
         return mdn.open_fields(self.path, **options)
 
     @property
+    def key(self) -> str:
+        """What files of the same making have in common."""
+        names = () if self.path.suffix.lower() in SINGLE else (self.confidence, self.offsets)
+        return " ".join([self.path.suffix.lower(), *names, *self.fitting])
+
+    def remembered(self) -> dict[str, Any]:
+        """Return what was settled, to be remembered for files of the same key."""
+        return {name: getattr(self, name) for name in _SETTLED}
+
+    def like(self, remembered: Mapping[str, Any]) -> FileReading:
+        """Return the reading with what was settled for another file of the same key."""
+        known = {n: _pair(x) for n, x in remembered.items() if n in _SETTLED}
+        if known.get("layout") not in self.fitting:
+            return self
+        return replace(self, **known, note="as the last time")
+
+    @property
     def line(self) -> str:
         """What was understood, in a line."""
         if self.family:
@@ -101,6 +119,11 @@ class FileReading:
         grid = "" if self.stride is None else f"{self.stride}"
         said = layout_guess.understood(Layout(self.layout), self.order, others, grid)
         return f"{said}; {self.note}" if self.note else said
+
+
+def _pair(value: Any) -> Any:
+    """Return a list, which JSON makes of a pair, as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _settings(family: str) -> tuple[str, ...]:

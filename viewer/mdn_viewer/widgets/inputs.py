@@ -80,13 +80,18 @@ class InputControls(Container[Any]):
             tooltip="Where the first source is, in pixels of the output: row × column.",
         )
         self.misfit = Message("What does not fit of the layers above, and why.")
+        self.open_any = PushButton(
+            text="Open files…",
+            tooltip="Field sets of any kind; or drop them on the maps. What a file does not say is "
+            "asked.",
+        )
         self._add_files()
         self.margins = (0, 4, 0, 0)
         self.layer_boxes = (self.confidence, self.offsets, self.image)
         self.readings = (self.order, self.coarse, self.stride, self.origin)
         chosen = (self.confidence, self.offsets, self.order, self.coarse, self.image)
         grid = (self.stride, self.origin, self.misfit)
-        self.extend([*chosen, *grid, *self._files, self.open_files, self.unreadable])
+        self.extend([self.open_any, *chosen, *grid, *self._files, self.open_files, self.unreadable])
 
     @property
     def reading(self) -> Reading:
