@@ -9,19 +9,19 @@ from mdn_viewer.widgets.open_dialog import OpenDialog
 from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QDialogButtonBox
-from viewer_support import add_fields, assert_shows, dock, names, press, two_parts, wrong
+from viewer_support import add_fields, assert_shows, names, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
 
 @pytest.fixture
-def widget(make_napari_viewer, qtbot):
-    """The dock widget in a window that is shown, with nothing open and nothing remembered."""
+def widget(shared):
+    """The dock widget of a window, with nothing open and nothing remembered."""
     settings.get_plugin_settings("mdn-cupy").files.readings = "{}"
-    widget = dock(make_napari_viewer(show=True))
-    widget.viewer = widget._viewer
-    yield widget
-    settings.get_plugin_settings("mdn-cupy").files.readings = "{}"
+    shared._viewer.layers.clear()
+    shared.wait()
+    shared.controls.message.say("")
+    return shared
 
 
 def drop(widget, *paths):
@@ -74,16 +74,16 @@ def test_what_was_guessed_opens_with_one_press(widget, qtbot, tmp_path):
     assert dialog.sigmoid.isChecked()
     assert dialog.stride.pair == (4.0, 4.0)  # of 24 × 32 pixels and 6 × 8 sources
     assert not dialog.previews["noisy-or"].pixmap().isNull()
-    assert names(widget.viewer) == []  # nothing yet
+    assert names(widget._viewer) == []  # nothing yet
     dialog.origin.value = "2"
     dialog.origin.native.editingFinished.emit()
     answer(widget, qtbot, dialog)
-    assert [name.split()[1] for name in names(widget.viewer)] == ["image", "confidence", "offsets"]
+    assert [name.split()[1] for name in names(widget._viewer)] == ["image", "confidence", "offsets"]
     assert_shows(widget, fields, 0, widget.controls.sigma.value)
     drop(widget, tmp_path / "p.npz")  # it is remembered
     assert dialog_of(widget, qtbot).origin.pair == (2.0, 2.0)
     answer(widget, qtbot, dialog_of(widget, qtbot), QDialogButtonBox.StandardButton.Cancel)
-    assert len(names(widget.viewer)) == 3
+    assert len(names(widget._viewer)) == 3
 
 
 def test_a_number_of_pixels_is_the_unit(widget, qtbot, tmp_path):
@@ -155,7 +155,7 @@ def test_a_field_set_asks_nothing(widget, tmp_path):
 def test_an_image_is_an_image(widget, tmp_path):
     tifffile.imwrite(tmp_path / "photo.tif", np.zeros((20, 30), np.uint8))
     drop(widget, tmp_path / "photo.tif")
-    assert names(widget.viewer) == ["photo"]
+    assert names(widget._viewer) == ["photo"]
     assert not wrong(widget)
 
 
@@ -185,14 +185,14 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_read_is_one_line_and_leaves_all_as_it_was(widget, tmp_path, name):
-    add_fields(widget.viewer, two_parts())
+    add_fields(widget._viewer, two_parts())
     widget.wait()
-    before, session = names(widget.viewer), widget.model.session
+    before, session = names(widget._viewer), widget.model.session
     BAD[name](tmp_path / name)
     drop(widget, tmp_path / name)
     assert name in wrong(widget)
     assert "\n" not in wrong(widget)
-    assert names(widget.viewer) == before
+    assert names(widget._viewer) == before
     assert widget.model.session is session
     assert not widget.findChildren(OpenDialog)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize, Signal  # type: ignore[attr-defined]
-from qtpy.QtGui import QColor, QKeySequence, QPalette, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -33,9 +33,11 @@ from mdn_viewer.widgets.file_opener import FileOpener
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
 from mdn_viewer.widgets.truth import TruthPanel
@@ -82,6 +84,7 @@ class MassDisplacement(QWidget):
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
         self.panels: list[Any] = [
+            PartsPanel(self.model, self.maps),
             PeaksPanel(self.model, self.canvas, links),
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
@@ -146,6 +149,12 @@ class MassDisplacement(QWidget):
         titles = [self.tabs.tabText(n) for n in range(self.tabs.count())]
         self.tabs.setCurrentIndex(titles.index(title))
 
+    def ask_pixel(self) -> None:
+        """Ask who voted for the pixel under the cursor."""
+        if self._readout.position is None:
+            self.model.say("put the cursor over a map, then ask")
+        self._questions.ask_at(self._readout.position)
+
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
         self._selection.refresh()
@@ -199,15 +208,20 @@ class MassDisplacement(QWidget):
         self.compare.napari_canvas.toggled.connect(self._central.show_others)
         canvas.dropped.connect(self._on_drop)
         self._viewer.events.theme.connect(self._dress)
-        for parent in (self, canvas):
-            for keys, act in (
-                ("Alt+PgDown", lambda: controls.page(1)),
-                ("Alt+PgUp", lambda: controls.page(-1)),
-            ):
-                QShortcut(QKeySequence(keys), parent, act)
-        QShortcut(QKeySequence("A"), canvas, self._ask_here)
+        shortcuts = Shortcuts(
+            canvas,
+            {
+                "next_part": lambda: controls.page(1),
+                "previous_part": lambda: controls.page(-1),
+                "ask_pixel": self.ask_pixel,
+                "show_everything": canvas.reset_view,
+            },
+        )
+        shortcuts.enable("ask_pixel", False)
+        canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
         self._end = _Ending(
-            lambda: self._viewer.events.theme.disconnect(self._dress),
+            self._disconnect,
+            shortcuts.close,
             self._part_slider.close,
             self._frame_slider.close,
             *(panel.end for panel in self.panels if hasattr(panel, "end")),
@@ -215,9 +229,17 @@ class MassDisplacement(QWidget):
             self._readout.close,
             self._selection.close,
             self._central.leave,
+            self.canvas.end,
             model.close,
         )
         self.destroyed.connect(self._end)
+
+    def _disconnect(self) -> None:
+        """Follow the viewer no longer; napari itself has connected `reset_choices`."""
+        self._viewer.events.theme.disconnect(self._dress)
+        events = self._viewer.layers.events
+        for event in (events.inserted, events.removed, events.reordered, events.renamed):
+            event.disconnect(self.reset_choices)
 
     def _frame(self) -> Frame:
         return self._selection.frame
@@ -241,10 +263,6 @@ class MassDisplacement(QWidget):
     def _on_drop(self, paths: list[str]) -> None:
         """Open files that were dropped on the maps; Qt would keep a plain object alive."""
         self.opener.open(paths)
-
-    def _ask_here(self) -> None:
-        """Ask for the pixel under the cursor."""
-        self._questions.ask_at(self._readout.position)
 
     def _dress(self, *_: Any) -> None:
         """Have the canvas' lines in the colours of napari's theme."""

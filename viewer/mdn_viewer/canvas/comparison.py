@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 from vispy import scene
@@ -40,7 +41,7 @@ class ComparisonCanvas(QWidget):
     """Cells side by side, as large as they can be: in each a picture over the image, and overlays.
 
     Everything is in pixels of the output. Dragging moves all cells, the wheel zooms them around the
-    cursor, the Home key shows everything.
+    cursor.
     """
 
     clicked = Signal(object)  # Click
@@ -175,6 +176,12 @@ class ComparisonCanvas(QWidget):
         """Draw what has changed before other events are handled."""
         self.native.repaint()
 
+    def end(self) -> None:
+        """Give up the canvas and its OpenGL context."""
+        if isalive(self):  # type: ignore[no-untyped-call]
+            self._canvas.close()
+            self.deleteLater()
+
     def screen_position(self, cell: str, row: float, column: float) -> QPoint:
         """Return where on the screen a pixel of the output is seen, in one cell."""
         left, top, width, height = self.cells[cell].rectangle
@@ -184,6 +191,7 @@ class ComparisonCanvas(QWidget):
 
     def screenshot(self) -> npt.NDArray[np.uint8]:
         """Return a picture of all cells, [height, width, 4]."""
+        self.finish()
         image = self.native.grab().toImage()
         image = image.convertToFormat(image.Format.Format_RGBA8888)
         bits: Any = image.constBits()
@@ -192,12 +200,10 @@ class ComparisonCanvas(QWidget):
         rows = rows.reshape(image.height(), image.bytesPerLine())[:, : 4 * image.width()]
         return rows.reshape(image.height(), image.width(), 4).copy()
 
-    def keyPressEvent(self, event: Any) -> None:
-        """Show everything with Home."""
-        if event.key() == Qt.Key.Key_Home:
-            self.reset_view()
-        else:
-            super().keyPressEvent(event)
+    def leaveEvent(self, event: Any) -> None:
+        """Tell that the cursor is over no cell any more."""
+        super().leaveEvent(event)
+        self.hovered.emit(None)
 
     def dragEnterEvent(self, event: Any) -> None:
         """Take files."""

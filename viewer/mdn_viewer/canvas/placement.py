@@ -24,24 +24,28 @@ class CentralArea:
 
     def __init__(self, widget: QWidget, fallback: QHBoxLayout) -> None:
         self._widget, self._fallback = widget, fallback
-        self._centre: QWidget | None = None
         self._others: list[QWidget] = []
         self.others_shown = False
 
     def enter(self, window: QWidget | None) -> None:
-        """Go to the central area of a window."""
+        """Go to the central area of a window, and stay there: a dock may float for a while.
+
+        An OpenGL widget that moves to another window loses what it has drawn with.
+        """
+        if self._widget.parentWidget() is not None:
+            return
         centre = window.centralWidget() if isinstance(window, QMainWindow) else None
         layout = None if centre is None else centre.layout()
-        if centre is not None and centre is self._centre:
-            return
-        if layout is None:
+        if layout is not None:
+            places = (layout.itemAt(n) for n in range(layout.count()))
+            widgets = (None if place is None else place.widget() for place in places)
+            self._others = [widget for widget in widgets if widget is not None]
+            layout.addWidget(self._widget)
+        elif window is not None and window.isVisible():
             self._fallback.insertWidget(0, self._widget, 1)
-            return
-        self._centre = centre
-        places = (layout.itemAt(n) for n in range(layout.count()))
-        widgets = (None if place is None else place.widget() for place in places)
-        self._others = [widget for widget in widgets if widget is not None]
-        layout.addWidget(self._widget)
+        else:
+            return  # not in a window yet
+        self._widget.show()
         self.show_others(self.others_shown)
 
     def show_others(self, shown: bool) -> None:
@@ -52,8 +56,8 @@ class CentralArea:
                 other.setVisible(shown)
 
     def leave(self) -> None:
-        """Leave the central area as it was; the widget ends."""
+        """Leave the central area as it was."""
         self.show_others(True)
+        self._others = []
         if isalive(self._widget):  # type: ignore[no-untyped-call]
             self._widget.setParent(None)
-            self._widget.deleteLater()

@@ -67,6 +67,10 @@ class LinkedLayers:
         """Leave a layer as it is from now on."""
         self._links.pop(name, None)
 
+    def detach_all(self) -> None:
+        """Leave all layers as they are from now on."""
+        self._links.clear()
+
 
 def write_image(layer: Any, values: Any, limits: tuple[float, float]) -> None:
     """Write a map into an image layer, in place where it has the size."""

@@ -15,6 +15,7 @@ from mdn_viewer.canvas.colormaps import DIVERGING
 from mdn_viewer.canvas.overlays import Arrows
 from mdn_viewer.core.session import KINDS, title
 from mdn_viewer.layers.linked import LinkedLayers, write_image
+from mdn_viewer.widgets.shortcuts import keys_of
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -45,6 +46,25 @@ class ResultLayers:
         model.maps_changed.connect(self._on_maps)
         model.settled.connect(links.update)
         canvas.menu_requested.connect(self._on_menu)
+
+    @property
+    def offers(self) -> dict[str, tuple[str, Callable[[], None]]]:
+        """What can be added now, by the names of the layers: what it is, and what adds it."""
+        offers: dict[str, tuple[str, Callable[[], None]]] = {
+            title(kind): (f"the {title(kind)} map", partial(self.add_map, kind))
+            for kind in self._model.maps
+        }
+        if self._model.maps:
+            offers[_PEAKS] = "the peaks", self.add_peaks
+        for overlay in (_VOTES, _GRADIENT):
+            drawn = self._canvas.overlay(overlay)
+            if drawn is not None and not drawn.empty:
+                offers[overlay] = f"the arrows of the {overlay}", partial(self.add_arrows, overlay)
+        return offers
+
+    def detach_all(self) -> None:
+        """Leave all layers that were added as they are from now on."""
+        self._links.detach_all()
 
     def add_map(self, kind: str) -> None:
         """Add the map of a kind as an image layer."""
@@ -92,23 +112,17 @@ class ResultLayers:
 
     def menu(self, cell: str) -> QMenu:
         """Return the menu of a cell."""
-        menu, kind = QMenu(self._canvas), _KINDS.get(cell)
-        offers: list[tuple[str, str, Callable[[], None]]] = []
-        if kind is not None:
-            offers.append((f"the {cell} map", cell, partial(self.add_map, kind)))
-        offers.append(("the peaks", _PEAKS, self.add_peaks))
-        for overlay in (_VOTES, _GRADIENT):
-            drawn = self._canvas.overlay(overlay)
-            if drawn is not None and not drawn.empty:
-                what = f"the arrows of the {overlay}"
-                offers.append((what, overlay, partial(self.add_arrows, overlay)))
-        for what, name, add in offers:
+        menu = QMenu(self._canvas)
+        for name, (what, add) in self.offers.items():
+            if name in _KINDS and name != cell:
+                continue
             if name in self._links:
                 menu.addAction(f"Detach {what}", partial(self._links.detach, name))
             else:
                 menu.addAction(f"Add {what} as a layer", add)
         menu.addSeparator()
-        menu.addAction("Show everything\tHome", self._canvas.reset_view)
+        keys = ", ".join(key.toString() for key in keys_of("show_everything"))
+        menu.addAction(f"Show everything\t{keys}", self._canvas.reset_view)
         return menu
 
     def _on_menu(self, cell: str, at: QPoint) -> None:

@@ -180,6 +180,11 @@ class WidthSlider(FloatSlider):
         super().set_value(within if abs(within - value) <= _HUNDREDTH else value)
         self._show_number()
 
+    def scale(self, factor: float) -> None:
+        """Multiply the width, at most to an end of the slider."""
+        low, high = self.limits
+        self.value = min(max(self.value * factor, low), high)
+
     def set_limits(self, low: float, high: float, value: float) -> None:
         """Set the least and the largest width, and one between."""
         # magicgui makes its units coarser for large limits, and never finer again for small ones;
@@ -251,8 +256,8 @@ class Controls(Container[Any]):
         super().__init__()
         self.part = ComboBox(
             label="part",
-            tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through. All parts together "
-            "vote into one map.",
+            tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through, unless Preferences > "
+            "Shortcuts has other keys. All parts together vote into one map.",
         )
         self.frame = Slider(
             label="frame", max=0, visible=False, tooltip="Which frame; an asked pixel stays asked."

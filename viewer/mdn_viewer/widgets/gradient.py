@@ -104,6 +104,11 @@ class GradientPanel(QWidget):
         self.descending.wait()
         self._canvas.finish()
 
+    def take_back(self) -> None:
+        """Remove the last point that was added."""
+        if self._points is not None and len(self._points.data):
+            self._points.data = self._points.data[:-1]
+
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now, under the names that they have."""
         if not isalive(self):  # type: ignore[no-untyped-call]
@@ -145,7 +150,7 @@ class GradientPanel(QWidget):
         for parent in (self, self._canvas):
             for keys, act in (
                 ("Esc", lambda: controls.add.setChecked(False)),
-                (QKeySequence.StandardKey.Undo, self._take_back),
+                (QKeySequence.StandardKey.Undo, self.take_back),
             ):
                 shortcut = QShortcut(QKeySequence(keys), parent, act)
                 shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -200,11 +205,6 @@ class GradientPanel(QWidget):
             self.controls.add.setChecked(False)  # the layer was deleted
         else:
             self._points.add([click.row, click.column])
-
-    def _take_back(self) -> None:
-        """Remove the last point that was added."""
-        if self._points is not None and len(self._points.data):
-            self._points.data = self._points.data[:-1]
 
     def _on_session(self, session: VotingSession | None) -> None:
         if session is None:

@@ -92,15 +92,15 @@ class SweepPanel(QWidget):
         self._watch = QTimer(self)
         self._watch.timeout.connect(self._show_progress)
         self._hint = line("What the curves show.")
-        self._buttons = [
-            button("Export CSV…", "Write the curves to a file, a line per sigma.", self._on_csv),
-            button("Save PNG…", "Save the plot as a picture.", self._on_png),
-        ]
+        self.export_csv = button(
+            "Export CSV…", "Write the curves to a file, a line per sigma.", self._on_csv
+        )
+        self.save_png = button("Save PNG…", "Save the plot as a picture.", self._on_png)
         layout = QVBoxLayout(self)
         layout.addWidget(self._hint)
         layout.addWidget(self.plot, 1)
         layout.addWidget(self.progress)
-        layout.addLayout(row(*self._buttons))
+        layout.addLayout(row(self.export_csv, self.save_png))
         self._show(None)
 
     def _on_session(self, session: VotingSession | None) -> None:
@@ -153,7 +153,7 @@ class SweepPanel(QWidget):
         self.progress.setVisible(False)
         self.found = found
         self.plot.plot(found)
-        for each in self._buttons:
+        for each in (self.export_csv, self.save_png):
             each.setEnabled(found is not None)
         self._hint.setText("Nothing votes yet." if found is None else _hint(found))
         self._catch_up()  # with what has been asked in the meantime

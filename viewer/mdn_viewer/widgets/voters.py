@@ -70,10 +70,10 @@ class VotersPanel(QWidget):
         self.where = line("Where the vote of the source lands, and what it adds there.")
         self.table = VoterView()
         self.table.chosen.connect(self._model.ask_source)
-        self._export = button(
+        self.export_csv = button(
             "Export CSV…", "Write the table, and where the votes land, to a file.", self._on_export
         )
-        self._forget = button(
+        self.clear = button(
             "Clear", "Ask no more: take the arrows and the footprint off the maps.", self._on_clear
         )
         layout = QVBoxLayout(self)
@@ -81,7 +81,7 @@ class VotersPanel(QWidget):
         layout.addWidget(self.support)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.where)
-        layout.addLayout(row(self._export, self._forget))
+        layout.addLayout(row(self.export_csv, self.clear))
 
     def _on_session(self, session: VotingSession | None) -> None:
         if session is None:  # else the answers follow once the slider rests
@@ -121,8 +121,8 @@ class VotersPanel(QWidget):
         self.support.setText("" if self.asked is None else _support(self.asked))
         self.support.setVisible(bool(self.support.text()))
         self.where.setText(_ASK_SOURCE if self.landing is None else str(self.landing))
-        self._export.setEnabled(self.asked is not None)
-        self._forget.setEnabled(answers != (None, None))
+        self.export_csv.setEnabled(self.asked is not None)
+        self.clear.setEnabled(answers != (None, None))
 
     def _refuse(self, error: BaseException) -> None:
         self._show((None, None))

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.comparison import ComparisonCanvas
+from mdn_viewer.canvas.votes import MOST_ARROWS, arrows_of, colours, show_votes
 from mdn_viewer.core.provenance import landing_of, provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
-from mdn_viewer.canvas.overlays import MOST_ARROWS, VoteOverlays, arrows, colours
-from napari.layers import Image
-from viewer_support import empty_stage, two_parts
+from viewer_support import two_parts
 
 import mdn_cupy as mdn
 
@@ -81,9 +81,9 @@ def test_parts_are_named_where_several_vote(both, shoulder):
 
 def test_arrows_go_from_the_sources_to_where_their_votes_land(both):
     asked = provenance_of(both, (10, 5), "noisy_or")
-    drawn = arrows(asked)
-    np.testing.assert_allclose(drawn[:, 0], 2 + 4 * asked.voters.source[:, -2:])
-    np.testing.assert_allclose(drawn.sum(axis=1), asked.voters.landing[:, ::-1], atol=1e-5)
+    drawn = arrows_of(asked)
+    np.testing.assert_allclose(drawn.start, 2 + 4 * asked.voters.source[:, -2:])
+    np.testing.assert_allclose(drawn.start + drawn.vector, asked.voters.landing[:, ::-1], atol=1e-5)
     brightness = colours(asked).sum(axis=1)
     assert (np.diff(brightness) <= 1e-12).all()
 
@@ -92,7 +92,7 @@ def test_no_more_arrows_than_can_be_told_apart():
     rng = np.random.default_rng(0)
     many = mdn.Fields(rng.random((1, 40, 40)), rng.normal(0, 1, (1, 2, 40, 40)), sigma=20.0)
     asked = provenance_of(VotingSession(many, 0, 20.0), (20, 20), "noisy_or")
-    assert len(asked.voters) > MOST_ARROWS == len(arrows(asked)) == len(colours(asked))
+    assert len(asked.voters) > MOST_ARROWS == len(arrows_of(asked).start) == len(colours(asked))
 
 
 def test_a_nan_that_spoils_a_pixel_is_drawn_brightest():
@@ -150,84 +150,34 @@ def test_the_table_as_a_file(both, tmp_path):
         asked.save(tmp_path / "nowhere" / "voters.csv")
 
 
-# What is drawn, in a viewer without a window.
+# What is drawn, on a canvas.
 
 
-@pytest.fixture
-def stage():
-    return empty_stage()
+def test_answers_are_drawn_over_all_cells_and_taken_off(qtbot, both):
+    canvas = ComparisonCanvas()
+    qtbot.addWidget(canvas)
 
+    def drawn():
+        """How many arrows and marks there are, and the shape of the footprint."""
+        votes, marks, patch = map(canvas.overlay, ("votes", "voters", "footprint"))
+        return (
+            0 if votes is None else len(votes.start),
+            [] if marks is None else [str(symbol) for symbol in marks.symbol if symbol != "disc"],
+            None if patch is None else patch[0].shape,
+        )
 
-def drawn(stage):
-    """How many arrows and points there are, and the shape of the footprint."""
-    kinds = {
-        name: np.asarray(stage.overlays(name)[0].data) if stage.overlays(name) else None
-        for name in ("votes", "voters", "footprint")
-    }
-    arrows, points, footprint = kinds.values()
-    return (
-        0 if arrows is None else len(arrows),
-        0 if points is None else len(points),
-        None if footprint is None else footprint.shape,
-    )
-
-
-def test_answers_are_drawn_and_taken_off(stage, both):
-    overlays = VoteOverlays(stage)
-    overlays.show(None, None)
-    assert drawn(stage) == (0, 0, None)
-    asked = provenance_of(both, (10, 5), "noisy_or")
+    asked, landing = provenance_of(both, (10, 5), "noisy_or"), landing_of(both, (0, 2, 3))
     voters = len(asked.voters)
-    overlays.show(asked, None)
-    assert drawn(stage) == (voters, voters + 1, None)
-    landing = landing_of(both, (0, 2, 3))
-    overlays.show(asked, landing)
-    assert drawn(stage) == (voters, voters + 3, (17, 14))
-    np.testing.assert_array_equal(stage.overlays("footprint")[0].translate, (2, 0))
-    layers = list(stage.viewer.layers)
-    overlays.show(provenance_of(both, (12, 20), "noisy_or"), None)
-    assert list(stage.viewer.layers) == layers
-    overlays.show(None, None)
-    assert drawn(stage) == (0, 0, (1, 1))
-
-
-def test_points_lie_on_top_whatever_was_asked_first(stage, both):
-    overlays = VoteOverlays(stage)
-    landing = landing_of(both, (0, 2, 3))
-    overlays.show(None, landing)
-    overlays.show(provenance_of(both, (10, 5), "noisy_or"), landing)
-    kinds = [layer.name.split(" (")[0] for layer in stage.viewer.layers]
-    assert kinds == ["noisy-or", "footprint", "votes", "voters"]
-
-
-def test_a_deleted_overlay_comes_back(stage, both):
-    overlays = VoteOverlays(stage)
-    asked = provenance_of(both, (10, 5), "noisy_or")
-    overlays.show(asked, None)
-    stage.viewer.layers.remove(stage.overlays("votes")[0])
-    overlays.show(None, None)
-    again = provenance_of(both, (11, 12), "noisy_or")
-    overlays.show(again, None)
-    assert drawn(stage) == (len(again.voters), len(again.voters) + 1, None)
-
-
-def test_a_cell_that_comes_later_shows_the_same(stage, both):
-    overlays = VoteOverlays(stage)
-    asked = provenance_of(both, (10, 5), "noisy_or")
-    overlays.show(asked, landing_of(both, (0, 2, 3)))
-    stage.add_cell("later", Image(np.zeros((24, 32), np.float32)))
-    for name in ("votes", "voters", "footprint"):
-        first, second = stage.overlays(name)
-        np.testing.assert_array_equal(first.data, second.data)
-
-
-def test_points_that_were_selected_are_others_now(stage, both):
-    overlays = VoteOverlays(stage)
-    overlays.show(provenance_of(both, (10, 5), "noisy_or"), None)
-    (points,) = stage.overlays("voters")
-    points.selected_data = {len(points.data) - 1}
-    overlays.show(None, landing_of(both, (0, 2, 3)))
-    assert points.selected_data == set()
-    points.size = 3  # of what is selected
-    points.remove_selected()
-    assert len(points.data) == 2
+    show_votes(canvas, None, None)
+    assert drawn() == (0, [], None)
+    show_votes(canvas, asked, None)
+    assert drawn() == (voters, ["cross"], None)
+    np.testing.assert_allclose(canvas.overlay("voters").at[:-1], asked.positions)
+    show_votes(canvas, asked, landing)
+    assert drawn() == (voters, ["cross", "x"], (17, 14))
+    assert canvas.overlay("voters").at.tolist()[-3:] == [[10, 5], [10, 5], [10, 14]]
+    assert canvas.overlay("footprint")[1] == (2, 0)
+    show_votes(canvas, None, landing)
+    assert drawn() == (0, ["x"], (17, 14))
+    show_votes(canvas, None, None)
+    assert drawn() == (0, [], None)

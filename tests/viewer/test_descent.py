@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mdn_viewer.core.gradient_descent import TargetSpec, GradientDescentController
-from mdn_viewer.core.optimizer import Descent, Rates
-from mdn_viewer.core.losses import Loss, loss_of, loss_gradient
+from mdn_viewer.core.gradient_descent import GradientDescentController, TargetSpec
+from mdn_viewer.core.losses import Loss, loss_gradient, loss_of
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.optimizer import Descent, Rates
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.targets import target_of_image, target_of_points
 from viewer_support import two_parts
@@ -175,7 +175,9 @@ def test_what_has_no_loss_is_refused():
     confidence = two_parts().confidence.copy()
     confidence[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="pixels of the map are not a number"):
-        loss_gradient(VotingSession(two_parts(confidence=confidence), 0, 2.0), POINTS, Loss.NOISY_OR)
+        loss_gradient(
+            VotingSession(two_parts(confidence=confidence), 0, 2.0), POINTS, Loss.NOISY_OR
+        )
 
 
 @pytest.mark.parametrize("loss", Loss)

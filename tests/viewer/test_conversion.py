@@ -6,11 +6,10 @@ import sys
 import numpy as np
 import pytest
 from mdn_viewer import reader
+from mdn_viewer.core.contrast import backdrop
 from mdn_viewer.core.session import ALL
-from mdn_viewer.layers.transforms import grid_of
 from mdn_viewer.layers.conversion import (
     Reading,
-    backdrop,
     fields_of,
     first_part,
     layer_data,
@@ -18,6 +17,7 @@ from mdn_viewer.layers.conversion import (
     to_fields,
     values_of,
 )
+from mdn_viewer.layers.transforms import grid_of
 from napari.layers import Image, Vectors
 from viewer_support import two_parts
 
@@ -254,8 +254,8 @@ def test_an_even_backdrop_is_black():
 def test_the_logic_knows_no_window():
     code = """
 import importlib, pkgutil, sys, mdn_viewer.layers.conversion, mdn_viewer.reader, mdn_viewer.__main__
-from mdn_viewer import logic
-for module in pkgutil.iter_modules(logic.__path__, "mdn_viewer.core."):
+from mdn_viewer import core
+for module in pkgutil.iter_modules(core.__path__, "mdn_viewer.core."):
     importlib.import_module(module.name)
 assert not {"napari", "qtpy", "magicgui"} & sys.modules.keys()
 """

@@ -2,18 +2,18 @@
 
 import math
 
+import napari
 import numpy as np
 import pytest
-from mdn_viewer.core.session import ALL, VotingSession, title
 from mdn_viewer.core.code_export import snippet
-from mdn_viewer.widgets.controls import Controls, Message
+from mdn_viewer.core.session import ALL, VotingSession, title
 from mdn_viewer.widgets.common import line
+from mdn_viewer.widgets.controls import Controls, Message
 from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QDoubleSpinBox, QSlider
 from viewer_support import (
-    BLOCK,
     SHOWN,
     add_fields,
     assert_shows,
@@ -77,8 +77,7 @@ def test_three_columns_are_no_colours(viewer, two, tmp_path):
     two.wait()
     assert not wrong(two)
     assert viewer.layers["c"].ndim == 3
-    assert set(BLOCK[1::2]) < set(names(viewer))
-    assert_shows(viewer, narrow, "part 0", two.controls.sigma.value)
+    assert_shows(two, narrow, "part 0", two.controls.sigma.value)
 
 
 # The width, without a window.
@@ -226,7 +225,7 @@ def test_any_width_may_be_typed_and_the_slider_stretches(widget, qtbot, typed):
     widget.wait()
     assert sigma.limits == (low, high)  # or it would move under the mouse
     assert sigma.value == widget.model.session.sigma == 3.21
-    add_fields(widget.stage.viewer, two_parts(sigma=5.0), "other")
+    add_fields(napari.current_viewer(), two_parts(sigma=5.0), "other")
     widget.wait()
     assert sigma.limits == (0.3, 15)
     assert slider.maximum() == 15_000_000
@@ -252,7 +251,7 @@ def test_what_is_no_width_is_not_taken(widget, qtbot, typed):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bytes", "logits"])
 def test_one_button_makes_confidences(widget, qtbot, kind):
-    viewer, fields = widget.stage.viewer, two_parts()
+    viewer, fields = napari.current_viewer(), two_parts()
     wanted = fields.confidence
     data = {
         "bytes": np.round(wanted * 255).astype(np.uint8),
@@ -267,7 +266,7 @@ def test_one_button_makes_confidences(widget, qtbot, kind):
     qtbot.waitUntil(lambda: not button.visible)
     widget.wait()
     assert not wrong(widget)
-    assert {*map(title, SHOWN[:3])} <= set(names(viewer))
+    assert {*widget.canvas.cells} == {*map(title, SHOWN)}
     np.testing.assert_allclose(widget.model.session.fields.confidence, wanted, atol=0.003)
 
 

@@ -4,12 +4,13 @@ import csv
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.comparison import ComparisonCanvas
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QPushButton
-from viewer_support import PLUGIN, click, dock, empty_stage, name_file, two_parts
+from viewer_support import click, name_file, two_parts
 
 # The panel on a model, without a display of maps.
 
@@ -26,7 +27,9 @@ def model():
 
 @pytest.fixture
 def panel(qtbot, model, both):
-    panel = VotersPanel(model, empty_stage())
+    canvas = ComparisonCanvas()
+    panel = VotersPanel(model, canvas)
+    qtbot.addWidget(canvas)
     qtbot.addWidget(panel)
     model.show(both)
     return panel
@@ -139,27 +142,15 @@ def test_everything_explains_itself(panel, model):
 
 
 @pytest.fixture
-def widget(make_napari_viewer, qtbot):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1400, 850)
-    viewer.open_sample(PLUGIN, "pose")
-    return dock(viewer)
-
-
-def overlay(widget, name):
-    """The data of an overlay, the same in every cell."""
-    layers = widget.stage.overlays(name)
-    assert len(layers) == len(widget.stage.pictures)
-    for layer in layers[1:]:
-        np.testing.assert_array_equal(layer.data, layers[0].data)
-    return np.asarray(layers[0].data)
+def widget(shown):
+    return shown("pose")
 
 
 @pytest.mark.slow
 def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
-    viewer, model, panel = widget.stage.viewer, widget.model, widget.panel(VotersPanel)
+    model, panel = widget.model, widget.panel(VotersPanel)
     widget.open_tab("Voters")
-    click(qtbot, viewer, "noisy-or", 95, 166)
+    click(qtbot, widget, "noisy-or", 95, 166)
     qtbot.waitUntil(lambda: panel.asked is not None)
     panel.wait()
     row, column = panel.asked.pixel
@@ -169,9 +160,10 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     assert sum(shares) == pytest.approx(evidence[row, column], rel=1e-3)
     assert panel.headline.text() == str(panel.asked)
     voters = len(panel.asked.voters)
-    assert len(overlay(widget, "votes")) == voters > 20
-    assert len(overlay(widget, "voters")) == voters + 1
-    landing = overlay(widget, "votes").sum(axis=1)
+    assert len(widget.canvas.overlay("votes").start) == voters > 20
+    assert len(widget.canvas.overlay("voters").at) == voters + 1
+    votes = widget.canvas.overlay("votes")
+    landing = votes.start + votes.vector
     assert (np.abs(landing - (row, column)) <= 4 * model.session.sigma).all()
 
     button = next(b for b in panel.findChildren(QPushButton) if "CSV" in b.text())
@@ -180,7 +172,7 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
     with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == voters
 
-    click(qtbot, viewer, "additive", 95, 166)
+    click(qtbot, widget, "additive", 95, 166)
     qtbot.waitUntil(lambda: panel.asked.rule == "additive")
     s = model.maps["additive"].values[panel.asked.pixel]
     assert sum(float(line[-1]) for line in cells(panel)) == pytest.approx(s, rel=1e-3)
@@ -188,41 +180,39 @@ def test_a_click_on_a_map_tells_who_voted(widget, qtbot, tmp_path):
 
 @pytest.mark.slow
 def test_a_shift_click_on_the_confidence_tells_where_that_vote_lands(widget, qtbot):
-    viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
+    panel = widget.panel(VotersPanel)
     widget.open_tab("Voters")
-    click(qtbot, viewer, "pose confidence", 16 * 6, 16 * 10, "shift")
+    click(qtbot, widget, "confidence", 16 * 6, 16 * 10, "shift")
     qtbot.waitUntil(lambda: panel.landing is not None)
     panel.wait()
     assert panel.landing.source == (0, 6, 10)
     assert panel.asked is None
     vote = widget.model.session.votes.footprint((6, 10))
     np.testing.assert_allclose(
-        overlay(widget, "footprint"), vote.weight * vote.confidence, rtol=1e-6
+        widget.canvas.overlay("footprint")[0], vote.weight * vote.confidence, rtol=1e-6
     )
     x, y = vote.landing
-    np.testing.assert_allclose(overlay(widget, "voters"), [[y, x], [96, 160]])
+    np.testing.assert_allclose(widget.canvas.overlay("voters").at, [[y, x], [96, 160]])
     assert "nose, source row 6, column 10" in panel.where.text()
-    before = viewer.screenshot(flash=False)
+    before = widget.canvas.screenshot()
     widget.model.ask_source(None)
-    assert overlay(widget, "footprint").shape == (1, 1)
-    after = viewer.screenshot(flash=False)
+    assert widget.canvas.overlay("footprint") is None
+    after = widget.canvas.screenshot()
     less_red = after[..., 0].astype(int) - before[..., 0] > 20
     assert less_red.sum() > 300  # where the maps are bright, the footprint was green
 
 
 @pytest.mark.slow
 def test_the_voters_stay_with_sigma_and_go_with_the_fields(widget, qtbot):
-    viewer, panel = widget.stage.viewer, widget.panel(VotersPanel)
-    click(qtbot, viewer, "noisy-or", 95, 166)
+    panel = widget.panel(VotersPanel)
+    click(qtbot, widget, "noisy-or", 95, 166)
     qtbot.waitUntil(lambda: panel.asked is not None)
     widget.controls.sigma.value = 3.0
     widget.wait()
     qtbot.waitUntil(lambda: panel.asked.session.sigma == 3.0)
     panel.wait()
-    viewer.layers.remove("votes (additive)")
-    viewer.layers.remove("voters (noisy-or)")
-    click(qtbot, viewer, "noisy-or", 95, 160)
+    click(qtbot, widget, "noisy-or", 95, 160)
     qtbot.waitUntil(lambda: panel.asked.pixel[1] < 164)
-    viewer.layers.clear()
+    widget._viewer.layers.clear()
     widget.wait()
     qtbot.waitUntil(lambda: panel.asked is None)

@@ -12,14 +12,13 @@ from matplotlib.image import imread
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 from mdn_viewer.core.sigma_sweep import same_sweep, sweep, work_of
+from mdn_viewer.latest_worker import LatestOnlyWorker
 from mdn_viewer.widgets.plot import SweepPlot
 from mdn_viewer.widgets.sweep import SweepPanel
-from mdn_viewer.canvas.stage import Stage
-from mdn_viewer.latest_worker import LatestOnlyWorker
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QPushButton
-from viewer_support import PLUGIN, dock, mouse, name_file, onto_the_screen, two_parts
+from viewer_support import mouse, name_file, onto_the_screen, two_parts
 
 import mdn_cupy as mdn
 
@@ -123,7 +122,7 @@ def model():
 
 @pytest.fixture
 def panel(qtbot, model):
-    panel = SweepPanel(model, Stage(ViewerModel()))
+    panel = SweepPanel(model, ViewerModel())
     panel.resize(360, 520)
     qtbot.addWidget(panel)
     return panel
@@ -237,7 +236,7 @@ def test_a_name_without_an_ending_gets_that_of_the_button(
 def under_way(qtbot):
     """A panel whose sweep, of all radii of the coins, is under way in a thread."""
     model = VotingModel(LatestOnlyWorker)
-    panel = SweepPanel(model, Stage(ViewerModel()))
+    panel = SweepPanel(model, ViewerModel())
     qtbot.addWidget(panel)
     panel.show()
     model.show(VotingSession(mdn.samples.load("coins"), ALL, 2.0))
@@ -299,11 +298,8 @@ def test_a_plot_is_drawn_only_while_it_is_to_be_seen(qtbot, delta):
 
 
 @pytest.mark.slow
-def test_a_click_in_the_plot_sets_sigma(make_napari_viewer, qtbot, tmp_path):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1400, 850)
-    viewer.open_sample(PLUGIN, "delta")
-    widget = dock(viewer)
+def test_a_click_in_the_plot_sets_sigma(shown, qtbot, tmp_path):
+    widget = shown("delta")
     panel = widget.panel(SweepPanel)
     assert panel.found is None
     widget.open_tab("Sweep")

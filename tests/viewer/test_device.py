@@ -83,7 +83,8 @@ def test_the_maps_are_those_of_the_cpu(gpu, chosen):
 def test_the_gradients_are_those_of_the_cpu(gpu, chosen, loss):
     session = VotingSession(two_parts(cross_offsets=cross_offsets()), sigma=1.5, **chosen)
     target = np.random.default_rng(0).random(session.votes.shape).astype(np.float32)
-    got, want = loss_gradient(session, target, loss), on_the_cpu(loss_gradient, session, target, loss)
+    asked = session, target, loss
+    got, want = loss_gradient(*asked), on_the_cpu(loss_gradient, *asked)
     assert any(record.what.startswith("gather") for record in fake_cupy.records)
     assert got.loss == pytest.approx(want.loss, rel=1e-5)
     gradients = (mdn.Gradients(*map(np.asarray, pull[1:])) for pull in (got, want))

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mdn_viewer.layers.transforms import grid_of
 from mdn_viewer.layers.conversion import Reading, to_fields
 from mdn_viewer.layers.remedies import apply, remedy_for
+from mdn_viewer.layers.transforms import grid_of
 from napari.layers import Image
 
 FULL, OFFSETS = np.ones((4, 5)), np.zeros((2, 4, 5))  # of one part

@@ -5,22 +5,13 @@ import stat
 
 import numpy as np
 import pytest
-from mdn_viewer.core.session import RULES
+from mdn_viewer.export import save_fields, save_map, save_picture, save_text
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.save import SavePanel
-from mdn_viewer.export import save_fields, save_map, save_picture, save_text
 from napari_builtins.io import imread
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog
-from viewer_support import (
-    PLUGIN,
-    add_fields,
-    dock,
-    name_file,
-    press,
-    remember_defaults,
-    two_parts,
-)
+from viewer_support import name_file, press, two_parts
 
 import mdn_cupy as mdn
 
@@ -95,11 +86,8 @@ def fill_in(qtbot, panel, button, path):
 
 
 @pytest.mark.slow
-def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp_path, monkeypatch):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1500, 900)
-    viewer.open_sample(PLUGIN, "pose")
-    widget = dock(viewer)
+def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
+    widget = shown("pose")
     widget.controls.sigma.value = 6.5
     widget.wait()
     qtbot.waitUntil(lambda: not widget.in_motion, timeout=30000)
@@ -140,18 +128,8 @@ def test_everything_is_taken_away_from_the_window(make_napari_viewer, qtbot, tmp
     assert "a map is saved as .npy or .tif" in panel.message.said
 
 
-@pytest.fixture
-def two(make_napari_viewer):
-    remember_defaults(shown=RULES)  # every cell takes napari long
-    viewer = make_napari_viewer(show=False)
-    add_fields(viewer, two_parts())
-    yield viewer, dock(viewer)
-    remember_defaults()
-
-
-@pytest.mark.slow
-def test_every_control_explains_itself_and_takes_the_keyboard(two):
-    panel = two[1].panel(SavePanel)
+def test_every_control_explains_itself_and_takes_the_keyboard(shared):
+    panel = shared.panel(SavePanel)
     found = [*panel.findChildren(QAbstractButton), *panel.findChildren(QComboBox), panel.program]
     assert len(found) >= 8
     for child in found:
@@ -159,11 +137,10 @@ def test_every_control_explains_itself_and_takes_the_keyboard(two):
         assert child.focusPolicy().value & 1, child  # Tab
 
 
-@pytest.mark.slow
-def test_stepped_fields_are_saved_as_they_are_and_said_to_be(two, tmp_path):
-    viewer, widget = two
+def test_stepped_fields_are_saved_as_they_are_and_said_to_be(shown, tmp_path):
+    widget = shown(two_parts())
     gradient, panel = widget.panel(GradientPanel), widget.panel(SavePanel)
-    gradient.controls.target = viewer.add_points([[14, 8]], name="points")
+    gradient.controls.target = widget._viewer.add_points([[14, 8]], name="points")
     gradient.wait()
     gradient.controls.step.click()
     gradient.wait()
@@ -177,9 +154,8 @@ def test_stepped_fields_are_saved_as_they_are_and_said_to_be(two, tmp_path):
     assert saved.source == "tests, moved along a gradient"
 
 
-@pytest.mark.slow
-def test_without_maps_there_are_fields_to_save(two):
-    _, widget = two
+def test_without_maps_or_fields_there_is_less_to_save(shown):
+    widget = shown(two_parts())
     panel = widget.panel(SavePanel)
     assert panel.save_map.isEnabled()
     for box in widget.compare.shown.values():
@@ -190,13 +166,7 @@ def test_without_maps_there_are_fields_to_save(two):
     assert not panel.save_program.isEnabled()
     widget.open_tab("Save")
     assert panel.program.toPlainText() == ""
-
-
-@pytest.mark.slow
-def test_without_fields_there_is_nothing_to_save(two):
-    viewer, widget = two
-    panel = widget.panel(SavePanel)
-    viewer.layers.clear()
+    widget._viewer.layers.clear()
     widget.wait()
     assert not panel.save_fields.isEnabled()
     assert not panel.save_map.isEnabled()

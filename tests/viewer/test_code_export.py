@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mdn_viewer.core.session import ALL, KINDS, VotingSession
 from mdn_viewer.core.code_export import loading, snippet
+from mdn_viewer.core.session import ALL, KINDS, VotingSession
 from viewer_support import two_parts
 
 import mdn_cupy as mdn

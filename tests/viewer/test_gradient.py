@@ -2,47 +2,21 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.core.optimizer import Descent, arrows
+from mdn_viewer.canvas.comparison import ComparisonCanvas
+from mdn_viewer.canvas.gradient import GradientView
+from mdn_viewer.canvas.maps import MapView
 from mdn_viewer.core.losses import Loss, loss_gradient
-from mdn_viewer.core.session import ALL, RULES, VotingSession
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.optimizer import Descent, arrows
+from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.targets import target_of_points
 from mdn_viewer.widgets.gradient import GradientPanel
-from mdn_viewer.canvas.gradient import PullLayers
 from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
-from viewer_support import (
-    PLUGIN,
-    add_fields,
-    click,
-    dock,
-    empty_stage,
-    maps,
-    names,
-    press,
-    remember_defaults,
-    two_parts,
-)
+from viewer_support import add_fields, click, mouse, names, pictures, press, two_parts
 
 import mdn_cupy as mdn
 
 PICTURE = "∂loss/∂c"
-ARROWS = "−∂loss/∂o (noisy-or)"
-
-
-@pytest.fixture
-def viewer(make_napari_viewer):
-    viewer = make_napari_viewer(show=True)
-    viewer.window.resize(1500, 900)
-    return viewer
-
-
-@pytest.fixture
-def hidden(make_napari_viewer):
-    """A viewer whose window is not shown, with the field set `two_parts` and its widget."""
-    remember_defaults(shown=RULES)  # every cell takes napari long
-    viewer = make_napari_viewer(show=False)
-    add_fields(viewer, two_parts())
-    yield viewer, dock(viewer)
-    remember_defaults()
 
 
 def settle(qtbot, widget):
@@ -59,21 +33,22 @@ def settle(qtbot, widget):
 
 
 @pytest.mark.slow
-def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
+def test_pick_a_target_step_play_and_reset_on_the_pose_sample(shown, qtbot):
     """All of it as a person does, with the mouse alone."""
-    viewer.open_sample(PLUGIN, "pose")
-    widget = dock(viewer)
+    widget = shown("pose")
+    viewer = widget._viewer
     widget.open_tab("Gradient")
     panel = widget.panel(GradientPanel)
     loaded = [mdn.samples.load("pose").confidence, mdn.samples.load("pose").offsets]
-    before = maps(viewer)
-    assert PICTURE not in names(viewer)
+    before = pictures(widget)
+    assert PICTURE not in widget.canvas.cells
 
     press(qtbot, panel.controls.add)
     widget.wait()
-    assert panel.controls.target is viewer.layers["target"]
+    assert panel.controls.target == viewer.layers["target"]  # napari hands out proxies
     assert not panel.controls.step.isEnabled()
-    click(qtbot, viewer, "noisy-or", 130, 200)
+    click(qtbot, widget, "noisy-or", 130, 200)
+    press(qtbot, panel.controls.add)
     settle(qtbot, widget)
     (point,) = viewer.layers["target"].data
     assert point == pytest.approx((130, 200), abs=2)
@@ -81,9 +56,10 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     expected = loss_gradient(
         widget.model.session, target_of_points([point], 8.0, (385, 385)), Loss.CROSS_ENTROPY
     )
-    np.testing.assert_array_equal(viewer.layers[PICTURE].data, expected.confidence)
-    assert viewer.layers[PICTURE].scale == pytest.approx([16, 16])
-    np.testing.assert_array_equal(viewer.layers[ARROWS].data, arrows(start))
+    np.testing.assert_array_equal(widget.canvas.cells[PICTURE].picture.values, expected.confidence)
+    assert widget.canvas.cells[PICTURE].picture.stride == (16, 16)
+    drawn = widget.canvas.overlay("gradient")
+    np.testing.assert_array_equal(np.stack([drawn.start, drawn.vector], axis=1), arrows(start))
     assert f"{expected.loss:.5g}" in panel.controls.loss_now.said
     assert "∂loss/∂σ" in panel.controls.sigma_now.said
 
@@ -91,7 +67,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     settle(qtbot, widget)
     assert panel.descending.descent.pull.loss < start.pull.loss
     assert "after 1 step," in panel.controls.loss_now.said
-    assert not np.array_equal(maps(viewer)["noisy_or"], before["noisy_or"])
+    assert not np.array_equal(pictures(widget)["noisy-or"], before["noisy-or"])
 
     press(qtbot, panel.controls.play)
     assert panel.playing
@@ -102,10 +78,10 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     settle(qtbot, widget)
     peak = widget.model.maps["noisy_or"].peak
     assert (peak.row, peak.column) == pytest.approx(point, abs=4)
-    values = maps(viewer)["noisy_or"]
+    values = pictures(widget)["noisy-or"]
     rows, columns = np.mgrid[:385, :385]
     there = np.hypot(rows - point[0], columns - point[1]) < 30
-    assert values[there].sum() / values.sum() > 2 * before["noisy_or"][there].sum() / values.sum()
+    assert values[there].sum() / values.sum() > 2 * before["noisy-or"][there].sum() / values.sum()
     curve = panel.curve._line.get_ydata()
     assert list(curve) == list(panel.descending.descent.losses)
     assert (np.diff(curve) < 0).all()
@@ -117,12 +93,12 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(viewer, qtbot):
     np.testing.assert_array_equal(fields.confidence, loaded[0])
     np.testing.assert_array_equal(fields.offsets, loaded[1])
     for rule, values in before.items():
-        np.testing.assert_array_equal(maps(viewer)[rule], values)
+        np.testing.assert_array_equal(pictures(widget)[rule], values)
     assert panel.descending.descent.losses == (start.pull.loss,)
 
 
-def test_every_control_explains_itself_and_takes_the_keyboard(hidden):
-    _, widget = hidden
+def test_every_control_explains_itself_and_takes_the_keyboard(shown):
+    widget = shown(two_parts())
     panel = widget.panel(GradientPanel)
     kinds = (QAbstractButton, QComboBox, QAbstractSpinBox)
     found = [child for kind in kinds for child in panel.findChildren(kind)]
@@ -132,8 +108,9 @@ def test_every_control_explains_itself_and_takes_the_keyboard(hidden):
         assert child.focusPolicy().value & 1, child  # Tab
 
 
-def test_points_of_ones_own_or_an_image_may_be_the_target(hidden):
-    viewer, widget = hidden
+def test_points_of_ones_own_or_an_image_may_be_the_target(shown):
+    widget = shown(two_parts())
+    viewer = widget._viewer
     panel = widget.panel(GradientPanel)
 
     def choose(layer):
@@ -153,14 +130,15 @@ def test_points_of_ones_own_or_an_image_may_be_the_target(hidden):
     coarse = choose(viewer.layers["two confidence"]).target
     np.testing.assert_allclose(coarse[2::4, 2::4], 0.3, atol=1e-6)
     offered = [panel.controls.targets.itemText(n) for n in range(panel.controls.targets.count())]
-    assert not {"noisy-or", "two offsets", PICTURE} & set(offered)
+    assert offered == ["(none)", "two image", "two confidence", "mine", "of parts", "wanted"]
     panel.controls.losses.setCurrentIndex(2)
     panel.wait()
     assert panel.descending.descent.loss is Loss.ADDITIVE
 
 
-def test_what_is_no_target_is_refused_beside_it(hidden):
-    viewer, widget = hidden
+def test_what_is_no_target_is_refused_beside_it(shown):
+    widget = shown(two_parts())
+    viewer = widget._viewer
     panel = widget.panel(GradientPanel)
     for layer, reason in (
         (viewer.add_points(np.zeros((0, 2)), name="none"), "no points yet"),
@@ -183,54 +161,74 @@ def test_what_is_no_target_is_refused_beside_it(hidden):
         assert reason in panel.controls.message.said
         todo = layer.name in ("none", "right")  # what one has still to do is not wrong
         assert panel.controls.message.wrong == (bool(reason) and not todo)
-        assert (PICTURE in names(viewer)) == (not reason)
-    assert "noisy-or" in names(viewer)
+        assert (PICTURE in widget.canvas.cells) == (not reason)
+    assert "noisy-or" in widget.canvas.cells
 
 
-def test_a_narrow_grid_is_no_picture_in_colors():
+def test_a_gradient_of_several_parts_is_one_picture(qtbot):
     fields = two_parts(
         confidence=np.full((40, 40, 3), 0.3, np.float32),
         offsets=np.zeros((40, 2, 40, 3), np.float32),
         names=tuple(map(str, range(40))),
         image=None,
     )
-    stage, session = empty_stage(), VotingSession(fields, ALL, 2.0)
+    model, canvas = VotingModel(), ComparisonCanvas()
+    qtbot.addWidget(canvas)
+    view = GradientView(canvas, MapView(model, canvas))
+    session = VotingSession(fields, ALL, 2.0)
+    model.show(session)
     target = target_of_points([[30, 5]], 3.0, session.votes.shape)
-    PullLayers(stage).show(Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
-    shown = stage.viewer.layers[PICTURE]
-    assert (shown.rgb, shown.ndim) == (False, shown.data.ndim)
+    view.show(Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
+    assert canvas.cells[PICTURE].picture.values.shape == (40, 3)
+    assert canvas.overlay("gradient") is None
+    view.show(None, None)
+    assert PICTURE not in canvas.cells
 
 
 @pytest.mark.slow
-def test_the_widget_is_closed_and_opened_again_while_it_plays(hidden, qtbot):
-    viewer, widget = hidden
-    panel = widget.panel(GradientPanel)
-    panel.controls.add.click()
-    widget.wait()
-    viewer.layers["target"].add([[14, 8]])
-    settle(qtbot, widget)
-    panel.controls.play.click()
-    viewer.window.remove_dock_widget(widget)
-    assert not panel.playing
-    again = dock(viewer)
-    assert again is not widget
-    viewer.layers["noisy-or"].name = "renamed"  # at which the first arranged its own again
-    assert not panel._soon.isActive()
-    qtbot.wait(50)
-    again.wait()
-    assert not again.stage.busy
-    assert not {PICTURE, ARROWS} & {*names(viewer)}
-    assert viewer.layers["target"].data.tolist() == [[14, 8]]
-    again.panel(GradientPanel).controls.target = viewer.layers["target"]
-    settle(qtbot, again)
-    assert PICTURE in names(viewer)
-    viewer.layers["target"].data = [[9, 9]]
-    assert not panel._soon.isActive()
+def test_points_are_added_while_the_button_is_down(shown, qtbot):
+    """And taken back with Ctrl+Z; Esc, another tab and a second press end it."""
+    widget = shown(two_parts())
+    panel, model = widget.panel(GradientPanel), widget.model
+
+    def add(row, column):
+        click(qtbot, widget, "noisy-or", row, column)
+        return [tuple(np.rint(point)) for point in widget._viewer.layers["target"].data]
+
+    widget.open_tab("Gradient")
+    press(qtbot, panel.controls.add)
+    assert panel.controls.add.isChecked()
+    assert add(14, 8) == [(14, 8)]
+    assert add(10, 20) == [(14, 8), (10, 20)]
+    assert model.pixel is None  # a click adds, and asks nothing
+    widget.canvas.native.setFocus()
+    mouse("key", "ctrl+z")
+    qtbot.waitUntil(lambda: len(widget._viewer.layers["target"].data) == 1)
+    for end in (
+        lambda: mouse("key", "Escape"),
+        lambda: widget.open_tab("Voters"),
+        lambda: press(qtbot, panel.controls.add),
+    ):
+        widget.open_tab("Gradient")
+        panel.controls.add.setChecked(True)
+        widget.canvas.native.setFocus()
+        end()
+        qtbot.waitUntil(lambda: not panel.controls.add.isChecked())
+        model.ask_pixel(None)
+        assert add(10, 5) == [(14, 8)]
+        qtbot.waitUntil(lambda: model.pixel == (10, 5))
+    assert names(widget._viewer).count("target") == 1
+    panel.controls.add.setChecked(True)
+    widget._viewer.layers.remove("target")
+    click(qtbot, widget, "noisy-or", 10, 5)
+    qtbot.waitUntil(lambda: not panel.controls.add.isChecked())
+    assert "target" not in names(widget._viewer)
 
 
 @pytest.mark.slow
-def test_layers_change_under_it(hidden, qtbot):
-    viewer, widget = hidden
+def test_layers_change_under_it(shown, qtbot):
+    widget = shown(two_parts())
+    viewer = widget._viewer
     panel = widget.panel(GradientPanel)
     points = viewer.add_points([[14, 8]], name="points")
     panel.controls.target = points
@@ -242,12 +240,6 @@ def test_layers_change_under_it(hidden, qtbot):
     points.name = "renamed"
     assert panel.controls.targets.currentText() == "renamed"
     panel.wait()
-    for name in (PICTURE, ARROWS):
-        viewer.layers.remove(name)
-        panel.controls.step.click()
-        settle(qtbot, widget)
-        assert PICTURE in names(viewer)
-    assert ARROWS in names(viewer)
     widget.controls.sigma.value = 3
     settle(qtbot, widget)
     assert panel.descending.descent.session.sigma == 3
@@ -257,12 +249,13 @@ def test_layers_change_under_it(hidden, qtbot):
     viewer.layers.remove("renamed")
     panel.wait()
     assert panel.descending.descent is None
-    assert PICTURE not in names(viewer)
-    assert not len(viewer.layers[ARROWS].data)
+    assert PICTURE not in widget.canvas.cells
+    assert widget.canvas.overlay("gradient") is None
 
 
-def test_fields_go_away_while_it_plays(hidden, qtbot):
-    viewer, widget = hidden
+def test_fields_go_away_while_it_plays(shown, qtbot):
+    widget = shown(two_parts())
+    viewer = widget._viewer
     panel = widget.panel(GradientPanel)
     panel.controls.target = viewer.add_points([[14, 8]], name="points")
     panel.wait()

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from mdn_viewer import worker
+from mdn_viewer import latest_worker
 from mdn_viewer.core.jobs import Stopped
 from mdn_viewer.latest_worker import LatestOnlyWorker
 from napari.utils.progress import progress
@@ -116,7 +116,7 @@ def test_a_quick_job_does_not_overtake_a_slow_one(heard):
     assert heard.results == ["quick", "slow", "quick again"]
 
 
-@pytest.mark.parametrize("work", [1e9, 1e-9], ids=["elsewhere", "at single_shot_timer"])
+@pytest.mark.parametrize("work", [1e9, 1e-9], ids=["elsewhere", "at once"])
 def test_errors_are_delivered_and_the_worker_goes_on(heard, work):
     heard.worker.submit(lambda: "first", 1)
     heard.worker.wait()
@@ -143,7 +143,7 @@ def test_what_is_cancelled_is_not_delivered_and_holds_up_nothing(heard):
 
 
 def test_what_takes_long_is_announced_and_may_be_stopped(heard, qtbot, monkeypatch):
-    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    monkeypatch.setattr(latest_worker, "_LONG_MS", 1)
     job = Blocked("never heard of")
     heard.worker.submit(job, 1, "Counting votes")
     qtbot.waitUntil(lambda: len(progress._all_instances) == 1)
@@ -160,7 +160,7 @@ def test_what_takes_long_is_announced_and_may_be_stopped(heard, qtbot, monkeypat
 
 
 def test_a_job_that_ends_while_it_is_being_announced(heard, qtbot, monkeypatch):
-    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    monkeypatch.setattr(latest_worker, "_LONG_MS", 1)
     job = Blocked("done")
 
     def draw(event):
@@ -178,7 +178,7 @@ def test_a_job_that_ends_while_it_is_being_announced(heard, qtbot, monkeypatch):
 
 
 def test_what_is_cancelled_while_it_is_delivered_is_not_heard(heard, qtbot, monkeypatch):
-    monkeypatch.setattr(worker, "_LONG_MS", 1)
+    monkeypatch.setattr(latest_worker, "_LONG_MS", 1)
     job = Blocked("done")
     heard.worker.submit(job, 1)
     qtbot.waitUntil(lambda: len(progress._all_instances) == 1)

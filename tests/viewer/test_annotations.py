@@ -1,0 +1,136 @@
+"""Annotations of all kinds; errors of the parts; sources left out in turn."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from mdn_viewer.core.annotation_files import read_annotations
+from mdn_viewer.core.annotations import errors_of, influence_of
+from mdn_viewer.core.session import ALL, VotingSession
+from viewer_support import two_parts
+
+import mdn_cupy as mdn
+
+DEEPLABCUT = """\
+scorer,me,me,me,me,me,me
+bodyparts,left,left,left,right,right,right
+coords,x,y,likelihood,x,y,likelihood
+img0.png,5,10,1,20,12,1
+img1.png,6,11,1,,,
+"""
+
+
+def write(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def coco(**changes):
+    person = {"image_id": 7, "category_id": 1, "area": 400.0, "num_keypoints": 2}
+    person["keypoints"] = [5, 10, 2, 20, 12, 1]
+    return {
+        "images": [{"id": 7, "file_name": "a.png"}],
+        "categories": [{"id": 1, "keypoints": ["left", "right"]}],
+        "annotations": [{**person, "keypoints": [0, 0, 0, 0, 0, 0], "area": 1.0}, person],
+        **changes,
+    }
+
+
+def test_a_plain_table_is_of_any_frame(tmp_path):
+    truth = read_annotations(write(tmp_path, "a.csv", "part,x,y\nleft,5,10\nright,20.5,12\n"))
+    assert truth.of(0) == truth.of(3) == {"left": (10, 5), "right": (12, 20.5)}
+
+
+def test_a_plain_table_may_say_the_frame(tmp_path):
+    text = "frame,keypoint,row,column\n0,left,10,5\n2,left,11,6\n"
+    truth = read_annotations(write(tmp_path, "a.csv", text))
+    assert truth.of(2) == {"left": (11, 6)}
+    assert truth.of(1) == {}
+    assert truth.frames == [0, 2]
+
+
+def test_deeplabcut_s_table(tmp_path):
+    truth = read_annotations(write(tmp_path, "a.csv", DEEPLABCUT))
+    assert truth.of(0) == {"left": (10, 5), "right": (12, 20)}
+    assert truth.of(1) == {"left": (11, 6)}
+
+
+def test_coco_s_file_with_its_area(tmp_path):
+    truth = read_annotations(write(tmp_path, "a.json", json.dumps(coco())))
+    assert truth.of(0) == {"left": (10, 5), "right": (12, 20)}
+    assert truth.areas[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("a.txt", "part,x,y", "annotations are read from"),
+        ("a.csv", "", "it is empty"),
+        ("a.csv", "a,b,c\n1,2,3\n", "no column part"),
+        ("a.csv", "part,x\nleft,2\n", "no column y"),
+        ("a.csv", "part,x,y\nleft,two,3\n", "two"),
+        ("a.csv", "part,x,y\nleft,2\n", "index"),
+        ("a.csv", "scorer,me\nbodyparts,left\n", "coords"),
+        ("a.json", "{", "known kind"),
+        ("a.json", "[]", "not of results"),
+        ("a.json", json.dumps({"images": []}), "categories"),
+        ("a.json", json.dumps(coco(images=[])), "7"),
+        ("a.h5", "no hdf5", "known kind"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path, name, text, reason):
+    path = write(tmp_path, name, text)
+    with pytest.raises(ValueError, match=reason) as caught:
+        read_annotations(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_errors_are_distances_and_oks_is_coco_s():
+    session = VotingSession(two_parts(names=("left eye", "nose")), 0, 2.0)
+    truth = {"left_eye": (10.0, 8.0), "nose": (12.0, 20.0), "tail": (0.0, 0.0)}
+    errors = errors_of(session, truth, area=900.0)
+    assert errors.names == ["left eye", "nose"]
+    np.testing.assert_allclose(errors.error, [3, 0])
+    expected = np.exp(-9 / (2 * 900 * (2 * 0.025) ** 2))
+    np.testing.assert_allclose(errors.similarity, [expected, 1])
+    assert errors.oks == pytest.approx((expected + 1) / 2)
+
+
+def test_a_part_without_votes_has_no_place():
+    fields = two_parts()
+    confidence = fields.confidence.copy()
+    confidence[0] = 0
+    session = VotingSession(replace(fields, confidence=confidence), 0, 2.0)
+    errors = errors_of(session, {"left": (10.0, 5.0)})
+    assert np.isnan(errors.error).all()
+    assert errors.oks == 0
+    with pytest.raises(ValueError, match="no vote lands"):
+        influence_of(session, (10.0, 5.0))
+
+
+def scattered(seed, parts=1):
+    rng = np.random.default_rng(seed)
+    confidence = rng.random((parts, 5, 6)).astype(np.float32) * 0.9
+    offsets = rng.normal(0, 6, (parts, 2, 5, 6)).astype(np.float32)
+    return mdn.Fields(confidence, offsets, stride=4.0, origin=2.0)
+
+
+@pytest.mark.parametrize("part", [0, ALL])
+@pytest.mark.parametrize("seed", range(3))
+def test_leaving_a_source_out_is_voting_without_it(seed, part):
+    session = VotingSession(scattered(seed, parts=2), part, 2.5)
+    truth = (8.0, 9.0)
+    found = influence_of(session, truth)
+    assert (np.diff(found.without) >= 0).all()
+    for (p, i, j), without in zip(found.sources.tolist(), found.without, strict=True):
+        confidence = session.fields.confidence.copy()
+        confidence[p, i, j] = 0
+        less = replace(session, fields=replace(session.fields, confidence=confidence))
+        evidence = less.compute("evidence")
+        peak = np.unravel_index(np.argmax(evidence), evidence.shape)
+        assert np.hypot(*(np.array(peak) - truth)) == pytest.approx(without)
+    np.testing.assert_allclose(found.change, found.error - found.without)
+    assert {"part", "share", "without", "change"} <= found.columns.keys()

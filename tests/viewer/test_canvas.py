@@ -1,0 +1,216 @@
+"""The canvas of the maps, in a real window, with a real mouse and real keys."""
+
+import numpy as np
+import pytest
+from mdn_viewer.core.session import title
+from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication
+from viewer_support import SHOWN, cell_pixel, click, mouse, move_to, names, two_parts, wrong
+
+import mdn_cupy as mdn
+
+
+@pytest.fixture
+def widget(shared_two):
+    """The module's widget, as it was at first."""
+    shared_two.window().resize(1400, 850)
+    for kind, box in shared_two.compare.shown.items():
+        box.setChecked(kind in SHOWN)
+    shared_two.controls.sigma.value, shared_two.controls.part.value = 2, 0
+    shared_two.wait()
+    shared_two.model.ask_pixel(None)
+    shared_two.canvas.set_tool(None)
+    QApplication.processEvents()
+    shared_two.canvas.reset_view()
+    return shared_two
+
+
+@pytest.fixture
+def canvas(widget):
+    return widget.canvas
+
+
+def assert_whole(canvas):
+    """Check that everything is seen, and as large as it can be."""
+    seen, extent = canvas.seen, canvas.extent
+    assert seen.top <= extent.top + 1e-6
+    assert seen.bottom >= extent.bottom - 1e-6
+    assert seen.left <= extent.left + 1e-6
+    assert seen.right >= extent.right - 1e-6
+    spare = (seen.bottom - seen.top) / (extent.bottom - extent.top)
+    assert min(spare, (seen.right - seen.left) / (extent.right - extent.left)) < 1.001
+
+
+def boxes(canvas):
+    return [cell.rectangle for cell in canvas.cells.values()]
+
+
+@pytest.mark.parametrize("size", [(1400, 850), (1400, 500), (700, 500)])
+def test_cells_share_the_canvas(widget, canvas, qtbot, size):
+    widget.window().resize(*size)
+    qtbot.wait(100)
+    assert [*canvas.cells] == [title(kind) for kind in SHOWN]
+    assert len({box[2:] for box in boxes(canvas)}) == 1  # of one size
+    for n, (left, top, width, height) in enumerate(boxes(canvas)):
+        assert left >= 0
+        assert top >= 18  # below its header
+        assert left + width <= canvas.native.width()
+        assert top + height <= canvas.native.height()
+        for other in boxes(canvas)[:n]:
+            assert left >= other[0] + width or top >= other[1] + height or left < other[0]
+    assert_whole(canvas)
+
+
+def test_a_cell_that_comes_or_goes_refits_the_pictures(widget, canvas):
+    zoom = canvas.camera.zoom
+    widget.compare.shown["evidence"].setChecked(True)
+    widget.wait()
+    assert list(canvas.cells)[-1] == "confidence"
+    assert len(canvas.cells) == 5
+    assert canvas.camera.zoom < zoom
+    assert_whole(canvas)
+    camera = canvas.camera._replace(zoom=7.0)
+    canvas.look_at(camera)  # as the user likes it
+    widget.compare.shown["evidence"].setChecked(False)
+    widget.wait()
+    assert canvas.camera == camera
+
+
+def test_a_drag_moves_all_cells_and_asks_nothing(widget, canvas, qtbot):
+    before = canvas.camera
+    move_to(qtbot, widget, "additive", 12, 12)
+    x, y = cell_pixel(widget, "additive", 12, 12)
+    mouse("mousedown", 1)
+    for step in (5, 20, 40):
+        mouse("mousemove", x + step, y + step // 2)
+        qtbot.wait(30)
+    mouse("mouseup", 1)
+    qtbot.waitUntil(lambda: canvas.camera != before)
+    qtbot.waitUntil(
+        lambda: canvas.camera[:2] == pytest.approx(before.moved(40, 20)[:2], abs=1 / before.zoom)
+    )
+    assert canvas.camera.zoom == before.zoom
+    assert widget.model.pixel is None
+    for cell in canvas.cells.values():
+        rect = cell.view.camera.rect
+        assert (rect.left, rect.bottom) == pytest.approx((canvas.seen.left, canvas.seen.top))
+
+
+def test_the_wheel_zooms_around_the_cursor_and_home_shows_everything(widget, canvas, qtbot):
+    before = canvas.camera
+    move_to(qtbot, widget, "noisy-or", 6, 9)
+    place = cell_pixel(widget, "noisy-or", 6, 9)
+    mouse("click", 4)
+    qtbot.waitUntil(lambda: canvas.camera.zoom > before.zoom)
+    assert canvas.camera.zoom == pytest.approx(before.zoom * 1.23, rel=1e-3)
+    assert cell_pixel(widget, "noisy-or", 6, 9) == pytest.approx(place, abs=2)
+    mouse("click", 5)
+    qtbot.waitUntil(lambda: canvas.camera.zoom == pytest.approx(before.zoom))
+    mouse("click", 4)
+    qtbot.waitUntil(lambda: canvas.camera.zoom > before.zoom * 1.1)
+    click(qtbot, widget, "noisy-or", 6, 9)  # which has the keys
+    mouse("key", "Home")
+    qtbot.waitUntil(lambda: canvas.camera.zoom == pytest.approx(before.zoom))
+    assert_whole(canvas)
+
+
+def test_clicks_ask_and_snap_to_the_peak(widget, canvas, qtbot):
+    heard, away = [], 3 / canvas.camera.zoom
+    canvas.clicked.connect(heard.append)
+    click(qtbot, widget, "additive", 10 + away, 5)
+    qtbot.waitUntil(lambda: widget.model.pixel == (10, 5))
+    assert widget.model.asked_rule == "additive"
+    click(qtbot, widget, "noisy-or", 17, 21, "alt")
+    qtbot.waitUntil(lambda: widget.model.pixel == (17, 21))
+    assert widget.model.asked_rule == "noisy_or"
+    click(qtbot, widget, "confidence", 2 + 4 * 3, 2 + 4 * 6, "shift")
+    qtbot.waitUntil(lambda: widget.model.source == (0, 3, 6))
+    assert [each.cell for each in heard] == ["additive", "noisy-or", "confidence"]
+    assert [set(each.keys) for each in heard] == [set(), {"Alt"}, {"Shift"}]
+    canvas.clicked.disconnect(heard.append)
+
+
+def test_a_key_asks_under_the_cursor(widget, qtbot):
+    move_to(qtbot, widget, "noisy-or", 14, 11)
+    widget.canvas.native.setFocus()
+    mouse("key", "a")
+    qtbot.waitUntil(lambda: widget.model.pixel == (14, 11))
+
+
+def test_keys_page_through_the_parts(widget, qtbot):
+    click(qtbot, widget, "noisy-or", 10, 5)  # the canvas has the keys
+    for key, part in (("Next", 1), ("Prior", 0)):
+        mouse("key", f"alt+{key}")
+        qtbot.waitUntil(lambda part=part: widget.controls.part.value == part)
+
+
+def test_a_tool_has_the_clicks(widget, canvas, qtbot):
+    heard = []
+    canvas.set_tool(heard.append)
+    click(qtbot, widget, "additive", 7, 12)
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    assert (heard[0].row, heard[0].column) == pytest.approx((7, 12), abs=1 / canvas.camera.zoom)
+    assert widget.model.pixel is None
+    canvas.set_tool(None)
+    click(qtbot, widget, "additive", 10, 5)
+    qtbot.waitUntil(lambda: widget.model.pixel == (10, 5))
+    assert len(heard) == 1
+
+
+def test_the_right_button_asks_for_a_menu(widget, canvas, qtbot):
+    heard = []
+    widget.canvas.menu_requested.disconnect()  # a menu would wait for the mouse
+    canvas.menu_requested.connect(lambda cell, at: heard.append((cell, at.x(), at.y())))
+    move_to(qtbot, widget, "additive", 7, 12)
+    mouse("click", 3)
+    qtbot.waitUntil(lambda: len(heard) == 1)
+    assert heard[0][0] == "additive"
+    assert heard[0][1:] == pytest.approx(cell_pixel(widget, "additive", 7, 12), abs=2)
+    assert widget.model.pixel is None
+
+
+def test_the_place_under_the_cursor_is_told_and_outside_is_none(widget, canvas, qtbot):
+    heard = []
+    canvas.hovered.connect(heard.append)
+    move_to(qtbot, widget, "noisy-or", 20, 30)
+    qtbot.waitUntil(lambda: bool(heard) and heard[-1] == pytest.approx((20, 30), abs=0.1))
+    corner = canvas.native.mapToGlobal(QPoint(5, 5))  # a header
+    mouse("mousemove", corner.x(), corner.y())
+    qtbot.waitUntil(lambda: heard[-1] is None)
+    canvas.hovered.disconnect(heard.append)
+
+
+def test_a_screenshot_has_every_cell(widget, canvas):
+    picture = canvas.screenshot()
+    assert picture.shape == (canvas.native.height(), canvas.native.width(), 4)
+    for name, (left, top, width, height) in zip(canvas.cells, boxes(canvas), strict=True):
+        cell = picture[top : top + height, left : left + width, :3].astype(int)
+        assert cell.std() > 10, name
+        header = picture[top - 18 : top, left : left + width, :3]
+        assert len(np.unique(header.reshape(-1, 3), axis=0)) > 5, name
+
+
+def drop(canvas, *paths):
+    """Drag files onto the canvas and let go of them, as Qt tells it."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0))
+    for event in (QDragEnterEvent(QPoint(9, 9), *how), QDropEvent(QPointF(9, 9), *how)):
+        QApplication.sendEvent(canvas, event)
+
+
+def test_files_are_dropped(widget, canvas, tmp_path):
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    before = names(viewer)
+    (tmp_path / "bad.mdn").write_text("no archive")
+    drop(canvas, tmp_path / "bad.mdn")
+    assert "not a readable .mdn file" in wrong(widget)
+    assert names(viewer) == before
+    mdn.save_fields(tmp_path / "hand.mdn", two_parts(sigma=1.5))
+    drop(canvas, tmp_path / "hand.mdn")
+    widget.wait()
+    assert widget.inputs.confidence.current_choice == "hand confidence"
+    assert widget.model.session.sigma == 1.5

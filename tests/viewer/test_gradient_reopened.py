@@ -1,0 +1,32 @@
+"""The dock widget is closed and opened again while a loss is followed."""
+
+import pytest
+from mdn_viewer.widgets.gradient import GradientPanel
+from viewer_support import dock
+
+PICTURE = "∂loss/∂c"
+
+
+@pytest.mark.slow
+def test_the_widget_is_closed_and_opened_again_while_it_plays(two, qtbot):
+    viewer, widget = two._viewer, two
+    panel = widget.panel(GradientPanel)
+    panel.controls.add.click()
+    widget.wait()
+    viewer.layers["target"].add([[14, 8]])
+    panel.wait()
+    panel.controls.play.click()
+    viewer.window.remove_dock_widget(widget)
+    assert not panel.playing
+    again = dock(viewer)
+    assert again is not widget
+    assert not panel._soon.isActive()
+    qtbot.wait(50)
+    again.wait()
+    assert PICTURE not in again.canvas.cells
+    assert viewer.layers["target"].data.tolist() == [[14, 8]]
+    again.panel(GradientPanel).controls.target = viewer.layers["target"]
+    again.panel(GradientPanel).wait()
+    assert PICTURE in widget.canvas.cells
+    viewer.layers["target"].data = [[9, 9]]
+    assert not panel._soon.isActive()

@@ -1,0 +1,167 @@
+"""The tabs of parts, peaks and annotations, in a real window, with a real mouse."""
+
+import numpy as np
+import pytest
+from mdn_viewer.widgets.parts import PartsPanel
+from mdn_viewer.widgets.peaks import PeaksPanel
+from mdn_viewer.widgets.truth import TruthPanel
+from viewer_support import add_fields, click, dock, mouse, press, remember_defaults, two_parts
+
+import mdn_cupy as mdn
+
+
+@pytest.fixture
+def shown(make_napari_viewer):
+    remember_defaults(("noisy_or", "additive"))
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1100, 750)
+    add_fields(viewer, two_parts())
+    yield dock(viewer)
+    remember_defaults()
+
+
+def open_tab(widget, kind, qtbot):
+    widget.open_tab(kind.title)
+    panel = widget.panel(kind)
+    qtbot.waitUntil(panel.isVisible)
+    panel.wait()
+    return panel
+
+
+def click_row(qtbot, table, row):
+    """Click on a row of a table with the X server's own mouse, when the layout has come to rest."""
+
+    def place():
+        rectangle = table.visualRect(table.model().index(row, 0))
+        return table.viewport().mapToGlobal(rectangle.center())
+
+    table.window().activateWindow()
+    at = None
+    while at != place():
+        at = place()
+        mouse("mousemove", at.x(), at.y())
+        qtbot.wait(100)
+    mouse("mousedown", 1)
+    qtbot.wait(30)
+    mouse("mouseup", 1)
+
+
+@pytest.mark.slow
+def test_peaks_follow_what_is_looked_for_and_a_click_asks(shown, qtbot):
+    panel = open_tab(shown, PeaksPanel, qtbot)
+    assert panel.count.text() == "1 peak"
+    assert {"points:peaks", "shapes:spread"} <= {
+        name for name in ("points:peaks", "shapes:spread") if shown.canvas.overlay(name)
+    }
+    press(qtbot, panel.every_part)
+    panel.wait()
+    assert panel.count.text() == "2 peaks"
+    panel.filter.setText("righ")
+    assert panel.count.text() == "1 of 2 peaks"
+    click_row(qtbot, panel.table, 0)
+    qtbot.waitUntil(lambda: shown.model.pixel == (12, 20))
+    assert shown.model.session.part == 1
+    panel.filter.clear()
+    press(qtbot, panel.sources)
+    panel.wait()
+    assert shown.canvas.overlay("labels:instances") is not None
+    panel.score.setValue(0.999999)
+    panel.wait()
+    assert panel.count.text() == "2 peaks"  # fields that agree saturate
+    shown.open_tab("Compare")
+    assert shown.canvas.overlay("points:peaks") is None
+
+
+@pytest.mark.slow
+def test_layers_of_peaks_and_sources_follow(shown, qtbot):
+    viewer = shown._viewer
+    panel = open_tab(shown, PeaksPanel, qtbot)
+    for button in panel._buttons[:2]:
+        press(qtbot, button)
+    points, labels = viewer.layers["detections"], viewer.layers["instances"]
+    np.testing.assert_allclose(points.data, [[10, 5]], atol=0.1)
+    assert points.features["part"].tolist() == ["left"]
+    assert (np.asarray(labels.data) == 1).all()
+    panel.every_part.setChecked(True)
+    panel.wait()
+    assert len(points.data) == 2
+    assert shown.inputs.confidence.value not in (points, labels)
+    press(qtbot, panel.sources)  # of all parts: each has its own peak
+    panel.wait()
+    assert {*np.unique(labels.data)} <= {0, 1, 2}
+
+
+@pytest.mark.slow
+def test_133_parts_can_be_searched(make_napari_viewer, qtbot):
+    one = two_parts()
+    parts = 133
+    fields = mdn.Fields(
+        np.repeat(one.confidence[:1], parts, 0),
+        np.repeat(one.offsets[:1], parts, 0),
+        image=one.image,
+        stride=4.0,
+        origin=2.0,
+        names=[f"landmark {n}" for n in range(parts)],
+    )
+    viewer = make_napari_viewer(show=True)
+    add_fields(viewer, fields)
+    widget = dock(viewer)
+    panel = open_tab(widget, PartsPanel, qtbot)
+    assert panel.list.count() == parts
+    panel.filter.setText("landmark 13")
+    assert panel.count.text() == "4 of 133 parts"  # 13, 130, 131, 132
+    item = panel.list.item(131)
+    panel.list.scrollToItem(item)
+    qtbot.wait(50)
+    at = panel.list.viewport().mapToGlobal(panel.list.visualItemRect(item).center())
+    panel.window().activateWindow()
+    mouse("mousemove", at.x(), at.y())
+    mouse("mousedown", 1)
+    mouse("mouseup", 1)
+    qtbot.waitUntil(lambda: widget.model.session.part == 131)
+
+
+@pytest.mark.slow
+def test_annotations_are_compared_and_a_source_is_shown(shown, qtbot, tmp_path):
+    panel = open_tab(shown, TruthPanel, qtbot)
+    path = tmp_path / "truth.csv"
+    path.write_text("part,x,y\nleft,8,10\nright,20,12\n")
+    panel.open(str(path))
+    panel.wait()
+    np.testing.assert_allclose(panel.errors.error, [3, 0])
+    assert "mean error 1.50 px" in panel.summary.text()
+    assert shown.canvas.overlay("points:truth") is not None
+    click_row(qtbot, panel.parts, 1)
+    qtbot.waitUntil(lambda: shown.model.session.part == 1)
+    qtbot.waitUntil(lambda: panel.influence.session.part == 1)
+    click_row(qtbot, panel.sources, 0)
+    qtbot.waitUntil(lambda: shown.model.source is not None)
+    assert shown.model.source[0] == 1
+    panel.open(str(tmp_path / "none.csv"))
+    assert "none.csv" in shown.controls.message.said
+    assert shown.controls.message.wrong
+    np.testing.assert_allclose(panel.errors.error, [3, 0])  # what was open stays
+
+
+@pytest.mark.slow
+def test_points_that_are_dragged_are_the_truth(shown, qtbot):
+    viewer = shown._viewer
+    layer = viewer.add_points([[10.0, 9.0]], name="truth")
+    panel = open_tab(shown, TruthPanel, qtbot)
+    panel.layers.setCurrentIndex(1)
+    panel.wait()
+    np.testing.assert_allclose(panel.errors.error, [4])
+    layer.data = [[10.0, 5.0]]
+    panel.wait()
+    np.testing.assert_allclose(panel.errors.error, [0])
+    viewer.layers.remove(layer)
+    panel.wait()
+    assert panel.errors is None
+
+
+@pytest.mark.slow
+def test_a_peak_s_place_can_be_clicked_on(shown, qtbot):
+    click(qtbot, shown, "noisy-or", 3, 3)
+    place = shown.compare.figures["noisy_or"][1]
+    press(qtbot, place)
+    qtbot.waitUntil(lambda: shown.model.pixel == (10, 5))
