@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "find_pair",
     "grids",
+    "has_rows_last",
     "layouts",
     "one_frame",
     "understood",
@@ -177,6 +178,17 @@ def compare(
             evidence = votes.evidence().max(axis=(-2, -1), initial=0).sum()
             found.append(Scored(layout, order, float(evidence)))
     return sorted(found, key=lambda scored: -scored.evidence)
+
+
+def has_rows_last(layout: str) -> bool:
+    """Whether rows and columns are the confidence's last axes, as napari shows them.
+
+    Examples
+    --------
+    >>> has_rows_last("(PC)HW"), has_rows_last("HWPC"), has_rows_last("PHW HWPC")
+    (True, False, True)
+    """
+    return layout.split(" ")[0].replace("C", "").endswith("HW")
 
 
 def understood(layout: Layout, order: str, others: Sequence[Layout] = (), grid: str = "") -> str:

@@ -62,7 +62,7 @@ class FileOpener:
 
     def _open(self, paths: list[Path]) -> None:
         if not all(p.is_dir() or p.suffix.lower() in SUFFIXES for p in paths):
-            self._viewer.open([os.fspath(p) for p in paths], stack=False, plugin=None)
+            self._leave(paths)
             return
         if all(path.suffix.lower() == ".mdn" for path in paths):
             self._show([mdn.open_fields(path) for path in paths], paths)
@@ -73,7 +73,9 @@ class FileOpener:
         except ValueError:
             if any(path.suffix.lower() not in SINGLE for path in paths):
                 raise
-            self._viewer.open([os.fspath(p) for p in paths], stack=False, plugin=None)  # an image, perhaps
+            self._viewer.open(
+                [os.fspath(p) for p in paths], stack=False, plugin=None
+            )  # an image, perhaps
             return
         others = [] if pair is not None else paths[1:]
         if reading.certain:
@@ -83,6 +85,10 @@ class FileOpener:
         dialog.chosen.connect(lambda chosen: self._on_chosen(chosen, others))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
+
+    def _leave(self, paths: list[Path]) -> None:
+        """Leave files to napari and its plugins."""
+        self._viewer.open([os.fspath(path) for path in paths], stack=False, plugin=None)
 
     def _on_chosen(self, reading: FileReading, others: list[Path]) -> None:
         try:
