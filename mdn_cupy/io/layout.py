@@ -109,11 +109,16 @@ class Layout:
         return f"confidence ({confidence}) and offsets ({offsets})"
 
     @property
+    def has_own_offsets(self) -> bool:
+        """Whether every map has offsets of its own."""
+        return any("P" in axes for axes in self.axes) or "P" not in self._maps
+
+    @property
     def meaning(self) -> str:
         """Say what the letters do not; nothing where they say it all."""
         if not any("P" in axes for axes in (*self._maps, *self.axes)):
             return "one map"
-        if not any("P" in axes for axes in self.axes):
+        if not self.has_own_offsets:
             return "offsets shared by all parts"
         return next((said for axes, said in _MEANINGS.items() if axes in self.text), "")
 

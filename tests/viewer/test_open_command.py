@@ -37,16 +37,17 @@ def test_a_pair_an_image_and_how_they_are_read(tmp_path):
 
 
 def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
-    fields = two_parts(image=None)
+    confidence = np.concatenate([two_parts().confidence] * 2)
+    offsets = np.concatenate([two_parts().offsets] * 2)
     for number in range(3):
         np.savez(
             tmp_path / f"epoch{number}.npz",
-            heatmap=np.moveaxis(fields.confidence, 0, -1),
-            offset=fields.offsets * number,
+            heatmap=np.moveaxis(confidence, 0, -1),
+            offset=offsets * number,
         )
     frames = opened(*sorted(tmp_path.glob("*.npz")))
     assert len(frames) == 3
-    np.testing.assert_array_equal(frames[2].offsets, fields.offsets * 2)
+    np.testing.assert_array_equal(frames[2].offsets, offsets * 2)
     preset = opened(tmp_path / "epoch1.npz", "--layout", "HWP PCHW", "--stride", "4,4")
     assert preset.stride == 4.0
 
@@ -61,7 +62,7 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
         (["a.npz"], "give layout='(PC)HW'"),
         (["a.npz", "--scale", "nan"], "scale must be finite"),
         (["pose", "--image", "gone.png"], "gone.png: "),
-        (["pose", "--image", "a.npz"], "a.npz: "),
+        (["pose", "--image", "a.npz"], "image must have the shape"),
         (["--watch", "gone"], "gone: no folder to watch"),
         (["pose", "--watch", "."], "--watch takes a folder"),
         (["a.npy", "b.npy"], "a.npy: "),
@@ -134,8 +135,8 @@ def test_plain_layers_become_a_file_if_they_fit_in_one_way(tmp_path):
     np.testing.assert_array_equal(saved.offsets, o)
     with pytest.raises(ValueError, match="select the layers of one field set"):
         write_fields(str(tmp_path / "b.mdn"), layers[:1])
+    both = [(fields.confidence, keywords, "image"), (fields.offsets, keywords, "image")]
     with pytest.raises(ValueError, match="could be"):
-        both = [(fields.confidence, keywords, "image"), (fields.offsets, keywords, "image")]
         write_fields(str(tmp_path / "b.mdn"), both)
     others = [*layer_data(two_parts(), "a"), *layer_data(two_parts(), "b")]
     with pytest.raises(ValueError, match="several field sets"):

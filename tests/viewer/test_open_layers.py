@@ -37,7 +37,7 @@ def test_channels_last_are_read_and_corrected(widget):
     o = np.moveaxis(fields.offsets[:, ::-1].reshape(4, 6, 8), 0, -1)  # y, x of each part in turn
     add(widget, np.moveaxis(fields.confidence, 0, -1), o)
     inputs = widget.inputs
-    assert [choice for choice in inputs.axes.choices] == ["HW(PC)", "HW(CP)"]
+    assert list(inputs.axes.choices) == ["HW(PC)", "HW(CP)"]
     assert "could be" in inputs.understood.said
     inputs.axes.value, inputs.order.value = "HW(PC)", True
     widget.wait()

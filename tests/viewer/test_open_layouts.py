@@ -114,6 +114,9 @@ def test_only_two_arrays_of_many_fit():
     shapes = {"x": (8, 6, 8), "y": (4, 6, 8), "paf": (7, 9), "image": (48, 64, 3)}
     assert layout_guess.find_pair(shapes) == ("y", "x")
     assert layout_guess.find_pair({**shapes, "z": (4, 6, 8)}) is None
+    two = {"offsets": (6, 8, 4), "confidence": (6, 8, 2)}  # not 4 maps with 2 components in common
+    assert layout_guess.find_pair(two) == ("confidence", "offsets")
+    assert layout_guess.find_pair({"c": (17, 6, 8), "o": (2, 6, 8)}) == ("c", "o")
 
 
 def test_logits_are_told_from_probabilities():

@@ -75,9 +75,7 @@ def _opened(args: argparse.Namespace) -> Opened | None:
     args.pixels = None if args.image is None else _image(args.image)
     if args.watch is not None:
         if args.fields or args.screenshot:
-            raise ValueError(
-                "--watch shows a folder, without other fields and without a screenshot"
-            )
+            raise ValueError("--watch takes a folder, and neither fields nor a screenshot")
         if not args.watch.is_dir():
             raise NotADirectoryError(f"{args.watch}: no folder to watch")
         return None

@@ -132,13 +132,16 @@ def find_pair(shapes: Mapping[str, Shape]) -> tuple[str, str] | None:
     >>> find_pair({"a": (8, 30, 40), "b": (4, 30, 40), "anchors": (9, 4)})
     ('b', 'a')
     """
-    pairs = [
-        (c, o)
+    fitting = {
+        (c, o): Layout.fitting(of_c, of_o)
         for c, of_c in shapes.items()
         for o, of_o in shapes.items()
-        if c != o and len(of_c) > 1 and Layout.fitting(of_c, of_o)
-    ]
-    return pairs[0] if len(pairs) == 1 else None
+        if c != o and len(of_c) > 1
+    }
+    pairs = [pair for pair, found in fitting.items() if found]
+    own = [pair for pair in pairs if any(layout.has_own_offsets for layout in fitting[pair])]
+    best = own or pairs  # offsets that all parts share are rare
+    return best[0] if len(best) == 1 else None
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ def compare(
 
     Where votes of a part meet, its evidence is high; numbers that were read in a wrong order
     scatter. The votes are cast among the sources, one pixel each, with σ = 1, by the parts of the
-    highest confidence.
+    highest confidence. The library's own layout is compared with no other.
 
     Parameters
     ----------
@@ -169,7 +172,8 @@ def compare(
         Pixels from source to source.
     """
     found = []
-    for layout in fitting:
+    fitting = list(fitting)
+    for layout in fitting[:1] if fitting[0].text == "PCHW" else fitting:
         c, o = one_frame(layout, confidence, offsets)
         parts = np.argsort(-c.reshape(len(c), -1).sum(1), kind="stable")[:_TESTED]
         c, o = np.clip(np.nan_to_num(c[parts]), 0, _SURE), o[parts] / stride

@@ -263,9 +263,12 @@ class LayerSelection:
         texts, chosen = [layout.text for layout in fitting], controls.reading.layout
         if len(texts) > 1 and chosen not in texts:
             with suppress(TypeError, ValueError):  # of values that no votes are made of
-                stride = max(controls.stride.pair)
+                grid = fitting[0].grid(confidence.data.shape)
+                stride = layout_guess.grids(grid, size or grid)[0].stride
                 values = values_of(confidence), values_of(offsets)
-                chosen = layout_guess.compare(*values, fitting, stride)[0].layout.text
+                chosen = layout_guess.compare(*values, fitting, float(np.max(stride)))[
+                    0
+                ].layout.text
         with controls.silent():
             controls.offer_axes(texts, chosen)
 
