@@ -12,7 +12,7 @@ from mdn_viewer.reader import get_reader
 from mdn_viewer.watching import NewestFile
 from mdn_viewer.writer import write_fields
 from qtpy.QtCore import QObject
-from viewer_support import names, two_parts
+from viewer_support import assert_shows, names, two_parts
 
 import mdn_cupy as mdn
 
@@ -153,3 +153,24 @@ def test_the_reader_leaves_files_of_others_alone(tmp_path):
     np.savez(tmp_path / "ours.npz", hm=fields.confidence, offset=fields.offsets)
     layers = get_reader(str(tmp_path / "ours.npz"))(str(tmp_path / "ours.npz"))
     np.testing.assert_array_equal(layers[0][0], fields.confidence)
+
+
+def test_what_a_watched_folder_gets_is_shown_in_the_window(shared, tmp_path, qtbot):
+    shared._viewer.layers.clear()
+    shared.wait()
+    watched = NewestFile(tmp_path, lambda path: mdn.open_fields(path)[-1], shared)
+    watched.read.connect(shared.show_values)
+    watched.refused.connect(shared.model.refuse)
+    mdn.save_fields(tmp_path / "1.mdn", two_parts())
+    qtbot.waitUntil(lambda: shared.voted, timeout=20000)
+    before = names(shared._viewer)
+    newer = two_parts(confidence=two_parts().confidence / 2)
+    mdn.save_fields(tmp_path / "2.mdn", newer)
+    qtbot.waitUntil(
+        lambda: shared.model.session.fields.confidence.max() == newer.confidence.max(),
+        timeout=20000,
+    )
+    shared.wait()
+    assert_shows(shared, newer, 0, shared.controls.sigma.value)
+    assert names(shared._viewer) == before  # the same layers have new values
+    watched.deleteLater()
