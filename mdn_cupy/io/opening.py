@@ -71,7 +71,8 @@ def open_fields(
     layout : str
         Axes of the offsets: P parts, C components, H rows, W columns. "(PC)HW" has two channels of
         each part in turn, "(CP)HW" first one component of all parts, then the other; without P
-        there is one map. The confidence has the same axes without C; frames come before all.
+        there is one map. The confidence has the same axes without C, or those of a first word,
+        "PHW HWPC"; frames come before all.
     stride, origin, sigma, names, output_shape : optional
         As in `Fields`, instead of what the file says.
     sigmoid : bool

@@ -68,7 +68,8 @@ def test_what_was_guessed_opens_with_one_press(widget, qtbot, tmp_path):
     np.savez(tmp_path / "p.npz", heatmap=c, part_offsets=o, image=fields.image)
     drop(widget, tmp_path / "p.npz")
     dialog = dialog_of(widget, qtbot)
-    assert "heatmap" in dialog.found.text()
+    assert "heatmap (6, 8, 2) float32" in dialog.found.text()
+    assert "evidence" in dialog.understood.text()
     assert "HW(CP)" in dialog.understood.text()
     assert dialog.reading.order == "yx"
     assert dialog.sigmoid.isChecked()

@@ -52,6 +52,8 @@ class FileReading:
         Whether nothing is left to ask.
     note : str
         What the numbers suggest.
+    found : str
+        The two arrays, with their shapes and dtypes, and how many others there are.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class FileReading:
     family: str = ""
     certain: bool = False
     note: str = ""
+    found: str = ""
 
     def open(self) -> FieldsSequence:
         """Open the file so.
@@ -163,9 +166,8 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
             f"{path}: confidence {pair[0]} {confidence.shape} and offsets {pair[1]} "
             f"{offsets.shape} fit in no layout"
         )
-    reading = FileReading(
-        Path(path), pair[0], pair[1], fitting[0].text, tuple(x.text for x in fitting)
-    )
+    texts = tuple(layout.text for layout in fitting)
+    reading = FileReading(Path(path), *pair, texts[0], texts, found=_described(found, pair))
     if "stride" not in found.settings and image is not None:
         grid = layout_guess.grids(fitting[0].grid(confidence.shape), image)[0]
         reading = replace(reading, stride=grid.stride, origin=grid.origin)
@@ -223,6 +225,18 @@ def _image_size(found: Inspected, confidence: Sequence[int]) -> tuple[int, int] 
         return None
     shape = image.shape[:-1] if image.shape[-1] in (3, 4) and len(image.shape) > 2 else image.shape
     return int(shape[-2]), int(shape[-1])
+
+
+def _described(found: Inspected, pair: tuple[str, str]) -> str:
+    """Write the names, shapes and dtypes of the two arrays, a line each."""
+    lines = []
+    for role, name in zip(("confidence", "offsets"), pair, strict=True):
+        array = found.arrays[name]
+        lines.append(f"{role}: {Path(name).name} {tuple(array.shape)} {array.dtype}")
+    others = [name for name in found.arrays if name not in pair]
+    if others:
+        lines.append(f"beside them: {', '.join(others)[:_LISTED]}")
+    return "\n".join(lines)
 
 
 def _named(found: Inspected) -> tuple[str, str] | None:

@@ -55,7 +55,7 @@ class OpenDialog(QDialog):
         self.setWindowTitle(f"Open {reading.path.name}")
         self._guess = reading
         self.found = line("The arrays of the file.")
-        self.found.setText(f"confidence: {reading.confidence}\noffsets: {reading.offsets}")
+        self.found.setText(reading.found)
         self._make_controls()
         self.understood = line("How the file is read.")
         self.previews = {name: QLabel() for name in ("confidence", "noisy-or")}
@@ -75,16 +75,18 @@ class OpenDialog(QDialog):
     def reading(self) -> FileReading:
         """What the controls say."""
         stride, origin = self._pairs()
+        layout, order = self.layout_.currentData(), self.order.currentData()
+        guessed = (layout, order) == (self._guess.layout, self._guess.order)
         return replace(
             self._guess,
             family=self.family.currentData(),
-            layout=self.layout_.currentData(),
-            order=self.order.currentData(),
+            layout=layout,
+            order=order,
             sigmoid=self.sigmoid.isChecked(),
             scale=self._scale(),
             stride=stride,
             origin=origin,
-            note="",
+            note=self._guess.note if guessed else "",
         )
 
     def look(self) -> None:
