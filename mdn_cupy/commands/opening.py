@@ -15,7 +15,16 @@ from mdn_cupy import adapters, samples
 from mdn_cupy.commands import parsing
 from mdn_cupy.io import FieldsSequence, open_fields
 
-__all__ = ["add_to", "counted", "in_frame", "numbers", "opened", "progress"]
+__all__ = [
+    "add_reading_to",
+    "add_to",
+    "counted",
+    "in_frame",
+    "numbers",
+    "opened",
+    "progress",
+    "reading_of",
+]
 
 _OPTIONS = (
     "confidence",
@@ -45,6 +54,11 @@ def add_to(command: argparse.ArgumentParser) -> None:
         metavar="A:B",
         help="take these frames only, as a Python slice: 100:200 (without 200), 5, ::10",
     )
+    add_reading_to(command)
+
+
+def add_reading_to(command: argparse._ActionsContainer) -> None:
+    """Add the options of how a file is read, of which `reading_of` makes arguments."""
     command.add_argument(
         "--from",
         dest="family",
@@ -113,7 +127,7 @@ def opened(arguments: argparse.Namespace) -> FieldsSequence:
     """Open what the arguments name, with all its frames."""
     name = arguments.input
     path = samples.path(name) if name in samples.names() else name
-    return open_fields(path, **_options(arguments))
+    return open_fields(path, **reading_of(arguments))
 
 
 def numbers(frames: FieldsSequence, arguments: argparse.Namespace) -> range:
@@ -141,7 +155,7 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+def reading_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `open_fields`, with the adapter and its settings if one is named."""
     options: dict[str, Any] = {n: x for n in _OPTIONS if (x := getattr(arguments, n)) is not None}
     if arguments.family is None:

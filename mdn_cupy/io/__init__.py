@@ -5,8 +5,18 @@ One module for each kind of file says what arrays it holds (`contents`), without
 sequence of `Fields` that reads a frame when it is asked for.
 """
 
+from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.mdn import load_fields, save_fields
-from mdn_cupy.io.opening import open_fields
+from mdn_cupy.io.opening import SUFFIXES, Inspected, inspect_file, open_fields
 from mdn_cupy.io.sequence import FieldsSequence
 
-__all__ = ["FieldsSequence", "load_fields", "open_fields", "save_fields"]
+__all__ = [
+    "SUFFIXES",
+    "FieldsSequence",
+    "Inspected",
+    "Layout",
+    "inspect_file",
+    "load_fields",
+    "open_fields",
+    "save_fields",
+]

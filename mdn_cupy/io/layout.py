@@ -14,17 +14,11 @@ __all__ = ["OWN", "Layout"]
 
 OWN = "PCHW"
 
-_COMMON = {
-    OWN: "",
-    "(PC)HW": "two channels of each part in turn",
-    "(CP)HW": "the first component of all parts, then the second",
-    "CPHW": "",
-    "CHW": "one map",
-    "HWPC": "",
-    "HW(PC)": "two channels of each part in turn",
-    "HW(CP)": "the first component of all parts, then the second",
-    "HWCP": "",
-    "HWC": "one map",
+# Axes beside rows and columns, in the offsets: before them, or after them.
+_CHANNELS = ("C", "PC", "(PC)", "(CP)", "CP")
+_MEANINGS = {
+    "(PC)": "two channels of each part in turn",
+    "(CP)": "the first component of all parts, then the second",
 }
 
 FloatArray = npt.NDArray[np.floating]
@@ -36,7 +30,8 @@ class Layout:
 
     Two letters in parentheses share an axis, the last one varies fastest: "(PC)HW" has x and y of
     each part in turn, "HW(CP)" at every place first all x, then all y. The confidence has the same
-    axes without C. A file of one map has no P. Frames come before all these.
+    axes without C, unless its own come first: "PHW HWPC". A file of one map has no P; offsets
+    without P are shared by all maps: "PHW CHW". Frames come before all these.
 
     Examples
     --------
@@ -44,15 +39,21 @@ class Layout:
     ()
     >>> Layout("HW(CP)").leading((9, 25, 25, 17), (9, 25, 25, 34))
     (9,)
+    >>> Layout("PHW HWPC").leading((17, 25, 30), (25, 30, 17, 2))
+    ()
     """
 
     text: str
 
     def __post_init__(self) -> None:
         """Check the letters."""
-        letters = "".join(self.axes)
-        if sorted(letters) not in (sorted("CHW"), sorted("CHWP")) or re.sub(
-            r"\((PC|CP)\)|[PCHW]", "", self.text
+        words = self.text.split(" ")
+        letters = "".join(self._maps)
+        if (
+            sorted("".join(self.axes)) not in (sorted("CHW"), sorted("CHWP"))
+            or re.sub(r"\((PC|CP)\)|[PCHW]", "", words[-1])
+            or len(words) > 2
+            or (len(words) == 2 and sorted(letters) not in (sorted("HW"), sorted("HWP")))
         ):
             raise ValueError(
                 f"layout must order the axes P (parts), C (x and y), H and W of the offsets, such "
@@ -62,12 +63,14 @@ class Layout:
     @property
     def axes(self) -> list[str]:
         """The letters of each axis of the offsets."""
-        return [axis.strip("()") for axis in re.findall(r"\([A-Z]+\)|[A-Z]", self.text)]
+        offsets = self.text.rpartition(" ")[2]
+        return [axis.strip("()") for axis in re.findall(r"\([A-Z]+\)|[A-Z]", offsets)]
 
     @property
     def _maps(self) -> list[str]:
         """The letters of the confidence's axes."""
-        return [axis.replace("C", "") for axis in self.axes if axis != "C"]
+        own = self.text.rpartition(" ")[0]
+        return list(own) or [axis.replace("C", "") for axis in self.axes if axis != "C"]
 
     def leading(self, confidence: Sequence[int], offsets: Sequence[int]) -> tuple[int, ...] | None:
         """Match two shapes: the axis of frames before the others, or none; None if they differ."""
@@ -89,7 +92,12 @@ class Layout:
         length, letters = self._lengths(confidence), "".join(self.axes)
         array = array.reshape([length[letter] for letter in letters])
         array = array.transpose([letters.index(n) for n in OWN if n in letters])
-        return array.reshape([length[letter] for letter in OWN])
+        return np.broadcast_to(array, [length[letter] for letter in OWN])
+
+    def grid(self, confidence: Sequence[int]) -> tuple[int, int]:
+        """Return H and W of a confidence of a shape, with or without an axis of frames."""
+        length = self._lengths(confidence[len(confidence) - len(self._maps) :])
+        return length["H"], length["W"]
 
     def _lengths(self, confidence: Sequence[int]) -> dict[str, int]:
         return {"P": 1, "C": 2, **dict(zip(self._maps, confidence, strict=True))}
@@ -100,12 +108,66 @@ class Layout:
         confidence, offsets = (re.sub("PC|CP", "2P", axes).replace("C", "2") for axes in both)
         return f"confidence ({confidence}) and offsets ({offsets})"
 
+    @property
+    def has_own_offsets(self) -> bool:
+        """Whether every map has offsets of its own."""
+        return any("P" in axes for axes in self.axes) or "P" not in self._maps
+
+    @property
+    def meaning(self) -> str:
+        """Say what the letters do not; nothing where they say it all."""
+        if not any("P" in axes for axes in (*self._maps, *self.axes)):
+            return "one map"
+        if not self.has_own_offsets:
+            return "offsets shared by all parts"
+        return next((said for axes, said in _MEANINGS.items() if axes in self.text), "")
+
+    @staticmethod
+    def fitting(confidence: Sequence[int], offsets: Sequence[int]) -> list[Layout]:
+        """Return the layouts that two shapes fit.
+
+        Those with rows and columns exchanged in one of the two are looked for only if no other
+        fits.
+
+        Examples
+        --------
+        >>> [layout.text for layout in Layout.fitting((17, 25, 30), (34, 25, 30))]
+        ['(PC)HW', '(CP)HW']
+        >>> [layout.text for layout in Layout.fitting((25, 30, 17), (17, 2, 25, 30))]
+        ['HWP PCHW']
+        """
+        for plane in ("HW", "WH"):
+            found: dict[tuple[str, ...], Layout] = {}
+            for maps in ("HW",) if len(confidence) == 2 else ("PHW", "HWP"):
+                for layout in _layouts(maps, plane):
+                    if layout.leading(confidence, offsets) is not None:
+                        found.setdefault(layout._order(confidence), layout)
+            if found:
+                return list(found.values())
+        return []
+
+    def _order(self, confidence: Sequence[int]) -> tuple[str, ...]:
+        """Return the axes, without that of parts if its length is 1: then its place is nothing."""
+        one = self._lengths(confidence[len(confidence) - len(self._maps) :])["P"] == 1
+        gone = "P" if one else ""
+        both = ([axis.replace(gone, "") for axis in axes] for axes in (self._maps, self.axes))
+        return tuple(" ".join(filter(None, axes)) for axes in both)
+
     @staticmethod
     def suggestion(confidence: Sequence[int], offsets: Sequence[int]) -> str:
-        """Say in which common layouts two shapes would match."""
+        """Say in which layouts two shapes would match."""
         fitting = [
-            f"layout={text!r}" + (f" ({meaning})" if meaning else "")
-            for text, meaning in _COMMON.items()
-            if Layout(text).leading(confidence, offsets) is not None
+            f"layout={layout.text!r}" + (f" ({layout.meaning})" if layout.meaning else "")
+            for layout in Layout.fitting(confidence, offsets)
         ]
         return f"give {' or '.join(fitting)}" if fitting else "they fit in no common layout"
+
+
+def _layouts(maps: str, plane: str) -> list[Layout]:
+    """Return the layouts of a confidence's axes, the most usual first."""
+    places = [f"{c}{plane}" for c in _CHANNELS] + [f"{plane}{c}" for c in _CHANNELS]
+    found = []
+    for text in (*places, f"P{plane}C"):
+        same = Layout(text)
+        found.append(same if "".join(same._maps) == maps else Layout(f"{maps} {text}"))
+    return found

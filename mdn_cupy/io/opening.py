@@ -8,10 +8,11 @@ import itertools
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +20,17 @@ from mdn_cupy.arrays import Array
 from mdn_cupy.fields import Fields
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
-from mdn_cupy.io.contents import Contents, Refusal, explained
+from mdn_cupy.io.contents import Contents, Member, Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
-from mdn_cupy.io.reading import ArrayReading, Order, Reading
+from mdn_cupy.io.naming import chosen
+from mdn_cupy.io.reading import BESIDE, ArrayReading, Order, Reading
 from mdn_cupy.io.sequence import FieldsSequence
 
-__all__ = ["is_folder", "open_fields"]
+__all__ = ["SUFFIXES", "Inspected", "inspect_file", "is_folder", "open_fields"]
 
 _WHOLE = {suffix: kind for kind in (npz, hdf5, zarr, pt) for suffix in kind.SUFFIXES}
 _SINGLE = {suffix: kind for kind in (npy, tiff) for suffix in kind.SUFFIXES}
-_SUFFIXES = (*_WHOLE, *_SINGLE)
+SUFFIXES = (*_WHOLE, *_SINGLE)
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 
 
@@ -69,7 +71,8 @@ def open_fields(
     layout : str
         Axes of the offsets: P parts, C components, H rows, W columns. "(PC)HW" has two channels of
         each part in turn, "(CP)HW" first one component of all parts, then the other; without P
-        there is one map. The confidence has the same axes without C; frames come before all.
+        there is one map. The confidence has the same axes without C, or those of a first word,
+        "PHW HWPC"; frames come before all.
     stride, origin, sigma, names, output_shape : optional
         As in `Fields`, instead of what the file says.
     sigmoid : bool
@@ -139,6 +142,65 @@ def open_fields(
             "arguments to it: adapter=functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
     return FieldsSequence(_source(Path(path), AdaptedReading((confidence, offsets), adapter)))
+
+
+class Inspected(NamedTuple):
+    """What a file holds, with nothing of it read: arrays by name, and which are the two fields.
+
+    `arrays[name]` has a shape and a dtype; `arrays[name][t]` reads one frame, `[...]` all of it.
+    `confidence` and `offsets` are names of arrays, or None where the usual names tell nothing;
+    `settings` are the names of what else `Fields` has and the file says: "stride", "image".
+    """
+
+    path: Path
+    kind: str
+    arrays: Mapping[str, Member]
+    confidence: str | None
+    offsets: str | None
+    settings: tuple[str, ...]
+
+
+def inspect_file(path: str | os.PathLike[str], partner: str | None = None) -> Inspected:
+    """Say what is in a file that `open_fields` opens; of a folder or pattern, in its first file.
+
+    Parameters
+    ----------
+    path : path
+        As in `open_fields`.
+    partner : str, optional
+        Of a `.npy` or TIFF file: the other file, by its name beside it or its absolute path.
+
+    Raises
+    ------
+    OSError, ValueError, ModuleNotFoundError
+        As `open_fields` does, but not for arrays that are no fields.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/hand.npz", scoremap=np.zeros((4, 30, 40)), x=np.zeros((8, 30, 40)))
+    ...     found = inspect_file(f"{folder}/hand.npz")
+    >>> found.confidence, found.offsets, found.arrays["x"].shape
+    ('scoremap', None, (8, 30, 40))
+    """
+    file = Path(path)
+    if (glob.has_magic(str(file)) and not os.path.exists(file)) or is_folder(file):
+        with explained(file, "folder"):
+            file = _files(file)[0]
+    with explained(file, _kind(file)):
+        contents = _contents(file, [partner])
+    confidence, offsets = (_usual(contents, role) for role in ("confidence", "offsets"))
+    group = (confidence or "").rpartition("/")[0]
+    said = [name for name in (*BESIDE, "image") if contents.beside(group, name) is not None]
+    return Inspected(file, contents.kind, contents.arrays, confidence, offsets, tuple(said))
+
+
+def _usual(contents: Contents, role: str) -> str | None:
+    with suppress(Refusal):
+        return chosen(contents, role, None)
+    return None
 
 
 def is_folder(path: Path) -> bool:
@@ -239,12 +301,12 @@ def _files(path: Path) -> list[Path]:
         found = [file for file in path.iterdir() if not file.name.startswith(".")]
     elif not (found := [Path(file) for file in glob.iglob(str(path), recursive=True)]):
         raise FileNotFoundError
-    files = [file for file in found if file.suffix.lower() in _SUFFIXES]
+    files = [file for file in found if file.suffix.lower() in SUFFIXES]
     kinds = sorted({_kind(file) for file in files})
     if len(kinds) != 1:
         what = f"files of several kinds, {' and '.join(kinds)}" if kinds else "no file to open"
         raise Refusal(
-            f"holds {what}; give a pattern of one kind, such as '*.h5', of {', '.join(_SUFFIXES)}"
+            f"holds {what}; give a pattern of one kind, such as '*.h5', of {', '.join(SUFFIXES)}"
         )
     files.sort(key=lambda file: [(n.zfill(20), n) for n in re.split(r"(\d+)", str(file))])
     return pairs.grouped(files) if files[0].suffix.lower() in _SINGLE else files

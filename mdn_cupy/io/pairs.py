@@ -25,18 +25,19 @@ def contents(
     read_array : callable
         Opens one.
     given : iterable of str or None
-        The names of partners, if the caller gave some. By default they are the files that are
-        called the same but for the usual name: hand_heatmap.npy and hand_offsets.npy.
+        The names of partners, or their absolute paths, if the caller gave some. By default they
+        are the files that are called the same but for the usual name: hand_heatmap.npy and
+        hand_offsets.npy.
     """
-    names = [name for name in given if name is not None]
+    names = [name for name in given if name is not None] or _partners(path)
     strange = [name for name in names if not (path.parent / name).is_file()]
     if strange:
         raise Refusal(f"no file {strange[0]!r} beside it")
     arrays = {path.name: read_array(path)}
     try:
-        for partner in [path.parent / name for name in names] or _partners(path):
-            with explained(partner, kind):
-                arrays[partner.name] = read_array(partner)
+        for name in names:
+            with explained(path.parent / name, kind):
+                arrays[name] = read_array(path.parent / name)
     except (OSError, ValueError) as error:
         raise Refusal(f"its partner {error}") from error
     return Contents(kind, arrays)
@@ -57,9 +58,9 @@ def grouped(paths: Iterable[Path]) -> list[Path]:
     return list(first.values())
 
 
-def _partners(path: Path) -> list[Path]:
+def _partners(path: Path) -> list[str]:
     return sorted(
-        file
+        file.name
         for file in path.parent.iterdir()
         if file.suffix.lower() == path.suffix.lower() and _key(file) == _key(path)
     )

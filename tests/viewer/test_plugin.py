@@ -32,13 +32,23 @@ def test_npe2_finds_it_valid():
 def test_every_command_is_there_and_used(name):
     module, function = COMMANDS[name].python_name.split(":")
     assert callable(getattr(import_module(module), function))
-    contributed = [*CONTRIBUTIONS.readers, *CONTRIBUTIONS.sample_data, *CONTRIBUTIONS.widgets]
+    contributed = [
+        *CONTRIBUTIONS.readers,
+        *CONTRIBUTIONS.sample_data,
+        *CONTRIBUTIONS.widgets,
+        *CONTRIBUTIONS.writers,
+    ]
     assert name in {contribution.command for contribution in contributed}
 
 
 def test_every_contribution_names_a_command():
     items = [item for menu in CONTRIBUTIONS.menus.values() for item in menu]
-    others = [*CONTRIBUTIONS.readers, *CONTRIBUTIONS.sample_data, *CONTRIBUTIONS.widgets]
+    others = [
+        *CONTRIBUTIONS.readers,
+        *CONTRIBUTIONS.sample_data,
+        *CONTRIBUTIONS.widgets,
+        *CONTRIBUTIONS.writers,
+    ]
     assert {contribution.command for contribution in [*items, *others]} == COMMANDS.keys()
 
 
@@ -52,7 +62,10 @@ def test_no_keys_are_taken():
 
 
 def test_what_it_contributes():
-    assert [reader.filename_patterns for reader in CONTRIBUTIONS.readers] == [["*.mdn"]]
+    assert [reader.filename_patterns for reader in CONTRIBUTIONS.readers] == [
+        ["*.mdn", "*.npz", "*.h5", "*.hdf5", "*.hdf", "*.pt", "*.pth"]
+    ]
+    assert [writer.filename_extensions for writer in CONTRIBUTIONS.writers] == [[".mdn"]]
     assert [widget.display_name for widget in CONTRIBUTIONS.widgets] == [WIDGET]
     assert sorted(sample.key for sample in CONTRIBUTIONS.sample_data) == mdn.samples.names()
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import mdn_cupy as mdn
 from mdn_cupy import console
+from mdn_cupy.commands.opening import add_reading_to, reading_of
 from mdn_cupy.files import replacing
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.display import obstacle
-from mdn_viewer.reader import Opened, open_paths
+from mdn_viewer.reader import Opened, open_paths, with_image
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -26,6 +27,9 @@ examples:
   mdn-viewer pose                                   a person's nose, as a network sees it
   mdn-viewer pose --part "left shoulder" --sigma 4
   mdn-viewer coins                                  coins' centres, voted for by their edges
+  mdn-viewer epoch*.mdn                             the frames of all files, on a slider
+  mdn-viewer conf.npy offs.npy --image x.tif --stride 8 --order yx
+  mdn-viewer --watch runs/                          the newest file in a folder, as it is written
   mdn-viewer hand.mdn --screenshot hand.png         a picture of the window, without staying in it
 
 In the window, drag sigma and choose a part. File > Open takes .mdn files, File > Open Sample has
@@ -53,14 +57,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        opened = _first_session(open_paths(args.fields or ["pose"]), args.part, args.sigma)
         _check_screenshot(args.screenshot)
-    except (OSError, ValueError) as error:
+        opened = _opened(args)
+    except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    return _run(opened, Path(args.fields[0] if args.fields else "pose").stem, args.screenshot)
+    name = args.watch.name if args.watch else Path(args.fields[0] if args.fields else "pose").stem
+    return _run(opened, name, args)
+
+
+def _opened(args: argparse.Namespace) -> Opened | None:
+    """Open what the arguments name; None of a folder that is watched, whatever is in it."""
+    width, args.sigma = args.sigma, None  # of the window, and not of the file
+    args.reading = reading_of(args)
+    args.pixels = None if args.image is None else _image(args.image)
+    if args.watch is not None:
+        if args.fields or args.screenshot:
+            raise ValueError("--watch takes a folder, and neither fields nor a screenshot")
+        if not args.watch.is_dir():
+            raise NotADirectoryError(f"{args.watch}: no folder to watch")
+        return None
+    return _first_session(_read(args.fields or ["pose"], args), args.part, width)
+
+
+def _read(paths: Sequence[str | Path], args: argparse.Namespace) -> Opened:
+    """Open paths as the options have it, over the image that they name."""
+    opened = open_paths(paths, **args.reading)
+    return opened if args.pixels is None else with_image(opened, args.pixels, args.reading)
+
+
+def _image(path: Path) -> Any:
+    """Read a picture with whatever reads pictures in napari."""
+    from imageio.v3 import imread
+
+    try:
+        return imread(path)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno is not None:
+            raise type(error)(f"{path}: {error.strerror or 'no such file'}") from error
+        raise ValueError(f"{path}: not a readable image") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,11 +116,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
     parser.add_argument(
-        "--sigma", type=float, help="width of a vote, in pixels; by default the field set's own"
+        "--image", type=Path, metavar="FILE", help="what the fields were computed from"
+    )
+    parser.add_argument(
+        "--watch",
+        type=Path,
+        metavar="DIR",
+        help="show the newest file of a folder, and every newer one as soon as it is written",
     )
     parser.add_argument(
         "--screenshot", type=Path, metavar="FILE", help="write the window to a PNG file, and leave"
     )
+    add_reading_to(parser.add_argument_group("how files are read"))
     return parser
 
 
@@ -110,20 +154,25 @@ def _check_screenshot(path: Path | None) -> None:
         raise FileNotFoundError(f"{path}: there is no such folder")
 
 
-def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
+def _run(opened: Opened | None, name: str, args: argparse.Namespace) -> int:
     import gc
 
     import napari
 
+    from mdn_viewer.watching import NewestFile
     from mdn_viewer.window import open_window
 
     window = open_window(opened, name)
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
-        if screenshot is None:
+        if args.watch is not None:
+            watched = NewestFile(args.watch, lambda path: _read([path], args).newest, window.widget)
+            watched.read.connect(window.widget.show_values)
+            watched.refused.connect(window.widget.model.refuse)
+        if args.screenshot is None:
             napari.run()
             return 0
-        status = _photograph(window.viewer, window.widget, screenshot, name)
+        status = _photograph(window.viewer, window.widget, args.screenshot, name)
     except KeyboardInterrupt:
         window.close()
         raise

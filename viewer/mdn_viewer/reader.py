@@ -1,21 +1,25 @@
-"""Opens `.mdn` files and the samples in napari."""
+"""Opens files of field sets and the samples in napari."""
 
 from __future__ import annotations
 
 import bisect
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import mdn_cupy as mdn
+from mdn_cupy.io import SUFFIXES, Layout, inspect_file
+from mdn_viewer.core import layout_guess
+from mdn_viewer.core.file_guess import guess, paired
 from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import LayerData, layer_data
 
 __all__ = [
     "Chain",
+    "Mapped",
     "Opened",
     "get_reader",
     "open_coins",
@@ -25,14 +29,29 @@ __all__ = [
     "open_paths",
     "open_pose",
     "opening_part",
+    "with_image",
 ]
 
 Paths = str | Sequence[str]
+_OF_FIELDS = {"stride", "origin", "sigma", "names"}  # what may be said of a sample otherwise
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
-    """Return the reader of `.mdn` files if that is what all of the paths are."""
-    return _read if all(Path(p).suffix.lower() == ".mdn" for p in _each(path)) else None
+    """Return the reader of field sets if that is what all of the paths are.
+
+    Files of other kinds may be anybody's: there is a reader only if two of their arrays fit.
+    """
+    paths = [Path(p) for p in _each(path)]
+    if all(p.suffix.lower() == ".mdn" for p in paths):
+        return _read
+    if not all(p.suffix.lower() in SUFFIXES for p in paths):
+        return None
+    try:
+        for each in paths:
+            guess(each)
+    except (OSError, ValueError, ModuleNotFoundError):
+        return None
+    return _read_guessed
 
 
 def open_pose() -> list[LayerData]:
@@ -72,6 +91,11 @@ class Opened(NamedTuple):
     origin: str = ""
     part: int | str = 0
 
+    @property
+    def newest(self) -> mdn.Fields:
+        """The last frame."""
+        return self.fields if isinstance(self.fields, mdn.Fields) else self.fields[-1]
+
 
 def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
     """Open a sample by its name, or files of any kind as one sequence of frames.
@@ -90,17 +114,94 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
     """
     name = os.fspath(paths[0])
     if len(paths) == 1 and name in mdn.samples.names():
+        if strange := given.keys() - _OF_FIELDS:
+            raise ValueError(
+                f"{name} is a sample, which takes no {' and no '.join(sorted(strange))}"
+            )
         return Opened(
             replace(mdn.samples.load(name), **given), f"sample:{name}", opening_part(name)
         )
     try:
-        files = [mdn.open_fields(path, **given) for path in paths]
+        pair = None if {"confidence", "offsets"} & given.keys() else paired(paths)
+        if pair is not None:
+            paths, given = [pair[0]], {**given, "confidence": pair[1], "offsets": pair[2]}
+        files = [mdn.open_fields(path, **_with_layout(path, given)) for path in paths]
     except FileNotFoundError as error:
         names = ", ".join(mdn.samples.names())
         raise FileNotFoundError(f"{error}; the samples are {names}") from error
     frames = files[0] if len(files) == 1 else Chain(files)
-    origin = str(Path(paths[0]).absolute()) if len(frames) == 1 else ""
+    origin = str(Path(paths[0]).absolute()) if len(frames) == 1 and not given else ""
     return Opened(frames[0] if len(frames) == 1 else frames, origin)
+
+
+def with_image(opened: Opened, image: Any, given: Collection[str] = ()) -> Opened:
+    """Put an image under fields; where nobody has said where sources are, its size does.
+
+    Parameters
+    ----------
+    opened : Opened
+        The fields.
+    image : array
+        The image.
+    given : collection of str
+        Names of what has been said: the stride and the origin stay.
+    """
+
+    def put(fields: mdn.Fields) -> mdn.Fields:
+        said: dict[str, Any] = {}
+        if "stride" not in given and fields.stride == 1 and fields.origin == 0:
+            size = fields.confidence.shape[-2:]
+            grid = layout_guess.grids(size, image.shape[:2])[0]
+            said = {"stride": grid.stride, "origin": grid.origin}
+            if "origin" in given:
+                del said["origin"]
+        return replace(fields, image=image, output_shape=None, **said)
+
+    fields = opened.fields
+    done = put(fields) if isinstance(fields, mdn.Fields) else Mapped(fields, put)
+    return opened._replace(fields=done, origin="")
+
+
+def _with_layout(path: str | os.PathLike[str], given: dict[str, Any]) -> dict[str, Any]:
+    """Add the layout that the arrays of a file fit in, if it is the only one."""
+    if {"layout", "adapter"} & given.keys() or Path(path).suffix.lower() == ".mdn":
+        return given
+    found = inspect_file(path, given.get("offsets"))
+    names = (given.get(n) or getattr(found, n) for n in ("confidence", "offsets"))
+    shapes = [found.arrays[name].shape for name in names if name in found.arrays]
+    fitting = Layout.fitting(*shapes) if len(shapes) == 2 else []
+    return {**given, "layout": fitting[0].text} if len(fitting) == 1 else given
+
+
+class Mapped(Sequence[mdn.Fields]):
+    """Frames with something done to each when it is asked for.
+
+    Parameters
+    ----------
+    frames : sequence of Fields
+        The frames.
+    change : callable
+        What is done to one.
+    """
+
+    def __init__(
+        self, frames: Sequence[mdn.Fields], change: Callable[[mdn.Fields], mdn.Fields]
+    ) -> None:
+        self._frames, self._change = frames, change
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> mdn.Fields: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Mapped: ...
+
+    def __getitem__(self, index: int | slice) -> mdn.Fields | Mapped:
+        if isinstance(index, slice):
+            return Mapped(self._frames[index], self._change)
+        return self._change(self._frames[index])
 
 
 class Chain(Sequence[mdn.Fields]):
@@ -142,6 +243,15 @@ def _read(path: Paths) -> list[LayerData]:
         layer
         for p in map(Path, _each(path))
         for layer in layer_data(mdn.load_fields(p), p.stem, origin=str(p.absolute()))
+    ]
+
+
+def _read_guessed(path: Paths) -> list[LayerData]:
+    """Open files as they are likely to be meant; the widget's tab Fields corrects it."""
+    return [
+        layer
+        for p in map(Path, _each(path))
+        for layer in layer_data(guess(p).open(), p.stem, origin=str(p.absolute()))
     ]
 
 

@@ -29,6 +29,7 @@ from mdn_viewer.widgets.common import leave_wheel
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls, single_shot_timer
 from mdn_viewer.widgets.dims_slider import DimsSlider
+from mdn_viewer.widgets.file_opener import FileOpener
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
@@ -80,6 +81,8 @@ class MassDisplacement(QWidget):
         self.inputs = InputControls(
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )
+        self.opener = FileOpener(napari_viewer, self.model, self)
+        self.inputs.open_any.changed.connect(lambda *_: self.opener.ask())
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
         truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
@@ -161,7 +164,7 @@ class MassDisplacement(QWidget):
 
     def _show_frames_tab(self, *_: Any) -> None:
         """Have a tab of frames where there are any."""
-        self._buttons.button(FramesPanel.title).setVisible(len(self.model.frames) > 1)
+        self.tab_buttons.button(FramesPanel.title).setVisible(len(self.model.frames) > 1)
 
     def ask_pixel(self) -> None:
         """Ask who voted for the pixel under the cursor."""
@@ -197,11 +200,11 @@ class MassDisplacement(QWidget):
         ]:
             self.tabs.addTab(_scrollable(page), title)
         self.open_tab(self.compare.title)
-        self._buttons = TabButtons(self.tabs)
+        self.tab_buttons = TabButtons(self.tabs)
         self._show_frames_tab()
         controls = QVBoxLayout()
         controls.addWidget(self.controls.native)
-        controls.addWidget(self._buttons)
+        controls.addWidget(self.tab_buttons)
         controls.addWidget(self.tabs, 1)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
@@ -284,11 +287,8 @@ class MassDisplacement(QWidget):
         self._selection.take(*layers)
 
     def _on_drop(self, paths: list[str]) -> None:
-        """Open files that were dropped on the maps, as napari does on its own canvas."""
-        try:
-            self._viewer.open(paths, stack=False, plugin=None)
-        except Exception as error:  # whatever a reader of any plugin raises
-            self.model.refuse(f"{', '.join(paths)}: {error}")
+        """Open files that were dropped on the maps; Qt would keep a plain object alive."""
+        self.opener.open(paths)
 
     def _dress(self, *_: Any) -> None:
         """Have the canvas' lines in the colours of napari's theme."""

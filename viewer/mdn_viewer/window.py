@@ -193,9 +193,13 @@ def _open_path(path: str, given: dict[str, Any], part: int | str) -> Opened:
     return opened_from(path, None, None, given)._replace(part=part)
 
 
-def open_window(opened: Opened, name: str, viewer: Viewer | None = None) -> MassDisplacementWindow:
-    """Open a window on what has been opened, or show it in a viewer."""
-    layers = layer_data(opened.fields, name, opened.part, opened.origin)
+def open_window(
+    opened: Opened | None, name: str, viewer: Viewer | None = None
+) -> MassDisplacementWindow:
+    """Open a window on what has been opened, if anything has, or show it in a viewer."""
+    layers = []
+    if opened is not None:
+        layers = layer_data(opened.fields, name, opened.part, opened.origin)
 
     import napari
 

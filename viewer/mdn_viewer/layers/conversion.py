@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
+from mdn_cupy.io import Layout
+from mdn_viewer.core import layout_guess
 from mdn_viewer.core.contrast import reach_of, symmetric
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
@@ -20,16 +22,19 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Reading",
+    "carried_by",
     "fields_of",
     "first_part",
     "frames_of",
     "is_output",
     "layer_data",
+    "layout_of",
     "mark_output",
     "origin_of",
     "read_as",
     "renew",
     "role_of",
+    "sigmoid",
     "to_fields",
     "values_of",
 ]
@@ -150,10 +155,12 @@ def frames_of(layer: Layer | None) -> Sequence[mdn.Fields]:
 def read_as(fields: mdn.Fields, reading: Reading) -> mdn.Fields:
     """Return fields that are to be read otherwise than they say."""
     offsets = fields.offsets[:, ::-1] if reading.rows_first else fields.offsets
-    if reading.coarse:
-        offsets = _in_pixels(offsets, reading)
     return dataclasses.replace(
-        fields, offsets=offsets, stride=reading.stride, origin=reading.origin
+        fields,
+        confidence=_scores(fields.confidence, reading),
+        offsets=_in_pixels(offsets, reading),
+        stride=reading.stride,
+        origin=reading.origin,
     )
 
 
@@ -209,6 +216,30 @@ def fields_of(layer: Image | None) -> mdn.Fields | None:
     return None if layer is None else layer.metadata.get(_FIELDS)
 
 
+def carried_by(layers: Sequence[LayerData]) -> mdn.Fields | Sequence[mdn.Fields] | None:
+    """Return the field set of layers of `layer_data`, with the values that they hold now.
+
+    Raises
+    ------
+    ValueError
+        If they are of several field sets.
+    """
+    carried = [(data, keywords["metadata"]) for data, keywords, _ in layers]
+    carried = [(data, metadata) for data, metadata in carried if _FIELDS in metadata]
+    if not carried:
+        return None
+    fields: mdn.Fields = carried[0][1][_FIELDS]
+    if any(metadata[_FIELDS] is not fields for _, metadata in carried):
+        raise ValueError("the layers are of several field sets; select those of one")
+    frames: Sequence[mdn.Fields] = carried[0][1][_FRAMES]
+    if frames:
+        return frames
+    values: dict[str, Any] = {m[_ROLE]: np.asarray(data) for data, m in carried}
+    if "offsets" in values:
+        values["offsets"] = np.moveaxis(values["offsets"], 0, 1)
+    return dataclasses.replace(fields, **values)
+
+
 def renew(layer: Any, fields: mdn.Fields) -> None:
     """Give a layer of `layer_data` the values of another field set."""
     values = {
@@ -260,12 +291,21 @@ class Reading:
         Whether the first channel of the offsets goes down and the second to the right: (y, x).
     coarse : bool
         Whether offsets count sources and not pixels of the output.
+    scale : float
+        Factor of the offsets.
+    sigmoid : bool
+        Whether confidences are logits.
+    layout : str
+        Axes of layers that have others than those of `Fields`; as in `mdn_cupy.open_fields`.
     """
 
     stride: float | Sequence[float] = 1.0
     origin: float | Sequence[float] = 0.0
     rows_first: bool = False
     coarse: bool = False
+    scale: float = 1.0
+    sigmoid: bool = False
+    layout: str = ""
 
 
 def to_fields(
@@ -304,10 +344,17 @@ def to_fields(
     expect_gray(confidence, "confidence")
     c = values_of(confidence)
     expect_floating(confidence, c)
-    c = c[None] if c.ndim == 2 else c
+    layout = layout_of(confidence, offsets, reading)
+    if layout is None:
+        c = c[None] if c.ndim == 2 else c
+        o = _offsets_of(offsets, c.shape, reading, frame or Frame.of(image))
+    else:
+        expect_gray(offsets, "offsets")
+        c, o = layout_guess.one_frame(layout, c, _floating(values_of(offsets)))
+        o = o[:, ::-1] if reading.rows_first else o
     found: dict[str, Any] = {
-        "confidence": c,
-        "offsets": _offsets_of(offsets, c.shape, reading, frame or Frame.of(image)),
+        "confidence": _scores(c, reading),
+        "offsets": _in_pixels(o, reading),
         "image": None if image is None else values_of(image),
         "stride": reading.stride,
         "origin": reading.origin,
@@ -318,6 +365,24 @@ def to_fields(
     return mdn.Fields(**found)
 
 
+def layout_of(confidence: Layer, offsets: Layer, reading: Reading) -> Layout | None:
+    """Return the layout in which two layers are read; None if as layers of `layer_data` are."""
+    if not reading.layout or hasattr(offsets, "vector_style") or role_of(offsets) is not None:
+        return None
+    layout = Layout(reading.layout)
+    fits = layout.leading(confidence.data.shape, offsets.data.shape) is not None
+    return layout if fits else None
+
+
+def _scores(confidence: Array, reading: Reading) -> Array:
+    """Return confidences, of logits if they are."""
+    return sigmoid(confidence) if reading.sigmoid else confidence
+
+
+def _floating(values: Array) -> Array:
+    return values.astype(np.float32) if values.dtype.kind in "biu" else values
+
+
 def _offsets_of(
     layer: Image | Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
 ) -> Array:
@@ -326,21 +391,23 @@ def _offsets_of(
         o = _offsets_of_vectors(layer, shape, reading, frame)
     else:
         expect_gray(layer, "offsets")
-        o = values_of(layer)
-        if o.dtype.kind in "biu":
-            o = o.astype(np.float32)
+        o = _floating(values_of(layer))
         if role_of(layer) == "offsets":
             o = np.moveaxis(o, 0, 1)
         o = o[None] if o.ndim == 3 and len(o) == 2 else o
         if reading.rows_first and o.ndim == 4:
             o = o[:, ::-1]
-    if reading.coarse and o.dtype.kind == "f" and o.shape[-3:-2] == (2,):
-        o = _in_pixels(o, reading)
     return o
 
 
 def _in_pixels(offsets: Array, reading: Reading) -> Array:
-    """Return offsets that count sources in pixels of the output."""
+    """Return offsets in pixels of the output, whatever they count."""
+    if offsets.dtype.kind != "f" or offsets.shape[-3:-2] != (2,):
+        return offsets  # which will be refused
+    if reading.scale != 1:
+        offsets = offsets * offsets.dtype.type(reading.scale)
+    if not reading.coarse:
+        return offsets
     stride = np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(offsets.dtype)
     return np.asarray(offsets * stride)
 
@@ -375,6 +442,14 @@ def _at_sources(places: Array, shape: tuple[int, ...]) -> bool:
     index = np.rint(places)
     here = (np.abs(places - index) <= _NEAR) & (index >= 0) & (index < shape)
     return bool(here.all()) and len(np.unique(index, axis=0)) == len(index)
+
+
+def sigmoid(logits: Array) -> Array:
+    """Return the logistic function of numbers, in their floating dtype or in float32."""
+    x = logits if logits.dtype.kind == "f" else logits.astype(np.float32)
+    small = np.exp(-np.abs(x))  # which cannot overflow
+    found: Array = np.where(x >= 0, 1, small) / (1 + small)
+    return found.astype(x.dtype)
 
 
 def values_of(layer: Image) -> Array:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_viewer.layers.conversion import values_of
+from mdn_viewer.layers.conversion import sigmoid, values_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -37,7 +37,7 @@ def remedy_for(layer: Image) -> Remedy | None:
     if values.dtype.kind not in "biuf" or not values.size:
         return None
     if values.dtype.kind != "b" and np.fmin.reduce(values, axis=None) < 0:  # NaN is no number
-        return Remedy("Apply the sigmoid", _sigmoid)
+        return Remedy("Apply the sigmoid", sigmoid)
     if values.dtype.kind == "f":
         return None
     one = one_of(values)
@@ -59,10 +59,3 @@ def apply(remedy: Remedy, layer: Image) -> None:
     else:
         layer.data = remedy.of(values_of(layer))
     layer.contrast_limits_range = layer.contrast_limits = (0, 1)
-
-
-def _sigmoid(logits: Array) -> Array:
-    x = logits if logits.dtype.kind == "f" else logits.astype(np.float32)
-    small = np.exp(-np.abs(x))  # which cannot overflow
-    found: Array = np.where(x >= 0, 1, small) / (1 + small)
-    return found.astype(x.dtype)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from magicgui.types import FileDialogMode
-from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSpinBox,
+    PushButton,
+)
 
+from mdn_cupy.io import Layout
 from mdn_viewer.core.instruction import Instruction
 from mdn_viewer.layers.conversion import Reading
 from mdn_viewer.widgets.controls import Message, PixelPair
 
 __all__ = ["InputControls"]
 
+_OWN_AXES = ("as (P, 2, H, W)", "")
 _ORDERS: list[tuple[str, bool]] = [("x, y (right, down)", False), ("y, x (down, right)", True)]
 _NUMBERS = "biuf"  # kinds of NumPy's: booleans, integers, floats
 _UNITS: list[tuple[str, bool]] = [("pixels of the output", False), ("sources of the grid", True)]
@@ -79,21 +88,71 @@ class InputControls(Container[Any]):
             label="origin (px)",
             tooltip="Where the first source is, in pixels of the output: row × column.",
         )
+        self.axes = ComboBox(
+            label="axes",
+            choices=[_OWN_AXES],
+            tooltip="Axes of the offsets: P parts, C components, H rows, W columns. Those that the "
+            "sizes of both layers fit are offered.",
+        )
+        self.scale = FloatSpinBox(
+            label="times",
+            value=1.0,
+            min=-1e9,
+            max=1e9,
+            step=0.1,
+            tooltip="A factor of the offsets, such as DeepLabCut's locref_std, 7.2801.",
+        )
+        self.scale.native.setDecimals(6)
+        self.sigmoid = CheckBox(
+            text="confidences are logits", tooltip="Take the logistic function of them."
+        )
+        self.understood = Message("How the two layers are read, and how else they could be.")
         self.misfit = Message("What does not fit of the layers above, and why.")
+        self.open_any = PushButton(
+            text="Open files…",
+            tooltip="Field sets of any kind; or drop them on the maps. What a file does not say is "
+            "asked.",
+        )
         self._add_files()
         self.margins = (0, 4, 0, 0)
         self.layer_boxes = (self.confidence, self.offsets, self.image)
-        self.readings = (self.order, self.coarse, self.stride, self.origin)
-        chosen = (self.confidence, self.offsets, self.order, self.coarse, self.image)
-        grid = (self.stride, self.origin, self.misfit)
-        self.extend([*chosen, *grid, *self._files, self.open_files, self.unreadable])
+        self.readings = (
+            self.axes,
+            self.order,
+            self.coarse,
+            self.scale,
+            self.sigmoid,
+            self.stride,
+            self.origin,
+        )
+        chosen = (self.confidence, self.offsets, self.axes, self.order, self.coarse, self.scale)
+        grid = (self.image, self.stride, self.origin, self.sigmoid, self.understood, self.misfit)
+        self.extend([self.open_any, *chosen, *grid, *self._files, self.open_files, self.unreadable])
 
     @property
     def reading(self) -> Reading:
         """How the offsets are to be read, as chosen."""
         return Reading(
-            self.stride.pair, self.origin.pair, bool(self.order.value), bool(self.coarse.value)
+            self.stride.pair,
+            self.origin.pair,
+            bool(self.order.value),
+            bool(self.coarse.value),
+            float(self.scale.value),
+            bool(self.sigmoid.value),
+            str(self.axes.value),
         )
+
+    def offer_axes(self, texts: Sequence[str], chosen: str) -> None:
+        """Offer layouts, and choose one."""
+        meanings = ((text, Layout(text).meaning) for text in texts)
+        named = [(f"{text}: {said}" if said else text, text) for text, said in meanings]
+        self.axes.choices = named or [_OWN_AXES]
+        self.axes.value = chosen if chosen in texts else self.axes.choices[0]
+
+    def forget(self) -> None:
+        """Have offsets and confidences read as they are."""
+        self.order.value = self.coarse.value = self.sigmoid.value = False
+        self.scale.value = 1.0
 
     @contextmanager
     def silent(self) -> Iterator[None]:

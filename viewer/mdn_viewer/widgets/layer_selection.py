@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from napari.layers import Image, Layer, Vectors
 from qtpy.compat import isalive
 
 import mdn_cupy as mdn
+from mdn_cupy.io import Layout
+from mdn_viewer.core import layout_guess
 from mdn_viewer.layers.conversion import (
     fields_of,
     frames_of,
@@ -18,8 +22,9 @@ from mdn_viewer.layers.conversion import (
     renew,
     role_of,
     to_fields,
+    values_of,
 )
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of
+from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
 from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls
 
@@ -68,14 +73,17 @@ class LayerSelection:
         self._watched: list[Layer] = []
         self._closed = False
         self._frame = Frame()
-        self._set_by_hand = self._placing = self._moved = False
+        self._set_by_hand = self._placing = self._moved = self._arrived = False
+        self._understood: tuple[Any, ...] = ()  # shapes and arrays of the last guess
+        self._grid_said = ""
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
         self.soon = single_shot_timer(self._act, controls.native)
         controls.confidence.changed.connect(self._pick)
         controls.image.changed.connect(self._on_image)
         for number in (controls.stride, controls.origin):
             number.changed.connect(self._on_number)
-        for choice in (controls.offsets, controls.order, controls.coarse):
+        others = (controls.order, controls.coarse, controls.axes, controls.scale, controls.sigmoid)
+        for choice in (controls.offsets, *others):
             choice.changed.connect(self._changed)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
@@ -108,7 +116,8 @@ class LayerSelection:
         confidence, offsets, image = self.layers
         if confidence is None or offsets is None:
             return None
-        grid_of(confidence, self.frame)
+        if layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
+            grid_of(confidence, self.frame)
         if self.frames:
             return read_as(self.frames[self.frame_number], self._controls.reading)
         return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
@@ -147,8 +156,10 @@ class LayerSelection:
             self.soon.start(0)  # once, when all that goes has gone; never, if the window goes too
 
     def take_newest(self) -> None:
-        """Choose the field set that was opened last."""
+        """Choose the field set that was opened last, or else layers that fit only one way."""
         self._take(self._member("offsets"))
+        if self.layers.confidence is None:
+            self._take_fitting()
 
     def take(self, confidence: Image, offsets: Layer) -> None:
         """Choose two layers."""
@@ -156,6 +167,22 @@ class LayerSelection:
         with self._controls.silent():
             self._controls.confidence.value = confidence
             self._controls.offsets.value, self._controls.image.value = offsets, None
+        self._pick(confidence)
+
+    def _take_fitting(self) -> None:
+        """Choose the only two plain layers that fit as confidence and offsets, if there are two."""
+        plain = [x for x in images(self._viewer) if role_of(x) is None]
+        gray = {str(n): x for n, x in enumerate(plain) if not x.rgb and not x.multiscale}
+        floating = {n: x.data.shape for n, x in gray.items() if x.data.dtype.kind == "f"}
+        pair = layout_guess.find_pair(floating)
+        if pair is None:
+            return
+        confidence, offsets = (gray[name] for name in pair)
+        rest = [x for x in plain if x not in (confidence, offsets)]
+        self.refresh()
+        with self._controls.silent():
+            self._controls.offsets.value = offsets
+            self._controls.image.value = rest[0] if len(rest) == 1 else None
         self._pick(confidence)
 
     def close(self) -> None:
@@ -170,11 +197,18 @@ class LayerSelection:
         if role_of(event.value) == "offsets":  # the last layer of a field set
             self._opened = event.value
             self.soon.start(0)
+        elif self.layers.confidence is None and self.layers.offsets is None:
+            self._arrived = True
+            self.soon.start(0)
 
     def _act(self) -> None:
         opened, self._opened = self._opened, None
         if opened is not None and opened in self._viewer.layers:
             self._take(opened)
+            return
+        arrived, self._arrived = self._arrived, False
+        if arrived and self.layers[:2] == (None, None):
+            self._take_fitting()
             return
         if self._moved:
             self._read_grid()
@@ -197,17 +231,74 @@ class LayerSelection:
             if fields is not None:
                 controls.offsets.value = self._member("offsets", fields)
                 controls.image.value = self._member("image", fields)
-                controls.order.value = controls.coarse.value = False
+                controls.forget()
+        self._guess()
         self._read_grid()
         self._changed()
 
     def _read_grid(self) -> None:
         """Read off the layers where the sources are."""
         self._set_by_hand = self._moved = False
-        grid = self._grid_of(self.layers.confidence)
+        grid = self._proposed() or self._grid_of(self.layers.confidence)
         if grid is not None:
             with self._controls.silent():
                 self._controls.stride.pair, self._controls.origin.pair = grid
+
+    def _guess(self) -> None:
+        """Offer the axes that two plain layers fit, the one of the highest evidence chosen."""
+        controls, (confidence, offsets, image) = self._controls, self.layers
+        plain = confidence is not None and isinstance(offsets, Image) and not role_of(offsets)
+        if confidence is None or offsets is None or not plain or confidence.rgb or offsets.rgb:
+            self._understood = ()
+            with controls.silent():
+                controls.offer_axes([], "")
+            controls.understood.say("")
+            return
+        seen = (confidence.data, offsets.data, image)
+        if len(seen) == len(self._understood) and all(map(is_, seen, self._understood)):
+            return
+        self._understood = seen
+        size = None if image is None else _size(image)
+        fitting = layout_guess.layouts(confidence.data.shape, offsets.data.shape, size)
+        texts, chosen = [layout.text for layout in fitting], controls.reading.layout
+        if len(texts) > 1 and chosen not in texts:
+            with suppress(TypeError, ValueError):  # of values that no votes are made of
+                grid = fitting[0].grid(confidence.data.shape)
+                stride = layout_guess.grids(grid, size or grid)[0].stride
+                values = values_of(confidence), values_of(offsets)
+                chosen = layout_guess.compare(*values, fitting, float(np.max(stride)))[
+                    0
+                ].layout.text
+        with controls.silent():
+            controls.offer_axes(texts, chosen)
+
+    def _say_understood(self) -> None:
+        """Say how two plain layers are read; nothing of those that come with a meaning."""
+        reading = self._controls.reading
+        said = ""
+        if self._understood and reading.layout:
+            others = [Layout(str(text)) for text in self._controls.axes.choices]
+            order = "yx" if reading.rows_first else "xy"
+            said = layout_guess.understood(Layout(reading.layout), order, others, self._grid_said)
+        self._controls.understood.say(said)
+
+    def _proposed(self) -> Grid | None:
+        """Return the grid that the sizes of image and confidence tell, if the layer tells none."""
+        confidence, _, image = self.layers
+        self._grid_said = ""
+        if confidence is None or image is None or role_of(confidence) is not None:
+            return None
+        layout = self._controls.reading.layout or "PCHW"
+        if not (is_untransformed(confidence) and is_untransformed(image)):
+            return None
+        with suppress(ValueError):
+            size = Layout(layout).grid(confidence.data.shape)
+            guess = layout_guess.grids(size, _size(image))[0]
+            self._grid_said = guess.why
+            y, x = np.broadcast_to(guess.stride, 2).tolist()
+            top, left = np.broadcast_to(guess.origin, 2).tolist()
+            return Grid((y, x), (top, left))
+        return None
 
     def _grid_of(self, layer: Layer | None) -> Grid | None:
         """Return the grid of a layer, or None of one that `fields` will refuse."""
@@ -237,6 +328,8 @@ class LayerSelection:
 
     def _changed(self, *_: Any) -> None:
         self.soon.stop()
+        self._guess()
+        self._say_understood()
         self._put_in_place()
         self._watch([layer for layer in self.layers if layer is not None])
         self._on_change()
@@ -244,6 +337,8 @@ class LayerSelection:
     def _put_in_place(self) -> None:
         """Lay every source over its pixel, as the controls say where it is."""
         confidence, offsets, _ = self.layers
+        if not layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
+            return  # of axes that napari shows otherwise
         wanted = Grid(self._controls.stride.pair, self._controls.origin.pair)
         belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
         self._placing = True
@@ -276,6 +371,13 @@ def offset_layers(viewer: Viewer) -> list[Layer]:
     """Return the layers of a viewer that may be offsets."""
     kinds = (Image, Vectors)
     return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
+
+
+def _size(image: Image) -> tuple[int, int]:
+    """Return the rows and columns of an image."""
+    shape = image.data[0].shape if image.multiscale else image.data.shape
+    rows, columns = shape[:2] if image.rgb or len(shape) == 3 else shape[-2:]
+    return int(rows), int(columns)
 
 
 def _moves(layer: Layer) -> list[Any]:

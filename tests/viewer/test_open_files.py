@@ -1,0 +1,205 @@
+"""Files that are dropped on the maps: what is asked, what is shown of it, what is remembered."""
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from mdn_viewer import settings
+from mdn_viewer.widgets.open_dialog import OpenDialog
+from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QApplication, QDialogButtonBox
+from viewer_support import add_fields, assert_shows, names, press, two_parts, wrong
+
+import mdn_cupy as mdn
+
+
+@pytest.fixture
+def widget(shared):
+    """The dock widget of a window, with nothing open and nothing remembered."""
+    settings.get_plugin_settings("mdn-cupy").files.readings = "{}"
+    shared._viewer.layers.clear()
+    shared.wait()
+    shared.controls.message.say("")
+    return shared
+
+
+def drop(widget, *paths):
+    """Drop files on the maps."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    place, copy = QPointF(20, 20), Qt.DropAction.CopyAction
+    hands = (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(place.toPoint(), copy, data, *hands)
+    QApplication.sendEvent(widget.canvas, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget.canvas, QDropEvent(place, copy, data, *hands))
+    widget.wait()
+
+
+def dialog_of(widget, qtbot):
+    assert not wrong(widget)
+    (dialog,) = widget.findChildren(OpenDialog)
+    qtbot.waitUntil(dialog.isVisible)
+    return dialog
+
+
+def answer(widget, qtbot, dialog, which=QDialogButtonBox.StandardButton.Open):
+    press(qtbot, dialog.buttons.button(which))
+    qtbot.waitUntil(lambda: not widget.findChildren(OpenDialog))
+    widget.wait()
+
+
+def as_posenet(fields):
+    """The two arrays as PoseNet writes them: rows first, in two blocks, as logits."""
+    c = np.moveaxis(np.log(fields.confidence / (1 - fields.confidence)), 0, -1)
+    o = np.concatenate([fields.offsets[:, 1], fields.offsets[:, 0]])
+    return c, np.moveaxis(o, 0, -1)
+
+
+def as_deeplabcut(fields):
+    o = fields.offsets / np.float32(7.2801)
+    return fields.confidence, o.reshape(-1, *o.shape[-2:])
+
+
+def test_what_was_guessed_opens_with_one_press(widget, qtbot, tmp_path):
+    fields = two_parts()
+    c, o = as_posenet(fields)
+    np.savez(tmp_path / "p.npz", heatmap=c, part_offsets=o, image=fields.image)
+    drop(widget, tmp_path / "p.npz")
+    dialog = dialog_of(widget, qtbot)
+    assert "heatmap (6, 8, 2) float32" in dialog.found.text()
+    assert "evidence" in dialog.understood.text()
+    assert "HW(CP)" in dialog.understood.text()
+    assert dialog.reading.order == "yx"
+    assert dialog.sigmoid.isChecked()
+    assert dialog.stride.pair == (4.0, 4.0)  # of 24 × 32 pixels and 6 × 8 sources
+    assert not dialog.previews["noisy-or"].pixmap().isNull()
+    assert names(widget._viewer) == []  # nothing yet
+    dialog.origin.value = "2"
+    dialog.origin.native.editingFinished.emit()
+    answer(widget, qtbot, dialog)
+    assert [name.split()[1] for name in names(widget._viewer)] == ["image", "confidence", "offsets"]
+    assert_shows(widget, fields, 0, widget.controls.sigma.value)
+    drop(widget, tmp_path / "p.npz")  # it is remembered
+    assert dialog_of(widget, qtbot).origin.pair == (2.0, 2.0)
+    answer(widget, qtbot, dialog_of(widget, qtbot), QDialogButtonBox.StandardButton.Cancel)
+    assert len(names(widget._viewer)) == 3
+
+
+def test_a_number_of_pixels_is_the_unit(widget, qtbot, tmp_path):
+    fields = two_parts(image=None, output_shape=None)
+    c, o = as_deeplabcut(fields)
+    with h5py.File(tmp_path / "d.h5", "w") as file:
+        file["net/scoremap"], file["net/locref"] = c, o
+    drop(widget, tmp_path / "d.h5")
+    dialog = dialog_of(widget, qtbot)
+    dialog.layout_.setCurrentIndex(dialog.layout_.findData("(PC)HW"))
+    dialog.order.setCurrentIndex(dialog.order.findData("xy"))
+    dialog.unit.setCurrentIndex(2)
+    assert dialog.scale.value() == 7.2801
+    dialog.stride.value, dialog.origin.value = "4", "2"
+    answer(widget, qtbot, dialog)
+    got = widget.model.session.fields
+    np.testing.assert_allclose(got.offsets, fields.offsets, rtol=1e-5, atol=1e-5)
+    assert (got.stride, got.origin) == (4.0, 2.0)
+
+
+def test_a_network_has_a_preset(widget, qtbot, tmp_path):
+    fields = two_parts(image=None)
+    c, o = as_deeplabcut(fields)
+    np.savez(tmp_path / "d.npz", scoremap=c, locref=o)
+    drop(widget, tmp_path / "d.npz")
+    dialog = dialog_of(widget, qtbot)
+    dialog.family.setCurrentText("deeplabcut")
+    qtbot.waitUntil(lambda: "deeplabcut needs stride" in dialog.understood.text())
+    assert not dialog.opens.isEnabled()
+    dialog.stride.value = "4"
+    qtbot.waitUntil(dialog.opens.isEnabled)
+    answer(widget, qtbot, dialog)
+    got = widget.model.session.fields
+    assert (got.stride, got.origin) == (4.0, 2.0)
+    np.testing.assert_allclose(got.offsets, fields.offsets, rtol=1e-5, atol=1e-5)
+
+
+def test_two_files_of_one_array_each(widget, qtbot, tmp_path):
+    fields = two_parts(image=None)
+    (tmp_path / "other").mkdir()
+    c, o = tmp_path / "a.npy", tmp_path / "other" / "b.npy"
+    np.save(c, np.concatenate([fields.confidence] * 2)[:3])
+    np.save(o, np.concatenate([fields.offsets] * 2)[:3])
+    drop(widget, o, c)
+    dialog = dialog_of(widget, qtbot)
+    answer(widget, qtbot, dialog)
+    assert widget.model.session.fields.confidence.shape == (3, 6, 8)
+
+
+def test_frames_of_several_files_come_on_one_slider(widget, qtbot, tmp_path):
+    paths = []
+    for number in range(3):
+        fields = two_parts(confidence=np.full((2, 6, 8), 0.1 * (number + 1), np.float32))
+        paths.append(tmp_path / f"e{number}.npz")
+        np.savez(paths[-1], heatmap=fields.confidence, offset=fields.offsets)
+    drop(widget, *paths)
+    answer(widget, qtbot, dialog_of(widget, qtbot))
+    assert len(widget.model.frames) == 3
+    assert widget.model.frames[2].confidence.max() == pytest.approx(0.3)
+
+
+def test_a_field_set_asks_nothing(widget, tmp_path):
+    mdn.save_fields(tmp_path / "a.mdn", two_parts())
+    drop(widget, tmp_path / "a.mdn")
+    assert not widget.findChildren(OpenDialog)
+    assert_shows(widget, two_parts(), 0, 2.0)
+
+
+def test_an_image_is_an_image(widget, tmp_path):
+    tifffile.imwrite(tmp_path / "photo.tif", np.zeros((20, 30), np.uint8))
+    drop(widget, tmp_path / "photo.tif")
+    assert names(widget._viewer) == ["photo"]
+    assert not wrong(widget)
+
+
+def torch_pickle(path):
+    import pickle
+
+    path.write_bytes(pickle.dumps({"confidence": [1]}))
+
+
+MAP = np.zeros((2, 6, 8))
+BAD = {
+    "gone.npz": lambda path: None,
+    "empty.npz": lambda path: path.touch(),
+    "text.h5": lambda path: path.write_text("no HDF5"),
+    "cut.mdn": lambda path: path.write_bytes(b"PK\x03\x04 and no more"),
+    "pickle.pt": torch_pickle,
+    "objects.npz": lambda path: np.savez(path, confidence=np.array([{}]), offsets=np.array([{}])),
+    "misfit.npz": lambda path: np.savez(path, heatmap=np.zeros((2, 6, 8)), offsets=np.ones((7, 9))),
+    "one.npz": lambda path: np.savez(path, heatmap=np.zeros((2, 6, 8))),
+    "whole.npz": lambda path: np.savez(
+        path, a=np.zeros((2, 6, 8), int), b=np.zeros((4, 6, 8), int)
+    ),
+    "folder.zarr": lambda path: path.mkdir(),
+    "text.npy": lambda path: path.write_text("no array"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_one_line_and_leaves_all_as_it_was(widget, tmp_path, name):
+    add_fields(widget._viewer, two_parts())
+    widget.wait()
+    before, session = names(widget._viewer), widget.model.session
+    BAD[name](tmp_path / name)
+    drop(widget, tmp_path / name)
+    assert name in wrong(widget)
+    assert "\n" not in wrong(widget)
+    assert names(widget._viewer) == before
+    assert widget.model.session is session
+    assert not widget.findChildren(OpenDialog)
+
+
+def test_what_was_remembered_and_edited_badly_is_forgotten(widget):
+    settings.get_plugin_settings("mdn-cupy").files.readings = "{no json"
+    assert settings.recall_reading("x") == {}
+    settings.remember_reading("x", {"layout": "PCHW"})
+    assert settings.recall_reading("x") == {"layout": "PCHW"}

@@ -1,0 +1,112 @@
+"""Opens files that were dropped or chosen, after a dialog if something is not known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtWidgets import QFileDialog, QWidget
+
+import mdn_cupy as mdn
+from mdn_cupy.io import SUFFIXES
+from mdn_viewer.core.file_guess import SINGLE, FileReading, guess, paired
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.reader import Chain
+from mdn_viewer.settings import recall_reading, remember_reading
+from mdn_viewer.widgets.open_dialog import OpenDialog
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+__all__ = ["FileOpener"]
+
+_PATTERNS = f"Field sets ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
+
+
+class FileOpener:
+    """Opens field sets of any kind, and leaves what holds none to napari's readers.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers they become.
+    model : VotingModel
+        Who says what cannot be opened.
+    parent : QWidget
+        Over which to ask.
+    """
+
+    def __init__(self, viewer: Viewer, model: VotingModel, parent: QWidget) -> None:
+        self._viewer, self._model, self._parent = viewer, model, parent
+
+    def ask(self) -> None:
+        """Ask for files, without holding up the window."""
+        dialog = QFileDialog(self._parent, "Open a field set", "", _PATTERNS)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.filesSelected.connect(self.open)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def open(self, paths: Sequence[str]) -> None:
+        """Open files, or say in a line why not; nothing is left of what cannot be opened."""
+        try:
+            self._open([Path(path) for path in paths])
+        except Exception as error:  # whatever a reader of any plugin raises
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            said = any(os.fspath(path) in reason for path in paths)
+            self._model.refuse(reason if said else f"{', '.join(paths)}: {reason}")
+
+    def _open(self, paths: list[Path]) -> None:
+        if not all(p.is_dir() or p.suffix.lower() in SUFFIXES for p in paths):
+            self._leave(paths)
+            return
+        if all(path.suffix.lower() == ".mdn" for path in paths):
+            self._show([mdn.open_fields(path) for path in paths], paths)
+            return
+        try:
+            pair = paired(paths)
+            reading = guess(paths[0]) if pair is None else guess(pair[0], pair[2])
+        except ValueError:
+            if any(path.suffix.lower() not in SINGLE for path in paths):
+                raise
+            self._viewer.open(
+                [os.fspath(p) for p in paths], stack=False, plugin=None
+            )  # an image, perhaps
+            return
+        others = [] if pair is not None else paths[1:]
+        if reading.certain:
+            self._take(reading, others)
+            return
+        dialog = OpenDialog(reading.like(recall_reading(reading.key)), self._parent)
+        dialog.chosen.connect(lambda chosen: self._on_chosen(chosen, others))
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _leave(self, paths: list[Path]) -> None:
+        """Leave files to napari and its plugins."""
+        self._viewer.open([os.fspath(path) for path in paths], stack=False, plugin=None)
+
+    def _on_chosen(self, reading: FileReading, others: list[Path]) -> None:
+        try:
+            self._take(reading, others)
+        except (OSError, TypeError, ValueError) as error:
+            self._model.refuse(error)
+        else:
+            remember_reading(reading.key, reading.remembered())
+
+    def _take(self, reading: FileReading, others: list[Path]) -> None:
+        readings = [reading, *(replace(reading, path=path) for path in others)]
+        self._show([each.open() for each in readings], [each.path for each in readings])
+
+    def _show(self, files: list[Any], paths: list[Path]) -> None:
+        """Make layers of all frames of all files."""
+        frames = files[0] if len(files) == 1 else Chain(files)
+        own = len(frames) == 1 and paths[0].suffix.lower() == ".mdn"
+        origin = str(paths[0].absolute()) if own else ""
+        fields = frames[0] if len(frames) == 1 else frames
+        for data, keywords, _ in layer_data(fields, paths[0].stem, origin=origin):
+            self._viewer.add_image(data, **keywords)
