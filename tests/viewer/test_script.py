@@ -45,7 +45,7 @@ def test_help_teaches(capsys):
     ("arguments", "message"),
     [
         (["nowhere.mdn"], f"nowhere.mdn: no such file; the samples are {SAMPLES}"),
-        (["."], "is a directory, not a .mdn file"),
+        (["."], "bad.mdn: not a readable .mdn file"),
         (["bad.mdn"], "bad.mdn: not a readable .mdn file"),
         (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
         (["pose", "--sigma", "0"], "sigma must be greater than 0, got 0.0"),
