@@ -239,59 +239,6 @@ def test_the_window_ends_with_its_parent(how, tmp_path, qtbot, qapp):
 
 
 @pytest.mark.window
-def test_a_script_blocks_until_its_window_is_closed(tmp_path):
-    script = run_script(
-        tmp_path,
-        """
-        import mdn_cupy as mdn
-        import mdn_viewer
-        import napari
-        from napari.qt import get_qapp
-        from qtpy.QtCore import QThread, QTimer
-
-        application = get_qapp()
-        timer = QTimer()
-
-        def close():
-            if QThread.currentThread().loopLevel():  # `show` waits in Qt's loop
-                timer.stop()
-                print("open")
-                napari.current_viewer().close()
-
-        timer.timeout.connect(close)
-        timer.start(1000)
-        mdn_viewer.show(mdn.samples.load("delta"))
-        print("closed")
-        """,
-    )
-    out, _ = script.communicate(timeout=120)
-    assert (script.returncode, out.split()) == (0, ["open", "closed"])
-
-
-@pytest.mark.window
-def test_a_script_blocks_until_the_windows_process_ends(tmp_path, qtbot, qapp):
-    script = run_script(
-        tmp_path,
-        """
-        import mdn_cupy as mdn
-        import mdn_viewer
-
-        mdn_viewer.show(mdn.samples.load("delta"), name="blocks", process=True, block=True)
-        print("closed")
-        """,
-    )
-    qtbot.waitUntil(lambda: bool(windows_named("blocks")), timeout=LONG)
-    assert script.poll() is None
-    listed = subprocess.run(["pgrep", "-P", str(script.pid)], capture_output=True, text=True)
-    (child,) = map(int, listed.stdout.split())
-    qtbot.wait(5000)
-    assert script.poll() is None
-    os.kill(child, signal.SIGKILL)
-    out, _ = script.communicate(timeout=60)
-    assert (script.returncode, out.strip()) == (0, "closed")
-
-
-@pytest.mark.window
 def test_without_a_display_there_is_one_line(tmp_path):
     script = run_script(
         tmp_path,
