@@ -258,3 +258,24 @@ def test_without_a_display_there_is_one_line(tmp_path):
     out, _ = script.communicate(timeout=120)
     assert out.startswith("the window cannot open: there is no display here")
     assert out.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", ["", ", block=True"], ids=["by default", "asked to"])
+def test_a_script_waits_until_its_window_is_closed(block):
+    script = f"""
+        import mdn_viewer, napari
+        from qtpy.QtCore import QTimer
+        from qtpy.QtWidgets import QApplication
+
+        application = QApplication([])
+        QTimer.singleShot(0, lambda: QTimer.singleShot(500, napari.current_viewer().close))
+        mdn_viewer.show("pose"{block})
+        assert not [w for w in QApplication.topLevelWidgets() if w.isVisible()]
+        print("closed")
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120
+    )
+    assert ran.stdout.endswith("closed\n"), ran.stderr
+    assert ran.returncode == 0

@@ -220,7 +220,7 @@ class WidthSlider(FloatSlider):
         box.setToolTip(self.tooltip)
         box.setKeyboardTracking(False)  # a number is typed to its end
         self.native.layout().replaceWidget(theirs, box)
-        theirs.setParent(None)
+        theirs.hide()  # it stays a child: a widget without a parent would be a window of its own
         return box
 
     @property
