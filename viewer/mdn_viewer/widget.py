@@ -164,7 +164,7 @@ class MassDisplacement(QWidget):
 
     def _show_frames_tab(self, *_: Any) -> None:
         """Have a tab of frames where there are any."""
-        self.tab_buttons.button(FramesPanel.title).setVisible(len(self.model.frames) > 1)
+        self.tab_buttons.show_button(FramesPanel.title, len(self.model.frames) > 1)
 
     def ask_pixel(self) -> None:
         """Ask who voted for the pixel under the cursor."""

@@ -28,12 +28,12 @@ class TargetSpec(NamedTuple):
 
 
 class _Arrival(NamedTuple):
-    """A descent and its arrows, and where and with what aim it set out."""
+    """A descent and its arrows, and where and with what target it set out."""
 
     descent: Descent
     arrows: npt.NDArray[np.float32]
     session: VotingSession
-    aim: TargetSpec
+    wanted: TargetSpec
 
 
 class GradientDescentController:
@@ -50,7 +50,7 @@ class GradientDescentController:
     Attributes
     ----------
     descent : Descent or None
-        The gradient, and the way so far; None where there is no aim or nothing votes.
+        The gradient, and the way so far; None where there is no target or nothing votes.
     arrows : array [N, 2, 2], float32, or None
         Of it, as `mdn_viewer.core.optimizer.arrows` returns them.
 
@@ -74,7 +74,7 @@ class GradientDescentController:
 
     def __init__(self, model: VotingModel) -> None:
         self._model = model
-        self._aim: TargetSpec | None = None
+        self._wanted: TargetSpec | None = None
         self._worker = model.worker(self._arrive, self._refuse)
         self.descent: Descent | None = None
         self.arrows: npt.NDArray[np.float32] | None = None
@@ -90,28 +90,28 @@ class GradientDescentController:
         """Whether the gradient is that of what is being looked at."""
         return self.descent is not None and self.descent.session is self._model.session
 
-    def take(self, aim: TargetSpec | None) -> None:
-        """Take aim, or None to want nothing of the votes any more."""
-        self._aim = aim
+    def take(self, wanted: TargetSpec | None) -> None:
+        """Set target and loss; None clears them."""
+        self._wanted = wanted
         self._forget()
         self.look()
 
     def look(self) -> None:
         """See the gradient where the model's session is now."""
-        session, aim = self._model.session, self._aim
-        if session is None or aim is None or self.up_to_date:
+        session, wanted = self._model.session, self._wanted
+        if session is None or wanted is None or self.up_to_date:
             return
 
         def begin() -> _Arrival:
-            start = Descent.begin(session, aim.target(session), aim.loss)
-            return _Arrival(start, arrows(start), session, aim)
+            start = Descent.begin(session, wanted.target(session), wanted.loss)
+            return _Arrival(start, arrows(start), session, wanted)
 
         self._worker.submit(begin, _VOTES * session.work, "Seeing the gradient", session.program)
 
     def step(self, rates: Rates | None = None) -> None:
         """Take a step on a copy of the fields; see `Descent.step`."""
-        descent, session, aim = self.descent, self._model.session, self._aim
-        if descent is None or session is None or aim is None:
+        descent, session, wanted = self.descent, self._model.session, self._wanted
+        if descent is None or session is None or wanted is None:
             return
         if not self.up_to_date:
             self.look()
@@ -120,7 +120,7 @@ class GradientDescentController:
 
         def follow() -> _Arrival:
             arrived = descent.step(taken)
-            return _Arrival(arrived, arrows(arrived), session, aim)
+            return _Arrival(arrived, arrows(arrived), session, wanted)
 
         self._worker.submit(
             follow, _VOTES * session.work, "Following the gradient", session.program
@@ -136,7 +136,7 @@ class GradientDescentController:
         self._worker.wait()
 
     def _arrive(self, arrival: _Arrival) -> None:
-        if arrival.session is not self._model.session or arrival.aim is not self._aim:
+        if arrival.session is not self._model.session or arrival.wanted is not self._wanted:
             self.look()  # the session has moved on
             return
         descent = arrival.descent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -188,7 +189,7 @@ def _figures(vote_map: VoteMap | None) -> tuple[str, str, str]:
         return _NONE, _NONE, _NONE
     total = f"{vote_map.total:.4g}"
     if vote_map.peak is None:
-        return "no vote", _NONE, total
+        return "nan" if np.isnan(vote_map.total) else "no vote", _NONE, total
     value, row, column = vars(vote_map.peak).values()
     return f"{value:#.4g}", f"{row}, {column}", total
 

@@ -36,6 +36,7 @@ __all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider", "
 RED = "#e5534b"  # readable on napari's dark theme and on its light one
 # napari's own style keeps 90 pixels for a number, at the expense of the slider.
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
+_A_FIGURE = "0.00000 "
 _DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which a hand moves by
 _MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
 _REACH = 2**31 - 1  # of a slider's units, which are millionths of a pixel as long as they fit
@@ -90,7 +91,7 @@ class Figure(QLineEdit):
 
     def sizeHint(self) -> QSize:
         """As narrow as the layout likes; as high as a line."""
-        return QSize(20, super().sizeHint().height())
+        return QSize(self.fontMetrics().horizontalAdvance(_A_FIGURE), super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:
         """See `sizeHint`."""

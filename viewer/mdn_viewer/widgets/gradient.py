@@ -69,7 +69,7 @@ class GradientPanel(QWidget):
         self._loaded: Any = None  # the field set whose sigma the width began with
         self.descending = GradientDescentController(model)
         self.controls, self.curve = GradientControls(), LossCurve()
-        self._soon = single_shot_timer(self._take_aim, self)
+        self._soon = single_shot_timer(self._set_target, self)
         self._next = single_shot_timer(self._play_on, self)
         self._lay_out()
         self._connect()
@@ -100,7 +100,7 @@ class GradientPanel(QWidget):
         """Wait until the gradient is that of what is chosen; not for the end of a play."""
         if self._soon.isActive():
             self._soon.stop()
-            self._take_aim()
+            self._set_target()
         self.descending.wait()
         self._canvas.finish()
 
@@ -159,7 +159,7 @@ class GradientPanel(QWidget):
                 controls.add.toggled.connect(shortcut.setEnabled)
 
     def _choose(self, *_: Any) -> None:
-        """Watch the layer that is chosen, and take aim at it."""
+        """Watch the layer that is chosen, and make it the target."""
         if self._target is not None:
             self._target.events.data.disconnect(self._on_data)
         self._target = self.controls.target
@@ -176,7 +176,7 @@ class GradientPanel(QWidget):
         if isalive(self):  # type: ignore[no-untyped-call]
             self._soon.start(0)
 
-    def _take_aim(self) -> None:
+    def _set_target(self) -> None:
         controls = self.controls
         controls.message.say("" if self._target is not None else _WELCOME)
         try:

@@ -24,7 +24,6 @@ class GradientControls:
         self.targets.setToolTip(
             "Where the votes should go: points, which are blurred, or any image layer, from 0 to 1."
         )
-        self.targets.setMinimumContentsLength(10)
         self.add = _button(
             "Add points",
             "While this is pressed, a click on any map adds a point: where the votes should go.",
@@ -54,6 +53,12 @@ class GradientControls:
         self.sigma_now = Message("∂loss/∂σ: what another width of the votes would do to the loss.")
         self.message = Message("What to do next, or what does not fit and why.")
         self.form = QFormLayout()
+        self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        for box in (self.targets, self.losses):  # as narrow as the dock
+            box.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            box.setMinimumContentsLength(10)
         for label, widgets in {
             "target": (self.targets, self.add),
             "width (px)": (self.width,),
