@@ -16,9 +16,10 @@ Examples
 
 try:
     import dask.array  # noqa: F401
+    import zarr  # noqa: F401
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
-        'mdn_cupy.dask needs Dask, which is not installed: pip install "mdn-cupy[dask]"',
+        'mdn_cupy.dask needs Dask and Zarr, which are not installed: pip install "mdn-cupy[dask]"',
         name=error.name,
     ) from error
 
@@ -36,8 +37,11 @@ from mdn_cupy.dask.functional import (
 from mdn_cupy.dask.instances import instances
 from mdn_cupy.dask.peaks import find_peaks
 from mdn_cupy.dask.reach import OutlierWarning, Reach, measure_reach
+from mdn_cupy.dask.reading import LazyFields, open_fields
+from mdn_cupy.dask.store import to_zarr
 
 __all__ = [
+    "LazyFields",
     "OutlierWarning",
     "Reach",
     "additive",
@@ -50,6 +54,8 @@ __all__ = [
     "measure_reach",
     "noisy_or",
     "noisy_or_vjp",
+    "open_fields",
     "plain_sum",
     "plain_sum_vjp",
+    "to_zarr",
 ]

@@ -64,16 +64,17 @@ def instances(
     if not isinstance(peaks, (Peaks, Delayed)):
         raise TypeError(f"peaks must be mdn_cupy.Peaks or delayed ones, got {type(peaks).__name__}")
     radius = radius_of(radius)
+    layers: dict[str, Any] = {}
     blocks = blocks_of(confidence, offsets, sigma, **options)
     if isinstance(peaks, Delayed):
         table, count, graphs = peaks.key, math.nan, [peaks.__dask_graph__()]
         token = tokenize(blocks.token, radius, peaks.key)
-        layers, needs = {}, set(peaks.__dask_layers__())
+        needs = set(peaks.__dask_layers__())
     else:
         columns = (peaks.map, peaks.x, peaks.y, peaks.maps_shape)
         token, count, graphs = tokenize(blocks.token, radius, columns), len(peaks), []
         table = f"mdn-peaks-{token}"
-        layers, needs = {table: {table: peaks}}, {table}
+        layers[table], needs = {table: peaks}, {table}
     name, masses, mass = (f"mdn-{n}-{token}" for n in ("instances", "masses", "mass"))
     labelled: dict[Any, Any] = {}
     weighed: dict[Any, Any] = {}

@@ -158,8 +158,9 @@ def _look(
 
     def in_core(place: Int64) -> npt.NDArray[np.bool_]:
         row, column = place // columns % rows, place % columns
-        down = (row >= cores[0].start) & (row < cores[0].stop)
-        return down & (column >= cores[1].start) & (column < cores[1].stop)
+        within: npt.NDArray[np.bool_] = (row >= cores[0].start) & (row < cores[0].stop)
+        within &= (column >= cores[1].start) & (column < cores[1].stop)
+        return within
 
     if not values.size:
         nothing = np.zeros(0, np.int64)

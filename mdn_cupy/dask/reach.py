@@ -163,9 +163,8 @@ def measure(blocks: Blocks, gradients: bool = False) -> Reach:
         look = partial(_look, setting)
         layer[(name, *block)] = (look, *blocks.keys(block))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.arrays)
-    keys = list(layer)
-    found = dask.base.compute_as_if_collection(dask.array.Array, graph, keys)
-    links = {key[1:]: one.links for key, one in zip(keys, found, strict=True)}
+    found = dask.base.compute_as_if_collection(dask.array.Array, graph, list(layer))
+    links = {b: one.links for b, one in zip(blocks.sources(), found, strict=True)}
     voters = sum(one.voters for one in found)
     outliers = [one.outliers for one in found if one.outliers is not None]
     count = sum(one.votes for one in outliers)
@@ -298,8 +297,8 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
     whole = ~empty & (first_down == last_down) & (first_across == last_across)
     split = ~empty & ~whole
     rows, columns = np.nonzero(whole)
-    items = [
-        _Items(
+    items: list[Any] = [
+        (
             *(a[rows, columns] for a in (first_down, last_down, first_across, last_across)),
             starts[0][rows],
             np.minimum(starts[0][rows] + _TILE, height),
@@ -325,7 +324,7 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
         sideways = _block_range(at_x, at_x, radius + _MARGIN, ends[1])
         far_away = length > far
         items.append(
-            _Items(
+            (
                 *(down[0], down[1], sideways[0], sideways[1]),
                 *(i, i + 1, j, j + 1),
                 *(down[2], down[3], sideways[2], sideways[3]),

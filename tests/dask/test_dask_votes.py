@@ -2,6 +2,7 @@
 
 import dask
 import dask.array as da
+import dask.optimization
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -97,11 +98,11 @@ def field(size=64, chunk=16, offset=0.0):
 
 def needed(array, of):
     """The chunks of another array that each chunk of an array depends on."""
-    graph = array.__dask_graph__()
+    graph = dict(array.__dask_graph__())
     found = {}
     for key in dask.core.flatten(array.__dask_keys__()):
-        culled = graph.cull({key})
-        found[key[1:]] = sorted(k[1:] for k in culled.to_dict() if k[0] == of.name)
+        culled, _ = dask.optimization.cull(graph, [key])
+        found[key[1:]] = sorted(k[1:] for k in culled if k[0] == of.name)
     return found
 
 
