@@ -38,7 +38,8 @@ from mdn_cupy.dask.instances import instances
 from mdn_cupy.dask.peaks import find_peaks
 from mdn_cupy.dask.reach import OutlierWarning, Reach, measure_reach
 from mdn_cupy.dask.reading import LazyFields, open_fields
-from mdn_cupy.dask.store import to_zarr
+from mdn_cupy.dask.scheduling import chunk_for, parse_bytes, working
+from mdn_cupy.dask.store import stored, to_zarr
 
 __all__ = [
     "LazyFields",
@@ -46,6 +47,7 @@ __all__ = [
     "Reach",
     "additive",
     "additive_vjp",
+    "chunk_for",
     "compare",
     "find_peaks",
     "instances",
@@ -55,7 +57,10 @@ __all__ = [
     "noisy_or",
     "noisy_or_vjp",
     "open_fields",
+    "parse_bytes",
     "plain_sum",
     "plain_sum_vjp",
+    "stored",
     "to_zarr",
+    "working",
 ]

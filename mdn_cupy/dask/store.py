@@ -21,11 +21,12 @@ import numpy as np
 import zarr
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
+from zarr.core.sync import sync
 
 from mdn_cupy.arrays import to_numpy
-from mdn_cupy.dask.reading import read
+from mdn_cupy.dask.reading import lazily, read
 
-__all__ = ["to_zarr"]
+__all__ = ["stored", "to_zarr"]
 
 _LEAST = 512  # pixels of a side: the pyramid ends where a level is no larger
 _INNER = 512  # pixels of a side of the chunks in a shard, at most
@@ -90,6 +91,37 @@ def to_zarr(
             source = array
         computed += _complete(source, url, level, progress)
     return computed
+
+
+def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Array | None:
+    """Return maps that `to_zarr` has written with a fingerprint, as they lie there.
+
+    Parameters
+    ----------
+    url : str or path
+        Of the store.
+    fingerprint : dict, optional
+        What was given to `to_zarr`; any, if left out.
+
+    Returns
+    -------
+    dask array [..., H, W] or None
+        In the store's shards; None where it is not there or not complete.
+    """
+    try:
+        group = zarr.open_group(str(url), mode="r", zarr_format=3)
+    except FileNotFoundError:
+        return None
+    said = dict(group.attrs).get(_NAME)
+    wanted = json.loads(json.dumps(fingerprint or {}))
+    if not isinstance(said, dict) or any(said.get(n) != x for n, x in wanted.items()):
+        return None
+    levels: list[Any] = [group[str(n)] for n in range(len(list(group.array_keys())))]
+    arrays = [lazily(each, each.shards, said) for each in levels]
+    for each, array in zip(levels, arrays, strict=True):
+        if not all(_is_whole(each, array, n) for n in np.ndindex(*array.numblocks)):
+            return None
+    return arrays[0]
 
 
 def _shard(array: da.Array) -> tuple[int, ...]:
@@ -275,14 +307,16 @@ def _write(target: Any, region: tuple[slice, ...], block: Any) -> None:
 
 
 def _is_whole(target: Any, array: da.Array, number: tuple[int, ...]) -> bool:
-    """Say whether a shard is there, and its index too: the last bytes of a cut-off one miss."""
-    key = target.metadata.encode_chunk_key(number)
-    if not zarr.core.sync.sync((target.store_path / key).exists()):
+    """Say whether a shard is there with its index, its last bytes; delete one that is cut off."""
+    place = target.store_path / target.metadata.encode_chunk_key(number)
+    if not sync(place.exists()):
         return False
     corner = tuple(slice(s.start, s.start + 1) for s in _region(array, number))
     try:
         read(target, corner)
     except ValueError:
+        if not target.read_only:
+            sync(place.delete())
         return False
     return True
 
