@@ -17,6 +17,7 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import is_number, kind_of, to_numpy
+from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
 from mdn_cupy.problem import VoteOptions
 
@@ -267,77 +268,62 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
             options.origin, options.stride, start, (height, across), strict=True
         )
     ]
-    compute = np.float64 if o.dtype == np.float64 else np.float32
-    y = o[..., 1, :, :].astype(compute) + places[0][:, None].astype(compute)
-    x = o[..., 0, :, :].astype(compute) + places[1].astype(compute)
-    with np.errstate(invalid="ignore"):
-        voting = np.isfinite(x) & np.isfinite(y) & ((c != 0) | gradients)
     if width is None:
         sigma = to_numpy(sigma, "sigma")
-        voting = voting & (sigma > 0)
-        width = float(np.broadcast_to(sigma, voting.shape)[voting].max(initial=0))
-    leading = tuple(range(voting.ndim - 2))
-    voters = int(np.count_nonzero(voting))
+        given = np.broadcast_shapes(c.shape, sigma.shape, o.shape[:-3] + o.shape[-2:])
+        positive = np.broadcast_to(sigma > 0, given)  # others cast no vote
+        c = np.where(positive, 1 if gradients else c, 0)
+        width = float(np.broadcast_to(sigma, given)[positive & (c != 0)].max(initial=0))
+        gradients = False
+    c, o = _planes(c, o)
+    boxes, voters = tile_boxes(c, o, (places[0], places[1]), _TILE, gradients)
     if not voters or not all(map(sum, output)):
         return _Found((), voters, None)
-    radius = _radius(options, width)
+    radius = _radius(options, width) + _MARGIN
     ends = [edges(chunks) for chunks in output]
-    shape = voting.shape
-    y, x = (np.broadcast_to(place, shape) for place in (y, x))
 
-    # Tiles first. One whose votes all stay in one block of the output is one item.
-    starts = [np.arange(0, n, _TILE) for n in (height, across)]
-    boxes = []
-    for place, axis in ((y, 0), (x, 1)):
-        low = _reduced(np.minimum, np.where(voting, place, np.inf), leading, starts)
-        high = _reduced(np.maximum, np.where(voting, place, -np.inf), leading, starts)
-        boxes.append(_block_range(low, high, radius + _SLACK, ends[axis]))
-    (first_down, last_down, low_y, high_y), (first_across, last_across, low_x, high_x) = boxes
-    empty = (last_down < first_down) | (last_across < first_across)
-    whole = ~empty & (first_down == last_down) & (first_across == last_across)
-    split = ~empty & ~whole
+    # A tile whose votes all stay in one block of the output is one item.
+    down = _block_range(boxes[0], boxes[1], radius, ends[0])
+    sideways = _block_range(boxes[2], boxes[3], radius, ends[1])
+    empty = (down.last < down.first) | (sideways.last < sideways.first)
+    whole = ~empty & (down.first == down.last) & (sideways.first == sideways.last)
     rows, columns = np.nonzero(whole)
-    items: list[Any] = [
-        (
-            *(a[rows, columns] for a in (first_down, last_down, first_across, last_across)),
-            starts[0][rows],
-            np.minimum(starts[0][rows] + _TILE, height),
-            starts[1][columns],
-            np.minimum(starts[1][columns] + _TILE, across),
-            *(a[rows, columns] for a in (low_y, high_y, low_x, high_x)),
-            np.zeros(len(rows), bool),
-        )
-    ]
+    tiles = _Items(
+        _Range(*(each[rows, columns] for each in down)),
+        _Range(*(each[rows, columns] for each in sideways)),
+        _TILE * rows,
+        np.minimum(_TILE * (rows + 1), height),
+        _TILE * columns,
+        np.minimum(_TILE * (columns + 1), across),
+        np.zeros(len(rows), bool),
+    )
 
-    # The sources of the others, one by one.
-    usual = _usual(voting, y, x, places)
-    far = _FAR * usual + 4 * radius + _TILE
-    outlying = None
-    if split.any():
-        mask = np.repeat(np.repeat(split, _TILE, 0)[:height], _TILE, 1)[:, :across]
-        index = np.nonzero(voting & mask)
-        i, j = index[-2:]
-        o_x, o_y = (np.broadcast_to(o[..., n, :, :], shape)[index].astype(float) for n in (0, 1))
-        at_y, at_x = places[0][i] + o_y, places[1][j] + o_x
-        length = np.maximum(np.abs(o_y), np.abs(o_x))
-        down = _block_range(at_y, at_y, radius + _MARGIN, ends[0])
-        sideways = _block_range(at_x, at_x, radius + _MARGIN, ends[1])
-        far_away = length > far
-        items.append(
-            (
-                *(down[0], down[1], sideways[0], sideways[1]),
-                *(i, i + 1, j, j + 1),
-                *(down[2], down[3], sideways[2], sideways[3]),
-                far_away,
-            )
-        )
-        outlying = (length, i, j, at_y, at_x)
-    links, lonely = _grouped(_Items(*map(np.concatenate, zip(*items, strict=True))), ends)
+    # The sources of the others are looked at one by one.
+    split = ~empty & ~whole
+    if not split.any():
+        return _Found(_grouped(tiles, ends)[0], voters, None)
+    mask = np.repeat(np.repeat(split, _TILE, 0)[:height], _TILE, 1)[:, :across]
+    plane, i, j = np.nonzero(mask & ((c != 0) | gradients))
+    o_x, o_y = (o[plane, n, i, j].astype(np.float64) for n in (0, 1))
+    at_y, at_x = places[0][i] + o_y, places[1][j] + o_x
+    finite = np.isfinite(at_y) & np.isfinite(at_x)
+    i, j, o_x, o_y, at_y, at_x = (each[finite] for each in (i, j, o_x, o_y, at_y, at_x))
+    length = np.maximum(np.abs(o_y), np.abs(o_x))
+    far = _FAR * _usual(c, o, gradients) + 4 * radius + _TILE
+    single = _Items(
+        _block_range(at_y, at_y, radius, ends[0]),
+        _block_range(at_x, at_x, radius, ends[1]),
+        i,
+        i + 1,
+        j,
+        j + 1,
+        length > far,
+    )
+    links, lonely = _grouped(_joined(tiles, single), ends)
     outliers = None
-    if lonely is not None and outlying is not None:
-        number = lonely - (len(rows))
-        length, i, j, at_y, at_x = (each[number] for each in outlying)
-        worst = int(length.argmax())
+    if len(lonely):
+        number = lonely - len(rows)  # tiles are never far
+        worst = number[length[number].argmax()]
         outliers = Outliers(
             len(number),
             float(length[worst]),
@@ -347,67 +333,77 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
     return _Found(links, voters, outliers)
 
 
-class _Items(NamedTuple):
-    """Sources that are looked at together: for which blocks they vote, and which pixels."""
+def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
+    """Confidence [planes, H, W] and offsets [planes, 2, H, W] of one dtype, broadcast."""
+    dtype = np.float64 if np.float64 in (c.dtype, o.dtype) else np.float32
+    leading = np.broadcast_shapes(c.shape[:-2], o.shape[:-3])
+    c = np.broadcast_to(c, leading + c.shape[-2:]).astype(dtype, copy=False)
+    o = np.broadcast_to(o, leading + o.shape[-3:]).astype(dtype, copy=False)
+    return c.reshape(-1, *c.shape[-2:]), o.reshape(-1, *o.shape[-3:])
 
-    first_down: npt.NDArray[Any]
-    last_down: npt.NDArray[Any]
-    first_across: npt.NDArray[Any]
-    last_across: npt.NDArray[Any]
-    first_row: npt.NDArray[Any]
-    last_row: npt.NDArray[Any]
-    first_column: npt.NDArray[Any]
-    last_column: npt.NDArray[Any]
-    low_y: npt.NDArray[Any]
-    high_y: npt.NDArray[Any]
-    low_x: npt.NDArray[Any]
-    high_x: npt.NDArray[Any]
+
+class _Range(NamedTuple):
+    """Chunks of the output along an axis, and pixels, that votes reach."""
+
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]  # before the first where they reach none
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]  # one past the last pixel
+
+
+class _Items(NamedTuple):
+    """Sources that are looked at together, and for what they vote."""
+
+    down: _Range
+    sideways: _Range
+    first_row: npt.NDArray[np.int64]
+    last_row: npt.NDArray[np.int64]
+    first_column: npt.NDArray[np.int64]
+    last_column: npt.NDArray[np.int64]
     far: npt.NDArray[np.bool_]
 
 
-def _reduced(function: Any, values: Any, leading: tuple[int, ...], starts: Any) -> Any:
-    """The least or greatest of each tile."""
-    values = function.reduce(values, axis=leading) if leading else values
-    return function.reduceat(function.reduceat(values, starts[0], axis=0), starts[1], axis=1)
+def _joined(one: _Items, other: _Items) -> _Items:
+    ranges = (
+        _Range(*map(np.concatenate, zip(a, b, strict=True)))
+        for a, b in zip(one[:2], other[:2], strict=True)
+    )
+    return _Items(*ranges, *map(np.concatenate, zip(one[2:], other[2:], strict=True)))
 
 
-def _block_range(low: Any, high: Any, radius: float, ends: Any) -> tuple[Any, Any, Any, Any]:
-    """The first and the last output chunk that votes reach, and the first pixel and the one past
-    the last; no chunk where they reach none."""
+def _block_range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
+    """The chunks and pixels of the output that votes between two places reach."""
     size = ends[-1]
-    with np.errstate(invalid="ignore"):
-        first = np.ceil(np.clip(low - radius, -1, size + 1)).astype(np.int64)
-        last = np.floor(np.clip(high + radius, -1, size + 1)).astype(np.int64) + 1
+    first = np.ceil(np.clip(low - radius, -1, size + 1)).astype(np.int64)
+    last = np.floor(np.clip(high + radius, -1, size + 1)).astype(np.int64) + 1
     outside = (last <= 0) | (first >= size) | (last <= first)
     first, last = first.clip(0, size), last.clip(0, size)
-    # Of chunks without pixels, the one behind them.
     first_block = np.searchsorted(ends, first, "right") - 1
     last_block = np.searchsorted(ends, last, "left") - 1
-    return first_block, np.where(outside, -1, last_block), first, last
+    return _Range(first_block, np.where(outside, -1, last_block), first, last)
 
 
-def _usual(voting: Any, y: Any, x: Any, places: Any) -> float:
+def _usual(c: npt.NDArray[Any], o: npt.NDArray[Any], gradients: bool) -> float:
     """The median length of the offsets of a sample of the voters."""
-    flat = np.flatnonzero(voting)
-    flat = flat[:: max(1, len(flat) // _SAMPLE)]
-    index = np.unravel_index(flat, voting.shape)
-    i, j = index[-2:]
-    length = np.maximum(np.abs(y[index] - places[0][i]), np.abs(x[index] - places[1][j]))
-    return float(np.median(length))
+    flat = np.arange(c.size) if gradients else np.flatnonzero(c)
+    plane, i, j = np.unravel_index(flat[:: max(1, len(flat) // _SAMPLE)], c.shape)
+    length = np.maximum(*(np.abs(o[plane, n, i, j]) for n in (0, 1)))
+    finite = length[np.isfinite(length)]
+    return float(np.median(finite)) if len(finite) else 0.0
 
 
-def _grouped(items: _Items, ends: Any) -> tuple[tuple[Link, ...], Any]:
+def _grouped(items: _Items, ends: Any) -> tuple[tuple[Link, ...], npt.NDArray[np.int64]]:
     """Join the items that vote for one block; return the numbers of those that alone do so, too."""
     numbers, downs, acrosses = [], [], []
-    spans = items.last_down - items.first_down, items.last_across - items.first_across
+    spans = [each.last - each.first for each in items[:2]]
     for k in range(int(spans[0].max(initial=-1)) + 1):
         for n in range(int(spans[1].max(initial=-1)) + 1):
             chosen = np.flatnonzero((spans[0] >= k) & (spans[1] >= n))
             numbers.append(chosen)
-            downs.append(items.first_down[chosen] + k)
-            acrosses.append(items.first_across[chosen] + n)
+            downs.append(items.down.first[chosen] + k)
+            acrosses.append(items.sideways.first[chosen] + n)
     if not numbers:
-        return (), None
+        return (), np.zeros(0, np.int64)
     number, down, across = map(np.concatenate, (numbers, downs, acrosses))
     columns = len(ends[1]) - 1
     targets, group = np.unique(down * columns + across, return_inverse=True)
@@ -428,12 +424,11 @@ def _grouped(items: _Items, ends: Any) -> tuple[tuple[Link, ...], Any]:
         over(np.maximum, items.last_row[number]),
         over(np.minimum, items.first_column[number]),
         over(np.maximum, items.last_column[number]),
-        (over(np.minimum, items.low_y[number]) - tops).clip(0),
-        np.minimum(over(np.maximum, items.high_y[number]) - tops, heights),
-        (over(np.minimum, items.low_x[number]) - lefts).clip(0),
-        np.minimum(over(np.maximum, items.high_x[number]) - lefts, widths),
+        (over(np.minimum, items.down.low[number]) - tops).clip(0),
+        np.minimum(over(np.maximum, items.down.high[number]) - tops, heights),
+        (over(np.minimum, items.sideways.low[number]) - lefts).clip(0),
+        np.minimum(over(np.maximum, items.sideways.high[number]) - lefts, widths),
     ]
     links = tuple(Link(*row) for row in np.stack(table, 1).tolist())
     alone = over(np.logical_and, items.far[number])
-    lonely = np.unique(number[alone[group]])
-    return links, lonely if len(lonely) else None
+    return links, np.unique(number[alone[group]])
