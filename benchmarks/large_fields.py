@@ -91,14 +91,14 @@ def main() -> None:
     measured = mdn.dask.measure_reach(*lazy, SIGMA)
     sums = mdn.dask.log_complement(*lazy, SIGMA, reach=measured).sum(dtype=np.float64)
     jobs: dict[str, tuple[Callable[[], Any], int]] = {
-        "the whole in memory": (lambda: mdn.log_complement(c, o, SIGMA), np.count_nonzero(c)),
-        "by chunks: read, vote": (sums.compute, np.count_nonzero(c)),
+        "the whole in memory": (lambda: mdn.log_complement(c, o, SIGMA), int(np.count_nonzero(c))),
+        "by chunks: read, vote": (sums.compute, int(np.count_nonzero(c))),
         "by chunks: measure the reach": (
             lambda: mdn.dask.measure_reach(*lazy, SIGMA),
-            np.count_nonzero(c),
+            int(np.count_nonzero(c)),
         ),
-        "by chunks: measure, read, vote, write": (stored, np.count_nonzero(c)),
-        "map_overlap, torch by hand": (hand.compute, np.count_nonzero(c[small])),
+        "by chunks: measure, read, vote, write": (stored, int(np.count_nonzero(c))),
+        "map_overlap, torch by hand": (hand.compute, int(np.count_nonzero(c[small]))),
     }
     print(f"load {os.getloadavg()[0]:.1f}, {mdn.get_num_threads()} threads")
     rows: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}

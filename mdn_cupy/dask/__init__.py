@@ -35,6 +35,7 @@ from mdn_cupy.dask.functional import (
     plain_sum_vjp,
 )
 from mdn_cupy.dask.instances import instances
+from mdn_cupy.dask.network import from_network
 from mdn_cupy.dask.peaks import find_peaks
 from mdn_cupy.dask.reach import OutlierWarning, Reach, measure_reach
 from mdn_cupy.dask.reading import LazyFields, open_fields
@@ -50,6 +51,7 @@ __all__ = [
     "chunk_for",
     "compare",
     "find_peaks",
+    "from_network",
     "instances",
     "log_complement",
     "log_complement_vjp",

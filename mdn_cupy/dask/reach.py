@@ -23,7 +23,7 @@ from mdn_cupy.problem import VoteOptions
 
 __all__ = ["Link", "OutlierWarning", "Reach", "measure", "measure_reach", "promise"]
 
-_TILE = 64  # sources a side that are looked at together, where they all vote for one block
+_TILE = 32  # sources a side that are looked at together, where they all vote for one block
 _SLACK = 1.0  # pixels: more than float32 rounds a landing point by, up to 2²³
 _MARGIN = 2.0**-10  # pixels: more than float64 does, up to 2⁴⁰
 _FARTHEST = 37.0  # sigmas, see mdn_cupy.problem
@@ -302,14 +302,15 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
     split = ~empty & ~whole
     if not split.any():
         return _Found(_grouped(tiles, ends)[0], voters, None)
-    mask = np.repeat(np.repeat(split, _TILE, 0)[:height], _TILE, 1)[:, :across]
-    plane, i, j = np.nonzero(mask & ((c != 0) | gradients))
+    plane, i, j = _sources_in(split, c, gradients)
     o_x, o_y = (o[plane, n, i, j].astype(np.float64) for n in (0, 1))
     at_y, at_x = places[0][i] + o_y, places[1][j] + o_x
     finite = np.isfinite(at_y) & np.isfinite(at_x)
     i, j, o_x, o_y, at_y, at_x = (each[finite] for each in (i, j, o_x, o_y, at_y, at_x))
     length = np.maximum(np.abs(o_y), np.abs(o_x))
-    far = _FAR * _usual(c, o, gradients) + 4 * radius + _TILE
+    far = 4 * radius + _TILE
+    if length.max(initial=0) > far:
+        far += _FAR * _usual(c, o, gradients)
     single = _Items(
         _block_range(at_y, at_y, radius, ends[0]),
         _block_range(at_x, at_x, radius, ends[1]),
@@ -342,6 +343,18 @@ def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
     return c.reshape(-1, *c.shape[-2:]), o.reshape(-1, *o.shape[-3:])
 
 
+def _sources_in(
+    tiles: npt.NDArray[np.bool_], c: npt.NDArray[Any], every: bool
+) -> tuple[npt.NDArray[np.int64], ...]:
+    """Plane, row and column of the sources in some tiles that vote, or of all there."""
+    found = []
+    for down, across in np.argwhere(tiles) * _TILE:
+        part = c[:, down : down + _TILE, across : across + _TILE]
+        plane, i, j = np.nonzero(np.ones_like(part) if every else part)
+        found.append((plane, i + down, j + across))
+    return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+
 class _Range(NamedTuple):
     """Chunks of the output along an axis, and pixels, that votes reach."""
 
@@ -364,11 +377,12 @@ class _Items(NamedTuple):
 
 
 def _joined(one: _Items, other: _Items) -> _Items:
-    ranges = (
+    down, sideways = (
         _Range(*map(np.concatenate, zip(a, b, strict=True)))
         for a, b in zip(one[:2], other[:2], strict=True)
     )
-    return _Items(*ranges, *map(np.concatenate, zip(one[2:], other[2:], strict=True)))
+    rest: Any = map(np.concatenate, zip(one[2:], other[2:], strict=True))
+    return _Items(down, sideways, *rest)
 
 
 def _block_range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
