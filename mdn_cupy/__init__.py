@@ -49,6 +49,7 @@ __all__ = [
     "backends",
     "check_fields",
     "compare",
+    "dask",
     "find_peaks",
     "get_num_threads",
     "load_fields",
@@ -65,7 +66,7 @@ __all__ = [
     "torch",
 ]
 
-_LAZY = ("adapters", "reference", "samples", "torch")
+_LAZY = ("adapters", "dask", "reference", "samples", "torch")
 
 
 def __getattr__(name: str) -> ModuleType:

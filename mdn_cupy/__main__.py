@@ -13,7 +13,7 @@ import numpy as np
 
 from mdn_cupy import __version__, console, samples
 from mdn_cupy.backends import Status, backends
-from mdn_cupy.commands import convert, instances, parsing, peaks
+from mdn_cupy.commands import convert, instances, large, parsing, peaks
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import replacing
 from mdn_cupy.io import load_fields
@@ -32,6 +32,7 @@ examples:
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
   mdn-cupy peaks coins --part all --threshold 4.6 -o coins.csv
+  mdn-cupy vote slide.zarr --sigma 3 --memory 2GB -o votes.zarr
   mdn-cupy info"""
 
 _PROGRAM = "mdn-cupy"
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare)
 
-    vote = commands.add_parser("vote", help="write a vote map as a NumPy array")
+    vote = commands.add_parser("vote", help="write a vote map, as a NumPy array or to Zarr")
     _add_fields(vote)
     vote.add_argument(
         "--rule",
@@ -101,7 +102,14 @@ def _parser() -> argparse.ArgumentParser:
         "plain_sum: the sum with K(0) = 1; evidence: -log(1 - m), which still tells peaks apart "
         "where m has saturated",
     )
-    vote.add_argument("-o", "--output", type=Path, required=True, help="map to write: .npy")
+    vote.add_argument(
+        "-o",
+        "--output",
+        type=parsing.place,
+        required=True,
+        help="map to write: .npy, or .zarr (OME-Zarr with a pyramid) by chunks",
+    )
+    large.add_to(vote)
     vote.set_defaults(run=_vote)
 
     for subcommand in (peaks, instances, convert):
@@ -110,7 +118,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_fields(command: argparse.ArgumentParser) -> None:
-    command.add_argument("fields", metavar="FIELDS", help="a .mdn file or the name of a sample")
+    command.add_argument(
+        "fields", metavar="FIELDS", help="a .mdn file, a Zarr group or the name of a sample"
+    )
     command.add_argument(
         "--part",
         help="name or number of the part to vote for (default: the first); 'all': every part votes "
@@ -176,6 +186,8 @@ def _compare(arguments: argparse.Namespace) -> str:
 def _vote(arguments: argparse.Namespace) -> str:
     from mdn_cupy.plotting import peak
 
+    if large.is_asked(arguments):
+        return large.vote(arguments, arguments.fields)
     parsing.check_suffix(arguments.output, (".npy",))
     _, _, votes = _open(arguments)
     if arguments.rule in ("noisy_or", "evidence"):

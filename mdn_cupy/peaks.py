@@ -27,7 +27,18 @@ from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
 from mdn_cupy.validation import Shape, floating_dtype
 
-__all__ = ["Instances", "Peaks", "find_peaks", "located", "spread"]
+__all__ = [
+    "Instances",
+    "Limits",
+    "Peaks",
+    "between",
+    "find_peaks",
+    "least_evidence",
+    "limits_of",
+    "located",
+    "radius_of",
+    "spread",
+]
 
 _UNLIMITED = 1 << 62  # peaks, and squared distances of pixels
 _COCO = {  # the lists of a result, with the columns of each keypoint in turn
@@ -408,20 +419,16 @@ def located(
     score: Array | None = None,
 ) -> tuple[Peaks, tuple[Array, Array, Array]]:
     """Find peaks and their pixels: map, row and column, int64 [n]; see `find_peaks`."""
-    limits = {
-        "reach": _reach(min_distance),
-        "max_peaks": _UNLIMITED if max_peaks is None else _count("max_peaks", max_peaks, 1),
-        "border": _count("border", border, 0),
-    }
+    limits = limits_of(min_distance, max_peaks, border)
     evidence, score, backend = _arguments(evidence, score)
     maps_shape, (height, width) = tuple(evidence.shape[:-2]), evidence.shape[-2:]
     values, scores = (x.reshape(math.prod(maps_shape), height, width) for x in (evidence, score))
-    least = _threshold(threshold, np.dtype(dtype_name(values)))
+    least = least_evidence(threshold, np.dtype(dtype_name(values)))
     with on_device(values):
-        place = backend.find_peaks(values, least, **limits)
+        place = backend.find_peaks(values, least, **limits._asdict())
         number, row, column = place // max(height * width, 1), place // max(width, 1), place
         row, column = row % max(height, 1), column % max(width, 1)
-        x, y = _between(values, number, row, column)
+        x, y = between(values, number, row, column)
         peaks = Peaks(
             number,
             x,
@@ -484,7 +491,7 @@ def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]
     return cast["evidence"], scores, backend
 
 
-def _between(values: Array, number: Array, row: Array, column: Array) -> tuple[Array, Array]:
+def between(values: Array, number: Array, row: Array, column: Array) -> tuple[Array, Array]:
     """Place peaks between the pixels of their maps; x and y in float64."""
     xp = namespace(values)
     rows, columns = (
@@ -495,7 +502,24 @@ def _between(values: Array, number: Array, row: Array, column: Array) -> tuple[A
     return column + dx, row + dy
 
 
-def _threshold(threshold: float, dtype: np.dtype[Any]) -> float:
+class Limits(NamedTuple):
+    """What is not kept of the pixels at which maps peak."""
+
+    reach: int  # least squared distance of two
+    max_peaks: int  # of a map
+    border: int  # width of the margin without peaks
+
+
+def limits_of(min_distance: float, max_peaks: int | None, border: int) -> Limits:
+    """Check the limits of `find_peaks`."""
+    return Limits(
+        _reach(min_distance),
+        _UNLIMITED if max_peaks is None else _count("max_peaks", max_peaks, 1),
+        _count("border", border, 0),
+    )
+
+
+def least_evidence(threshold: float, dtype: np.dtype[Any]) -> float:
     """Round a threshold to a dtype in which −∞ stays below it."""
     if not is_number(threshold):
         raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")

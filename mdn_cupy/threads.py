@@ -61,10 +61,11 @@ def get_num_threads() -> int:
     1. the number that this process gave to `set_num_threads`;
     2. the environment variable ``MDN_NUM_THREADS``;
     3. the least of ``NUMBA_NUM_THREADS``, ``OMP_NUM_THREADS``, the CPUs that this process may use,
-       and torch's own number where torch is imported and that number was lowered.
+       torch's own number where torch is imported and that number was lowered, and in a task of Dask
+       (distributed) the threads of its worker, whose other tasks share them.
 
-    So a worker of torch's DataLoader, of joblib (loky) or of Dask (distributed, with a nanny) uses
-    what these grant it, one thread as a rule. A forked process uses at most what its parent set.
+    So a worker of torch's DataLoader, of joblib (loky) or of Dask uses what these grant it, one
+    thread as a rule. A forked process uses at most what its parent set.
 
     Returns
     -------
@@ -87,7 +88,7 @@ def get_num_threads() -> int:
         inherited, owner = _set
         if owner == os.getpid():
             return inherited
-    wanted = _wanted() or min(_granted(), _torch_threads())
+    wanted = _wanted() or min(_granted(), _torch_threads(), _dask_threads())
     return int(min(wanted, inherited))
 
 
@@ -124,6 +125,17 @@ def _torch_threads() -> float:
     threads: int = ask()
     # Torch starts with the physical cores (MKL), or with the CPUs (OpenMP without MKL).
     return threads if threads < _cores(_cpus()) or _in_data_loader() else math.inf
+
+
+def _dask_threads() -> float:
+    """The threads of the worker of Dask whose task this thread runs."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return math.inf
+    try:
+        return int(distributed.get_worker().state.nthreads)
+    except ValueError:  # this thread runs none
+        return math.inf
 
 
 def _in_data_loader() -> bool:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.commands import opening, parsing, voting
+from mdn_cupy.commands import large, opening, parsing, voting
 from mdn_cupy.files import replacing
 from mdn_cupy.io import FieldsSequence
 
@@ -33,7 +33,9 @@ examples:
   centre offsets of a panoptic network; votes that land farther than 12 pixels from a centre are
   for none:
     mdn-cupy instances maps.npz --from panoptic_deeplab --set things=11,12 --part all --sigma 4 \\
-        --threshold 4.6 --radius 12 -o labels.npy"""
+        --threshold 4.6 --radius 12 -o labels.npy
+  a slide larger than memory, in a Zarr group, by chunks:
+    mdn-cupy instances slide.zarr --memory 2GB --threshold 2.3 --radius 9 -o nuclei.zarr"""
 
 Labels = npt.NDArray[np.int32]
 
@@ -51,7 +53,12 @@ def add_to(commands: Any) -> None:
         examples=_EXAMPLES,
     )
     command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="labels: .tif or .npy"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="labels: .tif or .npy, or .zarr",
     )
     command.add_argument(
         "--radius",
@@ -61,10 +68,13 @@ def add_to(commands: Any) -> None:
         help="how far from its peak a vote may land (default: as far as it reaches)",
     )
     voting.add_to(command)
+    large.add_to(command)
     opening.add_to(command)
 
 
 def _instances(arguments: argparse.Namespace) -> str:
+    if large.is_asked(arguments):
+        return large.label(arguments)
     output: Path = arguments.output
     writers = {".npy": _write_npy, ".tif": _write_tiff, ".tiff": _write_tiff}
     write = writers[parsing.check_suffix(output, writers)]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_suffix", "floats", "span", "subcommand"]
+__all__ = ["check_suffix", "floats", "place", "span", "subcommand"]
 
 
 def subcommand(
@@ -49,6 +49,11 @@ def floats(text: str) -> float | list[float]:
             f"give a number, or two with a comma between them, not {text!r}"
         ) from None
     return values[0] if len(values) == 1 else values
+
+
+def place(text: str) -> Path | str:
+    """Parse a path, and leave a URL as it is."""
+    return text if "://" in text else Path(text)
 
 
 def span(text: str) -> list[int | None]:

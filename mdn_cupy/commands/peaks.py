@@ -7,11 +7,12 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mdn_cupy import __version__
-from mdn_cupy.commands import opening, parsing, voting
+from mdn_cupy.commands import large, opening, parsing, voting
 from mdn_cupy.files import replacing
 from mdn_cupy.io import FieldsSequence
 
@@ -36,6 +37,8 @@ examples:
         -o keypoints.csv
   several animals, no two noses within 20 pixels:
     mdn-cupy peaks run.mdn --part nose --threshold 2.3 --min-distance 20 -o noses.json
+  a slide larger than memory, in a Zarr group, by chunks; the spread of the votes is left out:
+    mdn-cupy peaks slide.zarr --chunks 2048 --sigma 3 --threshold 2.3 -o nuclei.csv
   with all parts voting for each one, at a width of 4 pixels:
     mdn-cupy peaks pose --cross --sigma 4 --threshold 2.3 -o pose.csv"""
 
@@ -56,6 +59,7 @@ def add_to(commands: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="table: .csv or .json"
     )
     voting.add_to(command)
+    large.add_to(command)
     opening.add_to(command)
 
 
@@ -63,6 +67,8 @@ def _peaks(arguments: argparse.Namespace) -> str:
     output: Path = arguments.output
     writers = {".csv": _write_csv, ".json": _write_json}
     write = writers[parsing.check_suffix(output, writers)]
+    if large.is_asked(arguments):
+        return large.find(arguments, partial(_write_all, write, output))
     frames = opening.opened(arguments)
     journal = output.with_name(f"{output.name}.partial")
     done = _find_all(journal, frames, arguments)
@@ -75,6 +81,17 @@ def _peaks(arguments: argparse.Namespace) -> str:
         f"{opening.counted(sum(counts), 'peak')} in {opening.counted(len(counts), 'frame')}"
         f"{per_frame}{went_on}: written to {output}"
     )
+
+
+def _write_all(write: Any, output: Path, tables: list[dict[str, Any]]) -> None:
+    """Write tables that lie in memory; columns that they lack are empty."""
+
+    def rows(columns: dict[str, Any]) -> list[tuple[Any, ...]]:
+        nothing = [None] * len(columns["frame"])
+        return list(zip(*(columns.get(name, nothing) for name in _COLUMNS), strict=True))
+
+    with replacing(output) as file:
+        write(file, map(rows, tables))
 
 
 # The journal has a line of JSON with the settings, and one for every frame that is done.

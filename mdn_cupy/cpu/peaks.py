@@ -13,7 +13,7 @@ from mdn_cupy.cpu.jit_options import inlined, jit
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.maxima import inside, strongest_first
 
-__all__ = ["find_peaks"]
+__all__ = ["candidates", "find_peaks", "spaced"]
 
 Int64 = npt.NDArray[np.int64]
 
@@ -52,6 +52,31 @@ def find_peaks(
     if not evidence.size:
         return np.zeros(0, np.int64)
     evidence = np.ascontiguousarray(evidence)
+    _, height, width = evidence.shape
+    single, tied = candidates(evidence, threshold)
+    place = np.concatenate([single, *_plateaus(evidence, tied)])
+    if border or len(tied):
+        place = np.sort(place[inside(place, height, width, border)])
+    place = strongest_first(place, evidence.reshape(-1)[place], height * width)
+    kept: Int64 = place[spaced(place, (height, width), reach, max_peaks)]
+    return kept
+
+
+def candidates(evidence: npt.NDArray[Any], threshold: float) -> tuple[Int64, Int64]:
+    """Find the pixels of at least a threshold that no neighbour exceeds.
+
+    Parameters
+    ----------
+    evidence : array [maps, H, W]
+        float32 or float64, contiguous, with at least one pixel.
+    threshold : float
+        Least value; finite, a number of the map's dtype.
+
+    Returns
+    -------
+    single, tied : int64 array [n]
+        Flat indices of those without an equal neighbour, and of those with one.
+    """
     maps, height, width = evidence.shape
     least = evidence.dtype.type(threshold)
     rows = max(1, _TASK_PIXELS // width)
@@ -59,14 +84,8 @@ def find_peaks(
         partial(_candidates, evidence, least, first, min(first + rows, maps * height))
         for first in range(0, maps * height, rows)
     )
-    single = [single for single, _ in found]
-    tied = np.concatenate([tied for _, tied in found])
-    place = np.concatenate([*single, *_plateaus(evidence, tied)])
-    if border or len(tied):
-        place = np.sort(place[inside(place, height, width, border)])
-    place = strongest_first(place, evidence.reshape(-1)[place], height * width)
-    kept: Int64 = place[_spaced(place, (height, width), reach, max_peaks)]
-    return kept
+    single, tied = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return single, tied
 
 
 def _candidates(
@@ -103,7 +122,7 @@ def _plateaus(evidence: npt.NDArray[Any], tied: Int64) -> list[Int64]:
     )
 
 
-def _spaced(
+def spaced(
     place: Int64, shape: tuple[int, int], reach: int, max_peaks: int
 ) -> npt.NDArray[np.bool_]:
     """Which peaks, the strongest of each map first, are far enough from all kept before them."""

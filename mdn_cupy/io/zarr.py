@@ -22,17 +22,20 @@ def is_zarr(path: Path) -> bool:
     return any(os.path.isfile(path / name) for name in _METADATA)
 
 
-def contents(path: Path) -> Contents:
-    """Open a Zarr group; only the chunks that hold a frame are read."""
+def contents(path: Path | str) -> Contents:
+    """Open a Zarr group in a folder or at a URL; only the chunks that hold a frame are read."""
     try:
         import zarr
     except ModuleNotFoundError:
-        missing(path, KIND, "zarr", "io")
-    if not is_zarr(path):
+        missing(Path(path), KIND, "zarr", "io")
+    local = "://" not in str(path)
+    if local:
+        Path(path).stat()
+    if local and not is_zarr(Path(path)):
         raise Refusal(f"not a Zarr group: it has none of {', '.join(_METADATA)}")
     group = zarr.open(store=path, mode="r")
     if not isinstance(group, zarr.Group):
-        return Contents(KIND, {path.name: group}, dict(group.attrs))
+        return Contents(KIND, {Path(path).name: group}, dict(group.attrs))
     values: dict[str, Any] = dict(group.attrs)
     arrays: dict[str, Any] = {}
     with warnings.catch_warnings(action="ignore"):  # about files that are not Zarr's

@@ -1,0 +1,241 @@
+"""Voting problems on Dask arrays: checked, without looking at a value, and cut into blocks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from dask.array.core import normalize_chunks
+from dask.base import tokenize
+
+from mdn_cupy.arrays import Array, is_number
+from mdn_cupy.problem import VoteOptions
+from mdn_cupy.validation import (
+    Shape,
+    broadcast_leading,
+    check_width,
+    compute_dtype,
+    floating_dtype,
+    leading_axis,
+    output_size,
+    sigma_leading,
+    source_shape,
+)
+
+__all__ = ["Blocks", "Index", "blocks_of", "edges"]
+
+Index = tuple[int, ...]
+Chunks = tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """One validated voting problem on Dask arrays.
+
+    A block of sources is numbered by its leading axes, broadcast, then down and across; a block of
+    the output by its leading axes without the aggregated one, then down and across.
+    """
+
+    confidence: da.Array
+    offsets: da.Array
+    sigma: da.Array | float
+    options: VoteOptions  # aggregate counts from the front
+    batch: Shape
+    leading: Chunks  # of the broadcast leading axes
+    output: Chunks  # rows and columns of the output
+    dtype: np.dtype[np.floating]
+
+    @property
+    def grid(self) -> Chunks:
+        """Chunks of the sources, down and across."""
+        grid: Chunks = self.confidence.chunks[-2:]
+        return grid
+
+    @property
+    def output_leading(self) -> Chunks:
+        """Chunks of the leading axes of the output."""
+        return tuple(c for n, c in enumerate(self.leading) if n != self.options.aggregate)
+
+    @property
+    def output_chunks(self) -> Chunks:
+        """Chunks of the output."""
+        return self.output_leading + self.output
+
+    @property
+    def arrays(self) -> list[da.Array]:
+        """The fields that are arrays."""
+        given = (self.confidence, self.offsets, self.sigma)
+        return [x for x in given if isinstance(x, da.Array)]
+
+    @cached_property
+    def token(self) -> str:
+        """A hash of everything that a result depends on."""
+        names = [array.name for array in self.arrays]
+        sigma = None if isinstance(self.sigma, da.Array) else self.sigma
+        return str(tokenize(names, sigma, self.options.named, self.output))
+
+    def sources(self) -> Iterator[Index]:
+        """The numbers of all blocks of sources."""
+        return itertools.product(*map(range, map(len, (*self.leading, *self.grid))))
+
+    def keys(self, block: Index) -> list[Any]:
+        """The keys of the chunks of the fields in a block of sources; None for a sigma that is a
+        number."""
+        return [
+            None if not isinstance(x, da.Array) else (x.name, *self._number(x, block, extra))
+            for x, extra in ((self.confidence, 0), (self.offsets, 1), (self.sigma, 0))
+        ]
+
+    def target(self, block: Index) -> Index:
+        """The leading number of the output blocks for which a block of sources votes."""
+        return tuple(b for n, b in enumerate(block[:-2]) if n != self.options.aggregate)
+
+    def start(self, block: Index) -> tuple[int, int]:
+        """Row and column of the first source of a block."""
+        y, x = (edges(chunks)[b] for chunks, b in zip(self.grid, block[-2:], strict=True))
+        return int(y), int(x)
+
+    def _number(self, array: da.Array, block: Index, extra: int) -> Index:
+        """The number of an array's chunk in a block: where it broadcasts, it has one."""
+        own = array.numblocks[: array.ndim - 2 - extra]
+        leading = block[len(self.leading) - len(own) : len(self.leading)]
+        down, across = (
+            b if n > 1 else 0 for b, n in zip(block[-2:], array.numblocks[-2:], strict=True)
+        )
+        numbers = (b if n > 1 else 0 for b, n in zip(leading, own, strict=True))
+        return (*numbers, *(0,) * extra, down, across)
+
+
+def blocks_of(
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    chunks: Any = None,
+    **options: Any,
+) -> Blocks:
+    """Check the arguments of a function of `mdn_cupy.dask`.
+
+    Raises
+    ------
+    TypeError
+        If confidence or offsets are no Dask arrays, or not floating.
+    ValueError
+        If a shape or the chunks do not fit; the message has the call that makes them fit.
+    """
+    named = {"confidence": confidence, "offsets": offsets}
+    for name, array in named.items():
+        if not isinstance(array, da.Array):
+            raise TypeError(
+                f"{name} must be a Dask array, got {type(array).__name__}; "
+                "dask.array.from_array(...) makes one of an array"
+            )
+        if any(math.isnan(n) for n in array.shape):
+            raise ValueError(f"{name} has chunks of unknown size; call its compute_chunk_sizes()")
+    dtype = compute_dtype(confidence._meta, offsets._meta)
+    grid = source_shape(confidence, offsets)
+    leading = {"confidence": confidence.shape[:-2], "offsets": offsets.shape[:-3]}
+    if is_number(sigma):
+        sigma = check_width(sigma, dtype)
+    else:
+        leading["sigma"] = sigma_leading(tuple(sigma.shape), grid)
+    settled = VoteOptions(**options)
+    batch = broadcast_leading(leading)
+    settled = VoteOptions(**{**settled.named, "aggregate": leading_axis(settled.aggregate, batch)})
+    if len(offsets.chunks[-3]) != 1:
+        raise ValueError(
+            "offsets must hold x and y in one chunk, got the chunks "
+            f"{offsets.chunks[-3]} along that axis; give offsets.rechunk({{-3: 2}})"
+        )
+    shown = "offsets.rechunk({-2: confidence.chunks[-2], -1: confidence.chunks[-1]})"
+    if offsets.chunks[-2:] != confidence.chunks[-2:]:
+        raise ValueError(
+            f"offsets must have the chunks of confidence along rows and columns; give {shown}"
+        )
+    fields = [("confidence", confidence, 2), ("offsets", offsets, 3)]
+    if not is_number(sigma):
+        sigma = _chunked(sigma, confidence, fields, len(batch))
+        floating_dtype("sigma", sigma._meta)
+        fields.append(("sigma", sigma, 2))
+    size = output_size(settled.output_shape, grid, settled.stride)  # type: ignore[arg-type]
+    settled = VoteOptions(**{**settled.named, "output_shape": size})
+    return Blocks(
+        confidence=confidence,
+        offsets=offsets,
+        sigma=sigma,
+        options=settled,
+        batch=batch,
+        leading=tuple(_leading(fields, axis, size) for axis, size in _from_behind(batch)),
+        output=_output_chunks(chunks, confidence.chunks[-2:], size, settled, dtype),
+        dtype=dtype,
+    )
+
+
+def edges(chunks: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Where chunks begin, and where the last one ends."""
+    return np.concatenate(([0], np.cumsum(chunks, dtype=np.int64)))
+
+
+def _from_behind(batch: Shape) -> list[tuple[int, int]]:
+    return [(n - len(batch), size) for n, size in enumerate(batch)]
+
+
+def _leading(fields: list[tuple[str, da.Array, int]], axis: int, size: int) -> tuple[int, ...]:
+    """The chunks of a leading axis, which all arrays that do not broadcast there have."""
+    found: dict[tuple[int, ...], str] = {}
+    for name, array, trailing in fields:
+        own = array.chunks[: array.ndim - trailing]
+        if len(own) >= -axis and sum(own[axis]) == size:
+            found.setdefault(own[axis], name)
+    if len(found) > 1:
+        seen = ", ".join(f"{name} {chunks}" for chunks, name in found.items())
+        raise ValueError(
+            f"the chunks of the leading axis {axis} must be the same in all fields, got {seen}; "
+            "rechunk one of them"
+        )
+    return next(iter(found), (size,))
+
+
+def _chunked(
+    sigma: Array, confidence: da.Array, fields: list[tuple[str, da.Array, int]], batch: int
+) -> da.Array:
+    """A sigma [..., H or 1, W or 1] as a Dask array in the chunks of the fields."""
+    sigma = sigma.reshape((1,) * (2 - sigma.ndim) + tuple(sigma.shape))
+    wanted: list[tuple[int, ...]] = []
+    for axis in range(-sigma.ndim, 0):
+        if sigma.shape[axis] == 1:
+            wanted.append((1,))
+        elif axis >= -2:
+            wanted.append(confidence.chunks[axis])
+        else:
+            wanted.append(_leading(fields, axis + 2, sigma.shape[axis]))
+    if not isinstance(sigma, da.Array):
+        return da.from_array(sigma, chunks=tuple(wanted))
+    if sigma.chunks[-2:] != tuple(wanted[-2:]):
+        raise ValueError(
+            f"sigma must have the chunks of confidence along rows and columns, {wanted[-2:]}, got "
+            f"{list(sigma.chunks[-2:])}; rechunk it"
+        )
+    return sigma
+
+
+def _output_chunks(
+    chunks: Any, grid: Chunks, size: tuple[int, int], options: VoteOptions, dtype: Any
+) -> Chunks:
+    """Chunks of the output: those asked for, or the sources', scaled by the stride."""
+    if chunks is not None:
+        found: Chunks = normalize_chunks(chunks, size, dtype=dtype)
+        return found
+    scaled = []
+    for own, step, length in zip(grid, options.stride, size, strict=True):  # type: ignore[arg-type]
+        ends = np.rint(edges(own) * step).clip(0, length).astype(int)
+        ends[-1] = length
+        sizes = tuple(int(n) for n in np.diff(ends) if n > 0)
+        scaled.append(sizes or (0,))
+    return tuple(scaled)

@@ -1,0 +1,290 @@
+"""The vote maps and their gradients on Dask arrays: the functions of `mdn_cupy`, lazily."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+
+from mdn_cupy.dask.blocks import Blocks, blocks_of
+from mdn_cupy.dask.graph import gathered, voted
+from mdn_cupy.dask.reach import Reach, measure, promise
+from mdn_cupy.problem import Gradients, Rule, rule_of
+
+__all__ = [
+    "additive",
+    "additive_vjp",
+    "compare",
+    "log_complement",
+    "log_complement_vjp",
+    "noisy_or",
+    "noisy_or_vjp",
+    "plain_sum",
+    "plain_sum_vjp",
+    "problem",
+]
+
+
+def noisy_or(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Any,
+) -> da.Array:
+    """Combine displaced votes by the noisy-or rule, Eq. 2: `mdn_cupy.noisy_or`, in chunks.
+
+    A chunk of the map is one task. It has exactly the votes that reach it, from however many chunks
+    of the fields, and is the same as in the map of the whole, to the rounding of a few sums.
+
+    Parameters
+    ----------
+    confidence : dask array [..., H, W]
+        Confidences, of NumPy or CuPy chunks, along any axes.
+    offsets : dask array [..., 2, H, W]
+        Offsets, with the confidence's chunks along rows and columns, and x and y in one chunk.
+    sigma : float or array
+        As in `mdn_cupy.Votes`; an array of NumPy or Dask.
+    reach : float or Reach, optional
+        Which chunks of the fields a chunk of the map needs. By default every vote is looked at
+        first: the call reads the fields once. A number promises that offsets are no longer than
+        so many output pixels along an axis, and saves that; a longer one is a ValueError when the
+        map is computed. A `Reach` was measured before, by `measure_reach` of the same arguments.
+    chunks : optional
+        Chunks of the rows and columns of the map, as Dask takes them; by default those of the
+        fields, times the stride.
+    **options
+        truncate, stride, origin, output_shape, aggregate and deterministic, as in
+        `mdn_cupy.Votes`.
+
+    Returns
+    -------
+    dask array [..., Ho, Wo]
+        m, of the kind of array that the chunks are.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `mdn_cupy.Votes`, and where chunks do not fit: none are changed without a word.
+
+    Warns
+    -----
+    OutlierWarning
+        If a few very long offsets tie chunks to each other; see `measure_reach`.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import numpy as np
+    >>> import mdn_cupy as mdn
+    >>> coins = mdn.samples.load("coins")
+    >>> c = da.from_array(coins.confidence, chunks=(-1, 100, 128))
+    >>> o = da.from_array(coins.offsets, chunks=(-1, -1, 100, 128))
+    >>> m = mdn.dask.noisy_or(c, o, 2.0, aggregate=0)
+    >>> m.chunks
+    ((100, 100, 100, 3), (128, 128, 128))
+    >>> bool(np.allclose(m, mdn.noisy_or(coins.confidence, coins.offsets, 2.0, aggregate=0)))
+    True
+    """
+    return _one("noisy_or", confidence, offsets, sigma, reach, chunks, options)
+
+
+def log_complement(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Any,
+) -> da.Array:
+    """Accumulate L = log(1 − m): `mdn_cupy.log_complement`, in chunks; see `noisy_or`."""
+    return _one("log_complement", confidence, offsets, sigma, reach, chunks, options)
+
+
+def additive(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Any,
+) -> da.Array:
+    """Sum displaced votes of the mass c each: `mdn_cupy.additive`, in chunks; see `noisy_or`."""
+    return _one("additive", confidence, offsets, sigma, reach, chunks, options)
+
+
+def plain_sum(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Any,
+) -> da.Array:
+    """Sum displaced votes with K(0) = 1: `mdn_cupy.plain_sum`, in chunks; see `noisy_or`."""
+    return _one("plain_sum", confidence, offsets, sigma, reach, chunks, options)
+
+
+def compare(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Any,
+) -> tuple[da.Array, da.Array, da.Array]:
+    """Combine displaced votes by both rules: `mdn_cupy.compare`, in chunks; see `noisy_or`.
+
+    Returns
+    -------
+    m, log_complement, s : dask array [..., Ho, Wo]
+        One task makes a chunk of all three.
+    """
+    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options)
+    m, complement, total = voted(blocks, found, ("noisy_or", "log_complement", "additive"))
+    return m, complement, total
+
+
+def noisy_or_vjp(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    log_complement: da.Array | None = None,
+    reach: float | Reach | None = None,
+    **options: Any,
+) -> Gradients:
+    """Pull a cotangent of m back: `mdn_cupy.Votes.noisy_or_vjp`, in chunks.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, reach, **options
+        As in `noisy_or`.
+    cotangent : dask array [..., Ho, Wo]
+        ∂loss/∂m. The map has its chunks.
+    log_complement : dask array [..., Ho, Wo], optional
+        L, if it is known already; computed again if not given.
+
+    Returns
+    -------
+    Gradients
+        Dask arrays in the chunks of the fields.
+    """
+    chunks = _chunks_of("cotangent", cotangent)
+    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
+    if log_complement is None:
+        (log_complement,) = voted(blocks, found, ("log_complement",))
+    _check(blocks, cotangent=cotangent, log_complement=log_complement)
+    pulled = -cotangent.astype(blocks.dtype) * da.exp(log_complement)
+    return gathered(blocks, found, Rule.NOISY_OR, pulled)
+
+
+def log_complement_vjp(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Any,
+) -> Gradients:
+    """Pull a cotangent of L back: `mdn_cupy.Votes.log_complement_vjp`; see `noisy_or_vjp`."""
+    return _pulled("noisy_or", confidence, offsets, sigma, cotangent, reach, options)
+
+
+def additive_vjp(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Any,
+) -> Gradients:
+    """Pull a cotangent of the additive map back: `mdn_cupy.Votes.additive_vjp`."""
+    return _pulled("additive", confidence, offsets, sigma, cotangent, reach, options)
+
+
+def plain_sum_vjp(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Any,
+) -> Gradients:
+    """Pull a cotangent of the plain sum back: `mdn_cupy.Votes.plain_sum_vjp`."""
+    return _pulled("plain_sum", confidence, offsets, sigma, cotangent, reach, options)
+
+
+def problem(
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    reach: Any,
+    chunks: Any,
+    options: dict[str, Any],
+    gradients: bool = False,
+) -> tuple[Blocks, Reach]:
+    """Check the arguments, and measure the reach unless it is given."""
+    blocks = blocks_of(confidence, offsets, sigma, chunks, **options)
+    if reach is None:
+        return blocks, measure(blocks, gradients)
+    if not isinstance(reach, Reach):
+        return blocks, promise(blocks, reach, gradients)
+    if not reach.token.endswith(blocks.token):
+        raise ValueError("reach was measured of other fields, options or chunks; measure it again")
+    if gradients and not reach.gradients:
+        raise ValueError("reach must be measured for gradients: measure_reach(gradients=True, ...)")
+    return blocks, reach
+
+
+def _one(
+    name: str,
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    reach: Any,
+    chunks: Any,
+    options: dict[str, Any],
+) -> da.Array:
+    (array,) = voted(*problem(confidence, offsets, sigma, reach, chunks, options), (name,))
+    return array
+
+
+def _pulled(
+    rule: str,
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    cotangent: Any,
+    reach: Any,
+    options: dict[str, Any],
+) -> Gradients:
+    chunks = _chunks_of("cotangent", cotangent)
+    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
+    _check(blocks, cotangent=cotangent)
+    return gathered(blocks, found, rule_of(rule), cotangent.astype(blocks.dtype))
+
+
+def _chunks_of(name: str, array: Any) -> Any:
+    if not isinstance(array, da.Array):
+        raise TypeError(f"{name} must be a Dask array, got {type(array).__name__}")
+    return array.chunks[-2:]
+
+
+def _check(blocks: Blocks, **maps: da.Array) -> None:
+    for name, array in maps.items():
+        if array.chunks != blocks.output_chunks:
+            raise ValueError(
+                f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "
+                f"got {array.chunks}"
+            )

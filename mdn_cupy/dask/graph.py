@@ -1,0 +1,312 @@
+"""Sparse graphs of votes: a task a block, which depends on what votes for it and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.array.utils import meta_from_array
+from dask.highlevelgraph import HighLevelGraph
+
+from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
+from mdn_cupy.dask.blocks import Blocks, Index, edges
+from mdn_cupy.dask.reach import Link, Reach
+from mdn_cupy.problem import Gradients, Rule
+from mdn_cupy.votes import Votes
+
+__all__ = ["array_of", "gathered", "sources", "voted"]
+
+MAPS = ("noisy_or", "log_complement", "additive", "plain_sum")
+
+
+def sources(blocks: Blocks, reach: Reach) -> tuple[str, HighLevelGraph]:
+    """The layer that has, for each block of sources, its fields: checked, where a reach was
+    promised."""
+    name = f"mdn-sources-{reach.token}"
+    layer = {}
+    for block in blocks.sources():
+        check = partial(
+            _checked, blocks.sigma, reach.promised, reach.gradients, blocks.start(block)
+        )
+        layer[(name, *block)] = (check, *blocks.keys(block))
+    return name, HighLevelGraph.from_collections(name, layer, dependencies=blocks.arrays)
+
+
+def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]:
+    """The vote maps, one task for each block of all of them.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The problem.
+    reach : Reach
+        Of it.
+    maps : tuple of {'noisy_or', 'log_complement', 'additive', 'plain_sum'}
+        Which maps.
+    """
+    source, graph = sources(blocks, reach)
+    cut, name = f"mdn-cut-{reach.token}", f"mdn-{'-'.join(maps)}-{reach.token}"
+    cuts: dict[Any, Any] = {}
+    pieces: dict[Index, list[tuple[Any, Any]]] = {}
+    nothing: list[Any] = []  # blocks that vote for no pixel; a promise is to be checked there, too
+    for block in blocks.sources():
+        links = reach.links[block]
+        if not links and reach.promised is not None:
+            nothing.append((cut, *block))
+            cuts[(cut, *block)] = (_nothing, (source, *block))
+        for link in links:
+            key = (cut, *block, link.down, link.across)
+            cuts[key] = (partial(_cut, link), (source, *block))
+            target = (*blocks.target(block), link.down, link.across)
+            start = blocks.start(block)
+            place = (start[0] + link.first_row, start[1] + link.first_column, link.pixels)
+            pieces.setdefault(target, []).append((place, key))
+    layer = {}
+    vote = partial(_vote, blocks.options, maps, blocks.dtype, blocks.confidence._meta)
+    corners = [edges(chunks) for chunks in blocks.output]
+    for number in np.ndindex(*map(len, blocks.output_chunks)):
+        shape = tuple(c[n] for c, n in zip(blocks.output_chunks, number, strict=True))
+        corner = tuple(int(e[n]) for e, n in zip(corners, number[-2:], strict=True))
+        found = pieces.get(number, [])
+        places, keys = [place for place, _ in found], [key for _, key in found]
+        layer[(name, *number)] = (partial(vote, shape, corner, places), keys + nothing)
+        nothing = []
+    layers = {**graph.layers, cut: cuts, name: layer}
+    dependencies = {**graph.dependencies, cut: {source}, name: {cut}}
+    if len(maps) == 1:
+        return [array_of(blocks, name, HighLevelGraph(layers, dependencies))]
+    arrays = []
+    for n, each in enumerate(maps):
+        own = f"mdn-{each}-of-{name}"
+        layers_of = {**layers, own: {(own, *k[1:]): (_item, n, k) for k in layer}}
+        found_in = {**dependencies, own: {name}}
+        arrays.append(array_of(blocks, own, HighLevelGraph(layers_of, found_in)))
+    return arrays
+
+
+def array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
+    """The Dask array of vote maps whose chunks a layer of a graph has."""
+    chunks = blocks.output_chunks
+    meta = meta_from_array(blocks.confidence._meta, ndim=len(chunks), dtype=blocks.dtype)
+    return da.Array(graph, name, chunks=chunks, meta=meta, dtype=blocks.dtype)
+
+
+def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> Gradients:
+    """The gradients: for each block of sources one task, which has the cotangent where it votes."""
+    source, graph = sources(blocks, reach)
+    cut, name = f"mdn-cut-{cotangent.name}-{reach.token}", f"mdn-vjp-{rule.name.lower()}-"
+    name += f"{cotangent.name}-{reach.token}"
+    cuts, layer = {}, {}
+    options, corners = blocks.options, [edges(chunks) for chunks in blocks.output]
+    for block in blocks.sources():
+        keys, target = [], blocks.target(block)
+        places = []
+        for link in reach.links[block]:
+            key = (cut, *block, link.down, link.across)
+            cuts[key] = (partial(_cut_map, link), (cotangent.name, *target, link.down, link.across))
+            corner = int(corners[0][link.down]), int(corners[1][link.across])
+            places.append((corner, link))
+            keys.append(key)
+        pull = partial(_pull, options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
+        layer[(name, *block)] = (partial(pull, places), (source, *block), keys)
+    joined = HighLevelGraph.merge(graph, cotangent.__dask_graph__())
+    layers = {**joined.layers, cut: cuts, name: layer}
+    dependencies = {**joined.dependencies, cut: {cotangent.name}, name: {source, cut}}
+    whole = HighLevelGraph(layers, dependencies)
+    fields = (blocks.confidence, blocks.offsets, blocks.sigma)
+    return Gradients(*(_gradient(blocks, whole, name, n, x) for n, x in enumerate(fields)))
+
+
+def _gradient(blocks: Blocks, graph: HighLevelGraph, name: str, which: int, field: Any) -> da.Array:
+    """One of the gradients, added up over the blocks to which its field is broadcast."""
+    own = f"mdn-vjp-{('confidence', 'offsets', 'sigma')[which]}-of-{name}"
+    numbers = [len(chunks) for chunks in (*blocks.leading, *blocks.grid)]
+    trailing = (2,) if which == 1 else ()
+    leading = len(blocks.leading)
+    if is_number(field):
+        shape: tuple[int, ...] = ()
+        chunks: list[Any] = [(1,) * n for n in numbers]
+    else:
+        missing = leading - (field.ndim - 2 - len(trailing))
+        shape = field.shape
+        given = [(1,)] * missing + list(field.chunks)
+        del given[leading : leading + len(trailing)]
+        spread = [sum(each) == 1 for each in given]
+        chunks = [
+            (1,) * n if alone else each
+            for n, each, alone in zip(numbers, given, spread, strict=True)
+        ]
+    inserted = (0,) * len(trailing)
+    dims = leading + 2 + len(trailing)
+    layer = {
+        (own, *b[:leading], *inserted, *b[leading:]): (partial(_padded, which, dims), (name, *b))
+        for b in blocks.sources()
+    }
+    every = HighLevelGraph({**graph.layers, own: layer}, {**graph.dependencies, own: {name}})
+    chunks[leading:leading] = [trailing] if trailing else []
+    meta = meta_from_array(blocks.confidence._meta, ndim=dims, dtype=blocks.dtype)
+    array = da.Array(every, own, chunks=tuple(map(tuple, chunks)), meta=meta, dtype=blocks.dtype)
+    if not shape:
+        return array.sum(dtype=np.float64).astype(blocks.dtype)
+    padded = (1,) * (dims - len(shape)) + tuple(shape)
+    axes = tuple(n for n, size in enumerate(padded) if size == 1 and array.shape[n] > 1)
+    if axes:
+        array = array.sum(axis=axes, keepdims=True, dtype=np.float64).astype(blocks.dtype)
+    return array[(0,) * (dims - len(shape))]
+
+
+# Tasks
+
+
+def _checked(
+    width: Any,
+    promised: float | None,
+    gradients: bool,
+    start: tuple[int, int],
+    c: Any,
+    o: Any,
+    sigma: Any,
+) -> tuple[Any, Any, Any]:
+    """The fields of a block; ValueError for an offset that is longer than promised."""
+    fields = (c, o, width if sigma is None else sigma)
+    if promised is None:
+        return fields
+    offsets = to_numpy(o, "offsets")
+    with np.errstate(invalid="ignore"):
+        length = np.abs(offsets).max(axis=-3)
+        voting = (to_numpy(c, "confidence") != 0) | gradients
+        beyond = voting & np.isfinite(length) & (length > promised)
+    count = int(np.count_nonzero(beyond))
+    if count:
+        lengths = np.where(beyond, length, 0)
+        *_, i, j = np.unravel_index(int(lengths.argmax()), lengths.shape)
+        raise ValueError(
+            f"{count} votes of the chunk at row {start[0]} and column {start[1]} go beyond the "
+            f"promised reach of {promised:g} pixels; the longest, by {lengths.max():g} pixels, is "
+            f"of the source in row {start[0] + i} and column {start[1] + j}; leave reach out to "
+            "have it measured"
+        )
+    return fields
+
+
+def _cut(link: Link, fields: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """The sources of a block that vote for one block of the output, copied."""
+    c, o, sigma = fields
+    return (_part(c, link), _part(o, link), sigma if is_number(sigma) else _part(sigma, link))
+
+
+def _part(array: Array, link: Link) -> Array:
+    rows, columns = (
+        s if n > 1 else slice(None) for s, n in zip(link.sources, array.shape[-2:], strict=True)
+    )
+    found = array[..., rows, columns]
+    # All of it need not be copied: the chunk is not kept alive by a small part.
+    return found if found.size * 2 > array.size else found.copy()
+
+
+def _nothing(fields: tuple[Any, Any, Any]) -> None:
+    """Nothing, once the fields were checked."""
+
+
+def _cut_map(link: Link, block: Array) -> Array:
+    found = block[(..., *link.pixels)]
+    return found if found.size * 2 > block.size else found.copy()
+
+
+def _item(number: int, items: tuple[Array, ...]) -> Array:
+    return items[number]
+
+
+def _vote(
+    options: Any,
+    maps: tuple[str, ...],
+    dtype: Any,
+    meta: Array,
+    shape: tuple[int, ...],
+    corner: tuple[int, int],
+    places: list[Any],
+    pieces: list[Any],
+) -> Any:
+    """Vote into one block of the output, piece by piece: sums of votes add up."""
+    needed = ["log_complement" if name == "noisy_or" else name for name in maps]
+    with on_device(meta):
+        sums = {name: np.zeros_like(meta, dtype=dtype, shape=shape) for name in needed}
+        for (row, column, pixels), fields in zip(places, pieces, strict=False):
+            votes = _votes(options, fields, (row, column), corner, pixels)
+            if len(sums) == 2:
+                other: Any = next(name for name in sums if name != "log_complement")
+                _, complement, total = votes.compare(other)
+                found = {"log_complement": complement, other: total}
+            else:
+                found = {name: getattr(votes, name)() for name in sums}
+            for name, values in found.items():
+                sums[name][(..., *pixels)] += values
+        xp = namespace(next(iter(sums.values())))
+        read = [
+            0 - xp.expm1(sums["log_complement"]) if name == "noisy_or" else sums[name]
+            for name in maps
+        ]
+    return read[0] if len(read) == 1 else tuple(read)
+
+
+def _votes(
+    options: Any,
+    fields: tuple[Any, Any, Any],
+    first: tuple[int, int],
+    corner: tuple[int, int],
+    pixels: tuple[slice, slice],
+) -> Votes:
+    """The votes of some sources for some pixels of a block of the output."""
+    places = zip(options.origin, options.stride, first, corner, pixels, strict=True)
+    origin = tuple(t + s * n - (begin + p.start) for t, s, n, begin, p in places)
+    shape = tuple(p.stop - p.start for p in pixels)
+    return Votes(*fields, **{**options.named, "origin": origin, "output_shape": shape})
+
+
+def _pull(
+    options: Any,
+    rule: Rule,
+    dtype: Any,
+    sigma: Any,
+    start: tuple[int, int],
+    places: list[tuple[tuple[int, int], Link]],
+    fields: tuple[Any, Any, Any],
+    cotangents: list[Array],
+) -> tuple[Array, Array, Array]:
+    """The gradients of one block of sources, of all pixels that it votes for."""
+    c, o, width = fields
+    number = is_number(width)
+    with on_device(c):
+        sums = [np.zeros_like(x, dtype=dtype) for x in (c, o)]
+        sums.append(np.zeros_like(c, dtype=dtype, shape=() if number else width.shape))
+        for (corner, link), cotangent in zip(places, cotangents, strict=True):
+            part = _cut(link, fields)
+            first = start[0] + link.first_row, start[1] + link.first_column
+            votes = _votes(options, part, first, corner, link.pixels)
+            pull = (
+                votes.log_complement_vjp
+                if rule is Rule.NOISY_OR
+                else (votes.additive_vjp if rule is Rule.ADDITIVE else votes.plain_sum_vjp)
+            )
+            for total, gradient in zip(sums, pull(cotangent), strict=True):
+                _add(total, gradient, link)
+    return sums[0], sums[1], sums[2]
+
+
+def _add(total: Array, gradient: Array, link: Link) -> None:
+    """Add the gradient of some sources to that of their block."""
+    if not total.ndim:
+        total += gradient
+        return
+    rows, columns = (
+        s if n > 1 else slice(None) for s, n in zip(link.sources, total.shape[-2:], strict=True)
+    )
+    total[..., rows, columns] += gradient
+
+
+def _padded(which: int, dims: int, gradients: tuple[Array, ...]) -> Array:
+    """One of a block's gradients, with axes of size 1 before the others."""
+    found = gradients[which]
+    return found.reshape((1,) * (dims - found.ndim) + tuple(found.shape))

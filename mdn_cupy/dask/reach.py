@@ -1,0 +1,448 @@
+"""Which blocks of the output each block of sources votes for: measured in one pass, or promised."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import dask
+import numpy as np
+import numpy.typing as npt
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+
+from mdn_cupy.arrays import is_number, kind_of, to_numpy
+from mdn_cupy.cpu.landing import tile_boxes
+from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
+from mdn_cupy.problem import VoteOptions
+
+__all__ = ["Link", "OutlierWarning", "Reach", "measure", "measure_reach", "promise"]
+
+_TILE = 32  # sources a side that are looked at together, where they all vote for one block
+_SLACK = 1.0  # pixels: more than float32 rounds a landing point by, up to 2²³
+_MARGIN = 2.0**-10  # pixels: more than float64 does, up to 2⁴⁰
+_FARTHEST = 37.0  # sigmas, see mdn_cupy.problem
+_SAMPLE = 4096  # voters from which the usual length of an offset is taken
+_FAR = 8  # times as long as usual, and more than four windows and a tile: an outlier
+
+
+class OutlierWarning(UserWarning):
+    """A few offsets are so long that they alone tie blocks to each other."""
+
+
+class Link(NamedTuple):
+    """The part of a block of sources that votes for a block of the output, and where it votes."""
+
+    down: int  # number of the output block
+    across: int
+    first_row: int  # sources, counted in their block
+    last_row: int
+    first_column: int
+    last_column: int
+    top: int  # pixels, counted in the output block
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def sources(self) -> tuple[slice, slice]:
+        """Rows and columns of the sources in their block."""
+        return slice(self.first_row, self.last_row), slice(self.first_column, self.last_column)
+
+    @property
+    def pixels(self) -> tuple[slice, slice]:
+        """Rows and columns of the output block."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+class Outliers(NamedTuple):
+    """The votes of one block that alone tie it to other blocks."""
+
+    votes: int
+    length: float  # of the longest, in pixels
+    source: tuple[int, int]  # row and column of it
+    landing: tuple[float, float]  # where it lands: row and column of the output
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Which blocks of sources vote for which blocks of the output.
+
+    What `measure_reach` returns. It serves every function of the same fields and options.
+
+    Attributes
+    ----------
+    links : dict
+        For each block of sources, of what it consists and where it votes.
+    voters : int
+        Sources that vote.
+    outliers : int
+        Of these, how many alone tie a block of sources to a block of the output.
+    promised : float or None
+        The greatest length of an offset along an axis, in pixels, where it was promised.
+    gradients : bool
+        Whether sources of confidence 0 count too, which have gradients.
+    """
+
+    links: Mapping[Index, tuple[Link, ...]]
+    voters: int = 0
+    outliers: int = 0
+    promised: float | None = None
+    gradients: bool = False
+    token: str = ""
+
+    def __dask_tokenize__(self) -> str:
+        return self.token
+
+    def __repr__(self) -> str:
+        """Say how many there are."""
+        links = sum(map(len, self.links.values()))
+        said = f"{len(self.links)} blocks of sources, {links} links"
+        if self.promised is not None:
+            return f"Reach({said}, promised {self.promised:g} pixels)"
+        return f"Reach({said}, {self.voters} voters, {self.outliers} outliers)"
+
+
+def measure_reach(
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    *,
+    chunks: Any = None,
+    gradients: bool = False,
+    **options: Any,
+) -> Reach:
+    """Look at every vote once, and find which chunks of the output need which chunks of the fields.
+
+    This computes: it reads the fields, with the scheduler that is in force. The functions of
+    this module do it themselves where they are not given a `reach`; measured once, it serves
+    several.
+
+    Parameters
+    ----------
+    confidence, offsets, sigma, chunks, **options
+        As in `noisy_or`.
+    gradients : bool
+        Count the sources of confidence 0, too: they have gradients. The functions `…_vjp` need it,
+        the others do with either.
+
+    Returns
+    -------
+    Reach
+        Exact: an output chunk is linked to a source chunk if a vote of it reaches it.
+
+    Warns
+    -----
+    OutlierWarning
+        If some offsets are so much longer than the others that they alone make such links.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> import mdn_cupy as mdn
+    >>> c = da.ones((64, 96), chunks=32)
+    >>> o = da.zeros((2, 64, 96), chunks=(2, 32, 32))
+    >>> mdn.dask.measure_reach(c, o, 2.0)  # six chunks, which vote for themselves and neighbours
+    Reach(6 blocks of sources, 28 links, 6144 voters, 0 outliers)
+    """
+    return measure(blocks_of(confidence, offsets, sigma, chunks, **options), gradients)
+
+
+def measure(blocks: Blocks, gradients: bool = False) -> Reach:
+    """Measure the reach of a problem; see `measure_reach`."""
+    token = f"measured-{'gradients-' if gradients else ''}{blocks.token}"
+    name = f"mdn-reach-{token}"
+    layer = {}
+    width = blocks.sigma if is_number(blocks.sigma) else None
+    for block in blocks.sources():
+        setting = _Setting(blocks.options, blocks.output, blocks.start(block), width, gradients)
+        look = partial(_look, setting)
+        layer[(name, *block)] = (look, *blocks.keys(block))
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.arrays)
+    found = dask.base.compute_as_if_collection(dask.array.Array, graph, list(layer))
+    links = {b: one.links for b, one in zip(blocks.sources(), found, strict=True)}
+    voters = sum(one.voters for one in found)
+    outliers = [one.outliers for one in found if one.outliers is not None]
+    count = sum(one.votes for one in outliers)
+    if outliers:
+        worst = max(outliers, key=lambda one: one.length)
+        warnings.warn(
+            f"{count} of {voters} votes, in {len(outliers)} of {len(found)} chunks, have offsets "
+            f"so long that they alone tie chunks to each other: the longest, of the source in row "
+            f"{worst.source[0]} and column {worst.source[1]}, lands at row {worst.landing[0]:.0f} "
+            f"and column {worst.landing[1]:.0f}; set the confidence of such sources to 0 unless "
+            "they are meant",
+            OutlierWarning,
+            stacklevel=3,
+        )
+    return Reach(links, voters, count, gradients=gradients, token=token)
+
+
+def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
+    """Take the caller's word for how long offsets are, along each axis, in output pixels."""
+    if not is_number(pixels):
+        raise TypeError(f"reach must be a number of pixels or a Reach, got {kind_of(pixels)}")
+    if not 0 <= pixels < math.inf:
+        raise ValueError(f"reach must be finite and not negative, got {pixels:g}")
+    if not is_number(blocks.sigma):
+        raise ValueError(
+            "reach=pixels needs a sigma that is a number, since windows count too; leave reach out "
+            "to have it measured"
+        )
+    far = pixels + _radius(blocks.options, blocks.sigma) + _SLACK
+    axes = [_promised(blocks, axis, far) for axis in (0, 1)]
+    links = {
+        block: tuple(
+            Link(a.block, b.block, a.first, a.last, b.first, b.last, a.low, a.high, b.low, b.high)
+            for a in axes[0][block[-2]]
+            for b in axes[1][block[-1]]
+        )
+        for block in blocks.sources()
+    }
+    token = str(tokenize(blocks.token, float(pixels), gradients))
+    return Reach(links, promised=float(pixels), gradients=gradients, token=token)
+
+
+class _Span(NamedTuple):
+    """The same along one axis."""
+
+    block: int
+    first: int
+    last: int
+    low: int
+    high: int
+
+
+def _promised(blocks: Blocks, axis: int, far: float) -> list[list[_Span]]:
+    """For each chunk of sources along an axis, the output chunks that are near enough."""
+    origin, stride = blocks.options.origin[axis], blocks.options.stride[axis]  # type: ignore[index]
+    targets, found = edges(blocks.output[axis]), []
+    for start, end in itertools.pairwise(edges(blocks.grid[axis])):
+        spans = []
+        place = origin + stride * np.arange(start, end)
+        for block, (low, high) in enumerate(itertools.pairwise(targets)):
+            near = np.flatnonzero((place + far >= low) & (place - far <= high - 1))
+            if near.size and high > low:
+                reached = place[near[0]] - far, place[near[-1]] + far
+                top = max(math.floor(reached[0]), low) - low
+                bottom = min(math.ceil(reached[1]) + 1, high) - low
+                spans.append(_Span(block, int(near[0]), int(near[-1]) + 1, int(top), int(bottom)))
+        found.append(spans)
+    return found
+
+
+def _radius(options: Any, sigma: Any) -> float:
+    return float(min(options.truncate, _FARTHEST)) * float(sigma)
+
+
+class _Found(NamedTuple):
+    links: tuple[Link, ...]
+    voters: int
+    outliers: Outliers | None
+
+
+class _Setting(NamedTuple):
+    """What is the same for all sources of a block."""
+
+    options: VoteOptions
+    output: tuple[tuple[int, ...], ...]
+    start: tuple[int, int]
+    width: float | None  # sigma, where it is a number
+    gradients: bool
+
+
+def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Found:
+    """Find which blocks of the output the sources of one block vote for."""
+    options: Any
+    options, output, start, width, gradients = setting
+    c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
+    height, across = c.shape[-2:]
+    places = [
+        (t + s * (first + np.arange(n))).astype(np.float64)
+        for t, s, first, n in zip(
+            options.origin, options.stride, start, (height, across), strict=True
+        )
+    ]
+    if width is None:
+        sigma = to_numpy(sigma, "sigma")
+        given = np.broadcast_shapes(c.shape, sigma.shape, o.shape[:-3] + o.shape[-2:])
+        positive = np.broadcast_to(sigma > 0, given)  # others cast no vote
+        c = np.where(positive, 1 if gradients else c, 0)
+        width = float(np.broadcast_to(sigma, given)[positive & (c != 0)].max(initial=0))
+        gradients = False
+    c, o = _planes(c, o)
+    boxes, voters = tile_boxes(c, o, (places[0], places[1]), _TILE, gradients)
+    if not voters or not all(map(sum, output)):
+        return _Found((), voters, None)
+    radius = _radius(options, width) + _MARGIN
+    ends = [edges(chunks) for chunks in output]
+
+    # A tile whose votes all stay in one block of the output is one item.
+    down = _block_range(boxes[0], boxes[1], radius, ends[0])
+    sideways = _block_range(boxes[2], boxes[3], radius, ends[1])
+    empty = (down.last < down.first) | (sideways.last < sideways.first)
+    whole = ~empty & (down.first == down.last) & (sideways.first == sideways.last)
+    rows, columns = np.nonzero(whole)
+    tiles = _Items(
+        _Range(*(each[rows, columns] for each in down)),
+        _Range(*(each[rows, columns] for each in sideways)),
+        _TILE * rows,
+        np.minimum(_TILE * (rows + 1), height),
+        _TILE * columns,
+        np.minimum(_TILE * (columns + 1), across),
+        np.zeros(len(rows), bool),
+    )
+
+    # The sources of the others are looked at one by one.
+    split = ~empty & ~whole
+    if not split.any():
+        return _Found(_grouped(tiles, ends)[0], voters, None)
+    plane, i, j = _sources_in(split, c, gradients)
+    o_x, o_y = (o[plane, n, i, j].astype(np.float64) for n in (0, 1))
+    at_y, at_x = places[0][i] + o_y, places[1][j] + o_x
+    finite = np.isfinite(at_y) & np.isfinite(at_x)
+    i, j, o_x, o_y, at_y, at_x = (each[finite] for each in (i, j, o_x, o_y, at_y, at_x))
+    length = np.maximum(np.abs(o_y), np.abs(o_x))
+    far = 4 * radius + _TILE
+    if length.max(initial=0) > far:
+        far += _FAR * _usual(c, o, gradients)
+    single = _Items(
+        _block_range(at_y, at_y, radius, ends[0]),
+        _block_range(at_x, at_x, radius, ends[1]),
+        i,
+        i + 1,
+        j,
+        j + 1,
+        length > far,
+    )
+    links, lonely = _grouped(_joined(tiles, single), ends)
+    outliers = None
+    if len(lonely):
+        number = lonely - len(rows)  # tiles are never far
+        worst = number[length[number].argmax()]
+        outliers = Outliers(
+            len(number),
+            float(length[worst]),
+            (start[0] + int(i[worst]), start[1] + int(j[worst])),
+            (float(at_y[worst]), float(at_x[worst])),
+        )
+    return _Found(links, voters, outliers)
+
+
+def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
+    """Confidence [planes, H, W] and offsets [planes, 2, H, W] of one dtype, broadcast."""
+    dtype = np.float64 if np.float64 in (c.dtype, o.dtype) else np.float32
+    leading = np.broadcast_shapes(c.shape[:-2], o.shape[:-3])
+    c = np.broadcast_to(c, leading + c.shape[-2:]).astype(dtype, copy=False)
+    o = np.broadcast_to(o, leading + o.shape[-3:]).astype(dtype, copy=False)
+    return c.reshape(-1, *c.shape[-2:]), o.reshape(-1, *o.shape[-3:])
+
+
+def _sources_in(
+    tiles: npt.NDArray[np.bool_], c: npt.NDArray[Any], every: bool
+) -> tuple[npt.NDArray[np.int64], ...]:
+    """Plane, row and column of the sources in some tiles that vote, or of all there."""
+    found = []
+    for down, across in np.argwhere(tiles) * _TILE:
+        part = c[:, down : down + _TILE, across : across + _TILE]
+        plane, i, j = np.nonzero(np.ones_like(part) if every else part)
+        found.append((plane, i + down, j + across))
+    return tuple(map(np.concatenate, zip(*found, strict=True)))
+
+
+class _Range(NamedTuple):
+    """Chunks of the output along an axis, and pixels, that votes reach."""
+
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]  # before the first where they reach none
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]  # one past the last pixel
+
+
+class _Items(NamedTuple):
+    """Sources that are looked at together, and for what they vote."""
+
+    down: _Range
+    sideways: _Range
+    first_row: npt.NDArray[np.int64]
+    last_row: npt.NDArray[np.int64]
+    first_column: npt.NDArray[np.int64]
+    last_column: npt.NDArray[np.int64]
+    far: npt.NDArray[np.bool_]
+
+
+def _joined(one: _Items, other: _Items) -> _Items:
+    down, sideways = (
+        _Range(*map(np.concatenate, zip(a, b, strict=True)))
+        for a, b in zip(one[:2], other[:2], strict=True)
+    )
+    rest: Any = map(np.concatenate, zip(one[2:], other[2:], strict=True))
+    return _Items(down, sideways, *rest)
+
+
+def _block_range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
+    """The chunks and pixels of the output that votes between two places reach."""
+    size = ends[-1]
+    first = np.ceil(np.clip(low - radius, -1, size + 1)).astype(np.int64)
+    last = np.floor(np.clip(high + radius, -1, size + 1)).astype(np.int64) + 1
+    outside = (last <= 0) | (first >= size) | (last <= first)
+    first, last = first.clip(0, size), last.clip(0, size)
+    first_block = np.searchsorted(ends, first, "right") - 1
+    last_block = np.searchsorted(ends, last, "left") - 1
+    return _Range(first_block, np.where(outside, -1, last_block), first, last)
+
+
+def _usual(c: npt.NDArray[Any], o: npt.NDArray[Any], gradients: bool) -> float:
+    """The median length of the offsets of a sample of the voters."""
+    flat = np.arange(c.size) if gradients else np.flatnonzero(c)
+    plane, i, j = np.unravel_index(flat[:: max(1, len(flat) // _SAMPLE)], c.shape)
+    length = np.maximum(*(np.abs(o[plane, n, i, j]) for n in (0, 1)))
+    finite = length[np.isfinite(length)]
+    return float(np.median(finite)) if len(finite) else 0.0
+
+
+def _grouped(items: _Items, ends: Any) -> tuple[tuple[Link, ...], npt.NDArray[np.int64]]:
+    """Join the items that vote for one block; return the numbers of those that alone do so, too."""
+    numbers, downs, acrosses = [], [], []
+    spans = [each.last - each.first for each in items[:2]]
+    for k in range(int(spans[0].max(initial=-1)) + 1):
+        for n in range(int(spans[1].max(initial=-1)) + 1):
+            chosen = np.flatnonzero((spans[0] >= k) & (spans[1] >= n))
+            numbers.append(chosen)
+            downs.append(items.down.first[chosen] + k)
+            acrosses.append(items.sideways.first[chosen] + n)
+    if not numbers:
+        return (), np.zeros(0, np.int64)
+    number, down, across = map(np.concatenate, (numbers, downs, acrosses))
+    columns = len(ends[1]) - 1
+    targets, group = np.unique(down * columns + across, return_inverse=True)
+
+    def over(function: Any, values: Any) -> Any:
+        found = values[np.zeros(len(targets), np.int64)]
+        found[group] = values
+        function.at(found, group, values)
+        return found
+
+    down, across = targets // columns, targets % columns
+    tops, lefts = ends[0][down], ends[1][across]
+    heights, widths = ends[0][down + 1] - tops, ends[1][across + 1] - lefts
+    table = [
+        down,
+        across,
+        over(np.minimum, items.first_row[number]),
+        over(np.maximum, items.last_row[number]),
+        over(np.minimum, items.first_column[number]),
+        over(np.maximum, items.last_column[number]),
+        (over(np.minimum, items.down.low[number]) - tops).clip(0),
+        np.minimum(over(np.maximum, items.down.high[number]) - tops, heights),
+        (over(np.minimum, items.sideways.low[number]) - lefts).clip(0),
+        np.minimum(over(np.maximum, items.sideways.high[number]) - lefts, widths),
+    ]
+    links = tuple(Link(*row) for row in np.stack(table, 1).tolist())
+    alone = over(np.logical_and, items.far[number])
+    return links, np.unique(number[alone[group]])

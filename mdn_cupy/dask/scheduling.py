@@ -1,0 +1,91 @@
+"""Where the work is done, and in chunks of which size."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+
+from mdn_cupy.threads import get_num_threads
+
+__all__ = ["chunk_for", "parse_bytes", "working"]
+
+_STEP = 256  # pixels
+_BASE = 350e6  # bytes of Python, NumPy, Numba, Dask and Zarr, compiled kernels and a graph
+_PER_PIXEL = 60  # bytes of a block while it is voted: fields, their parts, sums and a result
+_WAITING = 3  # rows of chunks of the fields that wait for those below them
+_UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+@contextmanager
+def working(address: str | None) -> Iterator[None]:
+    """Work on a cluster of Dask while in the block, or on this process's threads.
+
+    Parameters
+    ----------
+    address : str or None
+        Of the cluster's scheduler, ``tcp://host:8786``; None for threads, as many as
+        `mdn_cupy.get_num_threads` says.
+
+    Raises
+    ------
+    OSError
+        If nothing answers there.
+    """
+    if address is None:
+        with dask.config.set(scheduler="threads", num_workers=get_num_threads()):
+            yield
+        return
+    import distributed
+
+    with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
+        client = distributed.Client(address, timeout="10s", set_as_default=True)
+    with client:
+        yield
+
+
+def chunk_for(memory: float, width: int, pixel: int, threads: int) -> int:
+    """Return the side of the largest chunks with which a run stays within a memory limit.
+
+    Parameters
+    ----------
+    memory : float
+        Bytes that the process may need.
+    width : int
+        Columns of the fields.
+    pixel : int
+        Bytes of a source, of confidence and offsets together.
+    threads : int
+        Chunks that are worked on at a time.
+
+    Raises
+    ------
+    ValueError
+        If even the smallest need more.
+    """
+    side = 0
+    while side < 16384:
+        larger = side + _STEP
+        waiting = _WAITING * min(larger, width) * width * pixel
+        if _BASE + threads * larger * larger * _PER_PIXEL + waiting > memory:
+            break
+        side = larger
+    if not side:
+        needed = _BASE + threads * _STEP**2 * _PER_PIXEL + _WAITING * _STEP * width * pixel
+        raise ValueError(
+            f"memory must be at least {needed / 1e6:.0f}MB for fields {width} pixels wide on "
+            f"{threads} threads, got {memory / 1e6:.0f}MB; or set fewer threads by MDN_NUM_THREADS"
+        )
+    return side
+
+
+def parse_bytes(text: str) -> float:
+    """Read a number of bytes such as 2GB; ValueError for anything else."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmg]?i?b?)\s*", text.lower())
+    try:
+        number, unit = found.groups()  # type: ignore[union-attr]
+        return float(number) * _UNITS[unit if unit in _UNITS else f"{unit}b"]
+    except (AttributeError, KeyError, ValueError):
+        raise ValueError(f"give a number of bytes such as 2GB or 800MB, not {text!r}") from None

@@ -1,0 +1,123 @@
+"""Peaks and instances over chunks against those of the whole."""
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mdn_cupy as mdn
+
+AXES = st.sampled_from([None, 0])
+COLUMNS = ("map", "x", "y", "score", "evidence")
+
+
+def check_same(found, wanted):
+    assert found.maps_shape == wanted.maps_shape
+    for name in COLUMNS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name), err_msg=name)
+
+
+@st.composite
+def maps(draw):
+    """Maps with plateaus that cross chunks: few values, and blobs of one."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.tuples(st.integers(1, 3), st.integers(1, 24), st.integers(1, 24)))
+    values = draw(st.sampled_from([2, 4, 1000]))
+    evidence = rng.integers(0, values, shape).astype(np.float32)
+    size = draw(st.sampled_from([1, 4]))
+    if size > 1:
+        evidence = np.kron(evidence, np.ones((size, size), np.float32))[:, :30, :30]
+    if draw(st.booleans()):
+        evidence[rng.random(evidence.shape) < 0.05] = np.nan
+    chunks = [draw(st.integers(1, n)) for n in evidence.shape]
+    return evidence, chunks
+
+
+@settings(max_examples=30)
+@given(
+    maps(),
+    st.sampled_from([-1.0, 0.5, 2.0]),
+    st.sampled_from([1.0, 3.5, 9.0]),
+    st.sampled_from([None, 2]),
+    st.integers(0, 2),
+)
+def test_peaks_are_those_of_the_whole(problem, threshold, min_distance, max_peaks, border):
+    evidence, chunks = problem
+    rng = np.random.default_rng(0)
+    score = rng.random(evidence.shape).astype(np.float32)
+    limits = {
+        "threshold": threshold,
+        "min_distance": min_distance,
+        "max_peaks": max_peaks,
+        "border": border,
+    }
+    lazy, scores = (da.from_array(x, chunks=chunks) for x in (evidence, score))
+    found = mdn.dask.find_peaks(lazy, score=scores, **limits)
+    with dask.config.set(scheduler="synchronous"):
+        check_same(found.compute(), mdn.find_peaks(evidence, score=score, **limits))
+
+
+def test_peaks_on_borders_and_corners_have_one_owner():
+    rng = np.random.default_rng(3)
+    c = np.zeros((48, 48), np.float32)
+    o = np.zeros((2, 48, 48), np.float32)
+    for y, x in ((15, 15), (16, 31), (31.5, 16), (31.5, 31.5)):
+        at = tuple(rng.integers(0, 48, (2, 20)))
+        c[at] = 0.7
+        o[0][at], o[1][at] = x - at[1], y - at[0]
+    lazy = da.from_array(c, chunks=16), da.from_array(o, chunks=(2, 16, 16))
+    evidence = -mdn.dask.log_complement(*lazy, 1.5)
+    peaks = mdn.dask.find_peaks(evidence, threshold=2.0, min_distance=2)
+    whole = mdn.Votes(c, o, 1.5)
+    wanted = whole.peaks(threshold=2.0, min_distance=2)
+    found = peaks.compute()
+    assert len(found) == len(wanted) == 4
+    order = np.lexsort((found.x, found.y)), np.lexsort((wanted.x, wanted.y))
+    for name in ("x", "y"):
+        left, right = (getattr(t, name)[k] for t, k in zip((found, wanted), order, strict=True))
+        np.testing.assert_allclose(left, right, atol=1e-4)
+    labels, mass = mdn.dask.instances(*lazy, 1.5, peaks, radius=3)
+    expected, weights = whole.instances(found, radius=3)
+    np.testing.assert_array_equal(labels.compute(), expected)
+    np.testing.assert_allclose(mass.compute(), weights)
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_instances_are_those_of_the_whole(data):
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    parts, height, width = (data.draw(st.integers(1, n)) for n in (3, 30, 30))
+    c = rng.random((parts, height, width)).astype(np.float32)
+    o = rng.normal(0, 6, (parts, 2, height, width)).astype(np.float32)
+    options = {
+        "stride": (1.0, 2.0),
+        "origin": (0.5, -1),
+        "aggregate": data.draw(st.sampled_from([None, 0])),
+    }
+    chunks = [data.draw(st.integers(1, n)) for n in c.shape]
+    whole = mdn.Votes(c, o, 1.5, **options)
+    peaks = whole.peaks(threshold=0.5)
+    radius = data.draw(st.sampled_from([2.0, float("inf")]))
+    lazy = da.from_array(c, chunks=chunks), da.from_array(o, chunks=(chunks[0], 2, *chunks[1:]))
+    labels, mass = mdn.dask.instances(*lazy, 1.5, peaks, radius=radius, **options)
+    expected, weights = whole.instances(peaks, radius=radius)
+    with dask.config.set(scheduler="synchronous"):
+        assert mass.shape == (len(peaks),)
+        np.testing.assert_array_equal(labels.compute(), expected)
+        np.testing.assert_allclose(mass.compute(), weights)
+
+
+def test_what_does_not_fit_is_refused():
+    evidence = da.zeros((8, 8), chunks=4)
+    with pytest.raises(TypeError, match="evidence must be a Dask array, got ndarray"):
+        mdn.dask.find_peaks(np.zeros((8, 8)), threshold=1)
+    with pytest.raises(ValueError, match="score must have the shape and chunks"):
+        mdn.dask.find_peaks(evidence, threshold=1, score=da.zeros((8, 8), chunks=8))
+    with pytest.raises(ValueError, match="border must be at least 0"):
+        mdn.dask.find_peaks(evidence, threshold=1, border=-1)
+    peaks = mdn.find_peaks(np.zeros((3, 8, 8)), threshold=1)
+    labels, _ = mdn.dask.instances(evidence, da.zeros((2, 8, 8), chunks=(2, 4, 4)), 1.0, peaks)
+    with pytest.raises(ValueError, match=r"peaks must be of maps with the leading axes \(\)"):
+        labels.compute()

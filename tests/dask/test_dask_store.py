@@ -1,0 +1,264 @@
+"""Zarr in and out: whole shards, resuming, pyramids, and what may go wrong with a disk."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
+
+SIZE, SIDE = 300, 128
+
+
+@pytest.fixture
+def slide(tmp_path):
+    """Fields of float16 in a group, and what is in them."""
+    rng = np.random.default_rng(0)
+    c = (rng.random((SIZE, SIZE)) * 0.4 * (rng.random((SIZE, SIZE)) < 0.1)).astype(np.float16)
+    o = rng.normal(0, 5, (2, SIZE, SIZE)).astype(np.float16)
+    path = tmp_path / "slide.zarr"
+    group = zarr.open_group(path, attributes={"sigma": 2.0})
+    group.create_array("confidence", data=c, chunks=(64, 64))
+    group.create_array("offsets", data=o, chunks=(1, 64, 64))
+    return path, c, o
+
+
+def evidence(path):
+    fields = mdn.dask.open_fields(path, chunks=SIDE)
+    complement = mdn.dask.log_complement(fields.confidence, fields.offsets, fields.sigma)
+    return 0 - complement
+
+
+def shards(store, level=0):
+    return sorted(p for p in (Path(store) / str(level) / "c").rglob("*") if p.is_file())
+
+
+def test_a_store_has_the_map_and_a_pyramid_of_maxima(slide, tmp_path):
+    _path, _c, _o = slide
+    store = tmp_path / "votes.zarr"
+    array = da.from_array(np.random.default_rng(1).random((1111, 700)), chunks=(256, 256))
+    mdn.dask.to_zarr(array, store)
+    group = zarr.open_group(store, mode="r")
+    np.testing.assert_array_equal(group["0"][:], array.compute())
+    below = np.pad(group["0"][:], ((0, 1), (0, 0)), mode="edge")
+    halved = below.reshape(556, 2, 350, 2).max((1, 3))
+    np.testing.assert_array_equal(group["1"][:], halved)
+    assert group["2"].shape == (278, 175)
+    assert group["0"].shards == (256, 256)
+    (scales,) = group.attrs["ome"]["multiscales"]
+    assert group.attrs["ome"]["version"] == "0.5"
+    assert [axis["name"] for axis in scales["axes"]] == ["y", "x"]
+    assert scales["datasets"][2]["coordinateTransformations"] == [
+        {"type": "scale", "scale": [4.0, 4.0]},
+        {"type": "translation", "translation": [1.5, 1.5]},
+    ]
+    assert len(shards(store)) == array.npartitions
+
+
+def test_only_what_is_missing_or_cut_off_is_computed_again(slide, tmp_path):
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    assert mdn.dask.to_zarr(evidence(path), store) == 9
+    assert mdn.dask.to_zarr(evidence(path), store) == 0
+    first, second, third, *_ = shards(store)
+    first.unlink()
+    os.truncate(second, second.stat().st_size - 8)
+    (third.parent / "2.123.partial").write_bytes(b"half")
+    assert mdn.dask.to_zarr(evidence(path), store) == 2
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+    assert not list(store.rglob("*.partial"))
+
+
+def test_a_store_of_other_inputs_or_of_somebody_else_is_not_touched(slide, tmp_path):
+    path, _, _ = slide
+    store = tmp_path / "votes.zarr"
+    mdn.dask.to_zarr(evidence(path), store)
+    group = zarr.open_group(path)
+    time.sleep(0.01)
+    group["confidence"][:4] = 0.5
+    with pytest.raises(ValueError, match="result of other arguments or inputs"):
+        mdn.dask.to_zarr(evidence(path), store)
+    with pytest.raises(ValueError, match="not written by mdn-cupy"):
+        mdn.dask.to_zarr(evidence(path), path)
+    (tmp_path / "text.zarr").write_text("mine")
+    with pytest.raises(ValueError, match="something else"):
+        mdn.dask.to_zarr(evidence(path), tmp_path / "text.zarr")
+    assert (tmp_path / "text.zarr").read_text() == "mine"
+
+
+def test_chunks_that_are_no_shards_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"chunks must be of one size.*chunks=3"):
+        mdn.dask.to_zarr(da.zeros((8, 8), chunks=((3, 5), 8)), tmp_path / "votes.zarr")
+    assert not (tmp_path / "votes.zarr").exists()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_fields_are_read_from_either_version_with_their_numbers(tmp_path, version):
+    path = tmp_path / "fields.zarr"
+    group = zarr.open_group(path, zarr_format=version, attributes={"sigma": 1.5, "stride": [2, 4]})
+    c = np.random.default_rng(0).random((3, 20, 30)).astype(np.float32)
+    group.create_array("heatmap", data=c, chunks=(1, 8, 8))
+    group.create_array("locref", data=np.zeros((3, 2, 20, 30), np.float32), chunks=(1, 1, 8, 8))
+    fields = mdn.dask.open_fields(path)
+    assert fields.confidence.chunksize == (1, 8, 8)
+    assert fields.offsets.chunksize == (1, 2, 8, 8)
+    assert (fields.sigma, fields.geometry["stride"]) == (1.5, (2.0, 4.0))
+    np.testing.assert_array_equal(fields.confidence.compute(), c)
+    from_url = mdn.dask.open_fields(f"file://{path}")
+    np.testing.assert_array_equal(from_url.confidence.compute(), c)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.zarr"):
+        mdn.dask.open_fields(tmp_path / "nowhere.zarr")
+    with pytest.raises(ValueError, match=r"fields\.zarr: offsets .* must have the shape"):
+        mdn.dask.open_fields(path, offsets="heatmap")
+
+
+def test_the_commands_do_by_chunks_what_they_do_in_memory(slide, tmp_path, capsys):
+    path, c, o = slide
+    common = [str(path), "--sigma", "2"]
+    store = tmp_path / "votes.zarr"
+    assert main(["vote", *common, "--chunks", "128", "-o", str(store)]) == 0
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    peaks = ["--threshold", "0.5", "--min-distance", "4"]
+    assert main(["peaks", *common, *peaks, "--layout", "CHW", "-o", str(whole)]) == 0
+    assert main(["peaks", *common, *peaks, "--chunks", "128", "-o", str(parts)]) == 0
+    left, right = (json.loads(file.read_text()) for file in (whole, parts))
+    assert len(left) == len(right) > 10
+    for name in ("x", "y", "evidence"):
+        a, b = (sorted(row[name] for row in rows) for rows in (left, right))
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    labels = tmp_path / "labels.zarr"
+    given = [*common, *peaks, "--radius", "5", "--chunks", "128"]
+    assert main(["instances", *given, "-o", str(labels)]) == 0
+    found = zarr.open_array(labels, path="0", mode="r")[:]
+    assert found.max() == len(right)
+    assert not list(tmp_path.glob("*.partial*"))
+    assert "written to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--chunks", "0", "-o", "votes.zarr"], "--chunks must be at least 1"),
+        (["--memory", "lots", "-o", "votes.zarr"], "give a number of bytes such as 2GB"),
+        (["--memory", "5MB", "-o", "votes.zarr"], "memory must be at least"),
+        (["--chunks", "99", "-o", "votes.npy"], "votes.npy: name a .zarr store"),
+        (["--reach", "1", "-o", "votes.zarr"], "beyond the promised reach of 1 pixels"),
+        (["--part", "7", "-o", "votes.zarr"], "no part '7'"),
+    ],
+)
+def test_a_command_that_cannot_be_done_is_refused_in_one_line(
+    slide, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["vote", str(slide[0]), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_a_chunk_that_is_cut_off_is_named_and_what_is_done_stays(slide, tmp_path, capsys):
+    path, _c, _o = slide
+    (chunk,) = path.glob("confidence/c/3/3")
+    kept = chunk.read_bytes()
+    chunk.write_bytes(kept[:20])
+    store = tmp_path / "votes.zarr"
+    arguments = ["vote", str(path), "--chunks", "64", "--reach", "30", "-o", str(store)]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "confidence[192:256, 192:256] cannot be read" in said
+    assert not list(store.rglob("*.partial"))
+
+
+def in_process(code, *arguments, **options):
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.Popen(command, text=True, stderr=subprocess.PIPE, **options)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_rest_is_done_later(slide, tmp_path):
+    """The system refuses to write files beyond a size, as it does where no room is left."""
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    code = """
+        import resource, sys
+        from mdn_cupy.__main__ import main
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        sys.exit(main(["vote", sys.argv[1], "--chunks", "128", "-o", sys.argv[2]]))
+        """
+    process = in_process(code, path, store)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert said.count("\n") == 1, said
+    assert "File too large" in said
+    assert not list(store.rglob("*.partial"))
+    assert main(["vote", str(path), "--chunks", "128", "-o", str(store)]) == 0
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_program_that_was_killed_goes_on_with_the_rest(slide, tmp_path):
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    code = """
+        import os, signal, sys
+        import mdn_cupy as mdn
+        fields = mdn.dask.open_fields(sys.argv[1], chunks=64)
+        array = 0 - mdn.dask.log_complement(fields.confidence, fields.offsets, fields.sigma)
+        def progress(level, done, total):
+            if done == 7:
+                os.kill(os.getpid(), signal.SIGKILL)
+        mdn.dask.to_zarr(array, sys.argv[2], progress=progress)
+        """
+    process = in_process(code, path, store)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    done = len(shards(store))
+    assert 7 <= done < 25
+    fields = mdn.dask.open_fields(path, chunks=64)
+    array = 0 - mdn.dask.log_complement(fields.confidence, fields.offsets, fields.sigma)
+    assert mdn.dask.to_zarr(array, store) == 25 - done
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_killed_loses_nothing_and_has_its_own_threads(slide, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+    )
+    with cluster, distributed.Client(cluster) as client:
+        assert set(client.run(lambda: mdn.get_num_threads()).values()) >= {1}
+        assert client.submit(mdn.get_num_threads).result() == 1
+        pids = list(client.run(os.getpid).values())
+        killed = []
+
+        def progress(level, done, total):
+            if done == 3 and not killed:
+                killed.append(pids[0])
+                os.kill(pids[0], signal.SIGKILL)
+
+        fields = mdn.dask.open_fields(path, chunks=64)
+        array = 0 - mdn.dask.log_complement(fields.confidence, fields.offsets, fields.sigma)
+        mdn.dask.to_zarr(array, store, progress=progress)
+        assert killed
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+    shutil.rmtree(store)

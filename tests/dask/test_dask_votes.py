@@ -1,0 +1,220 @@
+"""Votes on Dask arrays against the whole: maps and gradients, any chunks and any offsets."""
+
+import dask
+import dask.array as da
+import dask.optimization
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mdn_cupy as mdn
+
+CLOSE = {"rtol": 1e-6, "atol": 1e-6}
+
+
+@st.composite
+def problems(draw):
+    """Fields, options and chunks; offsets may cross any number of chunks or leave the map."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    parts, height, width = draw(
+        st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40))
+    )
+    length = draw(st.sampled_from([0.0, 1.0, 8.0, 60.0]))
+    dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
+    c = rng.random((parts, height, width)) * (rng.random((parts, height, width)) < 0.6)
+    o = rng.normal(0, length, (parts, 2, height, width))
+    o[rng.random(o.shape) < 0.02] = np.nan
+    o[rng.random(o.shape) < 0.01] = 6e4
+    strides = st.sampled_from([0.5, 1.0, 2.5])
+    options = {
+        "stride": (draw(strides), draw(strides)),
+        "origin": (draw(st.integers(-3, 3)) / 2, draw(st.integers(-3, 3)) / 2),
+        "truncate": draw(st.sampled_from([1.5, 4.0])),
+        "aggregate": draw(st.sampled_from([None, 0])),
+        "output_shape": draw(st.sampled_from([None, (33, 47)])),
+    }
+    sigmas = {
+        "number": 1.3,
+        "parts": rng.random((parts, 1, 1)).astype(np.float32) + 0.5,
+        "sources": rng.random((height, width)).astype(np.float32) * 2 - 0.1,
+    }
+    sigma = sigmas[draw(st.sampled_from(sorted(sigmas)))]
+    sizes = [draw(st.integers(1, n)) for n in (parts, height, width)]
+    out = draw(st.sampled_from([None, 7, (5, 30)]))
+    return c.astype(dtype), o.astype(dtype), sigma, options, sizes, out
+
+
+def chunked(c, o, sizes):
+    parts, down, across = sizes
+    return da.from_array(c, chunks=sizes), da.from_array(o, chunks=(parts, 2, down, across))
+
+
+@pytest.mark.filterwarnings("ignore::mdn_cupy.dask.OutlierWarning")
+@settings(max_examples=25)
+@given(problems())
+def test_maps_equal_those_of_the_whole(problem):
+    c, o, sigma, options, sizes, out = problem
+    whole = mdn.Votes(c, o, sigma, **options)
+    m, complement, s = mdn.dask.compare(*chunked(c, o, sizes), sigma, chunks=out, **options)
+    plain = mdn.dask.plain_sum(*chunked(c, o, sizes), sigma, chunks=out, **options)
+    with dask.config.set(scheduler="synchronous"):
+        for lazy, wanted in zip(
+            (m, complement, s, plain), (*whole.compare(), whole.plain_sum()), strict=True
+        ):
+            found = lazy.compute()
+            assert found.dtype == lazy.dtype == wanted.dtype
+            assert found.shape == lazy.shape == wanted.shape
+            np.testing.assert_allclose(found, wanted, **CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore::mdn_cupy.dask.OutlierWarning")
+@settings(max_examples=15)
+@given(problems(), st.sampled_from(["noisy_or", "log_complement", "additive", "plain_sum"]))
+def test_gradients_equal_those_of_the_whole(problem, name):
+    c, o, sigma, options, sizes, _ = problem
+    c = np.minimum(c, 0.9)  # 1/(1 − c) is steep near 1
+    whole = mdn.Votes(c, o, sigma, **options)
+    rng = np.random.default_rng(0)
+    g = rng.standard_normal(whole.shape).astype(whole.dtype)
+    leading = (sizes[0],) * (len(whole.shape) - 2)
+    cotangent = da.from_array(g, chunks=(*leading, 9, 14))
+    pull = getattr(mdn.dask, f"{name}_vjp")
+    with dask.config.set(scheduler="synchronous"):
+        found = dask.compute(*pull(*chunked(c, o, sizes), sigma, cotangent, **options))
+    for gradient, wanted in zip(found, getattr(whole, f"{name}_vjp")(g), strict=True):
+        assert gradient.shape == wanted.shape
+        scale = max(1.0, float(np.abs(wanted).max(initial=0)))
+        np.testing.assert_allclose(gradient / scale, wanted / scale, **CLOSE)
+
+
+def field(size=64, chunk=16, offset=0.0):
+    c = np.zeros((size, size), np.float32)
+    o = np.zeros((2, size, size), np.float32)
+    c[::8, ::8] = 0.5
+    o[:] = offset
+    return c, o, da.from_array(c, chunks=chunk), da.from_array(o, chunks=(2, chunk, chunk))
+
+
+def needed(array, of):
+    """The chunks of another array that each chunk of an array depends on."""
+    graph = dict(array.__dask_graph__())
+    found = {}
+    for key in dask.core.flatten(array.__dask_keys__()):
+        culled, _ = dask.optimization.cull(graph, [key])
+        found[key[1:]] = sorted(k[1:] for k in culled if k[0] == of.name)
+    return found
+
+
+def test_a_chunk_depends_on_the_chunks_that_land_in_it_and_no_others():
+    c, o, lazy_c, lazy_o = field()
+    o[0, :, 16:32] = 32  # the second column of chunks votes for the fourth
+    lazy_o = da.from_array(o, chunks=(2, 16, 16))
+    m = mdn.dask.noisy_or(lazy_c, lazy_o, 0.5, truncate=1.0)  # windows of half a pixel
+    depends = needed(m, lazy_c)
+    assert depends[2, 1] == []
+    assert depends[2, 0] == [(2, 0)]
+    assert depends[2, 3] == [(2, 1), (2, 3)]
+    np.testing.assert_allclose(m.compute(), mdn.noisy_or(c, o, 0.5, truncate=1.0), atol=1e-6)
+
+
+def test_one_mad_offset_ties_one_chunk_to_one_other_and_is_named():
+    c, o, lazy_c, _ = field(256, 64)
+    c[5, 7], o[:, 5, 7] = 0.9, (200, 220)
+    lazy_c, lazy_o = da.from_array(c, chunks=64), da.from_array(o, chunks=(2, 64, 64))
+    with pytest.warns(
+        mdn.dask.OutlierWarning, match=r"^1 of .* row 5 and column 7, lands at row 225 and column 2"
+    ):
+        reach = mdn.dask.measure_reach(lazy_c, lazy_o, 1.0)
+    assert reach.outliers == 1
+    targets = {(link.down, link.across) for link in reach.links[0, 0]}
+    assert targets == {(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)} - {
+        t for t in ((0, 1), (1, 0), (1, 1)) if t not in targets
+    }
+    (far,) = (link for link in reach.links[0, 0] if link.down == 3)
+    assert far.sources == (slice(5, 6), slice(7, 8))
+    m = mdn.dask.noisy_or(lazy_c, lazy_o, 1.0, reach=reach)
+    np.testing.assert_allclose(m.compute(), mdn.noisy_or(c, o, 1.0), atol=1e-6)
+
+
+def test_names_are_the_same_every_time_and_tasks_one_a_chunk():
+    _, _, c, o = field()
+    first, second = (mdn.dask.noisy_or(c, o, 2.0) for _ in range(2))
+    assert first.name == second.name
+    assert first.name != mdn.dask.noisy_or(c, o, 2.5).name
+    assert first.name != mdn.dask.noisy_or(c, o, 2.0, reach=3).name
+    assert len(first.__dask_graph__().layers[first.name]) == first.npartitions
+
+
+def test_nothing_is_read_where_a_reach_is_promised_until_it_is_computed():
+    read = []
+
+    def block(block_id):
+        read.append(block_id)
+        return np.full((8, 8), 0.5, np.float32)
+
+    c = da.map_blocks(block, chunks=((8, 8), (8, 8)), dtype=np.float32, meta=np.empty((0, 0), "f4"))
+    o = da.zeros((2, 16, 16), chunks=(2, 8, 8), dtype=np.float32)
+    m = mdn.dask.noisy_or(c, o, 1.0, reach=0)
+    assert read == []
+    m.compute()
+    assert sorted(read) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_a_vote_beyond_the_promise_is_an_error_even_where_it_reaches_nothing():
+    c, o, lazy_c, _ = field()
+    c[20, 30], o[0, 20, 30] = 0.5, -9
+    o[1, 56, 56] = 1000  # leaves the map
+    lazy_c, lazy_o = da.from_array(c, chunks=16), da.from_array(o, chunks=(2, 16, 16))
+    m = mdn.dask.noisy_or(lazy_c, lazy_o, 1.0, reach=8)
+    with pytest.raises(
+        ValueError, match=r"1 votes? .* row 16 and column 16 .* row 20 and column 30"
+    ):
+        m[16:32, 16:32].compute()
+    with pytest.raises(ValueError, match="row 56 and column 56"):
+        m[48:, 48:].compute()
+    np.testing.assert_allclose(
+        mdn.dask.noisy_or(lazy_c, lazy_o, 1.0, reach=1000).compute(),
+        mdn.noisy_or(c, o, 1.0),
+        atol=1e-6,
+    )
+
+
+def test_a_promise_is_kept_where_no_chunk_of_the_map_is_near():
+    """Sources far outside the map, whose chunk votes for nothing, are checked all the same."""
+    c = da.full((8, 8), 0.5, chunks=8, dtype="float32")
+    o = da.full((2, 8, 8), -100.0, chunks=8, dtype="float32")
+    m = mdn.dask.noisy_or(c, o, 1.0, reach=5, origin=100, output_shape=(10, 10))
+    with pytest.raises(ValueError, match="64 votes"):
+        m.compute()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"offsets": da.zeros((2, 64, 64), chunks=(1, 16, 16))}, "x and y in one chunk"),
+        ({"offsets": da.zeros((2, 64, 64), chunks=(2, 32, 16))}, r"give offsets\.rechunk"),
+        ({"confidence": np.zeros((64, 64), "f4")}, "must be a Dask array, got ndarray"),
+        ({"offsets": da.zeros((64, 64, 2), chunks=(16, 16, 2))}, r"offsets must have the shape"),
+        ({"reach": -1}, "reach must be finite and not negative"),
+        ({"reach": "far"}, "reach must be a number of pixels or a Reach, got"),
+        ({"sigma": 0}, "sigma must be greater than 0"),
+        ({"sigma": da.ones((64, 64), chunks=8)}, "sigma must have the chunks of confidence"),
+    ],
+)
+def test_what_does_not_fit_is_refused_when_it_is_given(change, message):
+    _, _, c, o = field()
+    given = {"confidence": c, "offsets": o, "sigma": 2.0, "reach": 1.0, **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        mdn.dask.noisy_or(**given)
+
+
+def test_a_reach_of_other_fields_or_without_gradients_is_refused():
+    _, _, c, o = field()
+    reach = mdn.dask.measure_reach(c, o, 2.0)
+    with pytest.raises(ValueError, match="other fields, options or chunks"):
+        mdn.dask.noisy_or(c, o, 3.0, reach=reach)
+    with pytest.raises(ValueError, match="gradients=True"):
+        mdn.dask.noisy_or_vjp(c, o, 2.0, c, reach=reach)
+    complete = mdn.dask.measure_reach(c, o, 2.0, gradients=True)
+    assert mdn.dask.noisy_or_vjp(c, o, 2.0, c, reach=complete).confidence.shape == c.shape
