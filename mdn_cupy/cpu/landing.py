@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.compiled import jit
+from mdn_cupy.cpu.jit_options import jit
 
 __all__ = ["tile_boxes"]
 
