@@ -13,8 +13,9 @@ import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.files import replacing
 from mdn_viewer.core.session import VotingSession
+from mdn_viewer.core.session_file import SUFFIX, SavedSession, read_session
 from mdn_viewer.display import obstacle
-from mdn_viewer.reader import Opened, open_paths
+from mdn_viewer.reader import Opened, open_paths, open_saved
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -53,14 +54,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
-        opened = _first_session(open_paths(args.fields or ["pose"]), args.part, args.sigma)
+        saved = _saved(args.fields, args.part, args.sigma)
+        if saved is None:
+            opened = _first_session(open_paths(args.fields or ["pose"]), args.part, args.sigma)
+        else:
+            opened = open_saved(saved)
         _check_screenshot(args.screenshot)
     except (OSError, ValueError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
-    return _run(opened, Path(args.fields[0] if args.fields else "pose").stem, args.screenshot)
+    name = Path(args.fields[0] if args.fields else "pose").stem
+    return _run(opened, name, args.screenshot, saved)
+
+
+def _saved(names: list[str], part: str | None, sigma: float | None) -> SavedSession | None:
+    """Read a session file, if that is what the arguments name."""
+    if not any(name.endswith(SUFFIX) for name in names):
+        return None
+    if len(names) > 1:
+        raise ValueError(f"{' '.join(names)}: a session is opened alone")
+    saved = read_session(names[0])
+    part_seen = saved.part if part is None else part
+    return replace(saved, part=part_seen, sigma=saved.sigma if sigma is None else sigma)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         "fields",
         nargs="*",
         help=f"a sample ({', '.join(mdn.samples.names())}; pose by default), or files that "
-        "`mdn-cupy convert` reads too: the frames of all of them, in this order",
+        "`mdn-cupy convert` reads too: the frames of all of them, in this order; or a session, "
+        f"whose name ends in {SUFFIX}",
     )
     parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
     parser.add_argument(
@@ -110,7 +128,9 @@ def _check_screenshot(path: Path | None) -> None:
         raise FileNotFoundError(f"{path}: there is no such folder")
 
 
-def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
+def _run(
+    opened: Opened, name: str, screenshot: Path | None, saved: SavedSession | None = None
+) -> int:
     import gc
 
     import napari
@@ -118,6 +138,9 @@ def _run(opened: Opened, name: str, screenshot: Path | None) -> int:
     from mdn_viewer.window import open_window
 
     window = open_window(opened, name)
+    if saved is not None:
+        window.widget.wait()
+        window.widget.sessions.restore(saved)
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if screenshot is None:

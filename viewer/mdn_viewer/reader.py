@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import mdn_cupy as mdn
-from mdn_viewer.core.session import ALL
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
 
 __all__ = [
@@ -24,8 +25,11 @@ __all__ = [
     "open_nuclei",
     "open_paths",
     "open_pose",
+    "open_saved",
     "opening_part",
 ]
+
+_SAMPLE = "sample:"
 
 Paths = str | Sequence[str]
 
@@ -99,8 +103,25 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
         names = ", ".join(mdn.samples.names())
         raise FileNotFoundError(f"{error}; the samples are {names}") from error
     frames = files[0] if len(files) == 1 else Chain(files)
-    origin = str(Path(paths[0]).absolute()) if len(frames) == 1 else ""
+    origin = str(Path(paths[0]).absolute()) if len(paths) == 1 else ""
     return Opened(frames[0] if len(frames) == 1 else frames, origin)
+
+
+def open_saved(saved: SavedSession) -> Opened:
+    """Open the fields of a session; what does not fit them is refused.
+
+    Raises
+    ------
+    OSError, ValueError
+        If they are not there, or have no such frame or part.
+    """
+    fields, origin, _ = open_paths([saved.fields.removeprefix(_SAMPLE)])
+    count = 1 if isinstance(fields, mdn.Fields) else len(fields)
+    if not 0 <= saved.frame < count:
+        raise ValueError(f"{saved.fields}: there is no frame {saved.frame}, it has {count}")
+    one = fields if isinstance(fields, mdn.Fields) else fields[saved.frame]
+    session = VotingSession(one, **saved.settings)
+    return Opened(fields, origin, session.part)
 
 
 class Chain(Sequence[mdn.Fields]):

@@ -18,6 +18,7 @@ from mdn_viewer.canvas.questions import Questions
 from mdn_viewer.canvas.user_layers import UserLayers
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
 from mdn_viewer.layers.conversion import layer_data, to_fields
 from mdn_viewer.layers.linked import LinkedLayers
@@ -37,6 +38,7 @@ from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.session_files import SessionFiles
 from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
@@ -81,15 +83,21 @@ class MassDisplacement(QWidget):
         )
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
+        peaks = PeaksPanel(self.model, self.canvas, links)
+        truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
+        second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
+        self.sessions = SessionFiles(
+            napari_viewer, self.model, self.canvas, (self.compare, peaks, truth, second), self.wait
+        )
         self.panels: list[Any] = [
             PartsPanel(self.model, self.maps),
-            PeaksPanel(self.model, self.canvas, links),
+            peaks,
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
-            TruthPanel(self.model, self.canvas, napari_viewer, self._frame),
-            SecondPanel(self.model, self.canvas, self.maps, napari_viewer),
-            SavePanel(self.model, self.canvas, napari_viewer),
+            truth,
+            second,
+            SavePanel(self.model, self.canvas, napari_viewer, self.sessions),
         ]
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
         self._questions = Questions(self.model, self.canvas)
@@ -271,6 +279,11 @@ class MassDisplacement(QWidget):
     def _on_drop(self, paths: list[str]) -> None:
         """Open files that were dropped on the maps, as napari does on its own canvas."""
         try:
+            for path in [path for path in paths if path.endswith(SUFFIX)]:
+                paths.remove(path)
+                self.sessions.open(path)
+            if not paths:
+                return
             self._viewer.open(paths, stack=False, plugin=None)
         except Exception as error:  # whatever a reader of any plugin raises
             self.model.refuse(f"{', '.join(paths)}: {error}")
