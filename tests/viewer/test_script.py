@@ -9,6 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import main
+from mdn_viewer.core.session_file import SavedSession, write_session
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -47,6 +48,11 @@ def test_help_teaches(capsys):
         (["nowhere.mdn"], f"nowhere.mdn: no such file; the samples are {SAMPLES}"),
         (["."], "bad.mdn: not a readable .mdn file"),
         (["bad.mdn"], "bad.mdn: not a readable .mdn file"),
+        (["bad.mdn-session"], "bad.mdn-session: it is not JSON, so no session"),
+        (["pose", "bad.mdn-session"], "a session is opened alone"),
+        (["far.mdn-session"], "far.mdn: no such file"),
+        (["late.mdn-session"], "sample:pose: there is no frame 7, it has 1"),
+        (["pose.mdn-session", "--part", "tail"], "no part 'tail'"),
         (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
         (["pose", "--sigma", "0"], "sigma must be greater than 0, got 0.0"),
         (["pose", "--sigma", "nan"], "sigma must be finite, got nan"),
@@ -58,13 +64,18 @@ def test_help_teaches(capsys):
 def test_arguments_that_make_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.mdn").write_text("no archive")
+    (tmp_path / "bad.mdn-session").write_text("no session")
+    write_session("far.mdn-session", SavedSession("far.mdn"))
+    write_session("late.mdn-session", SavedSession("sample:pose", frame=7))
+    write_session("pose.mdn-session", SavedSession("sample:pose"))
     (tmp_path / "folder.png").mkdir()
+    before = sorted(tmp_path.rglob("*"))
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("mdn-viewer: ")
     assert message in error
     assert error.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["bad.mdn", "folder.png"]
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from mdn_cupy import console
 from mdn_cupy.commands.opening import add_reading_to, reading_of
 from mdn_cupy.files import replacing
 from mdn_viewer.core.session import VotingSession
+from mdn_viewer.core.session_file import SUFFIX, SavedSession, read_session
 from mdn_viewer.display import obstacle
-from mdn_viewer.reader import Opened, open_paths, with_image
+from mdn_viewer.reader import Opened, open_paths, open_saved, with_image
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,15 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _main(arguments: Sequence[str] | None) -> int:
     args = _parser().parse_args(arguments)
     try:
+        saved = _saved(args.fields, args.part, args.sigma)
         _check_screenshot(args.screenshot)
-        opened = _opened(args)
+        opened = _opened(args) if saved is None else open_saved(saved)
     except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
     name = args.watch.name if args.watch else Path(args.fields[0] if args.fields else "pose").stem
-    return _run(opened, name, args)
+    return _run(opened, name, args, saved)
 
 
 def _opened(args: argparse.Namespace) -> Opened | None:
@@ -100,6 +102,17 @@ def _image(path: Path) -> Any:
         raise ValueError(f"{path}: not a readable image") from error
 
 
+def _saved(names: list[str], part: str | None, sigma: float | None) -> SavedSession | None:
+    """Read a session file, if that is what the arguments name."""
+    if not any(name.endswith(SUFFIX) for name in names):
+        return None
+    if len(names) > 1:
+        raise ValueError(f"{' '.join(names)}: a session is opened alone")
+    saved = read_session(names[0])
+    part_seen = saved.part if part is None else part
+    return replace(saved, part=part_seen, sigma=saved.sigma if sigma is None else sigma)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
@@ -112,7 +125,8 @@ def _parser() -> argparse.ArgumentParser:
         "fields",
         nargs="*",
         help=f"a sample ({', '.join(mdn.samples.names())}; pose by default), or files that "
-        "`mdn-cupy convert` reads too: the frames of all of them, in this order",
+        "`mdn-cupy convert` reads too: the frames of all of them, in this order; or a session, "
+        f"whose name ends in {SUFFIX}",
     )
     parser.add_argument("--part", help='name or number of the part to see, or "all" in one map')
     parser.add_argument(
@@ -154,7 +168,9 @@ def _check_screenshot(path: Path | None) -> None:
         raise FileNotFoundError(f"{path}: there is no such folder")
 
 
-def _run(opened: Opened | None, name: str, args: argparse.Namespace) -> int:
+def _run(
+    opened: Opened | None, name: str, args: argparse.Namespace, saved: SavedSession | None
+) -> int:
     import gc
 
     import napari
@@ -163,6 +179,9 @@ def _run(opened: Opened | None, name: str, args: argparse.Namespace) -> int:
     from mdn_viewer.window import open_window
 
     window = open_window(opened, name)
+    if saved is not None:
+        window.widget.wait()
+        window.widget.sessions.restore(saved)
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if args.watch is not None:

@@ -14,7 +14,8 @@ import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES, Layout, inspect_file
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.file_guess import guess, paired
-from mdn_viewer.core.session import ALL
+from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
 
 __all__ = [
@@ -28,9 +29,12 @@ __all__ = [
     "open_nuclei",
     "open_paths",
     "open_pose",
+    "open_saved",
     "opening_part",
     "with_image",
 ]
+
+_SAMPLE = "sample:"
 
 Paths = str | Sequence[str]
 _OF_FIELDS = {"stride", "origin", "sigma", "names"}  # what may be said of a sample otherwise
@@ -130,7 +134,7 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
         names = ", ".join(mdn.samples.names())
         raise FileNotFoundError(f"{error}; the samples are {names}") from error
     frames = files[0] if len(files) == 1 else Chain(files)
-    origin = str(Path(paths[0]).absolute()) if len(frames) == 1 and not given else ""
+    origin = str(Path(paths[0]).absolute()) if len(paths) == 1 and not given else ""
     return Opened(frames[0] if len(frames) == 1 else frames, origin)
 
 
@@ -202,6 +206,23 @@ class Mapped(Sequence[mdn.Fields]):
         if isinstance(index, slice):
             return Mapped(self._frames[index], self._change)
         return self._change(self._frames[index])
+
+
+def open_saved(saved: SavedSession) -> Opened:
+    """Open the fields of a session; what does not fit them is refused.
+
+    Raises
+    ------
+    OSError, ValueError
+        If they are not there, or have no such frame or part.
+    """
+    fields, origin, _ = open_paths([saved.fields.removeprefix(_SAMPLE)])
+    count = 1 if isinstance(fields, mdn.Fields) else len(fields)
+    if not 0 <= saved.frame < count:
+        raise ValueError(f"{saved.fields}: there is no frame {saved.frame}, it has {count}")
+    one = fields if isinstance(fields, mdn.Fields) else fields[saved.frame]
+    session = VotingSession(one, **saved.settings)
+    return Opened(fields, origin, session.part)
 
 
 class Chain(Sequence[mdn.Fields]):

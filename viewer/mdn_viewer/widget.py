@@ -18,6 +18,7 @@ from mdn_viewer.canvas.questions import Questions
 from mdn_viewer.canvas.user_layers import UserLayers
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
 from mdn_viewer.layers.conversion import layer_data, to_fields
 from mdn_viewer.layers.linked import LinkedLayers
@@ -39,6 +40,7 @@ from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
+from mdn_viewer.widgets.session_files import SessionFiles
 from mdn_viewer.widgets.shortcuts import Shortcuts
 from mdn_viewer.widgets.status_readout import StatusReadout
 from mdn_viewer.widgets.sweep import SweepPanel
@@ -85,17 +87,22 @@ class MassDisplacement(QWidget):
         self.inputs.open_any.changed.connect(lambda *_: self.opener.ask())
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
+        peaks = PeaksPanel(self.model, self.canvas, links)
         truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
+        second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
+        self.sessions = SessionFiles(
+            napari_viewer, self.model, self.canvas, (self.compare, peaks, truth, second), self.wait
+        )
         self.panels: list[Any] = [
             PartsPanel(self.model, self.maps),
-            PeaksPanel(self.model, self.canvas, links),
+            peaks,
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
             FramesPanel(self.model, napari_viewer, lambda: truth.annotations),
             GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
             truth,
-            SecondPanel(self.model, self.canvas, self.maps, napari_viewer),
-            SavePanel(self.model, self.canvas, napari_viewer),
+            second,
+            SavePanel(self.model, self.canvas, napari_viewer, self.sessions),
         ]
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
         self._questions = Questions(self.model, self.canvas)
@@ -288,7 +295,11 @@ class MassDisplacement(QWidget):
 
     def _on_drop(self, paths: list[str]) -> None:
         """Open files that were dropped on the maps; Qt would keep a plain object alive."""
-        self.opener.open(paths)
+        for path in [path for path in paths if path.endswith(SUFFIX)]:
+            paths.remove(path)
+            self.sessions.open(path)
+        if paths:
+            self.opener.open(paths)
 
     def _dress(self, *_: Any) -> None:
         """Have the canvas' lines in the colours of napari's theme."""

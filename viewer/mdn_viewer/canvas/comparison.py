@@ -95,6 +95,11 @@ class ComparisonCanvas(QWidget):
         """What is seen, in pixels of the output."""
         return self.camera.extent(self.cell_size)
 
+    @property
+    def fitted(self) -> bool:
+        """Whether the whole output is shown, in cells of any size."""
+        return self._fitted
+
     def set_extent(self, shape: tuple[int, ...]) -> None:
         """Set the size of the output; another one is shown whole."""
         rows, columns = shape

@@ -76,9 +76,9 @@ class Questions:
 
     def _map_of(self, cell: str) -> Any:
         """Return all pixels of the map that a click on a cell is about, or None."""
-        picture = self._canvas.cells[cell].picture
-        if cell in _SECOND and picture is not None:
-            return picture.values
+        if cell in _SECOND:
+            picture = self._canvas.cells[cell].picture
+            return None if picture is None else picture.values
         vote_map = self._model.maps.get(_KINDS.get(cell, "noisy_or"))
         return None if vote_map is None or vote_map.window is not None else vote_map.values
 

@@ -9,7 +9,7 @@ import numpy as np
 import mdn_cupy as mdn
 from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession
 
-__all__ = ["loading", "snippet"]
+__all__ = ["loading", "same_fields", "snippet"]
 
 _SAMPLE = "sample:"
 _UNSAVED = "fields.mdn"  # what the file is called that has yet to be saved
@@ -86,9 +86,14 @@ def loading(fields: mdn.Fields, origin: str) -> str | None:
         there = mdn.samples.load(name) if sample else mdn.load_fields(name)
     except (OSError, ValueError):
         return None
-    if not all(_equal(getattr(fields, n), getattr(there, n)) for n in _VOTE):
+    if not same_fields(fields, there):
         return None
     return f"mdn.samples.load({name!r})" if sample else f"mdn.load_fields({name!r})"
+
+
+def same_fields(one: mdn.Fields, other: mdn.Fields) -> bool:
+    """Whether two field sets have the same votes, names and image."""
+    return all(_equal(getattr(one, n), getattr(other, n)) for n in _VOTE)
 
 
 def _part(session: VotingSession) -> str:

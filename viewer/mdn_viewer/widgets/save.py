@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtGui import QFontDatabase
 from qtpy.QtWidgets import (
     QComboBox,
+    QFileDialog,
     QHBoxLayout,
     QPlainTextEdit,
     QVBoxLayout,
@@ -18,6 +19,7 @@ from qtpy.QtWidgets import (
 import mdn_cupy as mdn
 from mdn_viewer.core.code_export import loading, snippet
 from mdn_viewer.core.session import title
+from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.export import save_fields, save_map, save_picture, save_text
 from mdn_viewer.widgets.common import ask_where, button
 from mdn_viewer.widgets.controls import Message
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
     from mdn_viewer.core.model import VotingModel
     from mdn_viewer.core.session import VotingSession
+    from mdn_viewer.widgets.session_files import SessionFiles
 
 __all__ = ["SavePanel"]
 
+_SESSIONS = f"Sessions (*{SUFFIX})"
 _WINDOW, _CANVAS = "whole window", "maps only"
 _STEPPED = "moved along a gradient"  # said in the source of fields that are no longer those opened
 
@@ -46,13 +50,22 @@ class SavePanel(QWidget):
         The maps.
     viewer : napari.Viewer
         The whole window.
+    sessions : SessionFiles
+        What saves and opens all that is open and asked.
     """
 
     title = "Save"
 
-    def __init__(self, model: VotingModel, canvas: ComparisonCanvas, viewer: Viewer) -> None:
+    def __init__(
+        self,
+        model: VotingModel,
+        canvas: ComparisonCanvas,
+        viewer: Viewer,
+        sessions: SessionFiles,
+    ) -> None:
         super().__init__()
         self._model, self._canvas, self._viewer = model, canvas, viewer
+        self._sessions = sessions
         self._saved: tuple[mdn.Fields | None, str] = None, ""  # the fields that were saved last
         self._found: tuple[mdn.Fields | None, str, str | None] = None, "", None
         self._build()
@@ -102,6 +115,14 @@ class SavePanel(QWidget):
             "Save a picture to a .png file.",
             lambda: self._ask("mdn-viewer.png", "PNG (*.png)", self._save_picture),
         )
+        self.save_session = button(
+            "Session…",
+            "Save all that is open and asked; fields that are in no file are saved beside it.",
+            lambda: self._ask(f"votes{SUFFIX}", _SESSIONS, self._sessions.save),
+        )
+        self.open_session = button(
+            "Open session…", "Open all that was open and asked.", self._ask_session
+        )
         self.copy = button("Copy program", "Put the program below on the clipboard.", self._copy)
         self.save_program = button(
             "Program…",
@@ -119,6 +140,7 @@ class SavePanel(QWidget):
             (self.save_fields,),
             (self.kind, self.save_map),
             (self.extent, self.save_picture),
+            (self.save_session, self.open_session),
             (self.copy, self.save_program),
         ):
             line = QHBoxLayout()
@@ -129,7 +151,8 @@ class SavePanel(QWidget):
         layout.addWidget(self.program, 1)
 
     def _on_session(self, session: VotingSession | None) -> None:
-        _enable(self.save_fields, session is not None)
+        for each in (self.save_fields, self.save_session):
+            _enable(each, session is not None)
 
     def _on_maps(self, maps: dict[str, Any]) -> None:
         kinds = [self.kind.itemData(n) for n in range(self.kind.count())]
@@ -163,6 +186,22 @@ class SavePanel(QWidget):
     def _ask(self, name: str, patterns: str, save: Callable[[str], None]) -> None:
         """Ask for a name, without holding up the window, and save under it."""
         ask_where(self, name, patterns, lambda path: self._try(save, path))
+
+    def _ask_session(self) -> None:
+        dialog = QFileDialog(self, "Open a session", "", _SESSIONS)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.fileSelected.connect(self.open)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def open(self, path: str) -> None:
+        """Open a session file, or say why not."""
+        try:
+            self._sessions.open(path)
+        except (OSError, ValueError) as error:
+            self.message.say(str(error), wrong=True)
+        else:
+            self.message.say(f"{path} opened")
 
     def _try(self, save: Callable[[str], None], path: str) -> None:
         try:

@@ -70,6 +70,15 @@ class SearchForm(QWidget):
             self.every_part.isChecked(),
         )
 
+    def show_search(self, search: Search) -> None:
+        """Look for something else."""
+        with QSignalBlocker(self):
+            self.rule.setCurrentIndex(max(0, self.rule.findData(search.rule)))
+            self.score.setValue(search.score)
+            self.distance.setValue(search.distance)
+            self.every_part.setChecked(search.every_part)
+        self.changed.emit()
+
     def _limit_score(self) -> None:
         low, high, step = _SCORES[self.rule.currentData()]
         self.score.setRange(low, high)

@@ -27,7 +27,7 @@ from mdn_viewer.core.second import (
     voters_in_both,
     work_of_both,
 )
-from mdn_viewer.layers.conversion import fields_of, frames_of, role_of
+from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
 from mdn_viewer.reader import Opened, open_paths
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.search_form import SearchForm
@@ -118,10 +118,23 @@ class SecondPanel(QWidget):
         self._show(None)
 
     @property
-    def opened(self) -> Opened | None:
-        """What was opened from a file, if that is the second."""
+    def origin(self) -> str:
+        """Where the second comes from, if that is known."""
         chosen = self._chosen
-        return chosen if isinstance(chosen, Opened) else None
+        return chosen.origin if isinstance(chosen, Opened) else origin_of(chosen)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the second has frames."""
+        chosen = self._chosen
+        frames = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
+        return not isinstance(frames, mdn.Fields) and len(frames) > 0
+
+    @property
+    def own(self) -> Own:
+        """What the second has of its own."""
+        sigma = self.sigma.value() if self.own_sigma.isChecked() else None
+        return Own(sigma, self.sum_rule.currentData(), self.cross.currentData())
 
     def wait(self) -> None:
         """Wait until the comparison is that of the session, and drawn."""
@@ -146,6 +159,13 @@ class SecondPanel(QWidget):
             self._offer(name)
         self.choice.setCurrentIndex(len(self._choices) - 1)
 
+    def show_own(self, own: Own) -> None:
+        """Let the second have other settings of its own."""
+        self.sigma.setValue(self.sigma.value() if own.sigma is None else own.sigma)
+        self.own_sigma.setChecked(own.sigma is not None)
+        self.sum_rule.setCurrentIndex(max(0, self.sum_rule.findData(own.sum_rule)))
+        self.cross.setCurrentIndex(max(0, self.cross.findData(own.cross)))
+
     def reset_choices(self, *_: Any) -> None:
         """Offer the field sets that are open."""
         chosen, file = self._chosen, [x for x in self._choices if isinstance(x, Opened)]
@@ -167,12 +187,12 @@ class SecondPanel(QWidget):
         """Compare again, where something else is to be compared, and ask again."""
         model, first = self._model, self._model.session
         try:
-            fields = None if first is None else self._fields()
+            fields = None if first is None else self.fields()
             if first is None or fields is None:
                 self._worker.cancel()
                 self._show(None)
                 return
-            wanted = _Wanted(first, fields, self._own(), self.form.search)
+            wanted = _Wanted(first, fields, self.own, self.form.search)
             known = self.compared if wanted == self._wanted else None
             second = known.second if known else second_session(first, fields, wanted.own)
         except (OSError, ValueError) as error:
@@ -259,11 +279,7 @@ class SecondPanel(QWidget):
         names = [x.name for x in self._choices if isinstance(x, Image)]
         self.choice.addItems(["(none)", *names, *([file] if file else [])])
 
-    def _own(self) -> Own:
-        sigma = self.sigma.value() if self.own_sigma.isChecked() else None
-        return Own(sigma, self.sum_rule.currentData(), self.cross.currentData())
-
-    def _fields(self) -> mdn.Fields | None:
+    def fields(self) -> mdn.Fields | None:
         """Return the second's fields in the frame that the first shows."""
         chosen = self._chosen
         if chosen is None:

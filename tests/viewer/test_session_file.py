@@ -1,0 +1,202 @@
+"""What is open and asked, saved and opened again."""
+
+import json
+import shutil
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mdn_viewer.canvas.camera import Camera
+from mdn_viewer.core.detections import Search
+from mdn_viewer.core.second import Own
+from mdn_viewer.core.session_file import SavedSession, read_session, write_session
+from mdn_viewer.widgets.peaks import PeaksPanel
+from mdn_viewer.widgets.save import SavePanel
+from mdn_viewer.widgets.second import SecondPanel
+from mdn_viewer.widgets.truth import TruthPanel
+from viewer_support import pictures, two_parts, wrong
+
+import mdn_cupy as mdn
+
+FULL = SavedSession(
+    fields="sample:pose",
+    part=3,
+    sigma=4.5,
+    sum_rule="plain_sum",
+    truncate=3.0,
+    cross=True,
+    frame=2,
+    shown=["noisy_or", "confidence"],
+    camera=[3.0, 4.5, 2.0],
+    pixel=[3, 4],
+    rule="additive",
+    source=[0, 1, 2],
+    search=[0.25, 3.0, "additive", True],
+    own=[2.5, None, False],
+)
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_session(tmp_path / "a.mdn-session", FULL)
+    assert read_session(tmp_path / "a.mdn-session") == FULL
+
+
+def test_files_beside_it_may_move_with_it(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    elsewhere = str(tmp_path / "elsewhere.csv")
+    session = SavedSession(str(before / "a.mdn"), second=str(before / "b.mdn"))
+    write_session(
+        before / "a.mdn-session", SavedSession(session.fields, annotations=elsewhere, second="")
+    )
+    data = json.loads((before / "a.mdn-session").read_text())
+    assert (data["fields"], data["annotations"]) == ("a.mdn", elsewhere)
+    shutil.move(before, after)
+    assert read_session(after / "a.mdn-session").fields == str(after / "a.mdn")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("[" * 100000, "not JSON"),
+        ("[]", "no session"),
+        ('{"format": "other"}', "no session"),
+        ('{"format": "mdn-session"}', "version None"),
+        ('{"format": "mdn-session", "version": 99}', "version 99 .* reads version 1"),
+        ('{"format": "mdn-session", "version": 1}', "names no fields"),
+        ('{"format": "mdn-session", "version": 1, "fields": 3}', "fields makes no sense: 3"),
+    ],
+)
+def test_a_bad_file_is_one_line(text, message, tmp_path):
+    path = tmp_path / "bad.mdn-session"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"bad.mdn-session: .*{message}") as refused:
+        read_session(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sigma", "wide"),
+        ("sigma", float("nan")),
+        ("sigma", True),
+        ("pixel", [1]),
+        ("pixel", [1.5, 2]),
+        ("camera", [1, 2, None]),
+        ("search", [0.5, 8, "noisy_or"]),
+        ("own", [None, 3, None]),
+        ("shown", [1]),
+        ("sum_rule", "max"),
+        ("rule", "max"),
+        ("frame", "first"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(name, value, tmp_path):
+    path = tmp_path / "a.mdn-session"
+    write_session(path, FULL)
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, name: value}))
+    with pytest.raises(ValueError, match=f"{name} makes no sense"):
+        read_session(path)
+
+
+def test_another_ending_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="a session is saved as"):
+        write_session(tmp_path / "a.json", FULL)
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_any_json_is_a_session_or_a_line(value):
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "a.mdn-session")
+        data = {"format": "mdn-session", "version": 1, "fields": "sample:pose", "source": value}
+        path.write_text(json.dumps(data))
+        fits = value is None or (
+            isinstance(value, list) and [type(each) for each in value] == [int] * 3
+        )
+        with nullcontext() if fits else pytest.raises(ValueError, match="source makes no sense"):
+            assert read_session(path).source == value
+
+
+@pytest.mark.slow
+def test_what_is_open_and_asked_comes_back(shared, shown, qtbot, tmp_path):
+    fields = two_parts()
+    widget = shown(fields)  # which is in no file
+    second, model = widget.panel(SecondPanel), widget.model
+    mdn.save_fields(tmp_path / "b.mdn", replace(fields, confidence=fields.confidence / 2))
+    second.open(str(tmp_path / "b.mdn"))
+    second.show_own(Own(sigma=3.5))
+    (tmp_path / "truth.csv").write_text("part,x,y\nleft,8,10\n")
+    widget.panel(TruthPanel).open(str(tmp_path / "truth.csv"))
+    widget.panel(PeaksPanel).form.show_search(Search(0.25, 5.0, "noisy_or", True))
+    widget.compare.shown["evidence"].setChecked(True)
+    model.change(part=1, sigma=2.5, sum_rule="plain_sum", truncate=3.0)
+    widget.wait()
+    widget.canvas.look_at(Camera(12, 20, 30))
+    model.ask_pixel((12, 20), "additive")
+    model.ask_source((1, 2, 3))
+    second.wait()
+    expected = pictures(widget)
+    path = tmp_path / "all.mdn-session"
+    widget.sessions.save(str(path))
+    assert {p.name for p in tmp_path.iterdir()} == {"all.mdn", "b.mdn", "truth.csv", path.name}
+
+    shown("pose")
+    second.choice.setCurrentIndex(0)
+    second.show_own(Own())
+    second.wait()
+    assert "noisy-or (B)" not in widget.canvas.cells
+    widget.panel(SavePanel).open(str(path))
+    assert widget.panel(SavePanel).message.said == f"{path} opened"
+    widget.wait()
+    second.wait()
+    session = model.session
+    assert (session.part, session.sigma, session.sum_rule, session.truncate) == (
+        1,
+        2.5,
+        "plain_sum",
+        3.0,
+    )
+    assert (model.pixel, model.asked_rule, model.source) == ((12, 20), "additive", (1, 2, 3))
+    assert widget.canvas.camera == (12, 20, 30)
+    assert widget.panel(PeaksPanel).search == Search(0.25, 5.0, "noisy_or", True)
+    assert widget.panel(TruthPanel).annotations.source == str(tmp_path / "truth.csv")
+    assert second.own == Own(sigma=3.5)
+    found = pictures(widget)
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    # A session whose fields are gone changes nothing.
+    (tmp_path / "all.mdn").unlink()
+    widget.panel(SavePanel).open(str(path))
+    assert "all.mdn" in widget.panel(SavePanel).message.said
+    assert widget.panel(SavePanel).message.wrong
+    assert model.session is session
+    second.choice.setCurrentIndex(0)
+    second.show_own(Own())
+
+
+@pytest.mark.slow
+def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
+    widget = shown("pose")
+    widget.model.change(part="left eye")
+    path = tmp_path / "pose.mdn-session"
+    widget.sessions.save(str(path))
+    assert read_session(path).fields == "sample:pose"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    widget.model.change(part="nose")
+    widget.canvas.dropped.emit([str(path)])
+    widget.wait()
+    assert widget.model.session.fields.names[widget.model.session.part] == "left eye"
+    path.write_text("no session")
+    widget.canvas.dropped.emit([str(path)])
+    assert "not JSON" in wrong(widget)

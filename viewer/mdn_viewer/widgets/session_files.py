@@ -1,0 +1,159 @@
+"""Save what is open and asked to a session file, and open it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mdn_cupy as mdn
+from mdn_viewer.canvas.camera import Camera
+from mdn_viewer.core.code_export import same_fields
+from mdn_viewer.core.detections import Search
+from mdn_viewer.core.second import Own
+from mdn_viewer.core.session_file import SavedSession, read_session, write_session
+from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.reader import open_paths, open_saved
+from mdn_viewer.widgets.compare import ComparePanel
+from mdn_viewer.widgets.peaks import PeaksPanel
+from mdn_viewer.widgets.second import SecondPanel
+from mdn_viewer.widgets.truth import TruthPanel
+
+if TYPE_CHECKING:
+    from napari import Viewer
+
+    from mdn_viewer.canvas.comparison import ComparisonCanvas
+    from mdn_viewer.core.model import VotingModel
+
+__all__ = ["SessionFiles"]
+
+_SAMPLE = "sample:"
+
+
+class SessionFiles:
+    """Read from the window what a `SavedSession` holds, and set it there.
+
+    Parameters
+    ----------
+    viewer, model, canvas
+        What is open.
+    panels : (ComparePanel, PeaksPanel, TruthPanel, SecondPanel)
+        What is asked.
+    wait : callable
+        Waits until the maps are those of the layers.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        model: VotingModel,
+        canvas: ComparisonCanvas,
+        panels: tuple[ComparePanel, PeaksPanel, TruthPanel, SecondPanel],
+        wait: Callable[[], None],
+    ) -> None:
+        self._viewer, self._model, self._canvas, self._wait = viewer, model, canvas, wait
+        self._compare, self._peaks, self._truth, self._second = panels
+
+    def save(self, path: str) -> None:
+        """Write a session file, and beside it as `.mdn` the fields that are in no file.
+
+        Raises
+        ------
+        OSError, ValueError
+            If nothing is open, or it cannot be written.
+        """
+        model, session, second = self._model, self._model.session, self._second
+        if session is None:
+            raise ValueError("there is nothing open to save")
+        stem = Path(path).with_suffix("")
+        name = _kept(session.fields, model.origin, model.frame, f"{stem}.mdn", bool(model.frames))
+        other = second.fields()
+        if other is not None:
+            several = second.has_frames
+            other_name = _kept(other, second.origin, model.frame, f"{stem}-second.mdn", several)
+        fitted = self._canvas.fitted
+        annotations = self._truth.annotations
+        write_session(
+            path,
+            SavedSession(
+                fields=name,
+                part=session.part,
+                sigma=session.sigma,
+                sum_rule=session.sum_rule,
+                truncate=session.truncate,
+                cross=session.cross,
+                frame=model.frame,
+                shown=[kind for kind, box in self._compare.shown.items() if box.isChecked()],
+                camera=None if fitted else [*map(float, self._canvas.camera)],
+                pixel=None if model.pixel is None else [*model.pixel],
+                rule=model.asked_rule,
+                source=None if model.source is None else [*model.source],
+                search=[*self._peaks.search],
+                annotations="" if annotations is None else annotations.source,
+                second="" if other is None else other_name,
+                own=[*second.own],
+            ),
+        )
+
+    def open(self, path: str) -> None:
+        """Open a session file; nothing changes if its fields cannot be opened.
+
+        Raises
+        ------
+        OSError, ValueError
+            If it is no session, or its fields are not there or do not fit.
+        """
+        saved = read_session(path)
+        opened = open_saved(saved)
+        layers = layer_data(opened.fields, Path(path).stem, opened.part, opened.origin)
+        for data, keywords, _ in layers:
+            self._viewer.add_image(data, **keywords)
+        self._wait()
+        self.restore(saved)
+
+    def restore(self, saved: SavedSession) -> None:
+        """Ask of the fields that are open what was asked of them when the session was saved."""
+        model = self._model
+        model.go_to(saved.frame)
+        model.change(**saved.settings)
+        for kind, box in self._compare.shown.items():
+            box.setChecked(kind in saved.shown)
+        self._peaks.form.show_search(Search(*saved.search))
+        if saved.annotations:
+            self._truth.open(saved.annotations)
+        else:
+            self._truth.annotations = None
+            self._truth.update_errors()
+        self._second.show_own(Own(*saved.own))
+        if saved.second:
+            self._second.open(saved.second.removeprefix(_SAMPLE))
+        else:
+            self._second.choice.setCurrentIndex(0)
+        self._wait()
+        if saved.camera is None:
+            self._canvas.reset_view()
+        else:
+            self._canvas.look_at(Camera(*saved.camera))
+        model.ask_pixel(
+            None if saved.pixel is None else (saved.pixel[0], saved.pixel[1]), saved.rule
+        )
+        i = saved.source
+        model.ask_source(None if i is None else (i[0], i[1], i[2]))
+
+
+def _kept(fields: mdn.Fields, origin: str, frame: int, beside: str, several: bool) -> str:
+    """Return where fields are; those that are in no file are written beside the session."""
+    if origin and _there(fields, origin, frame):
+        return origin
+    if several:
+        raise ValueError("frames that are not those of one file cannot be kept: convert them first")
+    mdn.save_fields(beside, fields)
+    return str(Path(beside).absolute())
+
+
+def _there(fields: mdn.Fields, origin: str, frame: int) -> bool:
+    try:
+        found = open_paths([origin.removeprefix(_SAMPLE)]).fields
+        return same_fields(fields, found if isinstance(found, mdn.Fields) else found[frame])
+    except (OSError, ValueError, IndexError):
+        return False
