@@ -32,7 +32,6 @@ examples:
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy vote coins --rule evidence -o evidence.npy
   mdn-cupy peaks coins --part all --threshold 4.6 -o coins.csv
-  mdn-cupy vote slide.zarr --sigma 3 --memory 2GB -o votes.zarr
   mdn-cupy info"""
 
 _PROGRAM = "mdn-cupy"

@@ -26,7 +26,10 @@ _RULES = {"evidence": "log_complement"}
 
 def add_to(command: argparse.ArgumentParser) -> None:
     """Add the options of large fields to a subcommand."""
-    group = command.add_argument_group("fields larger than memory, in a Zarr group")
+    group = command.add_argument_group(
+        "fields larger than memory, in a Zarr group",
+        "by chunks, to a .zarr store or a table; a run that was stopped goes on where it stopped",
+    )
     group.add_argument(
         "--chunks",
         type=int,

@@ -3,6 +3,7 @@
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 
 import mdn_cupy as mdn
 
@@ -59,7 +60,12 @@ def test_what_does_not_fit_is_refused():
 def test_the_nuclei_of_a_slide_are_counted_without_seams():
     from samples import count_nuclei
 
-    centres, tiles, whole, moved = count_nuclei.main(600)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several wait for each other where other programs run
+    try:
+        centres, tiles, whole, moved = count_nuclei.main(400)
+    finally:
+        torch.set_num_threads(threads)
     assert len(tiles) == len(whole)
     assert abs(len(tiles) - len(centres)) <= 0.02 * len(centres)
     assert moved.max() < 0.01

@@ -169,14 +169,14 @@ class LayerSelection:
             self._controls.offsets.value, self._controls.image.value = offsets, None
         self._pick(confidence)
 
-    def _take_fitting(self) -> None:
+    def _take_fitting(self) -> bool:
         """Choose the only two plain layers that fit as confidence and offsets, if there are two."""
         plain = [x for x in images(self._viewer) if role_of(x) is None]
         gray = {str(n): x for n, x in enumerate(plain) if not x.rgb and not x.multiscale}
         floating = {n: x.data.shape for n, x in gray.items() if x.data.dtype.kind == "f"}
         pair = layout_guess.find_pair(floating)
         if pair is None:
-            return
+            return False
         confidence, offsets = (gray[name] for name in pair)
         rest = [x for x in plain if x not in (confidence, offsets)]
         self.refresh()
@@ -184,6 +184,7 @@ class LayerSelection:
             self._controls.offsets.value = offsets
             self._controls.image.value = rest[0] if len(rest) == 1 else None
         self._pick(confidence)
+        return True
 
     def close(self) -> None:
         """Follow the layers no longer: what comes now may be another widget's."""
@@ -203,12 +204,11 @@ class LayerSelection:
 
     def _act(self) -> None:
         opened, self._opened = self._opened, None
+        arrived, self._arrived = self._arrived, False
         if opened is not None and opened in self._viewer.layers:
             self._take(opened)
             return
-        arrived, self._arrived = self._arrived, False
-        if arrived and self.layers[:2] == (None, None):
-            self._take_fitting()
+        if arrived and self.layers[:2] == (None, None) and self._take_fitting():
             return
         if self._moved:
             self._read_grid()
