@@ -5,9 +5,7 @@ import threading
 import numpy as np
 import pytest
 from mdn_viewer.core.session import RULES, VotingSession, title
-from napari._qt.widgets.qt_progress_bar import QtLabeledProgressBar
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QToolButton
 from viewer_support import (
     add_fields,
     assert_shows,
@@ -96,15 +94,15 @@ class Slow:
         self.begun, self.go_on, self.sigmas = threading.Event(), threading.Event(), []
         vote = VotingSession.vote
 
-        def slow(session, kinds=RULES):
+        def slow(session, kinds=RULES, window=None):
             self.sigmas.append(session.sigma)
             self.thread = threading.current_thread()
             self.begun.set()
             assert self.go_on.wait(30)
-            return vote(session, kinds)
+            return vote(session, kinds, window)
 
         monkeypatch.setattr(VotingSession, "vote", slow)
-        monkeypatch.setattr(VotingSession, "work", property(lambda session: 1e30))
+        monkeypatch.setattr(VotingSession, "work_in", lambda session, window: 1e30)
 
 
 @pytest.fixture
@@ -164,24 +162,22 @@ def test_the_window_closes_while_votes_are_counted(viewer, two, slow, qtbot):
 
 
 def test_votes_that_take_long_are_stopped_by_a_click(viewer, two, slow, qtbot):
-    window = viewer.window._qt_window
-    window.show()
+    viewer.window._qt_window.show()
     shown = pictures(two)
     two.controls.sigma.value = 3
     assert slow.begun.wait(30)
-    activity = window._activity_dialog
-    qtbot.waitUntil(lambda: activity.findChildren(QtLabeledProgressBar) != [], timeout=30000)
-    press(qtbot, window.findChild(QToolButton, "QtActivityButton"))
-    (bar,) = activity.findChildren(QtLabeledProgressBar)
-    press(qtbot, bar.cancel_button)
+    qtbot.waitUntil(lambda: two.controls.stop.visible, timeout=30000)
+    assert two.controls.stop.text == "Counting votes … Stop"
+    press(qtbot, two.controls.stop.native)
     qtbot.waitUntil(lambda: "stopped: Counting votes" in wrong(two))
+    assert not two.controls.stop.visible
     assert two.controls.sigma.value == 2  # that of the maps that are there
     for name, values in pictures(two).items():
         np.testing.assert_array_equal(values, shown[name])
 
 
 def test_an_error_in_the_votes_is_shown(viewer, two, monkeypatch):
-    def fail(session, kinds):
+    def fail(session, kinds, window):
         raise MemoryError("1 TiB is not to be had")
 
     monkeypatch.setattr(VotingSession, "vote", fail)

@@ -38,15 +38,21 @@ class LatestOnlyWorker(QObject):
     on_result, on_error : callable
         Called in the window's thread with what a job returned or raised; with `Stopped` if the user
         has had enough of it.
+    on_long : callable
+        Called with the title of a job that takes longer than a second and a function that stops it;
+        with "" and None when it is over.
     """
 
     _finished = Signal(object)
 
     def __init__(
-        self, on_result: Callable[[Any], None], on_error: Callable[[BaseException], None]
+        self,
+        on_result: Callable[[Any], None],
+        on_error: Callable[[BaseException], None],
+        on_long: Callable[[str, Callable[[], None] | None], None] = lambda title, stop: None,
     ) -> None:
         super().__init__()
-        self._on_result, self._on_error = on_result, on_error
+        self._on_result, self._on_error, self._on_long = on_result, on_error, on_long
         self._pool = _pool()
         self._running: Future[Any] | None = None  # None once it is delivered
         self._waiting: _Job | None = None
@@ -153,6 +159,7 @@ class LatestOnlyWorker(QObject):
         announced, self._announced = self._announced, None
         if announced is not None:
             announced.close()
+            self._on_long("", None)
 
     def _announce(self) -> None:
         announced = _Announcement(self._title, self._stop.start)
@@ -160,6 +167,7 @@ class LatestOnlyWorker(QObject):
             announced.close()
         else:
             self._announced = announced
+            self._on_long(self._title, self._stop.start)
 
     def _on_stop(self) -> None:
         if self._running is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
@@ -76,10 +77,10 @@ class MassDisplacement(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._unwritten: mdn.Fields | None = None  # shown, and not in the layers yet
-        self.model = VotingModel(LatestOnlyWorker)
+        self.controls = Controls()
+        self.model = VotingModel(partial(LatestOnlyWorker, on_long=self.controls.show_long))
         self.canvas = ComparisonCanvas()
         self.maps = MapView(self.model, self.canvas)
-        self.controls = Controls()
         self.inputs = InputControls(
             lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
         )

@@ -282,10 +282,13 @@ class Controls(Container[Any]):
             visible=False,
             tooltip="Make confidences of the layer's numbers.",
         )
+        self.stop = PushButton(visible=False, tooltip="Give up what is being computed.")
         self._parts: list[tuple[str, int | str]] = []
         self._usual = (0.0, 0.0)
         self.margins = (0, 0, 0, 0)
-        self.extend([self.frame, self.part, self.cross, self.sigma, self.message, self.remedy])
+        self.extend(
+            [self.frame, self.part, self.cross, self.sigma, self.message, self.remedy, self.stop]
+        )
 
     def follow(self, session: VotingSession) -> None:
         """Set the choices and the values to those of a session, without anybody acting on it."""
@@ -300,6 +303,14 @@ class Controls(Container[Any]):
             self.cross.enabled = session.crossable
             self.cross.value = session.cross
             self._set_sigma(session)
+
+    def show_long(self, title: str, stop: Callable[[], None] | None) -> None:
+        """Offer to stop a job that takes long; None where it is over."""
+        self.stop.changed.disconnect()
+        self.stop.visible = stop is not None
+        if stop is not None:
+            self.stop.text = f"{title} … Stop"
+            self.stop.changed.connect(lambda _: stop())
 
     def show_frame(self, frame: int, frames: int) -> None:
         """Set the frame, of so many; there is nothing to choose where there is one."""
