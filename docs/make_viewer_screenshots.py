@@ -25,6 +25,8 @@ TWO_SIGNS = {
     "pushed up": (100, lambda r, g, b: (b > r + 50) & (b > 100)),
     "pulled down": (300, lambda r, g, b: (r > b + 50) & (r > 100)),
 }
+PEAKS = {"peaks": (100, lambda r, g, b: (r > 200) & (g > 180) & (b < 120))}
+TRUTH = {"truth": (40, lambda r, g, b: (g > 200) & (r < 140) & (b < 160))}
 CURVES = {"curves": (300, lambda r, g, b: (r > 180) & (r > b + 90) & (g > 80))}
 LOSS = {"loss": (100, PULLS["arrows"][1])}
 
@@ -128,6 +130,40 @@ def layers(widget):
     widget.compare.napari_canvas.click()
 
 
+def parts(widget):
+    """All parts at a glance."""
+    from mdn_viewer.widgets.parts import PartsPanel
+
+    widget.open_tab(PartsPanel.title)
+    widget.panel(PartsPanel).wait()
+
+
+def peaks(widget):
+    """The peaks of every part, and the sources of each."""
+    from mdn_viewer.widgets.peaks import PeaksPanel
+
+    widget.open_tab(PeaksPanel.title)
+    panel = widget.panel(PeaksPanel)
+    panel.every_part.setChecked(True)
+    panel.sources.setChecked(True)
+    panel.wait()
+
+
+def truth(widget):
+    """Annotations, one of which is 18 pixels from its peak."""
+    from mdn_viewer.widgets.truth import TruthPanel
+
+    widget.model.change(part="left shoulder")
+    widget.wait()
+    widget.open_tab(TruthPanel.title)
+    panel = widget.panel(TruthPanel)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "truth.csv")
+        path.write_text("part,x,y\nnose,166,95\nleft eye,184,77\nleft shoulder,230,190\n")
+        panel.open(str(path))
+    panel.wait()
+
+
 def click(widget, row, column):
     """Click on a pixel of the output in the first cell."""
     from qtpy.QtCore import Qt
@@ -152,6 +188,9 @@ PICTURES = {  # what to do, what the canvas shows then, and what the panel
     "viewer-7-cross": (item7, VOTES, {}),
     "viewer-8-save": (item8, VOTES, {}),
     "viewer-layers": (layers, VOTES, {}),
+    "viewer-parts": (parts, VOTES, VOTES),
+    "viewer-peaks": (peaks, PEAKS, {}),
+    "viewer-truth": (truth, VOTES | TRUTH, {}),
 }
 
 
