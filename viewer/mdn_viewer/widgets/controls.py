@@ -221,7 +221,10 @@ class WidthSlider(FloatSlider):
         box.setToolTip(self.tooltip)
         box.setKeyboardTracking(False)  # a number is typed to its end
         self.native.layout().replaceWidget(theirs, box)
-        theirs.hide()  # it stays a child: a widget without a parent would be a window of its own
+        self._unused = (
+            QWidget()
+        )  # never shown, for magicgui shows what has no parent
+        theirs.setParent(self._unused)
         return box
 
     @property
