@@ -29,13 +29,13 @@ def contents(
         are the files that are called the same but for the usual name: hand_heatmap.npy and
         hand_offsets.npy.
     """
-    names = [name for name in given if name is not None] or _partners(path)
+    names = [name for name in given if name is not None]
     strange = [name for name in names if not (path.parent / name).is_file()]
     if strange:
         raise Refusal(f"no file {strange[0]!r} beside it")
     arrays = {path.name: read_array(path)}
     try:
-        for name in names:
+        for name in names or _partners(path):
             with explained(path.parent / name, kind):
                 arrays[name] = read_array(path.parent / name)
     except (OSError, ValueError) as error:
