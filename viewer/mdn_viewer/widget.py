@@ -298,7 +298,10 @@ class MassDisplacement(QWidget):
         """Open files that were dropped on the maps; Qt would keep a plain object alive."""
         for path in [path for path in paths if path.endswith(SUFFIX)]:
             paths.remove(path)
-            self.sessions.open(path)
+            try:
+                self.sessions.open(path)
+            except (OSError, TypeError, ValueError) as error:
+                self.model.refuse(error)
         if paths:
             self.opener.open(paths)
 
