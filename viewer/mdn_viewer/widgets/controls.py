@@ -221,9 +221,7 @@ class WidthSlider(FloatSlider):
         box.setToolTip(self.tooltip)
         box.setKeyboardTracking(False)  # a number is typed to its end
         self.native.layout().replaceWidget(theirs, box)
-        self._unused = (
-            QWidget()
-        )  # never shown, for magicgui shows what has no parent
+        self._unused = QWidget()  # never shown, for magicgui shows what has no parent
         theirs.setParent(self._unused)
         return box
 
