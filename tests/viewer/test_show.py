@@ -46,6 +46,7 @@ def test_tensors_of_any_dtype_and_with_a_graph(dtype):
     np.testing.assert_array_equal(frames.fields[2].confidence, opened.confidence)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_arrays_on_the_gpu():
     cupy = pytest.importorskip("cupy")
