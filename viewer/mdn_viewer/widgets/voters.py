@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from mdn_viewer.canvas.votes import MOST_ARROWS, show_votes
 from mdn_viewer.core.provenance import Landing, Provenance, landing_of, provenance_of
 from mdn_viewer.widgets.common import ask_where, button, line, row, write
-from mdn_viewer.widgets.voter_table import VoterView
+from mdn_viewer.widgets.table import Column, TableView
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -24,6 +24,25 @@ _ASK_SOURCE = (
     "what does it add?"
 )
 _SUPPORTERS = 6  # parts named in the summary
+_COLUMNS = {
+    "part": Column("part", "", "Whose confidence and offset it is."),
+    "row": Column("row", "d", "Row of the source, on the fields' own grid."),
+    "column": Column("col", "d", "Column of the source, on the fields' own grid."),
+    "c": Column("c", ".3f", "Confidence of the source."),
+    "o_x": Column("o_x", ".1f", "How far to the right its vote goes, in pixels of the output."),
+    "o_y": Column("o_y", ".1f", "How far down its vote goes, in pixels of the output."),
+    "w": Column("w", ".3f", "Weight of its vote at the pixel: 1 where it lands there exactly."),
+    "share": Column(
+        "share",
+        ".1%",
+        "Its share of the pixel's evidence: −L for the noisy-or, s for the additive rule.",
+    ),
+    "evidence": Column(
+        "evidence",
+        ".3g",
+        "What it adds to the pixel's evidence: −log(1 − w·c), or its part of the sum s.",
+    ),
+}
 
 Answers = tuple[Provenance | None, Landing | None]
 
@@ -68,8 +87,12 @@ class VotersPanel(QWidget):
         self.headline = line("The pixel, its value, and how many sources voted for it.")
         self.support = line("How much of the pixel's evidence comes from each part.")
         self.where = line("Where the vote of the source lands, and what it adds there.")
-        self.table = VoterView()
-        self.table.chosen.connect(self._model.ask_source)
+        self.table = TableView(
+            _COLUMNS,
+            "The sources that voted for the pixel. Click on a header to sort, on a row to see "
+            "where that vote lands.",
+        )
+        self.table.chosen.connect(self._on_chosen)
         self.export_csv = button(
             "Export CSV…", "Write the table, and where the votes land, to a file.", self._on_export
         )
@@ -116,7 +139,7 @@ class VotersPanel(QWidget):
         self.asked, self.landing = answers
         show_votes(self._canvas, *answers)
         if changed:
-            self.table.show_voters(self.asked)
+            self.table.show_columns({} if self.asked is None else self.asked.columns)
         self.headline.setText(_ASK_PIXEL if self.asked is None else _summary(self.asked))
         self.support.setText("" if self.asked is None else _support(self.asked))
         self.support.setVisible(bool(self.support.text()))
@@ -127,6 +150,12 @@ class VotersPanel(QWidget):
     def _refuse(self, error: BaseException) -> None:
         self._show((None, None))
         self._model.refuse(error)
+
+    def _on_chosen(self, voter: int) -> None:
+        """Ask where the vote in a row of the table lands."""
+        if self.asked is not None:
+            row, column = self.asked.voters.source[voter, -2:].tolist()
+            self._model.ask_source((int(self.asked.parts[voter]), row, column))
 
     def _on_export(self) -> None:
         ask_where(self, "voters.csv", "CSV (*.csv)", self.export)
