@@ -18,8 +18,6 @@ from mdn_cupy.votes import Votes
 
 __all__ = ["array_of", "gathered", "sources", "voted"]
 
-MAPS = ("noisy_or", "log_complement", "additive", "plain_sum")
-
 
 def sources(blocks: Blocks, reach: Reach) -> tuple[str, HighLevelGraph]:
     """The layer that has, for each block of sources, its fields: checked, where a reach was

@@ -14,7 +14,7 @@ _NO_DISPLAY = "there is no display here; without one: mdn-cupy compare pose -o c
 _NO_QT = 3
 _PROBE = f"""
 import resource
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # Qt aborts; nobody wants that core
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # Qt aborts; no core file is written
 try:
     from qtpy.QtGui import QGuiApplication
 except ImportError:

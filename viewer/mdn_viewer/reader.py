@@ -139,7 +139,7 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
 
 
 def with_image(opened: Opened, image: Any, given: Collection[str] = ()) -> Opened:
-    """Put an image under fields; where nobody has said where sources are, its size does.
+    """Put an image under fields; where stride and origin are not given, its size gives them.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _VOTES = 4  # a step takes about as long as so many votes
 
 
 class TargetSpec(NamedTuple):
-    """What a session's map ought to be, and how the difference counts."""
+    """What a session's map should be, and how the difference counts."""
 
     target: Callable[[VotingSession], npt.NDArray[np.floating]]
     loss: Loss

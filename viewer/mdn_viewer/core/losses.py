@@ -1,4 +1,4 @@
-"""How far a vote map is from what it ought to be, and what that wants of the votes."""
+"""The loss between a vote map and its target, and its gradient in the votes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def loss_of(session: VotingSession, target: FloatArray, loss: Loss) -> float:
     session : VotingSession
         What votes.
     target : array [Ho, Wo]
-        What the map ought to be, from 0 to 1.
+        What the map should be, from 0 to 1.
     loss : Loss
         How the difference counts.
 

@@ -66,7 +66,7 @@ class VotingModel:
 
     session_changed = Signal(object)  # VotingSession or None: other fields, or another parameter
     maps_changed = Signal(object)  # dict of VoteMap, empty when none are wanted or left
-    settled = Signal()  # the slider rests: time for what takes long, and for whoever looks on
+    settled = Signal()  # no change for a while: time for what takes long
     said = Signal(str)  # a line for the user
     refused = Signal(str)  # a line for the user: what does not fit, and why
     frame_changed = Signal(int)

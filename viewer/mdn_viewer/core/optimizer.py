@@ -76,7 +76,7 @@ class Descent:
     session : VotingSession
         What votes now.
     target : array [Ho, Wo]
-        What the map ought to be.
+        What the map should be.
     loss : Loss
         How the difference counts.
     pull : LossGradient

@@ -1,4 +1,4 @@
-"""What a vote map ought to be: blurred points, or an image, on the map's own pixels."""
+"""What a vote map should be: blurred points, or an image, on the map's own pixels."""
 
 from __future__ import annotations
 

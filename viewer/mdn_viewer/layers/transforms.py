@@ -142,7 +142,7 @@ def grid_of(layer: Layer, frame: Frame | None = None) -> Grid:
 
 
 def is_untransformed(layer: Layer) -> bool:
-    """Whether nobody has said where the rows and columns of a layer are."""
+    """Whether a layer has no transform of its own."""
     return np.allclose(_plane(layer), np.eye(3))
 
 

@@ -65,7 +65,7 @@ class Message(Label):
 class Figure(QLineEdit):
     """A text to read and to copy, which may change with every frame.
 
-    A label would have the whole window laid out anew whenever its text changes, and drawn twice.
+    A label would lay out the whole window again whenever its text changes, and draw it twice.
 
     Parameters
     ----------

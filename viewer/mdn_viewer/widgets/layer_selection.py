@@ -316,7 +316,7 @@ class LayerSelection:
         self._changed()
 
     def _on_moved(self, *_: Any) -> None:
-        """Read the grid anew when whoever moves the layers has done."""
+        """Read the grid again once the layers have come to rest."""
         if not self._placing:
             self._moved = True
             self.soon.start(0)

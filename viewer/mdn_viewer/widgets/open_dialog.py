@@ -178,7 +178,7 @@ class OpenDialog(QDialog):
         self._later.start(0)
 
     def _pairs(self) -> tuple[Any, Any]:
-        """Return stride and origin; None of one that nobody has touched and the file may say."""
+        """Return stride and origin; None for one that was not changed and that the file may say."""
         pairs = (self.stride.pair, self.origin.pair)
         guessed = (self._guess.stride, self._guess.origin)
         stride, origin = (

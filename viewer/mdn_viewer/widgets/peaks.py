@@ -131,7 +131,7 @@ class PeaksPanel(QWidget):
         self.filter.textChanged.connect(self._filter)
 
     def _search(self, *_: Any) -> None:
-        """Search again, if somebody sees what is found."""
+        """Search again, if the peaks are shown."""
         session, search = self._model.session, self.search
         if session is None:
             self._worker.cancel()

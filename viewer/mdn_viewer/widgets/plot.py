@@ -41,7 +41,7 @@ class PlotCanvas(FigureCanvasQTAgg):
     """A figure that is drawn only while it is to be seen: matplotlib draws hidden ones, too."""
 
     def draw_idle(self) -> None:
-        """Draw soon, unless nobody sees it."""
+        """Draw soon, unless it is hidden."""
         if self.isVisible():
             super().draw_idle()  # type: ignore[no-untyped-call]
 

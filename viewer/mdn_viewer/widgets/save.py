@@ -166,7 +166,7 @@ class SavePanel(QWidget):
             self._write()
 
     def _write(self) -> None:
-        """Write the program anew; whether the fields are in a file takes a look at it."""
+        """Write the program again; this reads the file that the fields are said to be in."""
         session = self._model.session
         if session is None or not self._model.kinds:
             self.program.setPlainText("")
@@ -242,6 +242,6 @@ def _window(viewer: Viewer) -> Any:
 
 
 def _enable(widget: QWidget, enabled: bool) -> None:
-    """Enable a widget or not; Qt draws it anew even if it is so already."""
+    """Enable a widget or not; Qt draws it again even if nothing changes."""
     if widget.isEnabled() != enabled:
         widget.setEnabled(enabled)

@@ -19,7 +19,7 @@ _SCORES = {"noisy_or": (1e-6, 1 - 1e-6, 0.05), "additive": (1e-9, 1e9, 0.001)}
 
 
 class SearchForm(QWidget):
-    """Boxes for a `Search`; `every_part` is laid out by whoever uses the form.
+    """Boxes for a `Search`; `every_part` is laid out by the caller.
 
     Parameters
     ----------

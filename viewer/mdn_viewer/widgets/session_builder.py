@@ -94,7 +94,7 @@ class SessionBuilder:
 
     def _on_remedy(self, *_: Any) -> None:
         if self._remedy is not None:
-            apply(*self._remedy)  # upon which the layer votes anew
+            apply(*self._remedy)  # the layer then votes with its new values
 
     def _session_on(self, fields: mdn.Fields, confidence: Image) -> VotingSession:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
