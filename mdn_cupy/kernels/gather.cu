@@ -39,10 +39,10 @@ template <typename T, int RULE, bool MOMENTS>
 __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vote,
                                      const T *cotangent, Moment<T> *factors, T *sums, int lane)
 {
-    const Box window = window_of(vote);
     T pull = 0, pull_x = 0, pull_y = 0, pull_square = 0;
-    for (int top = 0; top < window.rows; top += SPAN) {
-        for (int left = 0; left < window.columns; left += SPAN) {
+    for (int top = 0; top < vote.y.count; top += SPAN) {
+        for (int left = 0; left < vote.x.count; left += SPAN) {
+            const Box window = window_of(vote);  // read anew: kept, it takes registers
             const Box part = {window.row + top, window.column + left, min(SPAN, window.rows - top),
                               min(SPAN, window.columns - left)};
             __syncwarp();  // the last part's factors are no longer read

@@ -32,7 +32,7 @@ def sum_of_terms(fields: FieldTensors, scalars: OptionScalars) -> Tensor:
             raise NotImplementedError(_NO_FORWARD_MODE)
         result = ACCUMULATE(*fields, *scalars)
     else:
-        result = _Accumulate.apply(*fields, *scalars)  # type: ignore[no-untyped-call]
+        result = _Accumulate.apply(*fields, *scalars)
     return result
 
 
@@ -43,7 +43,7 @@ def one_minus_exp(log_complement: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # It would trace into a Function.
         small, large = 0 - torch.expm1(log_complement), 1 - torch.exp(log_complement)
         return torch.where(log_complement > -1, small, large)
-    m: Tensor = _Complement.apply(log_complement)  # type: ignore[no-untyped-call]
+    m: Tensor = _Complement.apply(log_complement)
     return m
 
 
