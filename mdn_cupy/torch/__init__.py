@@ -10,16 +10,19 @@ from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
 from mdn_cupy.torch.losses import noisy_or_bce
 from mdn_cupy.torch.modules import MassDisplacement
 from mdn_cupy.torch.plain import plain_operators
+from mdn_cupy.torch.record import RecordedVotes, record
 
 __all__ = [
     "MDNKeypointHead",
     "MassDisplacement",
     "Maxima",
+    "RecordedVotes",
     "VoteFields",
     "logit",
     "noisy_or_bce",
     "one_minus_exp",
     "plain_operators",
+    "record",
     "soft_argmax",
     "subpixel_argmax",
 ]
