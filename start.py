@@ -5,10 +5,11 @@
     python3 start.py viewer my.mdn --sigma 3
     python3 start.py tests             # the whole suite
     python3 start.py tests -k voting
+    python3 start.py packages          # only print the system packages that both need
 
 Makes a virtual environment (.venv, or what MDN_ENV names) and installs this checkout into it. On
-Debian and Ubuntu it also installs the libraries that Qt and OpenGL need, if any is missing. What is
-there already is left as it is.
+Debian and Ubuntu it also installs the libraries that Qt and OpenGL need, if any is missing: at
+once as root, else by sudo, after it has asked. What is there already is left as it is.
 """
 
 import os
@@ -43,6 +44,9 @@ DEBIAN_TESTS = ["xvfb", "xauth", "xdotool", "g++"]
 
 def main(arguments):
     """Install what is missing for the wanted thing, and run it."""
+    if arguments == ["packages"]:
+        print(*DEBIAN, *DEBIAN_TESTS)
+        return 0
     if not arguments or arguments[0] not in EXTRAS:
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -62,21 +66,35 @@ def main(arguments):
 
 
 def install_debian_packages(packages):
-    """Install the Debian packages that are missing; elsewhere Qt brings or finds its own."""
+    """Install the Debian packages that are missing, if we may; other systems have what Qt needs."""
     if not shutil.which("apt-get"):
         return
     missing = [package for package in packages if not installed(package)]
     if not missing:
         return
-    print("installing Debian packages:", *missing, flush=True)
+    print("these Debian packages are missing:", *missing, flush=True)
     as_root = [] if os.geteuid() == 0 else ["sudo"]
+    by_hand = " ".join(["sudo", "apt-get", "install", *missing])
+    if as_root and not (shutil.which("sudo") and agreed("install them with sudo? [y/N] ")):
+        print(f"going on without them; to install them yourself: {by_hand}", flush=True)
+        return
     quiet = {"env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}, "check": True}
     subprocess.run([*as_root, "apt-get", "update", "-qq"], **quiet)
     subprocess.run([*as_root, "apt-get", "install", "-y", "-qq", *missing], **quiet)
 
 
+def agreed(question):
+    """Ask a yes-or-no question; without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
 def installed(package):
-    """Whether dpkg has the package, by its name or as its renamed successor (libglib2.0-0t64)."""
+    """Return whether dpkg has the package, or its renamed successor (libglib2.0-0t64)."""
     for name in (package, f"{package}t64"):
         found = subprocess.run(
             ["dpkg-query", "-W", "-f", "${Status}", name], capture_output=True, text=True
@@ -91,3 +109,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except subprocess.CalledProcessError as error:
         sys.exit(f"start.py: this command failed: {' '.join(map(str, error.cmd))}")
+    except KeyboardInterrupt:
+        sys.exit(130)

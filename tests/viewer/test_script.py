@@ -4,21 +4,21 @@ import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import main
 from mdn_viewer.core.session_file import SavedSession, write_session
+from mdn_viewer.display import obstacle
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
 
 SAMPLES = ", ".join(mdn.samples.names())
 SCRIPT = [sys.executable, "-m", "mdn_viewer"]
-NO_DISPLAY = (
-    "mdn-viewer: there is no display here; without one: mdn-cupy compare pose -o compare.png\n"
-)
+NO_DISPLAY = "mdn-viewer: there is no display here; without one: "
 
 
 @pytest.fixture
@@ -89,7 +89,22 @@ def test_without_a_display(environment, monkeypatch, capfd):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["pose"]) == 1
-    assert capfd.readouterr() == ("", NO_DISPLAY)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(NO_DISPLAY)
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("on_the_path", [True, False])
+def test_the_command_for_no_display_works_as_pasted(on_the_path, monkeypatch, tmp_path):
+    path = Path(sys.executable).parent if on_the_path else tmp_path
+    monkeypatch.setenv("PATH", str(path))
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    command = obstacle().partition("without one: ")[2]
+    assert command.startswith("mdn-cupy ") == on_the_path
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path, executable="/bin/sh")
+    assert (tmp_path / "compare.png").stat().st_size > 0
 
 
 def test_without_napari():

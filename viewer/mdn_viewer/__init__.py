@@ -19,7 +19,10 @@ who listen what came of it: the canvas, the tabs, the status bar. Tests drive th
 window.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mdn_viewer.window import MassDisplacementWindow, show
 
 __all__ = ["MassDisplacementWindow", "show"]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 __all__ = ["obstacle"]
 
 _NOT_INSTALLED = 'napari is not installed: pip install "mdn-cupy[viewer]"'
-_NO_DISPLAY = "there is no display here; without one: mdn-cupy compare pose -o compare.png"
 
 _NO_QT = 3
 _PROBE = f"""
@@ -39,7 +41,15 @@ def obstacle() -> str | None:
             [sys.executable, "-c", _PROBE], capture_output=True, timeout=30, check=False
         )
     except subprocess.TimeoutExpired:
-        return _NO_DISPLAY
+        return _no_display()
     if probe.returncode == 0:
         return None
-    return _NOT_INSTALLED if probe.returncode == _NO_QT else _NO_DISPLAY
+    return _NOT_INSTALLED if probe.returncode == _NO_QT else _no_display()
+
+
+def _no_display() -> str:
+    """Say what to do instead, by a command that this shell finds."""
+    found, beside = shutil.which("mdn-cupy"), Path(sys.executable).with_name("mdn-cupy")
+    ours = found is not None and Path(found).resolve() == beside.resolve()
+    command = "mdn-cupy" if ours else f"{shlex.quote(sys.executable)} -m mdn_cupy"
+    return f"there is no display here; without one: {command} compare pose -o compare.png"
