@@ -176,7 +176,8 @@ def test_every_public_name_has_its_entry(module):
     pages = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs/api").glob("*.md"))
     entries = re.findall(r"^::: (\S+)$", pages, flags=re.MULTILINE)
     assert sorted(set(entries)) == sorted(entries)
-    assert [name for name in _public(module) if name not in entries] == []
+    missing = [name for name in _public(module) if name not in entries]
+    assert not missing, f"add to a page of docs/api: {', '.join(f'::: {name}' for name in missing)}"
 
 
 def test_every_entry_is_of_something_public():
