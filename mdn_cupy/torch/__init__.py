@@ -4,6 +4,9 @@ The operator `mdn_cupy::accumulate` (`mdn_cupy.torch.library`) computes Σφ of 
 log-complement L of the noisy-or, or a sum. Everything after it is plain torch.
 """
 
+from importlib import import_module
+from typing import Any
+
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
 from mdn_cupy.torch.functional import logit, one_minus_exp
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
@@ -13,12 +16,14 @@ from mdn_cupy.torch.plain import plain_operators
 from mdn_cupy.torch.record import RecordedVotes, record
 
 __all__ = [
+    "KeypointBranch",
     "MDNKeypointHead",
     "MassDisplacement",
     "Maxima",
     "RecordedVotes",
     "VoteFields",
     "logit",
+    "mask_rcnn_mdn",
     "noisy_or_bce",
     "one_minus_exp",
     "plain_operators",
@@ -26,3 +31,18 @@ __all__ = [
     "soft_argmax",
     "subpixel_argmax",
 ]
+
+_DETECTION = ("KeypointBranch", "mask_rcnn_mdn")  # of torchvision's parts, which is not always there
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DETECTION:
+        raise AttributeError(f"module 'mdn_cupy.torch' has no attribute {name!r}")
+    try:
+        return getattr(import_module("mdn_cupy.torch.detection"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torchvision":
+            raise
+        raise ImportError(
+            f'mdn.torch.{name} needs torchvision, which is not installed: pip install "mdn-cupy[detection]"'
+        ) from error

@@ -18,10 +18,9 @@ from mdn_cupy.validation import shown_pair
 
 __all__ = ["MDNKeypointHead", "VoteFields"]
 
-for _name in ("_check_features", "_spread", "_trust", "logit", "vote"):
+for _name in ("_check_features", "_joined", "_spread", "_trust", "logit", "vote"):
     torch.fx.wrap(_name)  # one node of a graph that torch.fx traces
 
-_INITIAL_VOTES = 0.1  # expected at a pixel before training
 _INITIAL_TRUST = 0.3  # in what another part says
 
 
@@ -109,6 +108,8 @@ class MDNKeypointHead(nn.Module):
     torch.Size([2, 3, 2])
     """
 
+    initial_votes = 0.1  # expected at a pixel before training
+
     trust_logit: nn.Parameter | None
 
     places: Tensor
@@ -161,7 +162,7 @@ class MDNKeypointHead(nn.Module):
         sources = max(1.0, 2 * math.pi * sigma**2 / math.prod(self.stride))  # Σ w at a pixel
         neighbours = max(Counter(k for k, _ in self.pairs).values(), default=0)
         voters = 1 + _INITIAL_TRUST * neighbours
-        confidence_bias = -math.log(sources * voters / _INITIAL_VOTES - 1)
+        confidence_bias = -math.log(sources * voters / self.initial_votes - 1)
         for convolution, bias in ((self.confidence, confidence_bias), (self.offsets, 0.0)):
             nn.init.normal_(convolution.weight, std=1e-3)
             assert convolution.bias is not None
@@ -203,10 +204,15 @@ class MDNKeypointHead(nn.Module):
             raise ValueError(f"cross_offsets must be {wanted}, as head.fields(features) gives them")
         s_y, s_x = self.stride
         size = (s_y * confidence.shape[-2], s_x * confidence.shape[-1])
+        sigma = self.displacement.sigma
         if cross_offsets is not None:
-            confidence, offsets = confidence[:, None] * self.trust[..., None, None], cross_offsets
+            # Pairs that are no edge are left out: COCO's skeleton has 57 of 289, padded to 85.
+            voters = _voters(self.pairs, self.parts).to(confidence.device)
+            confidence, offsets, sigma = _joined(
+                confidence, cross_offsets, self.trust, sigma, voters
+            )
         options = {**self.displacement.options.named, "output_shape": size}
-        return vote("log_complement", confidence, offsets, self.displacement.sigma, options)
+        return vote("log_complement", confidence, offsets, sigma, options)
 
     @property
     def trust(self) -> Tensor:
@@ -263,6 +269,34 @@ def _spread(every: Tensor, places: Tensor, parts: int) -> Tensor:
     padded = nn.functional.pad(every, (0, 0, 0, 0, 0, 0, 0, 1), value=math.nan)
     spread: Tensor = padded.index_select(1, channel.flatten()).unflatten(1, (parts, parts))
     return spread
+
+
+def _joined(
+    confidence: Tensor, cross_offsets: Tensor, trust: Tensor, sigma: Tensor, voters: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Confidences, offsets and sigma of the voters [P, D] for each part: [N, P, D, H, W], …"""
+    parts, most = voters.shape
+    by = voters.flatten()
+    pair = by + parts * torch.arange(parts, device=by.device).repeat_interleave(most)
+    weights = trust.flatten().index_select(0, pair)[:, None, None]
+    strength = confidence.index_select(1, by) * weights
+    offsets = cross_offsets.flatten(1, 2).index_select(1, pair)
+    if sigma.ndim:  # (P, 1, 1) of the voters, or (P, P, 1, 1)
+        widths = sigma.expand(parts, parts, 1, 1).flatten(0, 1)
+        sigma = widths.index_select(0, pair).unflatten(0, (parts, most))
+    return strength.unflatten(1, (parts, most)), offsets.unflatten(1, (parts, most)), sigma
+
+
+def _voters(pairs: list[tuple[int, int]], parts: int) -> Tensor:
+    """For every part itself and those joined to it [P, D], and others in the rows that are short.
+
+    Those have offsets of NaN and a trust of 0, and cast no votes.
+    """
+    joined = [[k, *(p for to, p in pairs if to == k)] for k in range(parts)]
+    most = max(map(len, joined))
+    for row in joined:
+        row += [p for p in range(parts) if p not in row][: most - len(row)]
+    return torch.tensor(joined, device="cpu")
 
 
 def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:

@@ -16,7 +16,26 @@ import numba
 import numpy as np
 from skimage import color, data
 
-__all__ = ["EDGES", "PARTS", "SIZE", "Batch", "draw", "draw_batch"]
+__all__ = [
+    "EDGES",
+    "PARTS",
+    "SIZE",
+    "SPLITS",
+    "Batch",
+    "Surface",
+    "choose_patches",
+    "choose_pose",
+    "draw",
+    "draw_batch",
+    "find_covered",
+    "load_photographs",
+    "make_garment",
+    "paint_capsule",
+    "paint_figure",
+    "paint_stray_limb",
+    "take_crop",
+    "take_surface",
+]
 
 SIZE = 96
 """Height and width of a picture, in pixels."""
@@ -57,7 +76,7 @@ class _Split(NamedTuple):
     photographs: tuple[str, ...]  # in scikit-image's wheel, without any download; no two share one
 
 
-_SPLITS = {
+SPLITS = {
     "train": _Split(
         5, ("astronaut", "camera", "chelsea", "coins", "gravel", "immunohistochemistry", "moon")
     ),
@@ -82,7 +101,7 @@ class Batch(NamedTuple):
     hidden: np.ndarray  # (N, P) bool: whether the joint is under a patch
 
 
-class _Surface(NamedTuple):
+class Surface(NamedTuple):
     """What a capsule is painted with: tint · (base + depth · texture)."""
 
     texture: np.ndarray  # (SIZE, SIZE, 3) float32
@@ -119,25 +138,27 @@ def draw_batch(split: str, seed: int, indices: Sequence[int]) -> Batch:
 
 def draw(split: str, key: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw one picture: (SIZE, SIZE, 3) colours, (P, 2) joints and (P,) whether hidden."""
-    rng = np.random.default_rng((*key, _SPLITS[split].number))
-    photographs = _photographs(split)
-    canvas = _crop(rng, photographs).copy()
-    joints, scale = _pose(rng)
-    skin, shirt, trousers, foreign = (_garment(rng, photographs) for _ in range(4))
+    rng = np.random.default_rng((*key, SPLITS[split].number))
+    photographs = load_photographs(split)
+    canvas = take_crop(rng, photographs).copy()
+    joints, scale = choose_pose(rng)
+    skin, shirt, trousers, foreign = (make_garment(rng, photographs) for _ in range(4))
 
     for _ in range(rng.integers(1, 4)):
         garment = (skin, shirt, trousers, foreign)[rng.integers(4)]
-        _stray_limb(rng, canvas, garment, scale)
-    _figure(rng, canvas, joints, scale, (skin, shirt, trousers))
-    patches = _patches(rng, joints, scale)
+        paint_stray_limb(rng, canvas, garment, scale)
+    paint_figure(rng, canvas, joints, scale, (skin, shirt, trousers))
+    patches = choose_patches(rng, joints, scale)
     for patch in patches:
-        _paint(canvas, *_photograph(rng, photographs), *patch)
-    distances = _distances(joints, patches)
-    return canvas, joints.astype(np.float32), (distances < patches[:, 4]).any(axis=1)
+        paint_capsule(canvas, *take_surface(rng, photographs), *patch)
+    covered = find_covered(joints, patches)
+    return canvas, joints.astype(np.float32), covered
 
 
-def _pose(rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Joints (P, 2) of a figure somewhere in the picture, and its scale."""
+def choose_pose(
+    rng: np.random.Generator, size: int = SIZE, scales: tuple[float, float] = (0.8, 1.25)
+) -> tuple[np.ndarray, float]:
+    """Joints (P, 2) of a figure somewhere in a square picture, and its scale."""
     down = _direction(rng.uniform(-35, 35))
     left = np.array([down[1], -down[0]])  # the figure's left is the viewer's right
     outwards = np.array([1, -1])
@@ -155,26 +176,26 @@ def _pose(rng: np.random.Generator) -> tuple[np.ndarray, float]:
         joints[_KNEES[side]] = joints[_HIPS[side]] + _THIGH * thigh
         joints[_ANKLES[side]] = joints[_KNEES[side]] + _SHIN * shin
 
-    room = SIZE - 1 - 2 * _MARGIN
-    scale = min(rng.uniform(0.8, 1.25), room / np.ptp(joints, axis=0).max())
+    room = size - 1 - 2 * _MARGIN
+    scale = min(rng.uniform(*scales), room / np.ptp(joints, axis=0).max())
     joints *= scale
     corner = _MARGIN + rng.uniform(0, 1, 2) * (room - np.ptp(joints, axis=0))
     return joints - joints.min(axis=0) + corner, scale
 
 
-def _figure(
+def paint_figure(
     rng: np.random.Generator,
     canvas: np.ndarray,
     joints: np.ndarray,
     scale: float,
-    garments: tuple[_Surface, _Surface, _Surface],
+    garments: tuple[Surface, Surface, Surface],
 ) -> None:
     """Paint a figure: legs, trunk, head, and the arms before or behind the trunk."""
     skin, shirt, trousers = garments
     arms_behind = rng.random(2) < 0.3
 
-    def bone(a: int, b: int, surface: _Surface, radius: float) -> None:
-        _paint(canvas, *surface, *joints[a], *joints[b], radius * scale)
+    def bone(a: int, b: int, surface: Surface, radius: float) -> None:
+        paint_capsule(canvas, *surface, *joints[a], *joints[b], radius * scale)
 
     def arm(side: int) -> None:
         bone(_SHOULDERS[side], _ELBOWS[side], shirt, _ARM_RADIUS)
@@ -187,28 +208,28 @@ def _figure(
         arm(side)
     top, bottom = joints[list(_SHOULDERS)].mean(axis=0), joints[list(_HIPS)].mean(axis=0)
     bone(*_HIPS, trousers, _LEG_RADIUS)
-    _paint(canvas, *shirt, *top, *(top + 0.85 * (bottom - top)), _TORSO_RADIUS * scale)
+    paint_capsule(canvas, *shirt, *top, *(top + 0.85 * (bottom - top)), _TORSO_RADIUS * scale)
     bone(*_SHOULDERS, shirt, _LEG_RADIUS)
-    _paint(canvas, *skin, *top, *joints[_HEAD], _ARM_RADIUS * scale)
+    paint_capsule(canvas, *skin, *top, *joints[_HEAD], _ARM_RADIUS * scale)
     bone(_HEAD, _HEAD, skin, _HEAD_RADIUS)
     for side in np.flatnonzero(~arms_behind):
         arm(side)
 
 
-def _stray_limb(
-    rng: np.random.Generator, canvas: np.ndarray, surface: _Surface, scale: float
+def paint_stray_limb(
+    rng: np.random.Generator, canvas: np.ndarray, surface: Surface, scale: float
 ) -> None:
     """Paint an arm or a leg without a figure."""
     radius = scale * rng.choice([_ARM_RADIUS, _LEG_RADIUS])
-    a = rng.uniform(0, SIZE, 2)
+    a = rng.uniform(0, len(canvas), 2)
     direction = _direction(rng.uniform(-180, 180))
     b = a + scale * rng.uniform(11, 15) * direction
     c = b + scale * rng.uniform(11, 15) * _turned(direction, rng.uniform(-90, 90))
-    _paint(canvas, *surface, *a, *b, radius)
-    _paint(canvas, *surface, *b, *c, radius)
+    paint_capsule(canvas, *surface, *a, *b, radius)
+    paint_capsule(canvas, *surface, *b, *c, radius)
 
 
-def _patches(rng: np.random.Generator, joints: np.ndarray, scale: float) -> np.ndarray:
+def choose_patches(rng: np.random.Generator, joints: np.ndarray, scale: float) -> np.ndarray:
     """Capsules (n, 5) that cover something of the figure: x0, y0, x1, y1 and radius."""
     centres = np.concatenate([joints, joints[list(map(list, _LIMBS))].mean(axis=1)])
     count = rng.integers(2, 5)
@@ -219,12 +240,13 @@ def _patches(rng: np.random.Generator, joints: np.ndarray, scale: float) -> np.n
     return np.concatenate([centres - reach, centres + reach, radius], axis=1)
 
 
-def _distances(points: np.ndarray, capsules: np.ndarray) -> np.ndarray:
-    """Distance of each point (P, 2) from the axis of each capsule (n, 5): (P, n)."""
+def find_covered(points: np.ndarray, capsules: np.ndarray) -> np.ndarray:
+    """Whether each point (P, 2) lies within any of the capsules (n, 5)."""
     start, axis = capsules[:, :2], capsules[:, 2:4] - capsules[:, :2]
     away = points[:, None] - start
     along = (away * axis).sum(axis=-1) / np.maximum((axis**2).sum(axis=-1), 1e-9)
-    return np.linalg.norm(away - along.clip(0, 1)[..., None] * axis, axis=-1)
+    distances = np.linalg.norm(away - along.clip(0, 1)[..., None] * axis, axis=-1)
+    return (distances < capsules[:, 4]).any(axis=1)
 
 
 def _direction(degrees: float) -> np.ndarray:
@@ -238,36 +260,42 @@ def _turned(vector: np.ndarray, degrees: float) -> np.ndarray:
     return np.array([cosine * vector[0] - sine * vector[1], sine * vector[0] + cosine * vector[1]])
 
 
-def _garment(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> _Surface:
+def make_garment(
+    rng: np.random.Generator, photographs: tuple[np.ndarray, ...], size: int = SIZE
+) -> Surface:
     """A colour, with the light and shade of a photograph."""
     tint = rng.uniform(0.1, 1, 3).astype(np.float32)
-    return _Surface(_crop(rng, photographs), tint, 0.5, 0.6)
+    return Surface(take_crop(rng, photographs, size), tint, 0.5, 0.6)
 
 
-def _photograph(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> _Surface:
+def take_surface(
+    rng: np.random.Generator, photographs: tuple[np.ndarray, ...], size: int = SIZE
+) -> Surface:
     """A photograph as it is."""
-    return _Surface(_crop(rng, photographs), np.ones(3, np.float32), 0.0, 1.0)
+    return Surface(take_crop(rng, photographs, size), np.ones(3, np.float32), 0.0, 1.0)
 
 
-def _crop(rng: np.random.Generator, photographs: tuple[np.ndarray, ...]) -> np.ndarray:
-    """(SIZE, SIZE, 3) of a photograph, every pixel of it or every other."""
+def take_crop(
+    rng: np.random.Generator, photographs: tuple[np.ndarray, ...], size: int = SIZE
+) -> np.ndarray:
+    """(size, size, 3) of a photograph, every pixel of it or every other."""
     photograph = photographs[rng.integers(len(photographs))]
-    step = 2 if min(photograph.shape[:2]) >= 2 * SIZE and rng.random() < 0.5 else 1
-    row, column = (rng.integers(side - step * SIZE + 1) for side in photograph.shape[:2])
-    return photograph[row : row + step * SIZE : step, column : column + step * SIZE : step]
+    step = 2 if min(photograph.shape[:2]) >= 2 * size and rng.random() < 0.5 else 1
+    row, column = (rng.integers(side - step * size + 1) for side in photograph.shape[:2])
+    return photograph[row : row + step * size : step, column : column + step * size : step]
 
 
 @cache
-def _photographs(split: str) -> tuple[np.ndarray, ...]:
+def load_photographs(split: str) -> tuple[np.ndarray, ...]:
     """The photographs of a split, (H, W, 3) float32 in [0, 1]."""
-    loaded = (getattr(data, name)() for name in _SPLITS[split].photographs)
+    loaded = (getattr(data, name)() for name in SPLITS[split].photographs)
     images = (it[0] if isinstance(it, tuple) else it for it in loaded)  # of two eyes, the left
     colours = (image if image.ndim == 3 else color.gray2rgb(image) for image in images)
     return tuple((image[..., :3] / np.float32(255)).astype(np.float32) for image in colours)
 
 
 @numba.njit(cache=True)
-def _paint(canvas, texture, tint, base, depth, x0, y0, x1, y1, radius):
+def paint_capsule(canvas, texture, tint, base, depth, x0, y0, x1, y1, radius):
     """Paint a capsule (all points within `radius` of a segment), shaded towards its rim."""
     height, width = canvas.shape[:2]
     dx, dy = x1 - x0, y1 - y0

@@ -190,7 +190,7 @@ def test_a_picture_depends_on_its_key_alone(figures):
 
 
 def test_no_photograph_is_in_two_splits(figures):
-    splits = figures._SPLITS.values()
+    splits = figures.SPLITS.values()
     names = [name for split in splits for name in split.photographs]
     assert len(set(names)) == len(names)
     assert len({split.number for split in splits}) == 3
@@ -222,7 +222,7 @@ def test_joints_are_inside_the_picture_and_some_are_hidden(figures):
 def test_hidden_is_what_a_patch_covers(figures, monkeypatch):
     """Without the patches the same picture shows other colours at hidden joints, and only there."""
     batch = figures.draw_batch("train", 1, range(20))
-    paint = figures._paint
+    paint = figures.paint_capsule
     monkeypatch.setattr(  # a patch is painted with a photograph: no base, all texture
         figures, "_paint", lambda *a: None if a[3] == 0.0 else paint(*a)
     )

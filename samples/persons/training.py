@@ -1,0 +1,178 @@
+"""One training: steps, schedule, checkpoints and the log, in one process or several.
+
+Batches and torch's random numbers of a step are functions of its number, so that a training that
+goes on from a checkpoint ends as if it had never stopped.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mdn_cupy.files import replacing
+from persons.dataset import Batches, Persons
+from persons.models import Settings, make_model
+
+__all__ = ["Training"]
+
+CHECKPOINT_STEPS = 50
+WARMUP = 0.05  # share of the steps
+LONGEST_GRADIENT = 10.0
+WEIGHT_DECAY = {"small": 1e-3, "full": 1e-4}
+MOMENTUM = 0.9
+DROPS = (36 / 46, 43 / 46)  # of the full schedule: torchvision's, for keypoints
+
+
+class Training:
+    """A model on its way, from its first step or from where its checkpoint left it.
+
+    Parameters
+    ----------
+    settings : Settings
+    persons : Persons
+        To train on.
+    checkpoint : Path
+        Where the state is kept; the log goes beside it, with one JSON object a line.
+    device : torch.device
+    workers : int
+        Processes that read images.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of other settings, or is none, or a loss is not finite.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        persons: Persons,
+        checkpoint: Path,
+        device: torch.device,
+        workers: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.checkpoint = checkpoint
+        self.device = device
+        self.step = 0
+        self.seconds = 0.0  # spent on the steps so far, and on nothing else
+        several = distributed.is_initialized()
+        self.rank = distributed.get_rank() if several else 0
+        self.world = distributed.get_world_size() if several else 1
+        torch.manual_seed(settings.seed)
+        self.model = make_model(settings, len(persons.parts), persons.edges).to(device)
+        self._optimizer = self._make_optimizer()
+        if checkpoint.exists():
+            self._load()
+        self._wrapped = self.model
+        if several:
+            ids = [device.index] if device.type == "cuda" else None
+            self._wrapped = DistributedDataParallel(self.model, device_ids=ids)
+        self._batches = torch.utils.data.DataLoader(
+            Batches(persons, settings.seed, settings.batch, self.rank, self.world),
+            batch_size=None,
+            sampler=range(self.step, settings.steps),
+            num_workers=workers,
+        )
+
+    def run(self) -> Iterator[dict[str, float]]:
+        """Take the remaining steps; yield the losses of each."""
+        self.model.train()
+        started = time.perf_counter()
+        for batch in self._batches:
+            losses = self._advance(batch)
+            self.step += 1
+            self.seconds += time.perf_counter() - started
+            self._log(losses)
+            if self.step % CHECKPOINT_STEPS == 0 or self.step == self.settings.steps:
+                self._save()
+            yield losses
+            started = time.perf_counter()
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        options = {
+            "lr": self.settings.learning_rate,
+            "weight_decay": WEIGHT_DECAY[self.settings.size],
+        }
+        if self.settings.size == "full":
+            return torch.optim.SGD(parameters, momentum=MOMENTUM, **options)
+        return torch.optim.AdamW(parameters, **options)
+
+    def _advance(self, batch: list) -> dict[str, float]:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * self._schedule()
+        torch.manual_seed((self.settings.seed * 1_000_003 + self.step) * self.world + self.rank)
+        images = [image.to(self.device) for image, _ in batch]
+        targets = [{k: v.to(self.device) for k, v in target.items()} for _, target in batch]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.amp):
+            losses = self._wrapped(images, targets)
+            total = sum(losses.values())
+        self._optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), LONGEST_GRADIENT)
+        self._optimizer.step()
+        values = {name: loss.item() for name, loss in losses.items()}
+        if not all(map(math.isfinite, values.values())):
+            raise ValueError(
+                f"a loss of step {self.step} is not finite: {values}; lower --learning-rate"
+            )
+        return values
+
+    def _schedule(self) -> float:
+        """Share of the learning rate: a rise, and then half a cosine, or two drops to a tenth."""
+        done = self.step / self.settings.steps
+        rise = min((self.step + 1) / (WARMUP * self.settings.steps), 1)
+        if self.settings.size == "full":
+            return rise * 0.1 ** sum(done >= drop for drop in DROPS)
+        return rise * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _log(self, losses: dict[str, float]) -> None:
+        if self.rank:
+            return
+        rounded = {name: round(loss, 5) for name, loss in losses.items()}
+        line = {"step": self.step, "seconds": round(self.seconds, 2), **rounded}
+        with self.checkpoint.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _save(self) -> None:
+        if self.rank:
+            return
+        state = {
+            "settings": asdict(self.settings),
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        with replacing(self.checkpoint) as file:
+            torch.save(state, file)
+
+    def _load(self) -> None:
+        try:
+            state: dict[str, Any] = torch.load(
+                self.checkpoint, weights_only=True, map_location=self.device
+            )
+            made_with = Settings(**state["settings"])
+            if made_with == self.settings:
+                self.model.load_state_dict(state["model"])
+                self._optimizer.load_state_dict(state["optimizer"])
+                self.step, self.seconds = state["step"], state["seconds"]
+        except Exception as error:  # torch raises whatever its unpickler met
+            raise ValueError(
+                f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
+                " another folder"
+            ) from error
+        if made_with != self.settings:
+            raise ValueError(
+                f"{self.checkpoint} was made with {made_with}, not with {self.settings};"
+                " delete it, or write to another folder"
+            )

@@ -1,0 +1,257 @@
+"""Train the six models of the paper's Table 1 on persons, and judge them by its very columns.
+
+  boxes                       Mask R-CNN, bb
+  boxes-masks                 Mask R-CNN, bb+mask
+  boxes-keypoints             Mask R-CNN, bb+keypoints
+  boxes-keypoints-mdn         Mask R-CNN-MDN, bb+keypoints
+  boxes-masks-keypoints       Mask R-CNN, bb+mask+keypoints
+  boxes-masks-keypoints-mdn   Mask R-CNN-MDN, bb+mask+keypoints
+
+Any COCO-format data set with person keypoints will do: DIR/annotations/person_keypoints_SPLIT*.json
+and DIR/SPLIT*/ for SPLIT train and val, and test where it has one. make_scenes.py makes a small one.
+Everything but the branches is the same for all models.
+
+Into the folder --out go
+  tables.md       Tables 1 and 2 beside the paper's, and the keypoints'
+  MODEL-SEED.json what one training came to; MODEL-SEED.pt its state, MODEL-SEED.jsonl its losses
+
+A run that was stopped goes on when the same command is given again, and ends with the same numbers.
+"""
+
+import argparse
+import itertools
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from persons.dataset import Persons
+from persons.evaluation import Measures, evaluate, make_tables
+from persons.models import MODELS, Settings
+from persons.training import Training
+from tqdm import tqdm
+
+import mdn_cupy as mdn
+from mdn_cupy import console
+from mdn_cupy.files import replacing
+
+# Steps, images of a step and process, and the learning rate.
+USUAL = {"small": (1000, 4, 2e-3), "full": (270_000, 2, 0.02)}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    return console.run(parser.prog, lambda: _main(parser, arguments))
+
+
+def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    torch.set_num_threads(options.threads)
+    mdn.set_num_threads(options.threads)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # started by torchrun
+    device = torch.device(options.device)
+    try:
+        if several:
+            if device.type == "cuda":
+                device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+                torch.cuda.set_device(device)
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        options.out.mkdir(parents=True, exist_ok=True)
+        tables = _run(options, device)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(
+            130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
+        )
+    finally:
+        if several and distributed.is_initialized():
+            distributed.destroy_process_group()
+    if _is_first():
+        console.say(parser.prog, tables, end="")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  python samples/make_scenes.py scenes\n"
+        "  python samples/train_mask_rcnn.py --data scenes --out ablation --seeds 0 1\n"
+        "  torchrun --nproc-per-node 8 samples/train_mask_rcnn.py --data coco --out runs \\\n"
+        "      --size full --device cuda --amp --models boxes-masks-keypoints-mdn --workers 4",
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
+    add("--out", type=Path, required=True, metavar="DIR", help="folder for what comes out")
+    add(
+        "--models",
+        nargs="+",
+        choices=MODELS,
+        default=list(MODELS),
+        metavar="MODEL",
+        help="which of the above to train (default: all)",
+    )
+    add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="(default: 0)")
+    add(
+        "--size",
+        choices=USUAL,
+        default="small",
+        help="of the model: small has under two million parameters and images of 128 to 192 pixels;"
+        " full is torchvision's ResNet-50 with images of 800 (default: %(default)s)",
+    )
+    small, full = USUAL.values()
+    for name, kind, place, what in (
+        ("steps", int, 0, "of a training"),
+        ("batch", int, 1, "images of a step and process"),
+        ("learning-rate", float, 2, "at its highest; in proportion to the images of a step"),
+    ):
+        default = f"(default: {small[place]:g}; full: {full[place]:g})"
+        add(f"--{name}", type=kind, metavar="N", help=f"{what} {default}")
+    add("--voting", choices=("across", "within"), default="across", help="of the MDN models")
+    add("--loss", choices=("bce", "softmax"), default="bce", help="of the MDN models")
+    add(
+        "--offset-weight",
+        type=float,
+        default=1.0,
+        metavar="W",
+        help="of the offsets' own loss (default: %(default)s)",
+    )
+    add("--weights-backbone", metavar="NAME", help="such as IMAGENET1K_V1, for --size full")
+    add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    add("--amp", action="store_true", help="compute in bfloat16 where torch deems it safe")
+    add("--workers", type=int, default=0, metavar="N", help="processes that read images")
+    add("--threads", type=int, default=1, metavar="N", help="of the CPU (default: %(default)s)")
+    add("--images", type=int, metavar="N", help="to judge by, of each split (default: all)")
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Fill in the defaults, and refuse what cannot be run."""
+    for name, usual in zip(("steps", "batch", "learning_rate"), USUAL[options.size], strict=True):
+        if getattr(options, name) is None:
+            setattr(options, name, usual)
+    for name in ("steps", "batch", "threads", "images"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, got {value}")
+    if not options.learning_rate > 0:
+        parser.error(f"--learning-rate must be greater than 0, got {options.learning_rate}")
+    if not options.offset_weight >= 0:
+        parser.error(f"--offset-weight must be at least 0, got {options.offset_weight}")
+    if options.workers < 0:
+        parser.error(f"--workers must be at least 0, got {options.workers}")
+    if min(options.seeds) < 0 or len({*options.seeds}) < len(options.seeds):
+        parser.error(f"--seeds must be different and at least 0, got {_listed(options.seeds)}")
+    if options.weights_backbone and options.size != "full":
+        parser.error("--weights-backbone goes with --size full")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch finds no GPU")
+    if options.out.exists() and not options.out.is_dir():
+        parser.error(f"--out {options.out} is a file; name a folder")
+
+
+def _run(options: argparse.Namespace, device: torch.device) -> str:
+    """Train what is not trained yet; keep what came out of each, and return the tables."""
+    splits = {split: Persons(options.data, split) for split in ("train", "val")}
+    if list(options.data.glob("annotations/person_keypoints_test*.json")):
+        splits["test"] = Persons(options.data, "test")
+    results: dict[str, list[Measures]] = {model: [] for model in options.models}
+    tables = ""
+    for seed, model in itertools.product(options.seeds, options.models):
+        settings = Settings(
+            model,
+            seed,
+            options.steps,
+            options.batch,
+            options.size,
+            options.voting,
+            options.loss,
+            options.offset_weight,
+            options.learning_rate,
+            options.weights_backbone,
+            options.amp,
+        )
+        report = _train(settings, splits, options, device)
+        results[model].append(report["test" if "test" in splits else "val"])
+        tables = make_tables(results) + _basis(options, splits)
+        if _is_first():
+            _write(options.out / "tables.md", tables)
+    return tables
+
+
+def _train(
+    settings: Settings,
+    splits: dict[str, Persons],
+    options: argparse.Namespace,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Bring one training to its end, judge the model, and keep the figures."""
+    name = f"{settings.model}-{settings.seed}"
+    path = options.out / f"{name}.json"
+    if path.exists():
+        report: dict[str, Any] = json.loads(path.read_text())
+        if report.get("settings") == asdict(settings) and report.get("images") == options.images:
+            return report
+    training = Training(
+        settings, splits["train"], options.out / f"{name}.pt", device, options.workers
+    )
+    late = None
+    with tqdm(
+        desc=name, total=settings.steps, initial=training.step, disable=not _is_first()
+    ) as bar:
+        for losses in training.run():
+            total = sum(losses.values())
+            late = total if late is None else 0.98 * late + 0.02 * total
+            bar.set_postfix(loss=f"{late:.2f}", refresh=False)
+            bar.update()
+    report = {"settings": asdict(settings), "images": options.images}
+    report |= {"seconds": round(training.seconds, 1), "torch": torch.__version__}
+    if _is_first():
+        for split in splits.keys() - {"train"}:
+            report[split] = evaluate(training.model, splits[split], device, options.images)
+        _write(path, json.dumps(report, indent=1) + "\n")
+    if distributed.is_initialized():
+        kept = [report]
+        distributed.broadcast_object_list(kept)
+        report = kept[0]
+    return report
+
+
+def _basis(options: argparse.Namespace, splits: dict[str, Persons]) -> str:
+    split = "test" if "test" in splits else "val"
+    persons = splits[split]
+    count = len(persons) if options.images is None else min(options.images, len(persons))
+    scaled = (
+        ""
+        if persons.area_scale == 1
+        else f"; areas of M and L are {persons.area_scale:g} times COCO's"
+    )
+    return (
+        f"\nOf seeds {_listed(options.seeds)}, after {options.steps} steps of {options.batch} images,"
+        f" on {count} images of {split}{scaled}.\n"
+    )
+
+
+def _is_first() -> bool:
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+def _listed(values: Iterable[object]) -> str:
+    return " ".join(map(str, values))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
