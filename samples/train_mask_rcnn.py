@@ -8,7 +8,7 @@
   boxes-masks-keypoints-mdn   Mask R-CNN-MDN, bb+mask+keypoints
 
 Any COCO-format data set with person keypoints will do: DIR/annotations/person_keypoints_SPLIT*.json
-and DIR/SPLIT*/ for SPLIT train and val, and test where it has one. make_scenes.py makes a small one.
+and DIR/SPLIT*/ for SPLIT train and val, say. make_scenes.py makes a small one, with test besides.
 Everything but the branches is the same for all models.
 
 Into the folder --out go
@@ -40,7 +40,7 @@ from mdn_cupy import console
 from mdn_cupy.files import replacing
 
 # Steps, images of a step and process, and the learning rate.
-USUAL = {"small": (1000, 4, 2e-3), "full": (270_000, 2, 0.02)}
+USUAL = {"small": (1000, 2, 2e-3), "full": (270_000, 2, 0.02)}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  python samples/make_scenes.py scenes\n"
-        "  python samples/train_mask_rcnn.py --data scenes --out ablation --seeds 0 1\n"
+        "  python samples/train_mask_rcnn.py --data scenes --out runs --seeds 0 1 --judge test\n"
         "  torchrun --nproc-per-node 8 samples/train_mask_rcnn.py --data coco --out runs \\\n"
         "      --size full --device cuda --amp --models boxes-masks-keypoints-mdn --workers 4",
     )
@@ -129,7 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--amp", action="store_true", help="compute in bfloat16 where torch deems it safe")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images")
     add("--threads", type=int, default=1, metavar="N", help="of the CPU (default: %(default)s)")
-    add("--images", type=int, metavar="N", help="to judge by, of each split (default: all)")
+    add(
+        "--judge",
+        default="val",
+        metavar="SPLIT",
+        help="split to judge by: choose settings by val, and report test (default: %(default)s)",
+    )
+    add("--images", type=int, metavar="N", help="of it, the first (default: all)")
     return parser
 
 
@@ -160,9 +166,7 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def _run(options: argparse.Namespace, device: torch.device) -> str:
     """Train what is not trained yet; keep what came out of each, and return the tables."""
-    splits = {split: Persons(options.data, split) for split in ("train", "val")}
-    if list(options.data.glob("annotations/person_keypoints_test*.json")):
-        splits["test"] = Persons(options.data, "test")
+    persons, judged = (Persons(options.data, split) for split in ("train", options.judge))
     results: dict[str, list[Measures]] = {model: [] for model in options.models}
     tables = ""
     for seed, model in itertools.product(options.seeds, options.models):
@@ -179,9 +183,9 @@ def _run(options: argparse.Namespace, device: torch.device) -> str:
             options.weights_backbone,
             options.amp,
         )
-        report = _train(settings, splits, options, device)
-        results[model].append(report["test" if "test" in splits else "val"])
-        tables = make_tables(results) + _basis(options, splits)
+        report = _train(settings, persons, judged, options, device)
+        results[model].append(report["measures"])
+        tables = make_tables(results) + _basis(options, judged)
         if _is_first():
             _write(options.out / "tables.md", tables)
     return tables
@@ -189,20 +193,21 @@ def _run(options: argparse.Namespace, device: torch.device) -> str:
 
 def _train(
     settings: Settings,
-    splits: dict[str, Persons],
+    persons: Persons,
+    judged: Persons,
     options: argparse.Namespace,
     device: torch.device,
 ) -> dict[str, Any]:
     """Bring one training to its end, judge the model, and keep the figures."""
     name = f"{settings.model}-{settings.seed}"
     path = options.out / f"{name}.json"
+    wanted = {"settings": asdict(settings), "judge": options.judge, "images": options.images}
     if path.exists():
         report: dict[str, Any] = json.loads(path.read_text())
-        if report.get("settings") == asdict(settings) and report.get("images") == options.images:
+        if report.items() >= wanted.items():
             return report
-    training = Training(
-        settings, splits["train"], options.out / f"{name}.pt", device, options.workers
-    )
+    checkpoint = options.out / f"{name}.pt"
+    training = Training(settings, persons, checkpoint, device, options.workers)
     late = None
     with tqdm(
         desc=name, total=settings.steps, initial=training.step, disable=not _is_first()
@@ -212,11 +217,9 @@ def _train(
             late = total if late is None else 0.98 * late + 0.02 * total
             bar.set_postfix(loss=f"{late:.2f}", refresh=False)
             bar.update()
-    report = {"settings": asdict(settings), "images": options.images}
-    report |= {"seconds": round(training.seconds, 1), "torch": torch.__version__}
+    report = {**wanted, "seconds": round(training.seconds, 1), "torch": torch.__version__}
     if _is_first():
-        for split in splits.keys() - {"train"}:
-            report[split] = evaluate(training.model, splits[split], device, options.images)
+        report["measures"] = evaluate(training.model, judged, device, options.images)
         _write(path, json.dumps(report, indent=1) + "\n")
     if distributed.is_initialized():
         kept = [report]
@@ -225,18 +228,13 @@ def _train(
     return report
 
 
-def _basis(options: argparse.Namespace, splits: dict[str, Persons]) -> str:
-    split = "test" if "test" in splits else "val"
-    persons = splits[split]
-    count = len(persons) if options.images is None else min(options.images, len(persons))
-    scaled = (
-        ""
-        if persons.area_scale == 1
-        else f"; areas of M and L are {persons.area_scale:g} times COCO's"
-    )
+def _basis(options: argparse.Namespace, judged: Persons) -> str:
+    count = len(judged) if options.images is None else min(options.images, len(judged))
+    scale = judged.area_scale
+    scaled = "" if scale == 1 else f"; areas of M and L are {scale:g} times COCO's"
     return (
-        f"\nOf seeds {_listed(options.seeds)}, after {options.steps} steps of {options.batch} images,"
-        f" on {count} images of {split}{scaled}.\n"
+        f"\nSeeds {_listed(options.seeds)}, after {options.steps} steps of {options.batch} images,"
+        f" on {count} images of {options.judge}{scaled}.\n"
     )
 
 

@@ -32,7 +32,8 @@ __all__ = [
     "subpixel_argmax",
 ]
 
-_DETECTION = ("KeypointBranch", "mask_rcnn_mdn")  # of torchvision's parts, which is not always there
+# Imported when asked for: torchvision is an extra.
+_DETECTION = ("KeypointBranch", "mask_rcnn_mdn")
 
 
 def __getattr__(name: str) -> Any:
@@ -41,8 +42,9 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module("mdn_cupy.torch.detection"), name)
     except ModuleNotFoundError as error:
-        if error.name != "torchvision":
+        if str(error.name).partition(".")[0] != "torchvision":
             raise
         raise ImportError(
-            f'mdn.torch.{name} needs torchvision, which is not installed: pip install "mdn-cupy[detection]"'
+            f"mdn.torch.{name} needs torchvision, which is not installed: "
+            'pip install "mdn-cupy[detection]"'
         ) from error

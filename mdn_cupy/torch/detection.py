@@ -240,9 +240,7 @@ class VotingRoIHeads(RoIHeads):
                 for target, match, chosen in zip(targets or [], matched, positive, strict=True)
             ]
             pooled = self._pooled(features, boxes, image_shapes)
-            losses |= self.keypoint_predictor.losses(
-                pooled, torch.cat(boxes), torch.cat(keypoints)
-            )
+            losses |= self.keypoint_predictor.losses(pooled, torch.cat(boxes), torch.cat(keypoints))
             return results, losses
         boxes = [result["boxes"] for result in results]
         pooled = self._pooled(features, boxes, image_shapes)
@@ -274,13 +272,14 @@ def _check_keypoints(targets: list[dict[str, Tensor]] | None, parts: int) -> Non
 
 def _named_backbone(name: str, weights: Any, normed: bool) -> nn.Module:
     if weights is not None:
-        backbone: nn.Module = resnet_fpn_backbone(backbone_name=name, weights=weights)
-        return backbone
-    norm_layer = _group_norm if normed else nn.BatchNorm2d
-    body = get_model(name, weights=None, norm_layer=norm_layer)
+        pretrained: nn.Module = resnet_fpn_backbone(backbone_name=name, weights=weights)
+        return pretrained
+    body = get_model(name, weights=None, norm_layer=_group_norm if normed else nn.BatchNorm2d)
     widths = [body.inplanes >> (3 - n) for n in range(4)]  # each stage doubles the channels
     layers = {f"layer{n + 1}": name for n, name in enumerate(_MAPS)}
-    return BackboneWithFPN(body, layers, widths, 256, norm_layer=norm_layer if normed else None)
+    norm_layer = _group_norm if normed else None
+    scratch: nn.Module = BackboneWithFPN(body, layers, widths, 256, norm_layer=norm_layer)
+    return scratch
 
 
 def _keypoint_head(channels: int, layers: Sequence[int], norm_layer: Any) -> nn.Module:

@@ -27,6 +27,8 @@ def check_maps(evidence: Tensor, **others: Tensor) -> None:
         check_device(name, tensor, "evidence", evidence.device)
 
 
+# Dynamo would trace the NumPy of the search, and cannot.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def find_peaks(evidence: Tensor, threshold: float, **limits: Any) -> Tensor:
     """Find the pixels at which maps peak, as `mdn_cupy.cpu` and `mdn_cupy.cuda` do."""
     values = share(evidence)

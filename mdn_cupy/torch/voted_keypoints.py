@@ -150,7 +150,7 @@ class RegionKeypointHead(MDNKeypointHead):
         scores = -torch.expm1(-strength) if self.loss == "bce" else logit(-strength)
         corner, step = _corner_and_pixel(boxes, height, width)
         in_map = torch.stack([x, y], -1).unflatten(0, (len(boxes), self.parts))
-        positions = (corner + step * in_map).to(boxes)
+        positions = corner + step * in_map
         found = torch.cat([positions, torch.ones_like(positions[..., :1])], -1)
         return found, scores.unflatten(0, (len(boxes), self.parts))
 

@@ -53,7 +53,7 @@ def make_model(settings: Settings, parts: int, edges: list[tuple[int, int]]) -> 
             settings.voting if "mdn" in branches else "plain",
             parts=parts,
             edges=edges,
-            layers=(64,) * 3 if small else (512,) * 8,
+            layers=(64,) * 2 if small else (512,) * 8,
             loss=settings.loss,
             offset_weight=settings.offset_weight,
         )

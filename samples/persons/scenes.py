@@ -7,7 +7,6 @@ scene is a function of its key alone.
 from typing import NamedTuple
 
 import numpy as np
-
 from keypoints.figures import (
     PARTS,
     SPLITS,
@@ -52,7 +51,7 @@ def draw_scene(split: str, key: tuple[int, ...], size: int) -> tuple[np.ndarray,
     key : tuple of int
         Seed and number of the scene.
     size : int
-        Height and width, in pixels; at most 172: smaller photographs are left out, and 172 leaves enough.
+        Height and width, in pixels; smaller photographs are left out.
 
     Returns
     -------
@@ -86,7 +85,9 @@ def draw_scene(split: str, key: tuple[int, ...], size: int) -> tuple[np.ndarray,
         seen.append(mask.copy())
         hidden.append(np.zeros(len(PARTS), bool))
     for pose, scale in zip(joints, scales, strict=True):
-        for patch in choose_patches(rng, pose, scale)[: MOST_PATCHES if rng.random() < PATCHED else 0]:
+        for patch in choose_patches(rng, pose, scale)[
+            : MOST_PATCHES if rng.random() < PATCHED else 0
+        ]:
             paint_capsule(canvas, *take_surface(rng, photographs, size), *patch)
             for mask, covered, points in zip(seen, hidden, joints, strict=True):
                 mask &= ~_silhouette(size, patch)
