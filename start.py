@@ -22,6 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ENVIRONMENT = Path(os.environ.get("MDN_ENV", HERE / ".venv"))
 EXTRAS = {"viewer": "viewer", "tests": "test"}
+SIDE_BY_SIDE = ["-n", "logical", "--maxprocesses", "4", "--dist", "loadfile"]  # a file is one job
 DEBIAN = [
     "libgl1",
     "libgl1-mesa-dri",
@@ -62,7 +63,7 @@ def main(arguments):
     subprocess.run([*install, f"{HERE}[{EXTRAS[wanted]}]"], check=True)
     if wanted == "viewer":
         return subprocess.run([python, "-m", "mdn_viewer", *(rest or ["pose"])]).returncode
-    return subprocess.run([python, "-m", "pytest", *rest], cwd=HERE).returncode
+    return subprocess.run([python, "-m", "pytest", *SIDE_BY_SIDE, *rest], cwd=HERE).returncode
 
 
 def install_debian_packages(packages):
