@@ -361,4 +361,5 @@ def _picture(image: Tensor) -> npt.NDArray[Any]:
     """Return [C, H, W] in [0, 1] as bytes: [H, W], [H, W, 3] or [H, W, 4]."""
     pixels = _array(image.clamp(0, 1)).transpose(1, 2, 0)
     pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    return np.rint(255 * pixels).astype(np.uint8)
+    colours: npt.NDArray[np.uint8] = np.rint(255 * pixels).astype(np.uint8)
+    return colours
