@@ -45,6 +45,13 @@ Array = Any
 _DLPACK_CPU = (1, 3)  # kDLCPU, kDLCUDAHost: memory that the CPU reads in place
 _DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
 
+_BACKENDS: dict[str, Backend | Literal["torch"]] = {
+    "numpy": "cpu",
+    "cupy": "cuda",
+    "torch": "torch",
+}
+_KINDS = {"numpy": "NumPy (", "cupy": "CuPy (CUDA device ", "torch": "torch ("}
+
 
 def is_number(value: object) -> bool:
     """True for a Python or NumPy real scalar, which has no device and no dtype to promote."""
@@ -124,19 +131,20 @@ def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]
     if all(type(x) is np.ndarray and x.dtype.isnative for x in named.values()):
         return "cpu", named  # as mostly; asking further takes 10 µs, 4 % of a small vote
     adopted = {name: _import(name, x) for name, x in named.items()}
-    # A tensor without dimensions is a number, which may stay on the CPU.
-    placed = {name: x for name, x in adopted.items() if not (is_torch(x) and x.ndim == 0)}
-    places = {name: _place(x) for name, x in (placed or adopted).items()}
-    if len({library(x) for x in adopted.values()}) > 1 or len(set(places.values())) > 1:
-        seen = ", ".join(f"{name} is on {_place(x)}" for name, x in adopted.items())
-        raise TypeError(
-            f"the arrays must be of one library and on one device, but {seen}; move them with "
-            "cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
-        )
-    first = next(iter(adopted.values()))
-    if is_torch(first):
-        return "torch", adopted
-    return "cpu" if isinstance(first, np.ndarray) else "cuda", adopted
+    places = {name: _place(x) for name, x in adopted.items()}
+    first, *others = places.values()
+    if any(place != first for place in others):
+        # A tensor without dimensions is a number, which may stay on the CPU.
+        placed = {places[n] for n, x in adopted.items() if places[n][0] != "torch" or x.ndim}
+        if len({kind for kind, _ in places.values()}) > 1 or len(placed) > 1:
+            seen = ", ".join(
+                f"{name} is on {_KINDS[kind]}{device})" for name, (kind, device) in places.items()
+            )
+            raise TypeError(
+                f"the arrays must be of one library and on one device, but {seen}; move them with "
+                "cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
+            )
+    return _BACKENDS[first[0]], adopted
 
 
 def cast_to(array: Array, dtype: np.dtype[Any] | str) -> Array:
@@ -322,9 +330,7 @@ def _import(name: str, value: object) -> Array:
     if isinstance(value, np.ndarray):
         return plain(name, value)
     kind = library(value)
-    if kind == "cupy":
-        return value
-    if kind == "torch":
+    if kind in _BACKENDS:
         return value
     if kind == "dlpack":
         return _from_dlpack(name, value)
@@ -349,12 +355,11 @@ def _from_dlpack(name: str, value: Any) -> Array:
     )
 
 
-def _place(array: Array) -> str:
+def _place(array: Array) -> tuple[str, Any]:
+    """The library and the device of an array that was imported."""
     if isinstance(array, np.ndarray):
-        return "NumPy (CPU)"
-    if is_torch(array):
-        return f"torch ({array.device})"
-    return f"CuPy (CUDA device {array.device.id})"
+        return "numpy", "CPU"
+    return ("torch", array.device) if is_torch(array) else ("cupy", array.device.id)
 
 
 @cache

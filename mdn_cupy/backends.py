@@ -51,6 +51,7 @@ def backends() -> dict[str, Status]:
     return {"cpu": module("cpu").status(), "cuda": module("cuda").status(), "torch": _torch()}
 
 
+@cache
 def module(backend: Backend) -> ModuleType:
     """Load a backend: `problem`, `accumulate`, `noisy_or`, `compare` and `gather` on its arrays."""
     with FORK_LOCKS[0]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -33,7 +34,18 @@ from mdn_cupy.validation import (
     source_shape,
 )
 
-__all__ = ["Gradients", "Rule", "RuleName", "VoteOptions", "VoteProblem", "rule_of", "vote_problem"]
+__all__ = [
+    "Gradients",
+    "Layout",
+    "Rule",
+    "RuleName",
+    "VoteOptions",
+    "VoteProblem",
+    "layout_of",
+    "new_layout",
+    "rule_of",
+    "vote_problem",
+]
 
 _FARTHEST = 37.0
 """Sigmas: weights beyond, below 10⁻²⁹⁶, change nothing, and float64 products with them might leave
@@ -103,16 +115,13 @@ class VoteOptions:
     deterministic: bool = True
 
     def __post_init__(self) -> None:
-        checked = {
-            "truncate": check_truncate(self.truncate),
-            "stride": per_axis("stride", self.stride, positive=True),
-            "origin": per_axis("origin", self.origin),
-            "output_shape": check_size(self.output_shape),
-            "aggregate": check_axis(self.aggregate),
-            "deterministic": bool(self.deterministic),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        put = object.__setattr__
+        put(self, "truncate", check_truncate(self.truncate))
+        put(self, "stride", per_axis("stride", self.stride, positive=True))
+        put(self, "origin", per_axis("origin", self.origin))
+        put(self, "output_shape", check_size(self.output_shape))
+        put(self, "aggregate", check_axis(self.aggregate))
+        put(self, "deterministic", bool(self.deterministic))
 
     @property
     def named(self) -> dict[str, Any]:
@@ -134,9 +143,42 @@ class VoteOptions:
 OPTIONS = tuple(VoteOptions.__dataclass_fields__)
 """The names of the options."""
 
+_values_of = attrgetter(*OPTIONS)
+
 
 @dataclass(frozen=True)
-class VoteProblem:
+class Layout:
+    """What follows from the options and from the shapes and dtypes of the fields."""
+
+    dtype: np.dtype[np.floating]  # float32 or float64
+    source_shape: tuple[int, int]  # (H, W) of the fields
+    batch: Shape  # the broadcast leading axes, the aggregated one included
+    aggregate: int | None  # the axis of `batch` whose maps vote into one
+    voters: int  # how many source planes vote into one output map
+    maps: int  # how many output maps there are
+    maps_shape: Shape  # the leading axes of the result: `batch` without the aggregated one
+    output_shape: tuple[int, int]  # (Ho, Wo)
+    result_shape: Shape  # of the vote maps: `maps_shape`, then (Ho, Wo)
+    truncate: float  # at most 37: beyond, weights change nothing
+    stride: Pair
+    origin: Pair
+    deterministic: bool
+    saturation_floor: float  # least value of 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³
+    given: tuple[Shape, Shape, Shape]  # the shapes of confidence, offsets and sigma as they came
+
+    def check_rule(self, rule: Rule, sigma: Array | float) -> None:
+        """Raise ValueError if a sigma that is a number is out of a rule's range."""
+        if rule is not Rule.ADDITIVE or not is_number(sigma):
+            return
+        if 1 / (2 * math.pi) / sigma / sigma > float(np.finfo(self.dtype).max):
+            raise ValueError(
+                f"sigma, {sigma:g}, is so small that 1/(2πσ²) is out of the range of "
+                f"{self.dtype.name}"
+            )
+
+
+@dataclass(frozen=True)
+class VoteProblem(Layout):
     """One validated voting problem: the same for every rule, pass and backend.
 
     The three arrays have as many leading axes as `batch`; an axis of size 1 broadcasts. They are
@@ -146,58 +188,6 @@ class VoteProblem:
     confidence: Array  # [*batch or 1s, H, W]
     offsets: Array  # [*batch or 1s, 2, H, W]: o_x, o_y in output pixels
     sigma: Array | float  # a number, or [*batch or 1s, H or 1, W or 1], in output pixels
-    dtype: np.dtype[np.floating]  # float32 or float64
-    batch: Shape  # the broadcast leading axes, the aggregated one included
-    aggregate: int | None  # the axis of `batch` whose maps vote into one
-    output_shape: tuple[int, int]  # (Ho, Wo)
-    truncate: float  # at most 37: beyond, weights change nothing
-    stride: Pair
-    origin: Pair
-    deterministic: bool
-    given: tuple[Shape, Shape, Shape]  # the shapes of confidence, offsets and sigma as they came
-
-    @property
-    def source_shape(self) -> tuple[int, int]:
-        """(H, W) of the fields."""
-        return cast(tuple[int, int], tuple(self.confidence.shape[-2:]))
-
-    @property
-    def voters(self) -> int:
-        """How many source planes vote into one output map."""
-        return 1 if self.aggregate is None else self.batch[self.aggregate]
-
-    @property
-    def maps_shape(self) -> Shape:
-        """The leading axes of the result."""
-        if self.aggregate is None:
-            return self.batch
-        return self.batch[: self.aggregate] + self.batch[self.aggregate + 1 :]
-
-    @property
-    def maps(self) -> int:
-        """How many output maps there are."""
-        return math.prod(self.maps_shape)
-
-    @property
-    def result_shape(self) -> Shape:
-        """The shape of the vote maps: leading axes without the aggregated one, then (Ho, Wo)."""
-        return self.maps_shape + self.output_shape
-
-    @property
-    def saturation_floor(self) -> float:
-        """The least value of a factor 1 − w·c: one ulp below one, 2⁻²⁴ or 2⁻⁵³."""
-        return float(np.finfo(self.dtype).epsneg)
-
-    def check_rule(self, rule: Rule) -> None:
-        """Raise ValueError if a sigma that is a number is out of a rule's range."""
-        sigma, most = self.sigma, float(np.finfo(self.dtype).max)
-        if rule is not Rule.ADDITIVE or not isinstance(sigma, float):
-            return
-        if 1 / (2 * math.pi) / sigma / sigma > most:
-            raise ValueError(
-                f"sigma, {sigma:g}, is so small that 1/(2πσ²) is out of the range of "
-                f"{self.dtype.name}"
-            )
 
     def check_map(self, name: str, array: Array) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
@@ -258,35 +248,77 @@ def vote_problem(
         If a shape or a scalar does not fit; the message names the argument, what was seen and what
         was wanted.
     """
+    layout = layout_of(confidence, offsets, sigma, options)
+    dtype, leading = layout.dtype, len(layout.batch)
+    problem = object.__new__(VoteProblem)  # by its constructor it would take three times as long
+    vars(problem).update(
+        vars(layout),
+        confidence=_align(cast_to(confidence, dtype), leading, 2),
+        offsets=_align(cast_to(offsets, dtype), leading, 3),
+        sigma=(
+            check_width(cast(float, sigma), dtype)
+            if is_number(sigma)
+            else _align(cast_to(sigma, dtype), leading, 2)
+        ),
+    )
+    return problem
+
+
+def layout_of(
+    confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
+) -> Layout:
+    """Return the layout of a problem, kept from an earlier one of such fields and options.
+
+    Of tensors it is asked for twice, by `mdn_cupy.Votes` and by the operator.
+    """
+    arrays: tuple[Any, ...] = (confidence, offsets, *(() if is_number(sigma) else (sigma,)))
+    key = (*_values_of(options), *((x.shape, x.dtype) for x in arrays))
+    layout = _layouts.get(key)
+    if layout is None:
+        layout = new_layout(confidence, offsets, sigma, options)
+        if len(_layouts) >= _MOST_LAYOUTS:
+            _layouts.clear()
+        _layouts[key] = layout
+    return layout
+
+
+_layouts: dict[Any, Layout] = {}
+_MOST_LAYOUTS = 256
+
+
+def new_layout(
+    confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
+) -> Layout:
+    """Check the fields' dtypes and shapes against each other and the options."""
     dtype = compute_dtype(confidence, offsets)
     grid = source_shape(confidence, offsets)
     leading = {"confidence": tuple(confidence.shape[:-2]), "offsets": tuple(offsets.shape[:-3])}
-    given: tuple[Shape, Shape, Shape] = (tuple(confidence.shape), tuple(offsets.shape), ())
-    width: Any
-    if is_number(sigma):
-        width = check_width(sigma, dtype)
-    else:
-        width = sigma
-        floating_dtype("sigma", width)
-        axes = tuple(width.shape)
+    axes: Shape = ()
+    if not is_number(sigma):
+        floating_dtype("sigma", sigma)
+        axes = tuple(cast(Any, sigma).shape)
         leading["sigma"] = sigma_leading(axes, grid)
-        given = (*given[:2], axes)
     batch = broadcast_leading(leading)
-    if "sigma" in leading:
-        width = _align(cast_to(width, dtype), len(batch), 2)
-    return VoteProblem(
-        confidence=_align(cast_to(confidence, dtype), len(batch), 2),
-        offsets=_align(cast_to(offsets, dtype), len(batch), 3),
-        sigma=width,
+    aggregate = leading_axis(options.aggregate, batch)
+    maps_shape = batch if aggregate is None else batch[:aggregate] + batch[aggregate + 1 :]
+    stride, origin = cast(Pair, options.stride), cast(Pair, options.origin)
+    output_shape = output_size(options.output_shape, grid, stride)
+    return Layout(
         dtype=dtype,
+        source_shape=grid,
         batch=batch,
-        aggregate=leading_axis(options.aggregate, batch),
-        output_shape=output_size(options.output_shape, grid, cast(Pair, options.stride)),
+        aggregate=aggregate,
+        voters=1 if aggregate is None else batch[aggregate],
+        maps=math.prod(maps_shape),
+        maps_shape=maps_shape,
+        output_shape=output_shape,
+        result_shape=maps_shape + output_shape,
         truncate=check_representable("truncate", min(options.truncate, _FARTHEST), dtype),
-        stride=cast(Pair, options.stride),
-        origin=cast(Pair, options.origin),
+        stride=stride,
+        origin=origin,
         deterministic=options.deterministic,
-        given=given,
+        saturation_floor=float(np.finfo(dtype).epsneg),
+        given=(tuple(confidence.shape), tuple(offsets.shape), axes),
     )
 
 

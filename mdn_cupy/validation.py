@@ -307,7 +307,7 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
         If a number is not finite, or not greater than 0 where it has to be.
     """
     check = check_positive if positive else _finite
-    if is_number(value):
+    if not isinstance(value, tuple) and is_number(value):
         number = check(name, value)
         return number, number
     try:

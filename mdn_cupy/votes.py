@@ -120,10 +120,11 @@ class Votes(VoteOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         backend, adopted = adopt(**_arrays(self))
-        adopted = {"sigma": self.sigma, **adopted}
-        problem = _engine(backend).problem(**adopted, options=self)
-        for name, value in {**adopted, "_backend": backend, "_problem": problem}.items():
+        for name, value in adopted.items():
             object.__setattr__(self, name, value)
+        problem = _engine(backend).problem(self.confidence, self.offsets, self.sigma, self)
+        object.__setattr__(self, "_backend", backend)
+        object.__setattr__(self, "_problem", problem)
 
     # Maps
 
@@ -231,7 +232,7 @@ class Votes(VoteOptions):
         found = rule_of(rule)
         if found is Rule.NOISY_OR:
             raise ValueError("rule must be a sum to compare with, 'additive' or 'plain_sum'")
-        self._problem.check_rule(found)
+        self._problem.check_rule(found, self.sigma)
         maps: tuple[Array, Array, Array] = self._module.compare(self._problem, found)
         return maps
 
@@ -668,7 +669,7 @@ class Votes(VoteOptions):
         return _engine(self._backend)
 
     def _accumulate(self, rule: Rule) -> Array:
-        self._problem.check_rule(rule)
+        self._problem.check_rule(rule, self.sigma)
         return self._module.accumulate(self._problem, rule)
 
     def _gather(self, rule: Rule, cotangent: Array) -> Gradients:

@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.backends import module
-from mdn_cupy.problem import Gradients, Rule, VoteOptions, VoteProblem, vote_problem
-from mdn_cupy.torch.autograd import one_minus_exp, sum_of_terms
+from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
+from mdn_cupy.torch import plain
+from mdn_cupy.torch.autograd import (
+    accumulate_transformed,
+    is_transformed,
+    one_minus_exp,
+    refuse_tangents,
+)
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import (
+    ACCUMULATE,
     GATHER,
     FieldTensors,
     TorchExecutor,
@@ -22,7 +29,7 @@ from mdn_cupy.torch.library import (
     scalars,
     share,
 )
-from mdn_cupy.validation import Shape, check_positive, check_shape, floating_dtype
+from mdn_cupy.validation import Shape, check_positive, check_shape, check_width, floating_dtype
 
 __all__ = [
     "TensorProblem",
@@ -42,24 +49,24 @@ class TensorProblem:
 
     fields: FieldTensors
     options: VoteOptions
-    checked: VoteProblem | None  # None while torch traces: the operators check what is traced
+    layout: Layout | None  # None while torch traces: the operators check what is traced
 
     @property
     def result_shape(self) -> Shape:
         """The shape of the vote map, in which torch may trace the sizes."""
-        if self.checked is None:
+        if self.layout is None:
             return map_shape(*self.fields, scalars(Rule.NOISY_OR, self.options))
-        return self.checked.result_shape
+        return self.layout.result_shape
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
         """The dtype of the vote map."""
         return floating_dtype("confidence", self.fields[0])
 
-    def check_rule(self, rule: Rule) -> None:
+    def check_rule(self, rule: Rule, sigma: Tensor | float) -> None:
         """Raise ValueError if a sigma that is a number is out of a rule's range."""
-        if self.checked is not None:
-            self.checked.check_rule(rule)
+        if self.layout is not None:
+            self.layout.check_rule(rule, sigma)
 
     def check_map(self, name: str, array: Tensor) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
@@ -78,19 +85,26 @@ def problem(
     dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
     fields = confidence.to(dtype), offsets.to(dtype)
     traced = torch.compiler.is_compiling() or is_jit_tracing()
-    checked = None if traced else vote_problem(*fields, sigma, options)
+    layout = None if traced else layout_of(*fields, sigma, options)
     if isinstance(sigma, Tensor):
         width = sigma.to(dtype)
     else:
+        number = check_width(sigma, layout.dtype) if layout else check_positive("sigma", sigma)
         # On the CPU: the host would wait for a number that came from the GPU.
-        number = check_positive("sigma", sigma)
         width = torch.full((), number, dtype=dtype, device="cpu")
-    return TensorProblem((*fields, width), options, checked)
+    return TensorProblem((*fields, width), options, layout)
 
 
 def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:
     """Sum φ of all votes: L of the noisy-or, or a sum; differentiable."""
-    return sum_of_terms(problem.fields, scalars(rule, problem.options))
+    arguments = scalars(rule, problem.options)
+    if plain.is_plain():
+        return plain.total(*problem.fields, arguments)
+    if is_transformed():
+        return accumulate_transformed(*problem.fields, *arguments)
+    refuse_tangents(*problem.fields)
+    total: Tensor = ACCUMULATE(*problem.fields, *arguments)
+    return total
 
 
 def noisy_or(problem: TensorProblem) -> Tensor:

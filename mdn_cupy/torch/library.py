@@ -11,16 +11,24 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mdn_cupy.backends import module
-from mdn_cupy.problem import OPTIONS, Rule, VoteOptions, VoteProblem, vote_problem
+from mdn_cupy.problem import (
+    OPTIONS,
+    Rule,
+    VoteOptions,
+    VoteProblem,
+    layout_of,
+    new_layout,
+    vote_problem,
+)
 from mdn_cupy.torch.checks import is_jit_tracing
-from mdn_cupy.validation import Shape, check_width, compute_dtype
+from mdn_cupy.validation import Pair, Shape, check_width, compute_dtype
 
 __all__ = [
     "ACCUMULATE",
@@ -80,7 +88,15 @@ GATHER = _define(
 
 def scalars(rule: Rule, options: VoteOptions) -> OptionScalars:
     """Return the operators' arguments that are no tensors."""
-    return OptionScalars(int(rule), **options.named)
+    return OptionScalars(
+        int(rule),
+        options.truncate,
+        cast(Pair, options.stride),
+        cast(Pair, options.origin),
+        options.output_shape,
+        options.aggregate,
+        options.deterministic,
+    )
 
 
 @torch.library.impl("mdn_cupy::accumulate", "cpu")
@@ -208,11 +224,11 @@ def map_size(
     if is_jit_tracing():
         with warnings.catch_warnings():  # that sizes become constants: here alone
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            vote_problem(confidence, offsets, width, scalars.options)
+            new_layout(confidence, offsets, width, scalars.options)
     elif not torch.compiler.is_dynamo_compiling():
         sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(scalars.output_shape or ()))
         if not any(isinstance(size, torch.SymInt) for size in sizes):
-            return vote_problem(confidence, offsets, width, scalars.options).output_shape
+            return layout_of(confidence, offsets, width, scalars.options).output_shape
     if scalars.output_shape is not None:
         return tuple(scalars.output_shape)
     steps = zip(confidence.shape[-2:], scalars.stride, strict=True)

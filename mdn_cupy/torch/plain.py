@@ -52,7 +52,10 @@ def plain_operators() -> Iterator[None]:
 
 def is_plain() -> bool:
     """Whether to vote with torch's own operations: on request, and while torch exports."""
-    return _requests > 0 or is_jit_tracing() or torch.onnx.is_in_onnx_export()
+    if _requests > 0 or is_jit_tracing():
+        return True
+    # The first for its time: asking for the other takes 1 µs.
+    return torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
 
 
 def total(confidence: Tensor, offsets: Tensor, sigma: Tensor, scalars: OptionScalars) -> Tensor:
