@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 from qtpy.QtWidgets import QLabel
-from viewer_support import add_fields, assert_shows, dock, names, press, two_parts
+from viewer_support import PLUGIN, add_fields, assert_shows, dock, names, press, two_parts
 
 
 @pytest.fixture
@@ -122,3 +122,25 @@ def test_two_viewers_at_once(make_napari_viewer):
     other.controls.sigma.value = 2
     other.wait()
     assert_shows(other, two_parts(), "left", 2.0)
+
+
+def test_the_maps_stay_when_another_viewer_closes(make_napari_viewer, qtbot, caplog):
+    """napari deletes OpenGL objects by number, in whichever context is current."""
+    viewer = make_napari_viewer(show=False)
+    viewer.open_sample(PLUGIN, "pose")
+    widget = dock(viewer)
+    widget.take_centre()  # so that the numbers of our objects are the first
+    viewer.window.show()
+    widget.model.settle()
+    other = make_napari_viewer(show=True)
+    other.open_sample(PLUGIN, "coins")
+    qtbot.wait(300)  # napari's own canvas draws
+    dock(other)
+    qtbot.wait(300)
+    before = widget.canvas.screenshot()
+    assert before[..., :3].std() > 10
+    widget.canvas.grab()
+    QCoreApplication.processEvents()
+    other.close()
+    np.testing.assert_array_equal(widget.canvas.screenshot(), before)
+    assert not [record for record in caplog.records if record.name == "vispy"]

@@ -64,6 +64,9 @@ class ComparisonCanvas(QWidget):
         self._next = QTimer(self)
         self._next.setSingleShot(True)
         self._next.timeout.connect(self._make_next)
+        self._drawn = QTimer(self)  # Qt needs the context until the draw event is over
+        self._drawn.setSingleShot(True)
+        self._drawn.timeout.connect(self._release_context)
         self._pressed: tuple[QPoint, Camera] | None = None
         self._tool: Callable[[Click], None] | None = None
         self._panned = False
@@ -198,6 +201,7 @@ class ComparisonCanvas(QWidget):
         """Return a picture of all cells, [height, width, 4]."""
         self.finish()
         image = self.native.grab().toImage()
+        self._release_context()
         image = image.convertToFormat(image.Format.Format_RGBA8888)
         bits: Any = image.constBits()
         bits.setsize(image.sizeInBytes())
@@ -239,7 +243,15 @@ class ComparisonCanvas(QWidget):
                 self.native.update()
                 return
 
+    def _release_context(self) -> None:
+        """Have no OpenGL context current.
+
+        napari's canvases delete their objects by number in whichever is: in ours, if it were.
+        """
+        self.native.doneCurrent()  # type: ignore[attr-defined]
+
     def _on_draw(self, *_: Any) -> None:
+        self._drawn.start(0)
         self.drawn.emit()
         if not self.complete:
             self._next.start(0)
