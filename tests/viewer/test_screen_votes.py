@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import VotingSession
-from mdn_viewer.core.window import Window, votes_in
+from mdn_viewer.core.window import Widths, Window, votes_in
 
 import mdn_cupy as mdn
 
@@ -23,9 +24,13 @@ def windows(draw):
 
 def fields_of(stride, origin, seed=0):
     random = np.random.default_rng(seed)
+    confidence = random.random((2, 6, 8)).astype(np.float32)
+    offsets = random.normal(0, 6, (2, 2, 6, 8)).astype(np.float32)
+    confidence[:, 0], offsets[:, :, 0] = 0, 1e30  # no vote
+    offsets[0, 0, 2, 3], offsets[1, 1, :, 7] = np.nan, np.inf
     return mdn.Fields(
-        confidence=random.random((2, 6, 8)).astype(np.float32),
-        offsets=random.normal(0, 6, (2, 2, 6, 8)).astype(np.float32),
+        confidence=confidence,
+        offsets=offsets,
         stride=stride,
         origin=origin,
         sigma=2.0,
@@ -69,3 +74,61 @@ def test_other_votes_of_the_same_fields_do_not_get_the_offsets_that_are_kept(ste
         votes = fields.votes(part, sigma=1.5)
         found = votes_in(fields, part, votes, window).noisy_or()
         np.testing.assert_allclose(found, votes.noisy_or()[rows, columns], atol=1e-5)
+
+
+def test_sources_that_do_not_reach_a_window_are_left_out():
+    fields = mdn.Fields(
+        np.ones((1, 40, 40), np.float32),
+        np.full((1, 2, 40, 40), 9, np.float32),  # to the right and down
+        sigma=1.0,
+    )
+    votes = fields.votes(0, sigma=1.0)
+    seen = votes_in(fields, 0, votes, Window(20, 24, 28, 36, 2))
+    # Rows 20 - 9 - 4 to 26 + 4 - 9, columns 24 - 9 - 4 to 34 + 4 - 9.
+    assert seen.confidence.shape == (15, 19)
+    far = votes_in(fields, 0, votes, Window(0, 0, 3, 3))
+    assert far.confidence.size == 0 or not far.noisy_or().any()
+
+
+def maps_of(sigma):
+    votes = fields_of((4.0, 4.0), (2.0, 2.0)).votes(0, sigma=sigma)
+    return votes.compare()
+
+
+@given(share=st.floats(0, 1), low=st.floats(0.5, 12))
+def test_between_two_near_widths_maps_are_their_means(share, low):
+    widths, high = Widths(), low * 1.069
+    sigma = low * (high / low) ** share
+    for known in (high, low):
+        widths.find("key", known, lambda known=known: maps_of(known))
+    assert widths.knows("key", sigma)
+    for found, expected in zip(widths.find("key", sigma, list), maps_of(sigma), strict=True):
+        assert found.dtype == expected.dtype
+        np.testing.assert_allclose(found, expected, atol=3e-3 * np.abs(expected).max())
+
+
+def test_widths_that_are_not_near_are_computed_and_those_of_another_key_forgotten():
+    widths, asked = Widths(), []
+
+    def find(key, sigma):
+        return widths.find(key, sigma, lambda: (asked.append((key, sigma)), (np.ones(3),))[1])
+
+    for key, sigma in [("a", 2.0), ("a", 2.2), ("a", 2.1), ("a", 2.05), ("a", 2.0), ("b", 2.05)]:
+        find(key, sigma)
+    assert asked == [("a", 2.0), ("a", 2.2), ("a", 2.1), ("b", 2.05)]
+    assert not widths.knows("a", 2.05)
+
+
+def test_what_rests_is_exact():
+    fields = fields_of((4.0, 4.0), (2.0, 2.0))
+    model = VotingModel()
+    model.show(VotingSession(fields, 1, 3.0))
+    model.window = Window(0, 0, *SHAPE, 2)
+    for sigma in (3.0, 3.2, 3.1):
+        model.change(sigma=sigma)
+    votes, shown = fields.votes(1, sigma=3.1), model.maps["noisy_or"]
+    assert shown.window == model.window
+    assert np.abs(shown.values - votes.noisy_or()[::2, ::2]).max() > 1e-5  # a mean
+    model.settle()
+    for rule in ("noisy_or", "additive"):
+        np.testing.assert_array_equal(model.maps[rule].values, getattr(votes, rule)())

@@ -58,6 +58,7 @@ class ComparisonCanvas(QWidget):
         self.cells: dict[str, Cell] = {}
         self.camera = Camera()
         self.extent = Extent(-0.5, -0.5, 0.5, 0.5)
+        self._changed = True  # since the last drawing
         self._fitted = True  # until the user chooses what to look at
         self._backdrop: npt.NDArray[np.float32] | None = None
         self._overlays: dict[str, tuple[Overlay | None, frozenset[str]]] = {}
@@ -181,8 +182,9 @@ class ComparisonCanvas(QWidget):
         self.native.update()
 
     def draw_now(self) -> None:
-        """Draw what has changed before other events are handled."""
-        self.native.repaint()
+        """Draw before other events are handled, if anything has changed."""
+        if self._changed:
+            self.native.repaint()
 
     def end(self) -> None:
         """Give up the canvas and its OpenGL context."""
@@ -232,6 +234,7 @@ class ComparisonCanvas(QWidget):
 
     def _draw_soon(self) -> None:
         """Draw what has changed; what has to be made first comes a cell a frame."""
+        self._changed = True
         self.native.update()
         if not self.complete and not self._next.isActive():
             self._next.start(0)
@@ -251,6 +254,7 @@ class ComparisonCanvas(QWidget):
         self.native.doneCurrent()  # type: ignore[attr-defined]
 
     def _on_draw(self, *_: Any) -> None:
+        self._changed = False
         self._drawn.start(0)
         self.drawn.emit()
         if not self.complete:
@@ -276,6 +280,7 @@ class ComparisonCanvas(QWidget):
         self.camera = camera
         for cell in self.cells.values():
             cell.look(camera)
+        self._changed = True
         self.native.update()
         self.view_changed.emit()
 

@@ -38,6 +38,7 @@ class Header(QWidget):
         self._colormap: str | Colormap | None = None
         self.setFixedHeight(HEIGHT)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # or the maps are drawn below it
         font = self.font()
         font.setPointSize(_SMALL)
         self.setFont(font)

@@ -48,6 +48,7 @@ class MapView:
         self._limits: dict[str, tuple[float, float]] = {}
         self._image: npt.NDArray[Any] | None = None
         self._fields: mdn.Fields | None = None
+        self._confidence: tuple[mdn.Fields, int | str, Picture] | None = None
         self._same_scale = False
         self._confidence_shown = True
         self.colormap = _SEQUENTIAL
@@ -123,7 +124,7 @@ class MapView:
         self._canvas.set_backdrop(self._gray(voted.fields.image))
         pictures = {title(kind): self.picture(kind) for kind in self._model.maps}
         if self._confidence_shown:
-            pictures[CONFIDENCE] = _confidence_picture(voted)
+            pictures[CONFIDENCE] = self._confidence_picture(voted)
         self._canvas.show_pictures(pictures | self._extra)
 
     def _on_view(self) -> None:
@@ -157,6 +158,13 @@ class MapView:
             return None
         window = Window(top, left, bottom, right, step)
         return window if math.prod(window.shape) < _WORTH * math.prod(shape) else None
+
+    def _confidence_picture(self, session: VotingSession) -> Picture:
+        """Return how the confidence is shown: the same array as long as it is the same part's."""
+        of = self._confidence
+        if of is None or of[0] is not session.fields or of[1] != session.part:
+            of = self._confidence = session.fields, session.part, _confidence_picture(session)
+        return of[2]
 
     def _gray(self, image: npt.NDArray[Any] | None) -> npt.NDArray[np.float32] | None:
         """Return the image in gray: the same array as long as it is the same image."""

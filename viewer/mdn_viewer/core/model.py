@@ -305,11 +305,12 @@ class VotingModel:
         if self._whole and window is not None:
             self._voting.cancel()  # all pixels take longer than a frame
         self._whole = window is None
+        known = session.knows(kinds, window)
         self._voting.submit(
             lambda: (loaded, session, session.vote(kinds, window)),
-            session.work_in(window),
+            1.0 if known else session.work_in(window),
             "Counting votes",
-            (kinds, session.program, window is None),
+            (kinds, session.program, window is None, known),
         )
 
     def _deliver(self, result: tuple[mdn.Fields, VotingSession, dict[str, VoteMap]]) -> None:

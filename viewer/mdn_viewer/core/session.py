@@ -13,7 +13,7 @@ import numpy.typing as npt
 import mdn_cupy as mdn
 from mdn_cupy.plotting import Peak
 from mdn_viewer.core import device
-from mdn_viewer.core.window import Window, votes_in
+from mdn_viewer.core.window import Window, votes_in, widths_of
 
 __all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes", "title"]
 
@@ -140,7 +140,8 @@ class VotingSession:
         kinds : collection of str
             Which of `KINDS`.
         window : Window, optional
-            The pixels that are wanted; all by default. The GPU computes all of them anyway.
+            The pixels that are wanted; all by default. The GPU computes all of them anyway. Of a
+            window the maps may be means of those of two widths nearby that are known.
 
         Returns
         -------
@@ -148,21 +149,15 @@ class VotingSession:
             In the order of `KINDS`.
         """
         maps: dict[str, VoteMap] = {}
-        noisy_or = {"noisy_or", "difference", "evidence"} & set(kinds)
-        additive = {"additive", "difference"} & set(kinds)
+        noisy_or, additive = _needed(kinds)
         if window is None or self.place.on_gpu:
-            window, compute = None, self.compute
+            window, arrays = None, self._arrays(self.compute, noisy_or, additive)
         else:
-            compute = self._compute_in(window)
-        if noisy_or and additive:
-            m, log_complement, s = compute("compare", self.sum_rule)
-        elif noisy_or:
-            m, log_complement = compute("noisy_or"), compute("log_complement")
-        elif additive:
-            s = compute(self.sum_rule)
-        if additive and window is not None and self.sum_rule == "additive":
-            s /= window.step**2
+            arrays = self._arrays_in(window, noisy_or, additive)
+        if additive:
+            s = arrays[-1]
         if noisy_or:
+            m, log_complement = arrays[:2]
             # m saturates at 1, the evidence −L does not: it still tells the peak.
             at = _strongest(log_complement, np.argmin)
             maps["noisy_or"] = _map(m, at)
@@ -176,9 +171,39 @@ class VotingSession:
             maps["difference"] = _map(difference, _strongest(abs(difference), np.argmax))
         return {kind: _placed(maps[kind], window) for kind in KINDS if kind in kinds}
 
-    def _compute_in(self, window: Window) -> Callable[..., Any]:
-        votes = votes_in(self.fields, (self.part, self.cross), self.votes, window)
-        return lambda method, *arguments: getattr(votes, method)(*arguments)
+    def knows(self, kinds: Collection[str], window: Window | None) -> bool:
+        """Whether `vote` has little to compute, since maps of widths nearby are known."""
+        key = self._key(window, *_needed(kinds))
+        return window is not None and widths_of(self.fields).knows(key, self.sigma)
+
+    def _key(self, window: Window | None, noisy_or: bool, additive: bool) -> tuple[Any, ...]:
+        """What the arrays of a window depend on, but for sigma."""
+        votes = self.part, self.cross, self.sum_rule, self.truncate
+        return *votes, window, noisy_or, additive
+
+    def _arrays(
+        self, compute: Callable[..., Any], noisy_or: bool, additive: bool
+    ) -> tuple[FloatArray, ...]:
+        """Return m and L where the noisy-or is needed, and s where the sum is."""
+        if noisy_or and additive:
+            both: tuple[FloatArray, ...] = compute("compare", self.sum_rule)
+            return both
+        if noisy_or:
+            return compute("noisy_or"), compute("log_complement")
+        return (compute(self.sum_rule),) if additive else ()
+
+    def _arrays_in(self, window: Window, noisy_or: bool, additive: bool) -> tuple[FloatArray, ...]:
+        def arrays() -> tuple[FloatArray, ...]:
+            votes = votes_in(self.fields, (self.part, self.cross), self.votes, window)
+            found = self._arrays(
+                lambda method, *arguments: getattr(votes, method)(*arguments), noisy_or, additive
+            )
+            if additive and self.sum_rule == "additive":
+                return *found[:-1], found[-1] / window.step**2
+            return found
+
+        key = self._key(window, noisy_or, additive)
+        return widths_of(self.fields).find(key, self.sigma, arrays)
 
     @property
     def parts(self) -> list[tuple[str, int | str]]:
@@ -242,6 +267,14 @@ def title(kind: str) -> str:
 def same_votes(one: VotingSession, other: VotingSession) -> bool:
     """Whether two sessions look at the votes for the same part, be it with another sigma."""
     return (one.part, one.cross) == (other.part, other.cross)
+
+
+def _needed(kinds: Collection[str]) -> tuple[bool, bool]:
+    """Whether the noisy-or is needed for some of `KINDS`, and whether the sum is."""
+    return (
+        not {"noisy_or", "difference", "evidence"}.isdisjoint(kinds),
+        not {"additive", "difference"}.isdisjoint(kinds),
+    )
 
 
 class _Place(NamedTuple):
