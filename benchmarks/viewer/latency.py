@@ -199,7 +199,8 @@ def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
         point = slider.mapToGlobal(centre)
         return point.x(), point.y()
 
-    share = min(1.0, (widest - sigma.min) / (sigma.max - sigma.min))
+    low, high = sigma.limits
+    share = min(1.0, (widest - low) / (high - low))
     left, y = place(slider.minimum())
     right, _ = place(slider.minimum() + share * (slider.maximum() - slider.minimum()))
     start, _ = place(slider.value())

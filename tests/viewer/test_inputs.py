@@ -215,7 +215,7 @@ def test_any_width_may_be_typed_and_the_slider_stretches(widget, qtbot, typed):
     qtbot.waitUntil(lambda: widget.model.session.sigma == float(typed))
     widget.wait()
     assert sigma.value == float(typed)
-    assert sigma.min <= sigma.value <= sigma.max
+    assert sigma.limits[0] <= sigma.value <= sigma.limits[1]
     assert slider.minimum() <= slider.value() <= slider.maximum()
     assert float(number.text()) == pytest.approx(float(typed), rel=2e-4)
     assert not wrong(widget)

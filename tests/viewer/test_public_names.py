@@ -10,7 +10,6 @@ FOLDER = Path(mdn_viewer.__file__).parent
 SOURCES = sorted(FOLDER.rglob("*.py"))
 LIBRARIES = {"napari", "vispy", "qtpy", "superqt", "npe2", "app_model", "magicgui"}
 ALLOWED = {
-    "self._backend._precision",  # of magicgui's slider: a width of six decimals needs finer units
     "os._exit",  # documented in spite of its name
 }
 

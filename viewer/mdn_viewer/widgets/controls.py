@@ -6,14 +6,13 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from functools import cached_property
 from html import escape
 from typing import Any
 
+import psygnal
 from magicgui.widgets import (
     ComboBox,
     Container,
-    FloatSlider,
     Label,
     LineEdit,
     PushButton,
@@ -37,7 +36,7 @@ RED = "#e5534b"  # readable on napari's dark theme and on its light one
 # napari's own style keeps 90 pixels for a number, at the expense of the slider.
 _NARROW = "min-width: 44px; max-width: 44px; padding: 0; border: 0; background: transparent"
 _A_FIGURE = "0.00000 "
-_DIGITS, _HUNDREDTH = 2, 0.01  # of a width, which a hand moves by
+_DIGITS = 2  # decimals of a width that a hand moves
 _MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
 _REACH = 2**31 - 1  # of a slider's units, which are millionths of a pixel as long as they fit
 _STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
@@ -136,6 +135,17 @@ def _written(pair: tuple[float, float]) -> str:
 class _Width(QDoubleSpinBox):
     """A box that takes a width of many decimals, and shows no zeros behind the second."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.setLocale(QLocale.c())  # a point, and nothing between thousands
+        self.setDecimals(_MILLIONTHS)
+        self.setRange(10.0**-_MILLIONTHS, _MOST)
+        self.setSingleStep(_STEP)
+        self.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
+        self.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.setStyleSheet(_NARROW)
+        self.setKeyboardTracking(False)  # a number is typed to its end
+
     def textFromValue(self, number: float) -> str:
         """Write four digits or two decimals, whichever is more."""
         size = math.floor(math.log10(number)) if number > 0 else 0
@@ -149,90 +159,71 @@ class _Width(QDoubleSpinBox):
         return self.value() if unchanged else super().valueFromText(text)
 
 
-class WidthSlider(FloatSlider):
+class WidthSlider(Container[Any]):
     """A slider and a number for a width in pixels, by hundredths where it is moved by hand.
 
-    A width that is typed or set by a program is kept with all its digits, as long as what is shown
-    is it. Any positive width may be typed: where the slider does not reach, it is stretched.
+    A width that is typed or set by a program is kept with all its digits. It may be any positive
+    one: where the slider does not reach, it is stretched.
+
+    Parameters
+    ----------
+    limits : (float, float)
+        The least and the largest width of the slider.
+    value : float
+        The width, between them.
+    **keywords
+        Those of a magicgui widget.
     """
 
-    _exact = math.nan
+    changed = psygnal.Signal(float)
 
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(step=_STEP, **keywords)
+    def __init__(self, limits: tuple[float, float], value: float, **keywords: Any) -> None:
+        super().__init__(layout="horizontal", labels=False, **keywords)
+        self.margins = (0, 0, 0, 0)
         self._typed = False
+        self._slider, self._number = QSlider(Qt.Orientation.Horizontal), _Width()
+        for widget in (self._slider, self._number):
+            widget.setToolTip(self.tooltip)
+            self.native.layout().addWidget(widget)
         self._number.lineEdit().textEdited.connect(self._on_typing)
         self._number.valueChanged.connect(self._on_number)
-        self._slider.valueChanged.connect(self._show_number)
-        self.set_limits(self.min, self.max, self.value)
+        self._slider.valueChanged.connect(self._on_slider)
+        self.set_limits(*limits, value)
 
-    def get_value(self) -> float:
-        """Return the width that was set, or the one that is shown."""
-        at = super().get_value()
-        shown = round(at, _DIGITS)
-        if shown == round(self._exact, _DIGITS) or abs(at - self._exact) <= 1 / self._units:
-            return self._exact
-        return float(min(max(shown, self.min), self.max))
+    @property
+    def value(self) -> float:
+        """The width."""
+        return self._value
 
-    def set_value(self, value: Any) -> None:
-        """Set a width; the limits are as exact as what is shown."""
-        self._exact = float(value)
-        within = min(max(self._exact, self.min), self.max)
-        super().set_value(within if abs(within - value) <= _HUNDREDTH else value)
-        self._show_number()
+    @value.setter
+    def value(self, value: float) -> None:
+        low, high = self.limits
+        self.set_limits(min(low, value), max(high, value), value)
 
     def scale(self, factor: float) -> None:
         """Multiply the width, at most to an end of the slider."""
-        low, high = self.limits
-        self.value = min(max(self.value * factor, low), high)
+        self.value = self._within(self.value * factor)
 
     def set_limits(self, low: float, high: float, value: float) -> None:
         """Set the least and the largest width, and one between."""
-        # magicgui makes its units coarser for large limits, and never finer again for small ones;
-        # for some it counts too far.
-        self._backend._precision = 10.0 ** min(_MILLIONTHS, math.floor(math.log10(_REACH / high)))
-        self.max = max(high, self.max)  # magicgui insists on the order
-        self.min = min(low, self.min)
-        self.value = value
-        self.min, self.max = self.limits = low, high
-        self._slider.setSingleStep(max(1, round(_STEP * self._units)))
-        self._slider.setPageStep(max(1, round(_PAGE * self._units)))
-        self._show_number()
+        before, self.limits, self._value = getattr(self, "_value", None), (low, high), float(value)
+        slider = self._slider
+        self._units = 10.0 ** min(_MILLIONTHS, math.floor(math.log10(_REACH / high)))
+        with QSignalBlocker(slider), QSignalBlocker(self._number):
+            slider.setRange(round(low * self._units), round(high * self._units))
+            slider.setSingleStep(max(1, round(_STEP * self._units)))
+            slider.setPageStep(max(1, round(_PAGE * self._units)))
+            slider.setValue(round(value * self._units))
+            self._number.setValue(value)
+        if self._value != before:
+            self.changed.emit(self._value)
 
-    @property
-    def _backend(self) -> Any:
-        return self._widget
+    def _within(self, value: float) -> float:
+        low, high = self.limits
+        return min(max(value, low), high)
 
-    @cached_property
-    def _slider(self) -> Any:
-        return self.native.findChild(QSlider)
-
-    @cached_property
-    def _number(self) -> Any:
-        """A box instead of magicgui's, which takes no more than the slider."""
-        theirs, box = self.native.findChild(QDoubleSpinBox), _Width()
-        box.setLocale(QLocale.c())  # a point, and nothing between thousands
-        box.setDecimals(_MILLIONTHS)
-        box.setRange(10.0**-_MILLIONTHS, _MOST)
-        box.setSingleStep(_STEP)
-        box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-        box.setAlignment(theirs.alignment())
-        box.setStyleSheet(_NARROW)
-        box.setToolTip(self.tooltip)
-        box.setKeyboardTracking(False)  # a number is typed to its end
-        self.native.layout().replaceWidget(theirs, box)
-        self._unused = QWidget()  # never shown, for magicgui shows what has no parent
-        theirs.setParent(self._unused)
-        return box
-
-    @property
-    def _units(self) -> float:
-        """How many of the slider's own units, which depend on the limits, make a pixel."""
-        return float(self._slider.maximum() / self.max)
-
-    def _show_number(self, *_: Any) -> None:
-        with QSignalBlocker(self._number):
-            self._number.setValue(self.get_value())
+    def _on_slider(self, position: int) -> None:
+        self.value = self._within(round(position / self._units, _DIGITS))
 
     def _on_typing(self, *_: Any) -> None:
         self._typed = True
@@ -240,15 +231,7 @@ class WidthSlider(FloatSlider):
     def _on_number(self, number: float) -> None:
         """Set the width that is typed, or that keys and wheel step to, at most to an end."""
         typed, self._typed = self._typed, False
-        low, high = self.limits
-        if not typed:
-            number = min(max(round(number, _DIGITS), low), high)
-        elif not low <= number <= high:
-            self.set_limits(min(low, number), max(high, number), self.value)
-        self.value = number
-
-    def _on_value_change(self, value: float | None = None) -> None:
-        super()._on_value_change(self.get_value())
+        self.value = number if typed else self._within(round(number, _DIGITS))
 
 
 class Controls(Container[Any]):
@@ -271,10 +254,9 @@ class Controls(Container[Any]):
             "offsets, where the fields carry some.",
         )
         self.sigma = WidthSlider(
+            (0.3, 24.0),
+            2.0,
             label="sigma (px)",
-            min=0.3,
-            max=24,
-            value=2,
             tooltip="Width of every vote's Gaussian, in pixels of the output. Drag it or type it.",
         )
         self.message = Message("What to do next, or what does not fit and why.")
