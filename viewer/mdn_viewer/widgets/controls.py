@@ -185,7 +185,8 @@ class WidthSlider(Container[Any]):
         for widget in (self._slider, self._number):
             widget.setToolTip(self.tooltip)
             self.native.layout().addWidget(widget)
-        self._number.lineEdit().textEdited.connect(self._on_typing)
+        line: Any = self._number.lineEdit()
+        line.textEdited.connect(self._on_typing)
         self._number.valueChanged.connect(self._on_number)
         self._slider.valueChanged.connect(self._on_slider)
         self.set_limits(*limits, value)
