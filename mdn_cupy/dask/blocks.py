@@ -16,6 +16,7 @@ from dask.array.core import normalize_chunks
 from dask.base import tokenize
 
 from mdn_cupy.arrays import Array, is_number
+from mdn_cupy.dask.lazy import StoredArray, stored_array
 from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import (
     Shape,
@@ -86,12 +87,46 @@ class Blocks:
         return itertools.product(*map(range, map(len, (*self.leading, *self.grid))))
 
     def keys(self, block: Index) -> list[Any]:
-        """The keys of the chunks of the fields in a block of sources; None for a sigma that is a
-        number."""
+        """The chunks of the fields in a block of sources: the key of each, or, where it lies in a
+        store, the task that reads it; None for a sigma that is a number.
+
+        Such a task is part of the one that it is given to: a field is read where it is needed, and
+        does not travel between workers.
+        """
+        found: list[Any] = []
+        for (array, number), source in zip(self._chunks(block), self._stored, strict=True):
+            if array is None:
+                found.append(None)
+            elif source is None:
+                found.append((array.name, *number))
+            else:
+                found.append((source.read, source.chunks[number]))
+        return found
+
+    def reads(self, block: Index, rows: slice, columns: slice) -> list[Any]:
+        """How to read a part of a block of stored sources: for each field a function and its
+        argument, or None for a sigma that is a number."""
         return [
-            None if not isinstance(x, da.Array) else (x.name, *self._number(x, block, extra))
+            None if source is None else (source.read, source.part(number, rows, columns))
+            for (_, number), source in zip(self._chunks(block), self._stored, strict=True)
+        ]
+
+    @property
+    def computed(self) -> list[da.Array]:
+        """The fields whose chunks are tasks of their own: those that do not lie in a store."""
+        return [array for array in self.arrays if stored_array(array) is None]
+
+    def _chunks(self, block: Index) -> list[tuple[da.Array | None, Index]]:
+        """The fields, and which of their chunks are in a block."""
+        return [
+            (x, self._number(x, block, extra)) if isinstance(x, da.Array) else (None, ())
             for x, extra in ((self.confidence, 0), (self.offsets, 1), (self.sigma, 0))
         ]
+
+    @cached_property
+    def _stored(self) -> list[StoredArray | None]:
+        fields = (self.confidence, self.offsets, self.sigma)
+        return [stored_array(x) if isinstance(x, da.Array) else None for x in fields]
 
     def target(self, block: Index) -> Index:
         """The leading number of the output blocks for which a block of sources votes."""
@@ -101,6 +136,11 @@ class Blocks:
         """Row and column of the first source of a block."""
         y, x = (edges(chunks)[b] for chunks, b in zip(self.grid, block[-2:], strict=True))
         return int(y), int(x)
+
+    def size(self, block: Index) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        down, across = (c[b] for c, b in zip(self.grid, block[-2:], strict=True))
+        return down, across
 
     def _number(self, array: da.Array, block: Index, extra: int) -> Index:
         """The number of an array's chunk in a block: where it broadcasts, it has one."""

@@ -11,25 +11,30 @@ from dask.array.utils import meta_from_array
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
+from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.blocks import Blocks, Index, edges
-from mdn_cupy.dask.reach import Link, Reach
+from mdn_cupy.dask.reach import Link, Reach, longest_offset
 from mdn_cupy.problem import Gradients, Rule
 from mdn_cupy.votes import Votes
 
 __all__ = ["array_of", "gathered", "sources", "voted"]
 
 
-def sources(blocks: Blocks, reach: Reach) -> tuple[str, HighLevelGraph]:
-    """The layer that has, for each block of sources, its fields: checked, where a reach was
-    promised."""
+def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGraph]:
+    """The fields of each block of sources, checked where a reach was promised: a key of a layer, or
+    a task that reads them from a store, to be part of others."""
     name = f"mdn-sources-{reach.token}"
-    layer = {}
+    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in blocks.computed))
+    tasks, promise = {}, (reach.promised, reach.gradients)
     for block in blocks.sources():
-        check = partial(
-            _checked, blocks.sigma, reach.promised, reach.gradients, blocks.start(block)
-        )
-        layer[(name, *block)] = (check, *blocks.keys(block))
-    return name, HighLevelGraph.from_collections(name, layer, dependencies=blocks.arrays)
+        check = partial(_checked, blocks.sigma, *promise, blocks.start(block))
+        tasks[block] = (check, *blocks.keys(block))
+    if not blocks.computed:
+        return tasks, graph
+    layer = {(name, *block): task for block, task in tasks.items()}
+    layers = {**graph.layers, name: layer}
+    needs = {**graph.dependencies, name: {array.name for array in blocks.computed}}
+    return {block: (name, *block) for block in tasks}, HighLevelGraph(layers, needs)
 
 
 def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]:
@@ -44,23 +49,29 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
     maps : tuple of {'noisy_or', 'log_complement', 'additive', 'plain_sum'}
         Which maps.
     """
-    source, graph = sources(blocks, reach)
+    fields, graph = sources(blocks, reach)
     cut, name = f"mdn-cut-{reach.token}", f"mdn-{'-'.join(maps)}-{reach.token}"
     cuts: dict[Any, Any] = {}
     pieces: dict[Index, list[tuple[Any, Any]]] = {}
-    nothing: list[Any] = []  # blocks that vote for no pixel; a promise is to be checked there, too
+    nothing: list[
+        Any
+    ] = []  # blocks with sources that vote for no pixel: a promise holds there, too
     for block in blocks.sources():
-        links = reach.links[block]
-        if not links and reach.promised is not None:
+        links, start = reach.links[block], blocks.start(block)
+        if reach.promised is not None and not _covers(links, blocks.size(block)):
             nothing.append((cut, *block))
-            cuts[(cut, *block)] = (_nothing, (source, *block))
+            cuts[(cut, *block)] = (_nothing, fields[block])
         for link in links:
-            key = (cut, *block, link.down, link.across)
-            cuts[key] = (partial(_cut, link), (source, *block))
+            first = start[0] + link.first_row, start[1] + link.first_column
+            piece: Any
+            if not blocks.computed:
+                check = partial(_checked, blocks.sigma, reach.promised, reach.gradients, first)
+                piece = partial(_read, check, blocks.reads(block, *link.sources))
+            else:
+                piece = (cut, *block, link.down, link.across)
+                cuts[piece] = (partial(_cut, link), fields[block])
             target = (*blocks.target(block), link.down, link.across)
-            start = blocks.start(block)
-            place = (start[0] + link.first_row, start[1] + link.first_column, link.pixels)
-            pieces.setdefault(target, []).append((place, key))
+            pieces.setdefault(target, []).append(((*first, link.pixels), piece))
     layer = {}
     vote = partial(_vote, blocks.options, maps, blocks.dtype, blocks.confidence._meta)
     corners = [edges(chunks) for chunks in blocks.output]
@@ -68,11 +79,11 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
         shape = tuple(c[n] for c, n in zip(blocks.output_chunks, number, strict=True))
         corner = tuple(int(e[n]) for e, n in zip(corners, number[-2:], strict=True))
         found = pieces.get(number, [])
-        places, keys = [place for place, _ in found], [key for _, key in found]
-        layer[(name, *number)] = (partial(vote, shape, corner, places), keys + nothing)
+        places, given = [place for place, _ in found], [piece for _, piece in found]
+        layer[(name, *number)] = (partial(vote, shape, corner, places), given + nothing)
         nothing = []
     layers = {**graph.layers, cut: cuts, name: layer}
-    dependencies = {**graph.dependencies, cut: {source}, name: {cut}}
+    dependencies = {**graph.dependencies, cut: {*graph.layers}, name: {cut}}
     if len(maps) == 1:
         return [array_of(blocks, name, HighLevelGraph(layers, dependencies))]
     arrays = []
@@ -93,7 +104,7 @@ def array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
 
 def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> Gradients:
     """The gradients: for each block of sources one task, which has the cotangent where it votes."""
-    source, graph = sources(blocks, reach)
+    fields, graph = sources(blocks, reach)
     cut, name = f"mdn-cut-{cotangent.name}-{reach.token}", f"mdn-vjp-{rule.name.lower()}-"
     name += f"{cotangent.name}-{reach.token}"
     cuts, layer = {}, {}
@@ -108,13 +119,13 @@ def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> G
             places.append((corner, link))
             keys.append(key)
         pull = partial(_pull, options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
-        layer[(name, *block)] = (partial(pull, places), (source, *block), keys)
+        layer[(name, *block)] = (partial(pull, places), fields[block], keys)
     joined = HighLevelGraph.merge(graph, cotangent.__dask_graph__())
     layers = {**joined.layers, cut: cuts, name: layer}
-    dependencies = {**joined.dependencies, cut: {cotangent.name}, name: {source, cut}}
+    dependencies = {**joined.dependencies, cut: {cotangent.name}, name: {cut, *graph.layers}}
     whole = HighLevelGraph(layers, dependencies)
-    fields = (blocks.confidence, blocks.offsets, blocks.sigma)
-    return Gradients(*(_gradient(blocks, whole, name, n, x) for n, x in enumerate(fields)))
+    of = (blocks.confidence, blocks.offsets, blocks.sigma)
+    return Gradients(*(_gradient(blocks, whole, name, n, x) for n, x in enumerate(of)))
 
 
 def _gradient(blocks: Blocks, graph: HighLevelGraph, name: str, which: int, field: Any) -> da.Array:
@@ -161,32 +172,45 @@ def _gradient(blocks: Blocks, graph: HighLevelGraph, name: str, which: int, fiel
 def _checked(
     width: Any,
     promised: float | None,
-    gradients: bool,
+    every: bool,
     start: tuple[int, int],
     c: Any,
     o: Any,
     sigma: Any,
 ) -> tuple[Any, Any, Any]:
-    """The fields of a block; ValueError for an offset that is longer than promised."""
+    """Some of the fields; ValueError for an offset that is longer than promised."""
     fields = (c, o, width if sigma is None else sigma)
-    if promised is None:
+    if promised is None or longest_offset(c, o, every) <= promised:
         return fields
-    offsets = to_numpy(o, "offsets")
     with np.errstate(invalid="ignore"):
-        length = np.abs(offsets).max(axis=-3)
-        voting = (to_numpy(c, "confidence") != 0) | gradients
+        length = np.abs(to_numpy(o, "offsets")).max(axis=-3)
+        voting = (to_numpy(c, "confidence") != 0) | every
         beyond = voting & np.isfinite(length) & (length > promised)
     count = int(np.count_nonzero(beyond))
-    if count:
-        lengths = np.where(beyond, length, 0)
-        *_, i, j = np.unravel_index(int(lengths.argmax()), lengths.shape)
-        raise ValueError(
-            f"{count} votes of the chunk at row {start[0]} and column {start[1]} go beyond the "
-            f"promised reach of {promised:g} pixels; the longest, by {lengths.max():g} pixels, is "
-            f"of the source in row {start[0] + i} and column {start[1] + j}; leave reach out to "
-            "have it measured"
-        )
+    lengths = np.where(beyond, length, 0)
+    *_, i, j = np.unravel_index(int(lengths.argmax()), lengths.shape)
+    raise ValueError(
+        f"{count} votes of the chunk at row {start[0]} and column {start[1]} go beyond the "
+        f"promised reach of {promised:g} pixels; the longest, by {lengths.max():g} pixels, "
+        f"is of the source in row {start[0] + i} and column {start[1] + j}; leave reach out to "
+        "have it measured"
+    )
+
+
+def _read(check: Any, reads: list[Any]) -> tuple[Any, Any, Any]:
+    """Read some of the fields from a store."""
+    c, o, sigma = (None if each is None else widened(each[0](each[1])) for each in reads)
+    fields: tuple[Any, Any, Any] = check(c, o, sigma)
     return fields
+
+
+def _covers(links: tuple[Link, ...], size: tuple[int, int]) -> bool:
+    """Say whether all sources of a block are near some block of the output: of a promised reach,
+    whose links have no gaps."""
+    rows = max((link.last_row for link in links), default=0)
+    columns = max((link.last_column for link in links), default=0)
+    firsts = [(link.first_row, link.first_column) for link in links]
+    return (rows, columns) == size and all(min(each) == 0 for each in zip(*firsts, strict=True))
 
 
 def _cut(link: Link, fields: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -231,7 +255,8 @@ def _vote(
     needed = ["log_complement" if name == "noisy_or" else name for name in maps]
     with on_device(meta):
         sums = {name: np.zeros_like(meta, dtype=dtype, shape=shape) for name in needed}
-        for (row, column, pixels), fields in zip(places, pieces, strict=False):
+        for (row, column, pixels), piece in zip(places, pieces, strict=False):
+            fields = piece() if callable(piece) else piece  # one at a time
             votes = _votes(options, fields, (row, column), corner, pixels)
             if len(sums) == 2:
                 other: Any = next(name for name in sums if name != "log_complement")

@@ -84,8 +84,8 @@ def instances(
         keys = blocks.keys(block)
         labelled[(name, *block)] = (partial(label, blocks.start(block), radius), table, *keys)
         weighed[(masses, *block)] = (_weigh, (name, *block), keys[0])
-    graph = HighLevelGraph.merge(*graphs, *(x.__dask_graph__() for x in blocks.arrays))
-    fields = {array.name for array in blocks.arrays}
+    graph = HighLevelGraph.merge(*graphs, *(x.__dask_graph__() for x in blocks.computed))
+    fields = {array.name for array in blocks.computed}
     layers |= {name: labelled, masses: weighed, mass: {(mass, 0): (_summed, table, list(weighed))}}
     dependencies = {
         **{table: set() for table in layers if table not in (name, masses, mass)},

@@ -17,11 +17,20 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import is_number, kind_of, to_numpy
+from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
 from mdn_cupy.problem import VoteOptions
 
-__all__ = ["Link", "OutlierWarning", "Reach", "measure", "measure_reach", "promise"]
+__all__ = [
+    "Link",
+    "OutlierWarning",
+    "Reach",
+    "longest_offset",
+    "measure",
+    "measure_reach",
+    "promise",
+]
 
 _TILE = 32  # sources a side that are looked at together, where they all vote for one block
 _SLACK = 1.0  # pixels: more than float32 rounds a landing point by, up to 2²³
@@ -163,7 +172,7 @@ def measure(blocks: Blocks, gradients: bool = False) -> Reach:
         setting = _Setting(blocks.options, blocks.output, blocks.start(block), width, gradients)
         look = partial(_look, setting)
         layer[(name, *block)] = (look, *blocks.keys(block))
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.arrays)
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.computed)
     found = dask.base.compute_as_if_collection(dask.array.Array, graph, list(layer))
     links = {b: one.links for b, one in zip(blocks.sources(), found, strict=True)}
     voters = sum(one.voters for one in found)
@@ -334,12 +343,20 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
     return _Found(links, voters, outliers)
 
 
+def longest_offset(confidence: Any, offsets: Any, every: bool) -> float:
+    """The length along an axis of the longest finite offset of a source that votes, or of any."""
+    c, o = _planes(to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets"))
+    nowhere = np.zeros(c.shape[-2]), np.zeros(c.shape[-1])
+    boxes, _ = tile_boxes(c, o, nowhere, _TILE, every)
+    return float(np.abs(boxes[np.isfinite(boxes)]).max(initial=0))
+
+
 def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
     """Confidence [planes, H, W] and offsets [planes, 2, H, W] of one dtype, broadcast."""
     dtype = np.float64 if np.float64 in (c.dtype, o.dtype) else np.float32
     leading = np.broadcast_shapes(c.shape[:-2], o.shape[:-3])
-    c = np.broadcast_to(c, leading + c.shape[-2:]).astype(dtype, copy=False)
-    o = np.broadcast_to(o, leading + o.shape[-3:]).astype(dtype, copy=False)
+    c = np.broadcast_to(widened(c), leading + c.shape[-2:]).astype(dtype, copy=False)
+    o = np.broadcast_to(widened(o), leading + o.shape[-3:]).astype(dtype, copy=False)
     return c.reshape(-1, *c.shape[-2:]), o.reshape(-1, *o.shape[-3:])
 
 

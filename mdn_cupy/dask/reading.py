@@ -10,17 +10,14 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from dask.array.core import normalize_chunks
-from dask.base import tokenize
-from dask.highlevelgraph import HighLevelGraph
 
-from mdn_cupy.dask.blocks import edges
+from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Refusal, explained
 from mdn_cupy.io.zarr import contents
 from mdn_cupy.validation import per_axis
 
-__all__ = ["LazyFields", "fingerprint_of", "lazily", "open_fields", "read"]
+__all__ = ["LazyFields", "fingerprint_of", "open_fields", "zarr_array"]
 
 _BESIDE = ("stride", "origin", "sigma", "output_shape")
 
@@ -129,58 +126,19 @@ def open_fields(
     leading = own[:-2]
     said = fingerprint_of(url, [*names.values()])
     return LazyFields(
-        lazily(c, (*leading, *grid), said),
-        lazily(o, (*leading, 2, *grid), said),
+        zarr_array(c, (*leading, *grid), said),
+        zarr_array(o, (*leading, 2, *grid), said),
         float(beside.get("sigma", 2.0)),
         geometry,
         said,
     )
 
 
-def lazily(array: Any, chunks: Sequence[int], said: Mapping[str, Any]) -> da.Array:
-    """Return an array of a store as a Dask array, one read for each chunk.
-
-    Parameters
-    ----------
-    array : zarr.Array
-        In the store.
-    chunks : sequence of int
-        Along each axis.
-    said : dict
-        A fingerprint of what the store holds, which goes into the name.
-    """
-    settled = normalize_chunks(tuple(chunks), array.shape, dtype=array.dtype)
-    name = f"mdn-read-{tokenize(str(array.store_path), settled, dict(said))}"
-    ends = [edges(each).tolist() for each in settled]
-    layer: dict[Any, Any] = {}
-    for block in np.ndindex(*map(len, settled)):
-        index = tuple(slice(e[n], e[n + 1]) for e, n in zip(ends, block, strict=True))
-        layer[(name, *block)] = (partial(read, array, index),)
-    return da.Array(
-        HighLevelGraph({name: layer}, {name: set()}),
-        name,
-        chunks=settled,
-        meta=np.empty((0,) * len(settled), array.dtype),
-        dtype=array.dtype,
-    )
-
-
-def read(array: Any, index: tuple[slice, ...]) -> Any:
-    """Read a part of an array in a store; ValueError, with the place, for what is damaged."""
-    try:
-        return np.asarray(array[index])
-    except OSError as error:
-        if error.errno is None:
-            raise ValueError(f"{array.store_path}: cannot be read ({error})") from error
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:
-        shown = ", ".join(f"{part.start}:{part.stop}" for part in index)
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{array.store_path}[{shown}] cannot be read ({reason}): is a chunk cut off?"
-        ) from error
+def zarr_array(array: Any, chunks: Sequence[int], said: Mapping[str, Any]) -> da.Array:
+    """Return a Zarr array as a Dask array in chunks, with a fingerprint of what it holds."""
+    meta = np.empty((0,) * array.ndim, array.dtype)
+    named = {"array": str(array.store_path), **said}
+    return lazily(partial(read, array), array.shape, chunks, meta, named)
 
 
 def fingerprint_of(url: str | Path, names: list[str]) -> dict[str, Any]:

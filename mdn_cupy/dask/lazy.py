@@ -1,0 +1,105 @@
+"""Arrays of a Zarr store as Dask arrays, of which a task reads the part that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.array.core import normalize_chunks, slices_from_chunks
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+__all__ = ["Index", "Read", "StoredArray", "lazily", "read", "stored_array"]
+
+Index = tuple[slice, ...]
+Read = Callable[[Index], Any]
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """How the chunks of a Dask array are read from a store: whole, or a part of one.
+
+    Attributes
+    ----------
+    read : callable
+        Takes slices of the array and returns that part of it.
+    chunks : dict
+        The slices of each chunk, by its number.
+    """
+
+    read: Read
+    chunks: Mapping[tuple[int, ...], Index]
+
+    def part(self, number: tuple[int, ...], rows: slice, columns: slice) -> Index:
+        """The slices of some rows and columns of a chunk; all where the array broadcasts."""
+        *leading, down, across = self.chunks[number]
+        return (*leading, _within(down, rows), _within(across, columns))
+
+
+class _Reads(MaterializedLayer):  # type: ignore[misc]
+    """The layer of a stored array, one read for each chunk."""
+
+    def __init__(self, name: str, source: StoredArray) -> None:
+        super().__init__({(name, *n): (source.read, index) for n, index in source.chunks.items()})
+        self.source = source
+
+
+def stored_array(array: da.Array) -> StoredArray | None:
+    """Return how an array of `lazily` is read; None for what was computed from one."""
+    layer = array.__dask_graph__().layers.get(array.name)
+    return layer.source if isinstance(layer, _Reads) else None
+
+
+def lazily(
+    read: Read,
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    meta: Any,
+    said: Mapping[str, Any],
+) -> da.Array:
+    """Return what a function reads as a Dask array, one read for each chunk.
+
+    Parameters
+    ----------
+    read : callable
+        Takes slices and returns that part.
+    shape, chunks : sequence of int
+        Along each axis.
+    meta : array
+        Of the library and dtype that `read` returns.
+    said : dict
+        A fingerprint of what is read, which goes into the name.
+    """
+    settled = normalize_chunks(tuple(chunks), tuple(shape), dtype=meta.dtype)
+    name = f"mdn-read-{tokenize(settled, str(meta.dtype), dict(said))}"
+    numbers = np.ndindex(*map(len, settled))
+    source = StoredArray(read, dict(zip(numbers, slices_from_chunks(settled), strict=True)))
+    graph = HighLevelGraph({name: _Reads(name, source)}, {name: set()})
+    return da.Array(graph, name, chunks=settled, meta=meta, dtype=meta.dtype)
+
+
+def read(array: Any, index: Index) -> Any:
+    """Read a part of an array in a store; ValueError, with the place, for what is damaged."""
+    try:
+        return np.asarray(array[index])
+    except OSError as error:
+        if error.errno is None:
+            raise ValueError(f"{array.store_path}: cannot be read ({error})") from error
+        raise
+    except MemoryError:
+        raise
+    except Exception as error:
+        shown = ", ".join(f"{part.start}:{part.stop}" for part in index)
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{array.store_path}[{shown}] cannot be read ({reason}): is a chunk cut off?"
+        ) from error
+
+
+def _within(whole: slice, part: slice) -> slice:
+    if whole.stop - whole.start == 1:
+        return whole
+    return slice(whole.start + part.start, whole.start + part.stop)
