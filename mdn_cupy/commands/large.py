@@ -7,11 +7,12 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__
-from mdn_cupy.peaks import Peaks
 from mdn_cupy.threads import get_num_threads
 from mdn_cupy.validation import per_axis
 
@@ -22,6 +23,7 @@ __all__ = ["add_to", "find", "is_asked", "label", "vote"]
 
 _CHUNKS = 2048
 _RULES = {"evidence": "log_complement"}
+_READING = ("confidence", "offsets", "order", "layout", "sigmoid", "scale", "part", "cross")
 
 
 def add_to(command: argparse.ArgumentParser) -> None:
@@ -62,7 +64,13 @@ def is_asked(arguments: argparse.Namespace) -> bool:
 def vote(arguments: argparse.Namespace, source: str) -> str:
     """Write a vote map to a Zarr store."""
     output = _store(arguments.output)
-    return _worked(arguments, lambda: _voted(arguments, source, output, arguments.rule)[1])
+
+    def work() -> str:
+        problem = _problem(arguments, source)
+        shape, did = _voted(problem, output, arguments.rule)
+        return f"{arguments.rule} of shape {shape}, float32, {did}: written to {output}"
+
+    return _worked(arguments, work)
 
 
 def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], None]) -> str:
@@ -72,10 +80,13 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         from mdn_cupy import dask
 
         store = Path(f"{arguments.output}.partial.zarr")
-        array = _stored_evidence(arguments, store)
-        peaks = _peaks(dask, array, arguments)
+        problem = _problem(arguments, arguments.input)
+        limits = {name: getattr(arguments, name) for name in (*_LIMITS, "rule")}
+        array = _evidence(problem, store, arguments)
+        table: Any = dask.peaks
+        peaks = table(*problem.votes, **problem.options, evidence=array, **limits).compute()
         columns = peaks.to_dict()
-        names = [str(n) for n in columns.pop("map")] if array.ndim > 2 else ["0"] * len(peaks)
+        names = [problem.fields.names[n] for n in columns.pop("map")]
         write([{"frame": [0] * len(peaks), "part": names, **columns}])
         shutil.rmtree(store)
         return f"{len(peaks)} peaks: written to {arguments.output}"
@@ -91,14 +102,16 @@ def label(arguments: argparse.Namespace) -> str:
 
         output = _store(arguments.output)
         store = Path(f"{arguments.output}.partial.zarr")
-        peaks = _peaks(dask, _stored_evidence(arguments, store), arguments)
-        fields, c, o, options, said = _problem(arguments, arguments.input)
-        radius = arguments.radius
-        labels, _ = dask.instances(c, o, _sigma(arguments, fields), peaks, radius=radius, **options)
-        limits = {name: getattr(arguments, name) for name in ("radius", *_LIMITS)}
-        said = {**said, "of": "instances", "rule": arguments.rule, **limits}
+        problem = _problem(arguments, arguments.input)
+        limits = {name: getattr(arguments, name) for name in _LIMITS}
+        peaks = dask.find_peaks(_evidence(problem, store, arguments), **limits).compute()
+        radius, geometry = arguments.radius, problem.geometry
+        labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
+        said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
         with _bar("labels") as progress:
-            dask.to_zarr(labels, output, fingerprint=said, kind="labels", progress=progress)
+            dask.to_zarr(
+                labels, output, fingerprint={**said, **limits}, kind="labels", progress=progress
+            )
         shutil.rmtree(store)
         return f"{len(peaks)} instances: labels {[*labels.shape]} written to {output}"
 
@@ -108,101 +121,103 @@ def label(arguments: argparse.Namespace) -> str:
 _LIMITS = ("threshold", "min_distance", "max_peaks", "border")
 
 
-def _evidence(arguments: argparse.Namespace) -> str:
+@dataclass(frozen=True)
+class _Problem:
+    """What votes, and how."""
+
+    fields: LazyFields
+    sigma: float
+    geometry: dict[str, Any]
+    promised: float | None
+    said: dict[str, Any]  # on which the values depend
+
+    @property
+    def votes(self) -> tuple[Any, Any, float]:
+        """Confidence, offsets and sigma."""
+        return self.fields.confidence, self.fields.offsets, self.sigma
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The options of a map in chunks; its reach is measured once, unless it was promised."""
+        from mdn_cupy import dask
+
+        options = {**self.geometry, "chunks": self.fields.confidence.chunksize[-2:]}
+        if self.promised is None:
+            return {**options, "reach": dask.measure_reach(*self.votes, **options)}
+        return {**options, "reach": self.promised}
+
+
+def _evidence(problem: _Problem, store: Path, arguments: argparse.Namespace) -> Any:
+    """Vote for the evidence, unless that was done, and return it as it lies on the disk."""
+    from mdn_cupy import dask
+
     if not arguments.threshold > 0:
         raise ValueError(
             f"threshold must be greater than 0, which is the evidence where nothing votes, got "
             f"{arguments.threshold:g}"
         )
-    if arguments.cross:
-        raise ValueError("--cross is for fields that fit into memory: leave out --chunks")
-    return "evidence" if arguments.rule == "noisy_or" else str(arguments.rule)
-
-
-def _stored_evidence(arguments: argparse.Namespace, store: Path) -> Any:
-    """Vote for the evidence, unless that was done, and return it as it lies on the disk."""
-    from mdn_cupy import dask
-
-    _voted(arguments, arguments.input, store, _evidence(arguments))
+    _voted(problem, store, "evidence" if arguments.rule == "noisy_or" else arguments.rule)
     return dask.stored(store)
 
 
-def _peaks(dask: Any, array: Any, arguments: argparse.Namespace) -> Peaks:
-    limits = {name: getattr(arguments, name) for name in _LIMITS}
-    peaks: Peaks = dask.find_peaks(array, **limits).compute()
-    return peaks
-
-
-def _voted(
-    arguments: argparse.Namespace, source: str, output: str | Path, rule: str
-) -> tuple[Any, str]:
-    """Write a map to a store; return it as it lies there, and what to say."""
+def _voted(problem: _Problem, output: str | Path, rule: str) -> tuple[tuple[int, ...], str]:
+    """Write a map to a store; return its shape, and say what was to do."""
     from mdn_cupy import dask
 
-    fields, c, o, options, said = _problem(arguments, source)
-    said = {**said, "of": "votes", "rule": rule}
-    sigma = _sigma(arguments, fields)
-    make = getattr(dask, _RULES.get(rule, rule))
+    said = {**problem.said, "of": "votes", "rule": rule}
     done = dask.stored(output, said)
-    if done is None:
-        array = make(c, o, sigma, reach=arguments.reach, chunks=c.chunksize[-2:], **options)
-        array = 0 - array if rule == "evidence" else array
-        with _bar("votes") as progress:
-            count = dask.to_zarr(array, output, fingerprint=said, progress=progress)
-        went_on = f"{count} shards computed"
-        done = array
-    else:
-        went_on = "which had been done"
-    return done, f"{rule} of shape {done.shape}, {done.dtype}, {went_on}: written to {output}"
+    if done is not None:
+        return done.shape, "which had been done"
+    array = getattr(dask, _RULES.get(rule, rule))(*problem.votes, **problem.options)
+    array = 0 - array if rule == "evidence" else array
+    with _bar("votes") as progress:
+        count = dask.to_zarr(array, output, fingerprint=said, progress=progress)
+    return array.shape, f"{count} shards computed"
 
 
-def _problem(
-    arguments: argparse.Namespace, source: str
-) -> tuple[LazyFields, Any, Any, dict[str, Any], dict[str, Any]]:
-    """Open the fields: confidence, offsets, options and what the values depend on."""
+def _problem(arguments: argparse.Namespace, source: str) -> _Problem:
+    """Open the fields, in the chunks that are asked for."""
     from mdn_cupy import dask
 
-    if getattr(arguments, "cross", False):
-        raise ValueError("--cross is for fields that fit into memory: write .npy")
-    names = {n: getattr(arguments, n, None) for n in ("confidence", "offsets")}
-    fields = dask.open_fields(source, chunks=_CHUNKS, **names)
+    if getattr(arguments, "family", None) is not None:
+        raise ValueError(
+            "--from is for fields that fit into memory; by chunks give --layout, --order, --scale"
+        )
+    given = {n: x for n in _READING if (x := getattr(arguments, n, None)) is not None}
+    given["frame"] = _frame(arguments)
+    fields = dask.open_fields(source, chunks=_CHUNKS, **given)
     side = arguments.chunks
     if arguments.memory is not None:
         if side is not None:
             raise ValueError("give --chunks or --memory, not both")
         pixel = fields.confidence.dtype.itemsize + 2 * fields.offsets.dtype.itemsize
-        width = fields.confidence.shape[-1]
-        limit = dask.parse_bytes(arguments.memory)
-        side = dask.chunk_for(limit, width, pixel, get_num_threads())
+        side = dask.chunk_for(dask.parse_bytes(arguments.memory), pixel, get_num_threads())
     if side is not None and side < 1:
         raise ValueError(f"--chunks must be at least 1, got {side}")
     if side is not None:
-        fields = dask.open_fields(source, chunks=side, **names)
-    c, o, part = fields.confidence, fields.offsets, arguments.part
-    options = dict(fields.geometry)
+        fields = dask.open_fields(source, chunks=side, **given)
+    if fields.confidence.ndim > 3:
+        shape = fields.confidence.shape
+        raise ValueError(
+            f"{source}: wants confidence (H, W) or (P, H, W), or --frames, got {shape}"
+        )
+    geometry = dict(fields.geometry)
     for name in ("stride", "origin"):
         if getattr(arguments, name) is not None:
-            options[name] = per_axis(name, getattr(arguments, name), positive=name == "stride")
-    if c.ndim > 3:
-        raise ValueError(f"{source}: wants confidence (H, W) or (P, H, W), got {c.shape}")
-    if part == "all" and c.ndim == 3:
-        options["aggregate"] = 0
-    elif part not in (None, "all"):
-        if not part.isdecimal() or int(part) >= (c.shape[0] if c.ndim == 3 else 1):
-            raise ValueError(f"no part {part!r}; give a number, or all")
-        c, o = (x[int(part)] if c.ndim == 3 else x for x in (c, o))
-    said = {
-        "version": __version__,
-        **fields.fingerprint,
-        "sigma": _sigma(arguments, fields),
-        "part": part,
-        **options,
-    }
-    return fields, c, o, options, said
+            geometry[name] = per_axis(name, getattr(arguments, name), positive=name == "stride")
+    sigma = float(fields.sigma if arguments.sigma is None else arguments.sigma)
+    said = {"version": __version__, **fields.fingerprint, "sigma": sigma, **geometry}
+    return _Problem(fields, sigma, geometry, arguments.reach, said)
 
 
-def _sigma(arguments: argparse.Namespace, fields: LazyFields) -> float:
-    return float(fields.sigma if arguments.sigma is None else arguments.sigma)
+def _frame(arguments: argparse.Namespace) -> int | None:
+    """The frame that is asked for, if one is."""
+    first, last, step = getattr(arguments, "frames", (None, None, None))
+    if (first, last, step) == (None, None, None):
+        return None
+    if first is None or last is None or last - first != 1:
+        raise ValueError("--frames takes one frame by chunks, such as --frames 5")
+    return int(first)
 
 
 def _store(output: Any) -> str:

@@ -137,6 +137,11 @@ class Blocks:
         y, x = (edges(chunks)[b] for chunks, b in zip(self.grid, block[-2:], strict=True))
         return int(y), int(x)
 
+    def corner(self, number: Index) -> tuple[int, int]:
+        """Row and column of the first pixel of a block of the output."""
+        y, x = (edges(chunks)[n] for chunks, n in zip(self.output, number[-2:], strict=True))
+        return int(y), int(x)
+
     def size(self, block: Index) -> tuple[int, int]:
         """Rows and columns of a block."""
         down, across = (c[b] for c, b in zip(self.grid, block[-2:], strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -12,12 +12,20 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
-from mdn_cupy.dask.blocks import Blocks, Index, edges
+from mdn_cupy.dask.blocks import Blocks, Index
 from mdn_cupy.dask.reach import Link, Reach, longest_offset
-from mdn_cupy.problem import Gradients, Rule
+from mdn_cupy.problem import Gradients, Rule, VoteOptions
 from mdn_cupy.votes import Votes
 
-__all__ = ["array_of", "gathered", "sources", "voted"]
+__all__ = ["Arriving", "Place", "array_of", "arriving", "gathered", "sources", "voted", "votes_of"]
+
+
+class Place(NamedTuple):
+    """Where some sources are, and for which pixels of a block of the output they vote."""
+
+    row: int  # of the first source
+    column: int
+    pixels: tuple[slice, slice]
 
 
 def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGraph]:
@@ -37,6 +45,57 @@ def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGr
     return {block: (name, *block) for block in tasks}, HighLevelGraph(layers, needs)
 
 
+class Arriving(NamedTuple):
+    """The sources that vote for each block of the output.
+
+    Attributes
+    ----------
+    pieces : dict
+        By the number of the block: places, and what is there. That is a key of the graph, or, of
+        fields in a store, a function without arguments that reads them.
+    checks : list
+        Keys of tasks that only see whether a promise holds.
+    graph : HighLevelGraph
+        In which the keys are.
+    """
+
+    pieces: dict[Index, list[tuple[Place, Any]]]
+    checks: list[Any]
+    graph: HighLevelGraph
+
+    def of(self, number: Index) -> tuple[list[Place], list[Any]]:
+        """The places and the pieces for one block."""
+        found = self.pieces.get(number, [])
+        return [place for place, _ in found], [piece for _, piece in found]
+
+
+def arriving(blocks: Blocks, reach: Reach) -> Arriving:
+    """Find the sources that vote for each block of the output."""
+    fields, graph = sources(blocks, reach)
+    name = f"mdn-cut-{reach.token}"
+    cuts: dict[Any, Any] = {}
+    pieces: dict[Index, list[tuple[Place, Any]]] = {}
+    checks: list[Any] = []  # of blocks with sources that vote for no pixel
+    for block in blocks.sources():
+        links, start = reach.links[block], blocks.start(block)
+        if reach.promised is not None and not _covers(links, blocks.size(block)):
+            checks.append((name, *block))
+            cuts[(name, *block)] = (_nothing, fields[block])
+        for link in links:
+            first = start[0] + link.first_row, start[1] + link.first_column
+            piece: Any
+            if not blocks.computed:
+                check = partial(_checked, blocks.sigma, reach.promised, reach.gradients, first)
+                piece = partial(_read, check, blocks.reads(block, *link.sources))
+            else:
+                piece = (name, *block, link.down, link.across)
+                cuts[piece] = (partial(_cut, link), fields[block])
+            target = (*blocks.target(block), link.down, link.across)
+            pieces.setdefault(target, []).append((Place(*first, link.pixels), piece))
+    needs = {**graph.dependencies, name: {*graph.layers}}
+    return Arriving(pieces, checks, HighLevelGraph({**graph.layers, name: cuts}, needs))
+
+
 def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]:
     """The vote maps, one task for each block of all of them.
 
@@ -49,41 +108,21 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
     maps : tuple of {'noisy_or', 'log_complement', 'additive', 'plain_sum'}
         Which maps.
     """
-    fields, graph = sources(blocks, reach)
-    cut, name = f"mdn-cut-{reach.token}", f"mdn-{'-'.join(maps)}-{reach.token}"
-    cuts: dict[Any, Any] = {}
-    pieces: dict[Index, list[tuple[Any, Any]]] = {}
-    nothing: list[
-        Any
-    ] = []  # blocks with sources that vote for no pixel: a promise holds there, too
-    for block in blocks.sources():
-        links, start = reach.links[block], blocks.start(block)
-        if reach.promised is not None and not _covers(links, blocks.size(block)):
-            nothing.append((cut, *block))
-            cuts[(cut, *block)] = (_nothing, fields[block])
-        for link in links:
-            first = start[0] + link.first_row, start[1] + link.first_column
-            piece: Any
-            if not blocks.computed:
-                check = partial(_checked, blocks.sigma, reach.promised, reach.gradients, first)
-                piece = partial(_read, check, blocks.reads(block, *link.sources))
-            else:
-                piece = (cut, *block, link.down, link.across)
-                cuts[piece] = (partial(_cut, link), fields[block])
-            target = (*blocks.target(block), link.down, link.across)
-            pieces.setdefault(target, []).append(((*first, link.pixels), piece))
+    found = arriving(blocks, reach)
+    name = f"mdn-{'-'.join(maps)}-{reach.token}"
     layer = {}
+    checks = found.checks
     vote = partial(_vote, blocks.options, maps, blocks.dtype, blocks.confidence._meta)
-    corners = [edges(chunks) for chunks in blocks.output]
     for number in np.ndindex(*map(len, blocks.output_chunks)):
         shape = tuple(c[n] for c, n in zip(blocks.output_chunks, number, strict=True))
-        corner = tuple(int(e[n]) for e, n in zip(corners, number[-2:], strict=True))
-        found = pieces.get(number, [])
-        places, given = [place for place, _ in found], [piece for _, piece in found]
-        layer[(name, *number)] = (partial(vote, shape, corner, places), given + nothing)
-        nothing = []
-    layers = {**graph.layers, cut: cuts, name: layer}
-    dependencies = {**graph.dependencies, cut: {*graph.layers}, name: {cut}}
+        places, pieces = found.of(number)
+        layer[(name, *number)] = (
+            partial(vote, shape, blocks.corner(number), places),
+            pieces + checks,
+        )
+        checks = []
+    layers = {**found.graph.layers, name: layer}
+    dependencies = {**found.graph.dependencies, name: {*found.graph.layers}}
     if len(maps) == 1:
         return [array_of(blocks, name, HighLevelGraph(layers, dependencies))]
     arrays = []
@@ -108,17 +147,15 @@ def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> G
     cut, name = f"mdn-cut-{cotangent.name}-{reach.token}", f"mdn-vjp-{rule.name.lower()}-"
     name += f"{cotangent.name}-{reach.token}"
     cuts, layer = {}, {}
-    options, corners = blocks.options, [edges(chunks) for chunks in blocks.output]
     for block in blocks.sources():
         keys, target = [], blocks.target(block)
         places = []
         for link in reach.links[block]:
             key = (cut, *block, link.down, link.across)
             cuts[key] = (partial(_cut_map, link), (cotangent.name, *target, link.down, link.across))
-            corner = int(corners[0][link.down]), int(corners[1][link.across])
-            places.append((corner, link))
+            places.append((blocks.corner((link.down, link.across)), link))
             keys.append(key)
-        pull = partial(_pull, options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
+        pull = partial(_pull, blocks.options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
         layer[(name, *block)] = (partial(pull, places), fields[block], keys)
     joined = HighLevelGraph.merge(graph, cotangent.__dask_graph__())
     layers = {**joined.layers, cut: cuts, name: layer}
@@ -248,16 +285,15 @@ def _vote(
     meta: Array,
     shape: tuple[int, ...],
     corner: tuple[int, int],
-    places: list[Any],
+    places: list[Place],
     pieces: list[Any],
 ) -> Any:
     """Vote into one block of the output, piece by piece: sums of votes add up."""
     needed = ["log_complement" if name == "noisy_or" else name for name in maps]
     with on_device(meta):
         sums = {name: np.zeros_like(meta, dtype=dtype, shape=shape) for name in needed}
-        for (row, column, pixels), piece in zip(places, pieces, strict=False):
-            fields = piece() if callable(piece) else piece  # one at a time
-            votes = _votes(options, fields, (row, column), corner, pixels)
+        for place, piece in zip(places, pieces, strict=False):
+            votes = votes_of(options, piece, place, corner)
             if len(sums) == 2:
                 other: Any = next(name for name in sums if name != "log_complement")
                 _, complement, total = votes.compare(other)
@@ -265,7 +301,7 @@ def _vote(
             else:
                 found = {name: getattr(votes, name)() for name in sums}
             for name, values in found.items():
-                sums[name][(..., *pixels)] += values
+                sums[name][(..., *place.pixels)] += values
         xp = namespace(next(iter(sums.values())))
         read = [
             0 - xp.expm1(sums["log_complement"]) if name == "noisy_or" else sums[name]
@@ -274,17 +310,14 @@ def _vote(
     return read[0] if len(read) == 1 else tuple(read)
 
 
-def _votes(
-    options: Any,
-    fields: tuple[Any, Any, Any],
-    first: tuple[int, int],
-    corner: tuple[int, int],
-    pixels: tuple[slice, slice],
-) -> Votes:
-    """The votes of some sources for some pixels of a block of the output."""
-    places = zip(options.origin, options.stride, first, corner, pixels, strict=True)
-    origin = tuple(t + s * n - (begin + p.start) for t, s, n, begin, p in places)
-    shape = tuple(p.stop - p.start for p in pixels)
+def votes_of(options: VoteOptions, piece: Any, place: Place, corner: tuple[int, int]) -> Votes:
+    """The votes of some sources for some pixels of a block of the output; they are read now, where
+    they lie in a store."""
+    fields = piece() if callable(piece) else piece
+    first = place.row, place.column
+    along: Any = zip(options.origin, options.stride, first, corner, place.pixels, strict=True)  # type: ignore[arg-type]
+    origin = tuple(t + s * n - (begin + p.start) for t, s, n, begin, p in along)
+    shape = tuple(p.stop - p.start for p in place.pixels)
     return Votes(*fields, **{**options.named, "origin": origin, "output_shape": shape})
 
 
@@ -307,7 +340,7 @@ def _pull(
         for (corner, link), cotangent in zip(places, cotangents, strict=True):
             part = _cut(link, fields)
             first = start[0] + link.first_row, start[1] + link.first_column
-            votes = _votes(options, part, first, corner, link.pixels)
+            votes = votes_of(options, part, Place(*first, link.pixels), corner)
             pull = (
                 votes.log_complement_vjp
                 if rule is Rule.NOISY_OR

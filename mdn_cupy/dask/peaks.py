@@ -21,7 +21,7 @@ from mdn_cupy.maxima import inside
 from mdn_cupy.peaks import Limits, Peaks, between, least_evidence, limits_of
 from mdn_cupy.validation import floating_dtype
 
-__all__ = ["find_peaks"]
+__all__ = ["Table", "find_peaks", "tabulated"]
 
 Int64 = npt.NDArray[np.int64]
 
@@ -68,7 +68,24 @@ def find_peaks(
     >>> len(peaks.compute())
     24
     """
-    limits = limits_of(min_distance, max_peaks, border)
+    table = tabulated(evidence, score, threshold, limits_of(min_distance, max_peaks, border))
+    name = f"mdn-find-peaks-{table.key}"
+    layers = {**table.dask.layers, name: {name: (_peaks, table.key)}}
+    graph = HighLevelGraph(layers, {**table.dask.dependencies, name: {table.key}})
+    return Delayed(name, graph, length=None)
+
+
+class Table(NamedTuple):
+    """Peaks, and their pixels: flat indices into all maps."""
+
+    peaks: Peaks
+    place: Int64
+
+
+def tabulated(
+    evidence: da.Array, score: da.Array | None, threshold: float, limits: Limits
+) -> Delayed:
+    """Find the peaks of `find_peaks`, as a delayed `Table`."""
     for name, array in {"evidence": evidence, "score": score}.items():
         if not isinstance(array, da.Array) and (array is not None or name == "evidence"):
             raise TypeError(f"{name} must be a Dask array, got {type(array).__name__}")
@@ -85,7 +102,7 @@ def find_peaks(
     dependencies = [evidence] if score is None else [evidence, score]
     graph = HighLevelGraph.merge(graph, *(each.__dask_graph__() for each in dependencies))
     token = tokenize(evidence.name, None if score is None else score.name, least, limits)
-    name, found = f"mdn-find-peaks-{token}", f"mdn-peak-candidates-{token}"
+    name, found = f"mdn-peak-table-{token}", f"mdn-peak-candidates-{token}"
     layer: dict[Any, Any] = {}
     for block in np.ndindex(*evidence.numblocks):
         cores = [core(c, n, 1) for c, n in zip(evidence.chunks[-2:], block[-2:], strict=True)]
@@ -209,7 +226,7 @@ def _plateau_pixels(
     return place.astype(np.int64), exceeded[number, row, column]
 
 
-def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Looked]) -> Peaks:
+def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Looked]) -> Table:
     """Settle the plateaus across chunks, and keep those peaks that are far enough apart."""
     height, width = shape[-2:]
     peaks = _joined([each.peaks for each in found])
@@ -227,7 +244,7 @@ def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Look
     order = np.lexsort((peaks.place, 0 - peaks.values, peaks.place // max(height * width, 1)))
     peaks = peaks.at(order)
     peaks = peaks.at(spaced(peaks.place, (height, width), limits.reach, limits.max_peaks))
-    return Peaks(
+    table = Peaks(
         peaks.place // max(height * width, 1),
         peaks.x,
         peaks.y,
@@ -235,6 +252,11 @@ def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Look
         evidence=peaks.values.astype(dtype, copy=False),
         maps_shape=tuple(shape[:-2]),
     )
+    return Table(table, peaks.place)
+
+
+def _peaks(table: Table) -> Peaks:
+    return table.peaks
 
 
 def _joined(parts: list[_Candidates]) -> _Candidates:

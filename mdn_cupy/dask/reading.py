@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
 
-from mdn_cupy.dask.lazy import lazily, read
+from mdn_cupy.arrays import to_gpu
+from mdn_cupy.dask.lazy import Index, lazily, read
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Refusal, explained
+from mdn_cupy.io.layout import OWN, Layout
+from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
 from mdn_cupy.validation import per_axis
 
@@ -35,9 +38,11 @@ class LazyFields:
     sigma : float
         A width that suits them.
     geometry : dict
-        The options stride, origin and output_shape of the functions of `mdn_cupy.dask`.
+        The options stride, origin, output_shape and aggregate of the functions of `mdn_cupy.dask`.
     fingerprint : dict
-        Which files these are: another content has another one.
+        Which files these are, and how they are read: another content has another one.
+    names : tuple of str
+        Of the maps that the votes make.
     """
 
     confidence: da.Array
@@ -45,6 +50,7 @@ class LazyFields:
     sigma: float
     geometry: Mapping[str, Any]
     fingerprint: Mapping[str, Any]
+    names: tuple[str, ...] = ("0",)
 
 
 def open_fields(
@@ -53,8 +59,19 @@ def open_fields(
     chunks: int | Sequence[int] | None = None,
     confidence: str | None = None,
     offsets: str | None = None,
+    order: Order = "xy",
+    layout: str | None = None,
+    sigmoid: bool = False,
+    scale: float = 1.0,
+    frame: int | None = None,
+    part: int | str | None = None,
+    cross: bool = False,
+    device: Literal["cpu", "cuda"] = "cpu",
 ) -> LazyFields:
     """Open the fields in a Zarr group, of version 2 or 3, as Dask arrays.
+
+    A task that votes reads of them what it needs itself: nothing that was read waits, or travels
+    between workers.
 
     Parameters
     ----------
@@ -65,6 +82,20 @@ def open_fields(
     confidence, offsets : str, optional
         Names of the two arrays, [..., H, W] and [..., 2, H, W]; by default found as
         `mdn_cupy.open_fields` finds them.
+    order, sigmoid, scale : optional
+        As in `mdn_cupy.open_fields`.
+    layout : str, optional
+        Other axes of the arrays than these, as in `mdn_cupy.open_fields`.
+    frame : int, optional
+        Which frame, where the arrays have a first axis of frames.
+    part : int or str, optional
+        The part, by its number or name, that votes alone; by default each votes for a map of its
+        own. 'all' lets all of them vote into one map.
+    cross : bool
+        Let all parts vote for each one, or for `part`, by the array cross_offsets.
+    device : {'cpu', 'cuda'}
+        Where the votes are cast: a task copies what it has read to the GPU, and `to_zarr` copies
+        its map back before the task ends. Give a worker one thread for each GPU.
 
     Returns
     -------
@@ -93,45 +124,176 @@ def open_fields(
     ...     m.chunks, bool(m.compute().min() > 0.9)
     (((256, 44), (256, 144)), True)
     """
-    with explained(Path(str(url)), "Zarr"):
+    if order not in ("xy", "yx"):
+        raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
+    given_layout = None if layout is None else Layout(layout)
+    if cross and layout is not None:
+        raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")
+    how = ArrayReading((None, None), given_layout or Layout(OWN), order, sigmoid, scale, {})
+    with explained(str(url), "Zarr"):
         found = contents(url)
         names = {
             role: naming.chosen(found, role, given)
             for role, given in (("confidence", confidence), ("offsets", offsets))
         }
-        c, o = (found.arrays[name] for name in names.values())
-        for name, array in zip(names.values(), (c, o), strict=True):
-            if np.dtype(array.dtype).kind != "f":
-                raise Refusal(f"{name} must be of a floating dtype, got {array.dtype}")
-        if len(c.shape) < 2 or tuple(o.shape) != (*c.shape[:-2], 2, *c.shape[-2:]):
-            raise Refusal(
-                f"offsets ({names['offsets']}) must have the shape (..., 2, H, W) for the "
-                f"confidence {tuple(c.shape)}, got {tuple(o.shape)}"
-            )
         group = names["confidence"].rpartition("/")[0]
-        beside: dict[str, Any] = {}
-        for name in _BESIDE:
-            member = found.beside(group, name)
-            if member is not None:
-                values = np.asarray(member[...], np.float64).reshape(-1).tolist()
-                beside[name] = values[0] if len(values) == 1 else tuple(values)
+        if cross:
+            names["offsets"] = f"{group}/cross_offsets".lstrip("/")
+            if names["offsets"] not in found.arrays:
+                raise Refusal(f"cross-part voting needs cross_offsets; {found.listed()}")
+        c, o = (_Reader(found.arrays[name], how, role, frame) for role, name in names.items())
+        for name, field in zip(names.values(), (c, o), strict=True):
+            if np.dtype(field.array.dtype).kind != "f":
+                raise Refusal(f"{name} must be of a floating dtype, got {field.array.dtype}")
+        c, o, shape, own = _arranged(c, o, given_layout, names)
+        said = {name: found.beside(group, name) for name in (*_BESIDE, "names")}
+        beside = {name: _numbers(said[name]) for name in _BESIDE if said[name] is not None}
         if not isinstance(beside.get("sigma", 2.0), float):
             raise Refusal("sigma must be a number; give --sigma or sigma=")
         geometry: dict[str, Any]
         geometry = {n: per_axis(n, beside.get(n, x)) for n, x in (("stride", 1.0), ("origin", 0.0))}
         if "output_shape" in beside:
             geometry["output_shape"] = tuple(map(int, beside["output_shape"]))
-    own: Any = getattr(c, "shards", None) or getattr(c, "chunks", c.shape)
-    grid = own[-2:] if chunks is None else np.broadcast_to(chunks, 2).tolist()
-    leading = own[:-2]
-    said = fingerprint_of(url, [*names.values()])
+        texts = _names(said["names"], shape)
+        number = None if part in (None, "all") else _part(str(part), texts)
+        if layout is not None and "P" not in how.layout.maps:
+            number = 0  # one map
+    leading, grid = (1,) * (len(shape) - 2), own[-2:]
+    if chunks is not None:
+        grid = np.broadcast_to(chunks, 2).tolist()
+    if len(own) == len(shape):
+        leading = own[:-2]
+    before: tuple[int, ...] = (shape[0],) if cross else ()
+    if number is not None and len(shape) == 3:  # of crossed offsets all parts vote for it
+        o, before = replace(o, part=number), ()
+        if not cross:
+            c, shape, leading = replace(c, part=number), shape[1:], leading[1:]
+    if cross:
+        leading = shape[:-2]  # all voters of a map together
+    if (part == "all" and len(shape) == 3) or cross:
+        geometry["aggregate"] = -3
+    ones: tuple[int, ...] = (1,) * len(before)
+    c, o = (replace(field, device=device) for field in (c, o))
+    reading = {"order": order, "layout": layout, "sigmoid": sigmoid, "scale": scale}
+    identity = fingerprint_of(url, [*names.values()])
+    identity |= {**reading, "frame": frame, "cross": cross, "part": part}
     return LazyFields(
-        zarr_array(c, (*leading, *grid), said),
-        zarr_array(o, (*leading, 2, *grid), said),
+        c.lazy(shape, (*leading, *grid), identity),
+        o.lazy((*before, *shape[:-2], 2, *shape[-2:]), (*ones, *leading, 2, *grid), identity),
         float(beside.get("sigma", 2.0)),
         geometry,
-        said,
+        identity,
+        ("all",) if part == "all" else texts if number is None else (texts[number],),
     )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads a part of one of the fields, in the axes of `LazyFields`."""
+
+    array: Any  # of Zarr
+    how: ArrayReading
+    role: str
+    frame: int | None
+    is_arranged: bool = False  # its axes are those of the layout
+    part: int | None = None
+    device: str = "cpu"
+
+    def __call__(self, index: Index) -> Any:
+        if self.part is not None:
+            index = (slice(self.part, self.part + 1), *index)
+        values = self._arranged(index) if self.is_arranged else self._stored(index)
+        values = values if self.part is None else values[0]
+        return self._settled(values)
+
+    def lazy(
+        self, shape: Sequence[int], chunks: Sequence[int], said: Mapping[str, Any]
+    ) -> da.Array:
+        """Return the field as a Dask array."""
+        meta = self._settled(np.empty((0,) * len(shape), self.array.dtype))
+        named = {"array": str(self.array.store_path), "device": self.device, **said}
+        return lazily(self, shape, chunks, meta, named)
+
+    def _settled(self, values: Any) -> Any:
+        take = self.how.scores if self.role == "confidence" else self.how.vectors
+        return to_gpu(take(values)) if self.device == "cuda" else take(values)
+
+    def _stored(self, index: Index) -> Any:
+        if self.frame is None:
+            return read(self.array, index)
+        return read(self.array, (slice(self.frame, self.frame + 1), *index))[0]
+
+    def _arranged(self, index: Index) -> Any:
+        layout = self.how.layout
+        if self.role == "confidence":
+            wanted = dict(zip("PHW", index, strict=True))
+            wanted_here = tuple(wanted[letter] for letter in layout.maps)
+            return layout.confidence(self._stored(wanted_here))
+        wanted = dict(zip(OWN, index, strict=True))
+        parts, count = wanted["P"], self.array.shape[-len(layout.axes) :]
+        runs: list[dict[str, slice]] = [{"PC": slice(2 * parts.start, 2 * parts.stop)}]
+        if "CP" in layout.axes:  # x and y of some parts lie apart
+            half = count[layout.axes.index("CP")] // 2
+            runs = [{"CP": slice(n + parts.start, n + parts.stop)} for n in (0, half)]
+        found = [
+            self._stored(tuple({**wanted, **run}[axis] for axis in layout.axes)) for run in runs
+        ]
+        axis = layout.axes.index("CP") if len(found) > 1 else 0
+        sizes = [wanted[letter].stop - wanted[letter].start for letter in layout.maps]
+        return layout.offsets(np.concatenate(found, axis) if axis or found[1:] else found[0], sizes)
+
+
+def _arranged(
+    c: _Reader, o: _Reader, layout: Layout | None, names: Mapping[str, str]
+) -> tuple[_Reader, _Reader, tuple[int, ...], tuple[int, ...]]:
+    """The readers in the axes of a layout, the shape [..., H, W] of the confidence in these axes,
+    and the store's own chunks of its last axes, or of all."""
+    framed = int(c.frame is not None)
+    shape, other = (tuple(field.array.shape[framed:]) for field in (c, o))
+    if c.frame is not None and not 0 <= c.frame < c.array.shape[0]:
+        raise Refusal(f"frame must be from 0 to {c.array.shape[0] - 1}, got {c.frame}")
+    own: Any = getattr(c.array, "shards", None) or getattr(c.array, "chunks", c.array.shape)
+    own = own[framed:]
+    if layout is not None:
+        if layout.leading(shape, other) != ():
+            raise Refusal(
+                f"wants {layout}, and a frame where there are several; got {names['confidence']} "
+                f"{tuple(c.array.shape)}, {names['offsets']} {tuple(o.array.shape)}: "
+                f"{Layout.suggestion(shape, other)}"
+            )
+        c, o = replace(c, is_arranged=True), replace(o, is_arranged=True)
+        sizes, parts = (dict(zip(layout.maps, each, strict=True)) for each in (shape, own))
+        shape = tuple(sizes.get(letter, 1) for letter in "PHW")
+        return c, o, shape, tuple(parts.get(letter, 1) for letter in "PHW")
+    leading = shape[:-2]
+    crossed = (*leading, *leading) if names["offsets"].endswith("cross_offsets") else leading
+    if len(shape) < 2 or other != (*crossed, 2, *shape[-2:]):
+        wanted = "(P, P, 2, H, W)" if crossed != leading else "(..., 2, H, W)"
+        raise Refusal(
+            f"offsets ({names['offsets']}) must have the shape {wanted} for the confidence "
+            f"{tuple(c.array.shape)}, got {tuple(o.array.shape)}"
+        )
+    return c, o, shape, own
+
+
+def _names(member: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of the parts; their numbers where the group has none."""
+    count = shape[0] if len(shape) == 3 else 1
+    named = [] if member is None else [str(name) for name in np.asarray(member[...]).reshape(-1)]
+    return tuple(named) if len(named) == count else tuple(map(str, range(count)))
+
+
+def _part(part: str, names: tuple[str, ...]) -> int:
+    """The number of a part, by its name or number."""
+    for known in (names, tuple(map(str, range(len(names))))):
+        if part in known:
+            return known.index(part)
+    raise Refusal(f"no part {part!r}; the parts are {', '.join(names)}, or all")
+
+
+def _numbers(member: Any) -> Any:
+    values = np.asarray(member[...], np.float64).reshape(-1).tolist()
+    return values[0] if len(values) == 1 else tuple(values)
 
 
 def zarr_array(array: Any, chunks: Sequence[int], said: Mapping[str, Any]) -> da.Array:

@@ -15,7 +15,6 @@ __all__ = ["chunk_for", "parse_bytes", "working"]
 _STEP = 256  # pixels
 _BASE = 350e6  # bytes of Python, NumPy, Numba, Dask and Zarr, compiled kernels and a graph
 _PER_PIXEL = 60  # bytes of a block while it is voted: fields, their parts, sums and a result
-_WAITING = 3  # rows of chunks of the fields that wait for those below them
 _UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -46,17 +45,15 @@ def working(address: str | None) -> Iterator[None]:
         yield
 
 
-def chunk_for(memory: float, width: int, pixel: int, threads: int) -> int:
+def chunk_for(memory: float, pixel: int, threads: int) -> int:
     """Return the side of the largest chunks with which a run stays within a memory limit.
 
     Parameters
     ----------
     memory : float
         Bytes that the process may need.
-    width : int
-        Columns of the fields.
     pixel : int
-        Bytes of a source, of confidence and offsets together.
+        Bytes of a source in the store, of confidence and offsets together.
     threads : int
         Chunks that are worked on at a time.
 
@@ -65,20 +62,17 @@ def chunk_for(memory: float, width: int, pixel: int, threads: int) -> int:
     ValueError
         If even the smallest need more.
     """
-    side = 0
-    while side < 16384:
-        larger = side + _STEP
-        waiting = _WAITING * min(larger, width) * width * pixel
-        if _BASE + threads * larger * larger * _PER_PIXEL + waiting > memory:
-            break
-        side = larger
-    if not side:
-        needed = _BASE + threads * _STEP**2 * _PER_PIXEL + _WAITING * _STEP * width * pixel
+
+    def needed(side: int) -> float:
+        return _BASE + threads * side * side * (pixel + _PER_PIXEL)
+
+    sides = [side for side in range(_STEP, 16384 + _STEP, _STEP) if needed(side) <= memory]
+    if not sides:
         raise ValueError(
-            f"memory must be at least {needed / 1e6:.0f}MB for fields {width} pixels wide on "
-            f"{threads} threads, got {memory / 1e6:.0f}MB; or set fewer threads by MDN_NUM_THREADS"
+            f"memory must be at least {needed(_STEP) / 1e6:.0f}MB on {threads} threads, got "
+            f"{memory / 1e6:.0f}MB; or set fewer threads by MDN_NUM_THREADS"
         )
-    return side
+    return sides[-1]
 
 
 def parse_bytes(text: str) -> float:

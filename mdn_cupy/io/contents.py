@@ -149,7 +149,7 @@ def expect_size(
 
 
 @contextmanager
-def explained(path: Path, kind: str) -> Iterator[None]:
+def explained(path: Path | str, kind: str) -> Iterator[None]:
     """Turn whatever a file of any content makes its reader raise into one line with the path first.
 
     Raises
@@ -170,7 +170,9 @@ def explained(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         # EINVAL: a damaged archive that points to a place before its beginning
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise type(error)(f"{path}: cannot be read ({error.strerror})") from error
+            system = type(error).__module__ == "builtins"  # a client's may want more arguments
+            kind_of_error = type(error) if system else OSError
+            raise kind_of_error(f"{path}: cannot be read ({error.strerror})") from error
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(f"{path}: not a readable {kind} file ({reason})") from error
 

@@ -48,7 +48,7 @@ class Layout:
     def __post_init__(self) -> None:
         """Check the letters."""
         words = self.text.split(" ")
-        letters = "".join(self._maps)
+        letters = "".join(self.maps)
         if (
             sorted("".join(self.axes)) not in (sorted("CHW"), sorted("CHWP"))
             or re.sub(r"\((PC|CP)\)|[PCHW]", "", words[-1])
@@ -67,14 +67,14 @@ class Layout:
         return [axis.strip("()") for axis in re.findall(r"\([A-Z]+\)|[A-Z]", offsets)]
 
     @property
-    def _maps(self) -> list[str]:
+    def maps(self) -> list[str]:
         """The letters of the confidence's axes."""
         own = self.text.rpartition(" ")[0]
         return list(own) or [axis.replace("C", "") for axis in self.axes if axis != "C"]
 
     def leading(self, confidence: Sequence[int], offsets: Sequence[int]) -> tuple[int, ...] | None:
         """Match two shapes: the axis of frames before the others, or none; None if they differ."""
-        extra = len(confidence) - len(self._maps)
+        extra = len(confidence) - len(self.maps)
         if extra not in (0, 1) or tuple(confidence[:extra]) != tuple(offsets[:extra]):
             return None
         length = self._lengths(confidence[extra:])
@@ -84,7 +84,7 @@ class Layout:
 
     def confidence(self, array: FloatArray) -> FloatArray:
         """Bring one frame to (P, H, W)."""
-        order = [self._maps.index(letter) for letter in "PHW" if letter in self._maps]
+        order = [self.maps.index(letter) for letter in "PHW" if letter in self.maps]
         return array.transpose(order).reshape([self._lengths(array.shape)[n] for n in "PHW"])
 
     def offsets(self, array: FloatArray, confidence: Sequence[int]) -> FloatArray:
@@ -96,27 +96,27 @@ class Layout:
 
     def grid(self, confidence: Sequence[int]) -> tuple[int, int]:
         """Return H and W of a confidence of a shape, with or without an axis of frames."""
-        length = self._lengths(confidence[len(confidence) - len(self._maps) :])
+        length = self._lengths(confidence[len(confidence) - len(self.maps) :])
         return length["H"], length["W"]
 
     def _lengths(self, confidence: Sequence[int]) -> dict[str, int]:
-        return {"P": 1, "C": 2, **dict(zip(self._maps, confidence, strict=True))}
+        return {"P": 1, "C": 2, **dict(zip(self.maps, confidence, strict=True))}
 
     def __str__(self) -> str:
         """Say which shapes it wants."""
-        both = (", ".join(axes) for axes in (self._maps, self.axes))
+        both = (", ".join(axes) for axes in (self.maps, self.axes))
         confidence, offsets = (re.sub("PC|CP", "2P", axes).replace("C", "2") for axes in both)
         return f"confidence ({confidence}) and offsets ({offsets})"
 
     @property
     def has_own_offsets(self) -> bool:
         """Whether every map has offsets of its own."""
-        return any("P" in axes for axes in self.axes) or "P" not in self._maps
+        return any("P" in axes for axes in self.axes) or "P" not in self.maps
 
     @property
     def meaning(self) -> str:
         """Say what the letters do not; nothing where they say it all."""
-        if not any("P" in axes for axes in (*self._maps, *self.axes)):
+        if not any("P" in axes for axes in (*self.maps, *self.axes)):
             return "one map"
         if not self.has_own_offsets:
             return "offsets shared by all parts"
@@ -148,9 +148,9 @@ class Layout:
 
     def _order(self, confidence: Sequence[int]) -> tuple[str, ...]:
         """Return the axes, without that of parts if its length is 1: then its place is nothing."""
-        one = self._lengths(confidence[len(confidence) - len(self._maps) :])["P"] == 1
+        one = self._lengths(confidence[len(confidence) - len(self.maps) :])["P"] == 1
         gone = "P" if one else ""
-        both = ([axis.replace(gone, "") for axis in axes] for axes in (self._maps, self.axes))
+        both = ([axis.replace(gone, "") for axis in axes] for axes in (self.maps, self.axes))
         return tuple(" ".join(filter(None, axes)) for axes in both)
 
     @staticmethod
@@ -169,5 +169,5 @@ def _layouts(maps: str, plane: str) -> list[Layout]:
     found = []
     for text in (*places, f"P{plane}C"):
         same = Layout(text)
-        found.append(same if "".join(same._maps) == maps else Layout(f"{maps} {text}"))
+        found.append(same if "".join(same.maps) == maps else Layout(f"{maps} {text}"))
     return found

@@ -1,0 +1,138 @@
+"""Fields in a store by chunks, in any layout, beside `mdn_cupy.open_fields` of the same."""
+
+import functools
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+import zarr
+
+import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
+
+LENGTHS = {"P": 3, "C": 2, "H": 21, "W": 17}
+LAYOUTS = ["PCHW", "(PC)HW", "(CP)HW", "HWPC", "HW(CP)", "HWP PHWC", "PHW HW(PC)", "PHW CHW", "CHW"]
+
+
+def written(path, layout, frames=None, **attributes):
+    """A group in a layout, with chunks that cut its axes."""
+    from mdn_cupy.io import Layout
+
+    rng = np.random.default_rng(0)
+    axes = Layout(layout)
+    before = () if frames is None else (frames,)
+    shapes = [
+        (*before, *(int(np.prod([LENGTHS[n] for n in axis])) for axis in each))
+        for each in (axes.maps, axes.axes)
+    ]
+    group = zarr.open_group(path, mode="w", attributes=attributes)
+    for name, shape in zip(("confidence", "offsets"), shapes, strict=True):
+        values = rng.normal(0, 2, shape).astype(np.float32)
+        group.create_array(name, data=values, chunks=tuple(min(n, 8) for n in shape))
+    return path
+
+
+@pytest.mark.parametrize("frames", [None, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_is_read_by_chunks_as_it_is_whole(tmp_path, layout, frames):
+    path = written(tmp_path / "fields.zarr", layout, frames, stride=[2, 4])
+    given = {"layout": layout, "order": "yx", "scale": 1.5, "sigmoid": True}
+    whole = mdn.open_fields(path, **given)[2 if frames else 0]
+    frame = 2 if frames else None
+    lazy = mdn.dask.open_fields(path, chunks=(7, 6), frame=frame, **given)
+    maps = whole.confidence[0] if layout == "CHW" else whole.confidence
+    offsets = whole.offsets[0] if layout == "CHW" else whole.offsets
+    assert lazy.confidence.dtype == maps.dtype
+    np.testing.assert_array_equal(lazy.confidence.compute(), maps)
+    np.testing.assert_array_equal(lazy.offsets.compute(), offsets)
+    assert lazy.geometry["stride"] == (2.0, 4.0)
+    part = mdn.dask.open_fields(
+        path, chunks=(7, 6), frame=frame, part=len(whole.names) - 1, **given
+    )
+    np.testing.assert_array_equal(part.confidence.compute(), whole.confidence[-1])
+    np.testing.assert_array_equal(part.offsets.compute(), whole.offsets[-1])
+    votes = mdn.Votes(whole.confidence[-1], whole.offsets[-1], 1.5, **whole.geometry)
+    m = mdn.dask.noisy_or(part.confidence, part.offsets, 1.5, **part.geometry)
+    np.testing.assert_allclose(m.compute(), votes.noisy_or(), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"layout": "HWPC"}, r"got confidence \(4, 3, 21, 17\).*layout='PCHW'"),
+        ({"layout": "PCHW"}, "and a frame where there are several"),
+        ({"layout": "PCHW", "frame": 4}, "frame must be from 0 to 3, got 4"),
+        ({"layout": "PCHW", "frame": 1, "part": "tail"}, "no part 'tail'; the parts are 0, 1, 2"),
+        ({"cross": True}, "cross-part voting needs cross_offsets; it holds "),
+        ({"cross": True, "layout": "PCHW"}, "leave the layout out"),
+        ({"order": "ab"}, "order must be 'xy' or 'yx'"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, given, message):
+    path = written(tmp_path / "fields.zarr", "PCHW", 4)
+    with pytest.raises(ValueError, match=message):
+        mdn.dask.open_fields(path, **given)
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Three named parts that vote for themselves and for each other."""
+    rng = np.random.default_rng(1)
+    path = tmp_path / "people.zarr"
+    group = zarr.open_group(path, attributes={"sigma": 2.0, "names": ["nose", "tail", "paw"]})
+    c = (rng.random((3, 90, 80)) * (rng.random((3, 90, 80)) < 0.2)).astype(np.float32)
+    cross = rng.normal(0, 3, (3, 3, 2, 90, 80)).astype(np.float32)
+    own = cross[0].copy()
+    cross[0, 1, :, :9] = np.nan  # where a part has no edge to another
+    for name, values in (("confidence", c), ("offsets", own), ("cross_offsets", cross)):
+        chunks = (1,) * (values.ndim - 2) + (32, 32)
+        group.create_array(name, data=values, chunks=chunks)
+    return path
+
+
+@pytest.mark.parametrize(
+    "given", [["--cross"], ["--cross", "--part", "tail"], ["--part", "paw"], ["--part", "all"], []]
+)
+def test_the_peaks_of_parts_and_crossed_votes_are_those_of_the_whole(people, tmp_path, given):
+    whole, parts = tmp_path / "whole.json", tmp_path / "parts.json"
+    common = ["peaks", str(people), "--threshold", "1.5", "--min-distance", "3", *given]
+    assert main([*common, "-o", str(whole)]) == 0
+    assert main([*common, "--chunks", "40", "-o", str(parts)]) == 0
+    left, right = (json.loads(file.read_text()) for file in (whole, parts))
+    assert len(left) == len(right) > 5
+    for rows in (left, right):
+        rows.sort(key=lambda row: (row["part"], round(row["y"], 2), round(row["x"], 2)))
+    for one, other in zip(left, right, strict=True):
+        assert one.keys() == other.keys()
+        assert one["part"] == other["part"]
+        for name in ("x", "y", "score", "evidence", "xx", "xy", "yy", "voters"):
+            assert one[name] == pytest.approx(other[name], rel=1e-3, abs=1e-3)
+
+
+def test_fields_at_urls_are_read_and_maps_written_there(people):
+    c, o = (zarr.open_group(people)[name][:] for name in ("confidence", "offsets"))
+    wanted = mdn.noisy_or(c, o, 2.0)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=people.parent)
+    handler.func.log_message = lambda *_: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/people.zarr"
+        for source, store in (
+            (url, "memory://votes/a.zarr"),
+            (f"file://{people}", "memory://b.zarr"),
+        ):
+            fields = mdn.dask.open_fields(
+                source, chunks=40, confidence="confidence", offsets="offsets"
+            )
+            m = mdn.dask.noisy_or(fields.confidence, fields.offsets, 2.0, reach=25)
+            assert mdn.dask.to_zarr(m, store) == m.npartitions
+            assert mdn.dask.to_zarr(m, store) == 0
+            np.testing.assert_allclose(mdn.dask.stored(store).compute(), wanted, atol=1e-6)
+    finally:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(OSError, match=r"votes\.zarr: cannot be read"):
+        mdn.dask.open_fields(f"http://127.0.0.1:{server.server_port}/votes.zarr")
