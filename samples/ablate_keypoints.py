@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from keypoints.results import measure
+from keypoints.command import train
 from keypoints.settings import Settings
+from keypoints.tasks import FIGURES
 from keypoints.training import Training, find_parts
-from train_keypoints import train
 
 from mdn_cupy import console
 from mdn_cupy.files import replacing
@@ -98,16 +98,15 @@ def _run(folder: Path, steps: int) -> str:
         name = ", ".join(f"{setting} {value:g}" for setting, value in changes.items()) or "nothing"
         checkpoint = folder / f"{way} {name}.pt".replace(", ", "-").replace(" ", "-")
         settings = Settings(way, SEED, steps, **changes)
-        lines.append(
-            f"| {way} | {name} | {_judge(train(settings, checkpoint, f'{way}, {name}'))} |"
-        )
+        training = train(FIGURES, settings, checkpoint, f"{way}, {name}")
+        lines.append(f"| {way} | {name} | {_judge(training)} |")
     return "\n".join(lines) + "\n"
 
 
 def _judge(training: Training) -> str:
     """Its cells of the table."""
     early = torch.tensor(training.losses[:EARLY]).mean()
-    found = measure(*find_parts(training.network, "validation", PICTURES))["all"]
+    found = find_parts(FIGURES, training.network, "validation", PICTURES)["all"]
     shares = (f"{100 * found[f'pck{limit}']:.1f}" for limit in (2, 8))
     return " | ".join([f"{early:.1f}", *shares, f"{found['error']:.2f}"])
 

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -63,6 +63,12 @@ def load_persons(path):
         return _read_persons(dataset)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def restrict(person, parts):
+    """The same person, marked only where `parts` (17,) is true."""
+    keypoints = person.keypoints * np.asarray(parts)[:, None]
+    return replace(person, keypoints=keypoints)
 
 
 def oks(person, points):

@@ -12,6 +12,10 @@ and answers with confidences and offsets. These become keypoints by
 each searched within the person's box, the voting ones at sub-pixel peaks of the evidence. Nothing
 is trained. The table shows the mean object keypoint similarity (OKS, 1 at best) and, by
 pycocotools, COCO's AP and AR with those boxes as detections.
+
+Networks that train_lsp.py trained can be judged beside it (--trained), each by its own decoding.
+They know shoulders, elbows, wrists, hips, knees and ankles: all ways are then judged on these
+twelve parts, and persons of whom none of them is marked are left aside.
 """
 
 import argparse
@@ -49,6 +53,9 @@ examples:
   python samples/evaluate_pose.py --weights package/models --images val2017 \\
       --annotations annotations/person_keypoints_val2017.json --json val2017.json
 
+  # networks that were trained here, beside PoseNet; with `--ways` and nothing after it, alone
+  python samples/evaluate_pose.py ... --trained trained/within-0.pt trained/across-0.pt
+
   # broader votes, and neighbours that count as much as the part itself
   python samples/evaluate_pose.py ... --sigma 8 --neighbours 1 --ways cross_plain_sum cross_noisy_or
 """
@@ -79,8 +86,11 @@ def _run(parser, argv):
     arguments = parser.parse_args(argv)
     _check(arguments)
     persons, ignored, repeated = coco.load_persons(arguments.annotations)
-    network = _load_network(arguments.weights)
-    findings = find(network, persons[: arguments.limit], arguments)
+    trained = _load_trained(arguments.trained)
+    if trained:
+        persons = _known(persons)
+    network = _load_network(arguments.weights) if arguments.ways else None
+    findings = find(network, persons[: arguments.limit], arguments, trained)
     findings.repeated = repeated
     heard = console.say(parser.prog, _write(arguments, findings, measure(findings, ignored)))
     return 0 if heard or arguments.json else console.UNHEARD
@@ -97,17 +107,40 @@ def _load_network(directory):
         raise ValueError(f"{directory}: not the weights of PoseNet ({error})") from error
 
 
-def find(network, persons, arguments):
+def _load_trained(paths):
+    """Networks by train_lsp.py, if any are wanted."""
+    if not paths:
+        return []
+    from trained_network import TrainedNetwork
+
+    return [TrainedNetwork(path) for path in paths]
+
+
+def _known(persons):
+    """Persons, marked at those parts only that the trained networks know."""
+    from trained_network import COCO_PARTS
+
+    known = [part is not None for part in COCO_PARTS]
+    persons = [coco.restrict(person, known) for person in persons]
+    persons = [person for person in persons if person.keypoints[:, 2].any()]
+    if not persons:
+        raise ValueError("no person has a marked shoulder, elbow, wrist, hip, knee or ankle")
+    return persons
+
+
+def find(network, persons, arguments, trained=()):
     """Look for the keypoints of every person, by every way.
 
     Parameters
     ----------
     network : callable
-        `posenet.PoseNet`: (385, 385, 3) uint8 -> `mdn_cupy.Fields`.
+        `posenet.PoseNet`: (385, 385, 3) uint8 -> `mdn_cupy.Fields`. None where no way is wanted.
     persons : list of coco_persons.Person
         By image: each is read once.
     arguments : argparse.Namespace
         images, ways, sigma, neighbours.
+    trained : sequence of trained_network.TrainedNetwork
+        More ways, each by its name.
 
     Returns
     -------
@@ -118,7 +151,8 @@ def find(network, persons, arguments):
     ValueError
         If not one of the images can be used; the message says why the first cannot.
     """
-    findings = Findings(found={way: [] for way in arguments.ways})
+    names = [*arguments.ways, *(one.name for one in trained)]
+    findings = Findings(found={way: [] for way in names})
     voting = Voting(arguments.sigma, arguments.neighbours)
     current, pixels = None, None
     for person in tqdm(persons, unit="person", disable=None):
@@ -135,9 +169,11 @@ def find(network, persons, arguments):
         except ValueError as error:
             findings.left_out.append(f"{current['file_name']}: {error}")
             continue
-        fields, box = network(cutout), crop.box_to_input(person.box)
-        for way in arguments.ways:
-            points, scores = decode(fields, way, voting, box)
+        box = crop.box_to_input(person.box)
+        fields = network(cutout) if arguments.ways else None
+        found = {way: decode(fields, way, voting, box) for way in arguments.ways}
+        found |= {one.name: one(cutout, box) for one in trained}
+        for way, (points, scores) in found.items():
             findings.found[way].append((crop.to_image(points), scores))
         findings.persons.append(person)
         if arguments.pictures and len(findings.cutouts) < SHOWN:
@@ -163,13 +199,17 @@ def measure(findings, ignored):
 def _write(arguments, findings, measures):
     """Write the figures and the pictures, each whole or not at all; return the table."""
     images = len({person.image["id"] for person in findings.persons})
+    width = max(15, *(len(way) + 1 for way in measures))
+    parts = "; judged on twelve parts" if arguments.trained else ""
     lines = [
         f"{len(findings.persons)} persons in {images} images;"
-        f" sigma {arguments.sigma:g}, neighbours {arguments.neighbours:g}",
-        f"{'':15}" + "".join(f"{name:>10}" for name in MEASURES),
+        f" sigma {arguments.sigma:g}, neighbours {arguments.neighbours:g}{parts}",
+        f"{'':{width}}" + "".join(f"{name:>10}" for name in MEASURES),
     ]
     for way, values in measures.items():
-        lines.append(f"{way:15}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES))
+        lines.append(
+            f"{way:{width}}" + "".join(f"{_figure(values[name]):>10}" for name in MEASURES)
+        )
     if findings.left_out:
         first = findings.left_out[0]
         lines.append(f"left out: {len(findings.left_out)} images or persons, the first: {first}")
@@ -220,6 +260,11 @@ def _check(arguments):
         raise ValueError(f"--neighbours must be from 0 to 1, got {arguments.neighbours:g}")
     if len(set(arguments.ways)) < len(arguments.ways):
         raise ValueError(f"--ways names one twice: {', '.join(arguments.ways)}")
+    names = [path.stem for path in arguments.trained]
+    if len(set(names)) < len(names):
+        raise ValueError(f"--trained names one twice: {', '.join(names)}; rename the file")
+    if not (names or arguments.ways):
+        raise ValueError("--ways names none, and --trained neither")
     if arguments.limit is not None and arguments.limit < 1:
         raise ValueError(f"--limit must be 1 or more, got {arguments.limit}")
     pictures = arguments.pictures
@@ -234,6 +279,12 @@ def _check(arguments):
         import pycocotools  # noqa: F401
     except ImportError as error:
         raise ImportError('pycocotools is missing: pip install "mdn-cupy[samples]"') from error
+
+
+def _way(name):
+    if name not in WAYS:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(WAYS)}")
+    return name
 
 
 def _parser():
@@ -254,8 +305,8 @@ def _parser():
     )
     add(
         "--ways",
-        nargs="+",
-        choices=tuple(WAYS),
+        nargs="*",
+        type=_way,
         default=tuple(WAYS),
         metavar="WAY",
         help=f"which to compare: {', '.join(WAYS)} (default: all)",
@@ -272,6 +323,14 @@ def _parser():
         default=Voting.neighbours,
         metavar="WEIGHT",
         help="what a neighbour's confidence counts, from 0 to 1 (default: %(default)g)",
+    )
+    add(
+        "--trained",
+        nargs="+",
+        type=Path,
+        default=(),
+        metavar="FILE",
+        help="networks to judge too: the .pt files that samples/train_lsp.py writes",
     )
     add("--limit", type=int, metavar="N", help="look at the first N persons only")
     add("--json", type=Path, metavar="FILE", help="write the figures there as well")

@@ -58,7 +58,7 @@ def decode(fields, way, voting=None, box=None):
     if way == "argmax":
         return _argmax(fields, box)
     evidence = _evidence(fields, way, voting or Voting())
-    top, left = _restrict(evidence.shape[-2:], box)
+    top, left = restrict(evidence.shape[-2:], box)
     peaks = mdn.torch.subpixel_argmax(torch.from_numpy(evidence[:, top, left]))
     points = peaks.positions.double().numpy() + np.array([left.start, top.start])
     return points, peaks.scores.double().numpy()
@@ -95,7 +95,7 @@ def _argmax(fields, box):
     return points[each, :, best].astype(float), confidence[each, best].astype(float)
 
 
-def _restrict(shape, box):
+def restrict(shape, box):
     """Rows and columns of the pixels in a box, as slices; never none."""
     height, width = shape
     left, top, right, bottom = (0, 0, width - 1, height - 1) if box is None else box

@@ -16,12 +16,13 @@ import numba
 import numpy as np
 from skimage import color, data
 
+from keypoints.task import Batch
+
 __all__ = [
     "EDGES",
     "PARTS",
     "SIZE",
     "SPLITS",
-    "Batch",
     "Surface",
     "choose_patches",
     "choose_pose",
@@ -91,14 +92,6 @@ _TORSO, _SHOULDER_WIDTH, _HIP_WIDTH, _NECK = 18.0, 13.0, 8.0, 8.5
 _UPPER_ARM, _FOREARM, _THIGH, _SHIN = 12.0, 11.0, 15.0, 14.0
 _HEAD_RADIUS, _TORSO_RADIUS, _ARM_RADIUS, _LEG_RADIUS = 4.5, 5.5, 2.2, 2.9
 _MARGIN = 5.0  # between a joint and the border
-
-
-class Batch(NamedTuple):
-    """Pictures and the truth about them."""
-
-    pictures: np.ndarray  # (N, SIZE, SIZE, 3) float32, in [0, 1]
-    joints: np.ndarray  # (N, P, 2) float32, x (columns) before y (rows), in pixels
-    hidden: np.ndarray  # (N, P) bool: whether the joint is under a patch
 
 
 class Surface(NamedTuple):

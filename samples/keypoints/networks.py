@@ -12,55 +12,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mdn_cupy as mdn
-from keypoints.figures import EDGES, PARTS, SIZE
 from keypoints.settings import Settings
+from keypoints.task import Task
 
-__all__ = ["TITLES", "WAYS", "Backbone", "Network"]
-
-CELL = 4
-"""Pixels between two cells of the features, and of all maps."""
-
-OFFSET_REACH = 10.0  # pixels; cells this near to a part learn their offsets by example too
+__all__ = ["TITLES", "WAYS", "Network"]
 
 HOUGH_SIGMA = 1.0  # cells; about where the learned width of the votes ends
-
-
-class Backbone(nn.Module):
-    """Pictures (N, 3, 96, 96) to features (N, C, 24, 24); a feature sees 55 × 55 pixels."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(_layer(3, 24, stride=2), _layer(24, 32, stride=2), _layer(32, 32))
-        self.coarse = nn.Sequential(_layer(32, 64, stride=2), _layer(64, 64))
-        self.fine = nn.Sequential(_layer(96, 32), _layer(32, features))
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Compute the features of pictures with values in [0, 1]."""
-        fine = self.stem(pictures - 0.5)
-        coarse = F.interpolate(self.coarse(fine), scale_factor=2.0, mode="nearest")
-        return self.fine(torch.cat([fine, coarse], dim=1))
-
-
-def _layer(before: int, after: int, stride: int = 1) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(inplace=True),
-    )
 
 
 class Heatmaps(nn.Module):
     """Each cell tells how probable it is that a part is there."""
 
-    def __init__(self, settings: Settings) -> None:
+    finer = 1
+
+    def __init__(self, settings: Settings, task: Task) -> None:
         super().__init__()
-        self.target_sigma = settings.target_sigma
-        self.logits = nn.Conv2d(settings.features, len(PARTS), 1)
+        self.cell = task.cell
+        self.logits = nn.Conv2d(settings.features, len(task.parts), 1)
         nn.init.constant_(self.logits.bias, _logit(settings.start))
 
-    def loss(self, features: Tensor, joints: Tensor) -> Tensor:
+    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
         """Cross-entropy per part between the maps and a Gaussian around the part."""
-        return _heatmap_loss(self.logits(features), joints, self.target_sigma)
+        return _heatmap_loss(self.logits(features), joints, target_sigma, self.cell)
 
     def evidence(self, features: Tensor) -> Tensor:
         """Probabilities (N, P, h, w)."""
@@ -73,26 +46,31 @@ class HoughVotes(nn.Module):
     Its confidences are trained as a heatmap is; the voting itself comes after the training.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, task: Task) -> None:
         super().__init__()
-        self.offset_weight = settings.offset_weight
-        self.target_sigma = settings.target_sigma
-        self.head = mdn.torch.MDNKeypointHead(settings.features, len(PARTS), stride=1)
-        nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
-        self.votes = mdn.torch.MassDisplacement("additive", HOUGH_SIGMA)
-
-    def loss(self, features: Tensor, joints: Tensor) -> Tensor:
-        """Cross-entropy of the heatmap, and the error of the offsets of cells near a part."""
-        error = _offset_loss(
-            self.head.fields(features).offsets, joints, [(part, part) for part in range(len(PARTS))]
+        self.settings = settings
+        self.cell = task.cell
+        self.finer = settings.finer
+        self.head = mdn.torch.MDNKeypointHead(
+            settings.features, len(task.parts), stride=settings.finer
         )
-        loss = _heatmap_loss(self.head.confidence(features), joints, self.target_sigma)
-        return loss + self.offset_weight * error
+        nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
+        sigma = HOUGH_SIGMA * settings.finer
+        self.votes = mdn.torch.MassDisplacement(
+            "additive", sigma, stride=settings.finer, origin=(settings.finer - 1) / 2
+        )
+
+    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+        """Cross-entropy of the heatmap, and the error of the offsets of cells near a part."""
+        error = _offset_loss(self.head.fields(features).offsets, joints, self.settings, self.cell)
+        loss = _heatmap_loss(self.head.confidence(features), joints, target_sigma, self.cell)
+        return loss + self.settings.offset_weight * error
 
     def evidence(self, features: Tensor) -> Tensor:
-        """Sums of votes (N, P, h, w)."""
+        """Sums of votes (N, P, finer · h, finer · w)."""
         confidence, offsets, _ = self.head.fields(features)
-        return self.votes(confidence, offsets)
+        size = [self.finer * side for side in confidence.shape[-2:]]
+        return self.votes.votes(confidence, offsets, output_shape=size).additive()
 
 
 class MassDisplacements(nn.Module):
@@ -106,15 +84,16 @@ class MassDisplacements(nn.Module):
         Of the training.
     """
 
-    def __init__(self, edges: Sequence[tuple[int, int]], settings: Settings) -> None:
+    def __init__(self, edges: Sequence[tuple[int, int]], settings: Settings, task: Task) -> None:
         super().__init__()
-        self.offset_weight = settings.offset_weight
-        self.target_sigma = settings.target_sigma
+        self.settings = settings
+        self.cell = task.cell
+        self.finer = settings.finer
         self.head = mdn.torch.MDNKeypointHead(
             settings.features,
-            len(PARTS),
-            stride=1,
-            sigma=settings.vote_sigma,
+            len(task.parts),
+            stride=settings.finer,
+            sigma=settings.vote_sigma * settings.finer,
             learnable=True,
             edges=edges,
         )
@@ -122,32 +101,30 @@ class MassDisplacements(nn.Module):
         start = settings.start / (2 * torch.pi * settings.vote_sigma**2 * voters)
         nn.init.constant_(self.head.confidence.bias, _logit(start))
 
-    def loss(self, features: Tensor, joints: Tensor) -> Tensor:
+    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
         """Cross-entropy of the vote maps, and the error of the offsets of cells near a part."""
         fields = self.head.fields(features)
-        target = _gaussians(joints, self.target_sigma)
-        loss = mdn.torch.noisy_or_bce(self.head.vote(fields), target, reduction="sum")
-        loss = loss / target[..., 0, 0].numel() + self.offset_weight * _offset_loss(
-            fields.offsets, joints, [(part, part) for part in range(len(PARTS))]
-        )
+        L, marked = self.head.vote(fields), _marked(joints)
+        target = _gaussians(joints, target_sigma, L.shape[-1], self.cell / self.finer)
+        loss = mdn.torch.noisy_or_bce(L, target, marked[..., None, None], reduction="sum")
+        loss = loss / (self.finer**2 * marked.sum().clamp_min(1))
+        weight = self.settings.offset_weight
+        loss = loss + weight * _offset_loss(fields.offsets, joints, self.settings, self.cell)
         if self.head.pairs:
             to, by = zip(*self.head.pairs, strict=True)
             offsets = fields.cross_offsets[:, list(to), list(by)]
-            loss = loss + self.offset_weight * _offset_loss(offsets, joints, self.head.pairs)
+            loss = loss + weight * _offset_loss(
+                offsets, joints, self.settings, self.cell, self.head.pairs
+            )
         return loss
 
     def evidence(self, features: Tensor) -> Tensor:
-        """−L of the vote maps (N, P, h, w)."""
+        """−L of the vote maps (N, P, finer · h, finer · w)."""
         return -self.head.log_complement(features)
 
 
-WAYS = {
-    "heatmap": Heatmaps,
-    "offsets": HoughVotes,
-    "within": partial(MassDisplacements, ()),
-    "across": partial(MassDisplacements, EDGES),
-}
-"""What makes the head of each way, given the settings of the training."""
+WAYS = ("heatmap", "offsets", "within", "across")
+"""Ways to find parts."""
 
 TITLES = {
     "heatmap": "heatmap",
@@ -157,58 +134,89 @@ TITLES = {
 }
 
 
+def _make_head(settings: Settings, task: Task) -> nn.Module:
+    make = {
+        "heatmap": Heatmaps,
+        "offsets": HoughVotes,
+        "within": partial(MassDisplacements, ()),
+        "across": partial(MassDisplacements, task.edges),
+    }
+    return make[settings.way](settings, task)
+
+
 class Network(nn.Module):
     """The backbone with the head of one way."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, task: Task) -> None:
         super().__init__()
         # The backbone is made first, so that a seed gives all ways the same one.
-        self.backbone = Backbone(settings.features)
-        self.head = WAYS[settings.way](settings)
+        self.backbone = task.make_backbone(settings)
+        self.head = _make_head(settings, task)
 
-    def loss(self, pictures: Tensor, joints: Tensor) -> Tensor:
-        """Loss of a batch: pictures (N, 3, H, W), joints (N, P, 2) in pixels."""
-        return self.head.loss(self.backbone(pictures), joints)
+    def loss(self, pictures: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+        """Loss of a batch: pictures (N, 3, H, W), joints (N, P, 2) in pixels, NaN: not marked."""
+        return self.head.loss(self.backbone(pictures), joints, target_sigma)
 
     def evidence(self, pictures: Tensor) -> Tensor:
-        """Evidence for every part: (N, P, H / 4, W / 4), not negative."""
+        """Evidence for every part, (N, P, h, w), not negative."""
         return self.head.evidence(self.backbone(pictures))
 
     def locate(self, pictures: Tensor) -> Tensor:
         """Where the parts are found, (N, P, 2) in pixels: at the peaks, between the cells."""
-        return mdn.torch.subpixel_argmax(self.evidence(pictures)).positions * CELL + (CELL - 1) / 2
+        step = self.head.cell / self.head.finer
+        return mdn.torch.subpixel_argmax(self.evidence(pictures)).positions * step + (step - 1) / 2
 
 
-def _heatmap_loss(logits: Tensor, joints: Tensor, sigma: float) -> Tensor:
-    loss = F.binary_cross_entropy_with_logits(logits, _gaussians(joints, sigma), reduction="sum")
-    return loss / logits[..., 0, 0].numel()
+def _heatmap_loss(logits: Tensor, joints: Tensor, sigma: float, cell: int) -> Tensor:
+    target, marked = _gaussians(joints, sigma, logits.shape[-1], cell), _marked(joints)
+    loss = F.binary_cross_entropy_with_logits(
+        logits, target, marked[..., None, None], reduction="sum"
+    )
+    return loss / marked.sum().clamp_min(1)
 
 
-def _gaussians(joints: Tensor, sigma: float) -> Tensor:
-    """Target maps (N, P, h, w): 1 where a part is, and less around it."""
+def _marked(joints: Tensor) -> Tensor:
+    """1 for parts (N, P) whose place is known, else 0."""
+    return joints.isfinite().all(dim=-1).to(joints.dtype)
+
+
+def _gaussians(joints: Tensor, sigma: float, size: int, step: float) -> Tensor:
+    """Target maps (N, P, h, w): 1 where a part is, and less around it; 0 where it is not marked."""
     x, y = (
-        torch.exp(-((_centres() - joints[..., axis, None]) ** 2) / (2 * sigma**2))
+        torch.exp(-((_centres(size, step) - joints[..., axis, None]) ** 2) / (2 * sigma**2))
         for axis in (0, 1)
     )
-    return y[..., :, None] * x[..., None, :]
+    return (y[..., :, None] * x[..., None, :]).nan_to_num(0.0)
 
 
-def _offset_loss(offsets: Tensor, joints: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Mean error, in pixels, of offsets (N, E, 2, h, w) in cells.
+def _offset_loss(
+    offsets: Tensor,
+    joints: Tensor,
+    settings: Settings,
+    cell: int,
+    pairs: Sequence[tuple[int, int]] | None = None,
+) -> Tensor:
+    """Mean error, in pixels, of offsets (N, E, 2, h, w) in pixels of the vote map.
 
-    Those of pair (to, by) shall lead from the cells near part `by` to part `to`.
+    Those of pair (to, by) shall lead from the cells near part `by` to part `to`; without pairs,
+    those of every part to itself.
     """
-    to, by = (list(parts) for parts in zip(*pairs, strict=True))
-    centres = torch.stack(torch.meshgrid(_centres(), _centres(), indexing="xy"))
+    parts = list(range(joints.shape[1]))
+    to, by = map(list, zip(*pairs, strict=True)) if pairs else (parts, parts)
+    centres = _centres(offsets.shape[-1], cell)
+    centres = torch.stack(torch.meshgrid(centres, centres, indexing="xy"))
     away = joints[..., None, None] - centres  # (N, P, 2, h, w), from each cell to each part
-    near = (away.square().sum(dim=2) < OFFSET_REACH**2)[:, by]
-    error = F.smooth_l1_loss(CELL * offsets, away[:, to], beta=1.0, reduction="none").sum(dim=2)
-    return (error * near).sum() / near.sum()
+    near = (away.square().sum(dim=2) < settings.offset_reach**2)[:, by]
+    near = near & (_marked(joints)[:, to, None, None] > 0)
+    error = F.smooth_l1_loss(
+        cell / settings.finer * offsets, away[:, to].nan_to_num(0.0), beta=1.0, reduction="none"
+    )
+    return (error.sum(dim=2) * near).sum() / near.sum().clamp_min(1)
 
 
-def _centres() -> Tensor:
-    """Where the cells are, along one axis, in pixels."""
-    return CELL * torch.arange(SIZE // CELL) + (CELL - 1) / 2
+def _centres(size: int, step: float) -> Tensor:
+    """Where the pixels of a map are, along one axis, in pixels of the picture."""
+    return step * torch.arange(size) + (step - 1) / 2
 
 
 def _logit(probability: float) -> float:

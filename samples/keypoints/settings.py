@@ -13,7 +13,7 @@ class Settings:
     seed: int
     steps: int
 
-    # What `ablate_keypoints.py` changes, one at a time, to show what it is for.
+    # What `--set` changes, and `ablate_keypoints.py`, one at a time, to show what it is for.
 
     # Expected value of every map before training: little more than the targets' mean. A noisy-or
     # of cells that start at 0.5 each is saturated, and its gradient all but zero.
@@ -27,3 +27,9 @@ class Settings:
     offset_rate: float = 1.0  # times the learning rate: that of the branch of the offsets
     vote_sigma: float = 0.8  # cells; where the learned width of the votes starts
     target_sigma: float = 4.0  # pixels; of the Gaussian around a part that every map shall show
+    target_end: float = 1.0  # times target_sigma: the width at the end of the training
+    offset_reach: float = 10.0  # pixels; cells this near to a part learn their offsets by example
+    batch: int = 16  # pictures of a step
+    finer: int = 1  # pixels of a vote map for each cell, along each axis
+    trunk_rate: float = 0.1  # times the learning rate: that of a trunk with weights of its own
+    pretrained: int = 1  # whether the trunk, where the task has one, starts from those weights

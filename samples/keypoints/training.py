@@ -15,20 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from keypoints.figures import Batch, draw_batch
+from keypoints.efficientnet import Trunk, imagenet_weights
 from keypoints.networks import Network
 from keypoints.settings import Settings
+from keypoints.task import Batch, Measures, Task
 from mdn_cupy.files import replacing
 
-__all__ = ["BATCH", "PICTURES_SEED", "Training", "find_parts", "to_tensors"]
+__all__ = ["PICTURES_SEED", "Training", "find_parts", "to_tensors"]
 
-BATCH = 16
-"""Pictures of one step."""
+TOGETHER = 16  # pictures that a trained network looks at at once
 
 WARMUP = 50  # steps
 WEIGHT_DECAY = 1e-3
 LONGEST_GRADIENT = 50.0  # norm; ten times the usual one
-CHECKPOINT_STEPS = 20
+CHECKPOINT_STEPS = 50
 
 PICTURES_SEED = 0
 """Of the validation and the test pictures, which are the same for every training."""
@@ -39,24 +39,37 @@ class Training:
 
     Parameters
     ----------
+    task : Task
     settings : Settings
     checkpoint : Path
         Where the state is kept. If it is there, the training goes on from it.
+    cache : Path, optional
+        Folder for what the frozen part of a pretrained trunk makes of the pictures of every step:
+        another training with the same seed, there, has no work with them.
 
     Raises
     ------
     ValueError
-        If the checkpoint is of other settings, or is none.
+        If the checkpoint is of other settings, or is none; or if the trunk's own weights are wanted
+        and missing.
     """
 
-    def __init__(self, settings: Settings, checkpoint: Path) -> None:
+    def __init__(
+        self, task: Task, settings: Settings, checkpoint: Path, cache: Path | None = None
+    ) -> None:
+        self.task = task
         self.settings = settings
         self.checkpoint = checkpoint
         self.step = 0
         self.seconds = 0.0  # spent on the steps so far, and on nothing else
         self.losses: list[float] = []
         torch.manual_seed(settings.seed)
-        self.network = Network(settings).to(memory_format=torch.channels_last)
+        self.network = Network(settings, task).to(memory_format=torch.channels_last)
+        trunk = getattr(self.network.backbone, "trunk", None)
+        self._trunk = trunk if isinstance(trunk, Trunk) and settings.pretrained else None
+        self._cache = cache if self._trunk else None
+        if self._trunk and not checkpoint.exists():
+            self._trunk.load_state_dict(imagenet_weights())
         branches = self._branches()
         self._rates = list(branches)
         self._optimizer = torch.optim.AdamW(
@@ -83,31 +96,58 @@ class Training:
 
     def _branches(self) -> dict[float, list[nn.Parameter]]:
         """The network's parameters by their learning rate, at its highest."""
-        usual = self.settings.learning_rate
+        slower = {"offsets": self.settings.offset_rate, "trunk": self.settings.trunk_rate}
         branches: dict[float, list[nn.Parameter]] = {}
         for name, parameter in self.network.named_parameters():
-            offset = "offsets" in name.split(".")
-            rate = usual * self.settings.offset_rate if offset else usual
-            branches.setdefault(rate, []).append(parameter)
+            if parameter.requires_grad:
+                rate = self.settings.learning_rate
+                rate *= next((slower[word] for word in name.split(".") if word in slower), 1.0)
+                branches.setdefault(rate, []).append(parameter)
         return branches
 
     def _advance(self) -> float:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._schedule()
         self.network.train()
-        first = self.step * BATCH
-        batch = draw_batch("train", self.settings.seed, range(first, first + BATCH))
-        loss = self.network.loss(*to_tensors(batch))
+        loss = self.network.loss(*self._batch(), self._target_sigma())
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
         self._optimizer.step()
         return loss.item()
 
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """Pictures of the step, or what a frozen trunk makes of them, and the joints."""
+        kept = (
+            self._cache
+            and self._cache / f"{self.settings.seed}-{self.step}-{self.settings.batch}.pt"
+        )
+        if kept and kept.exists():
+            features, joints = torch.load(kept, weights_only=True)
+            return features.float(), joints
+        size = self.settings.batch
+        first = self.step * size
+        batch = self.task.draw("train", self.settings.seed, range(first, first + size))
+        pictures, joints = to_tensors(batch)
+        if self._trunk is None:
+            return pictures, joints
+        with torch.no_grad():
+            # Rounded, so that it makes no difference whether they are kept.
+            features = self._trunk.frozen(pictures).half()
+        if kept:
+            with replacing(kept) as file:
+                torch.save((features, joints), file)
+        return features.float(), joints
+
     def _schedule(self) -> float:
         """Share of the learning rate: a short rise, then half a cosine down to zero."""
         rise = min((self.step + 1) / WARMUP, 1)
         return rise * 0.5 * (1 + math.cos(math.pi * self.step / self.settings.steps))
+
+    def _target_sigma(self) -> float:
+        """Width of the targets: narrower in equal steps of the logarithm."""
+        done = self.step / self.settings.steps
+        return self.settings.target_sigma * self.settings.target_end**done
 
     def _save(self) -> None:
         state = {
@@ -147,11 +187,12 @@ def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(batch.pictures).permute(0, 3, 1, 2), torch.from_numpy(batch.joints)
 
 
-def find_parts(network: Network, split: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Let a network find the parts of the first pictures of a split.
+def find_parts(task: Task, network: Network, split: str, count: int) -> Measures:
+    """Let a network find the parts of the first pictures of a split, and measure how well it did.
 
     Parameters
     ----------
+    task : Task
     network : Network
     split : {'validation', 'test'}
         Settings are chosen by the first, and their results reported by the second.
@@ -160,17 +201,15 @@ def find_parts(network: Network, split: str, count: int) -> tuple[np.ndarray, np
 
     Returns
     -------
-    errors : (count, P) float32 array
-        Distance of every part from where it was found, in pixels.
-    hidden : (count, P) bool array
-        Whether it was hidden.
+    Measures
     """
     network.eval()
-    errors, hidden = [], []
-    for first in range(0, count, BATCH):
-        batch = draw_batch(split, PICTURES_SEED, range(first, min(first + BATCH, count)))
-        pictures, joints = to_tensors(batch)
+    found, joints, hidden = [], [], []
+    for first in range(0, count, TOGETHER):
+        batch = task.draw(split, PICTURES_SEED, range(first, min(first + TOGETHER, count)))
+        pictures, _ = to_tensors(batch)
         with torch.inference_mode():
-            errors.append((network.locate(pictures) - joints).norm(dim=-1).numpy())
+            found.append(network.locate(pictures).numpy())
+        joints.append(batch.joints)
         hidden.append(batch.hidden)
-    return np.concatenate(errors), np.concatenate(hidden)
+    return task.measure(*map(np.concatenate, (found, joints, hidden)))

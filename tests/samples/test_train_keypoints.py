@@ -42,6 +42,11 @@ def figures(samples):
 
 
 @pytest.fixture(scope="module")
+def task(samples):
+    return importlib.import_module("keypoints.tasks").FIGURES
+
+
+@pytest.fixture(scope="module")
 def finished(script, tmp_path_factory):
     """A folder with a run of all four ways that nothing stopped."""
     folder = tmp_path_factory.mktemp("training") / "deep" / "er"
@@ -86,12 +91,12 @@ def test_the_figure_has_a_column_for_the_picture_and_one_for_every_way(finished)
         assert np.asarray(picture.convert("L")).std() > 20
 
 
-def test_the_table_gives_mean_and_deviation_over_the_seeds(samples):
+def test_the_table_gives_mean_and_deviation_over_the_seeds(samples, task):
     made = importlib.import_module("keypoints.results").make_table
     one = [{"pck2": p, "pck4": p, "pck8": 1.0, "error": 10 * p} for p in (0.2, 0.4, 0.6)]
     measures = [{"all": measured, "visible": measured, "hidden": measured} for measured in one]
     row = "40.0 ± 20.0 | 40.0 ± 20.0 | 100.0 ± 0.0 | 4.00 ± 2.00 |"
-    assert made({"within": measures}).count(row) == 3
+    assert made(task, {"within": measures}).count(row) == 3
 
 
 # Going on
@@ -103,7 +108,9 @@ def test_a_training_that_was_stopped_ends_as_if_it_had_not_been(
 ):
     training = importlib.import_module("keypoints.training")
     monkeypatch.setattr(training, "CHECKPOINT_STEPS", 2)
-    monkeypatch.setattr(script, "LOOK_STEPS", 1)  # nor as if it had not been looked at
+    monkeypatch.setattr(
+        importlib.import_module("keypoints.command"), "LOOK_STEPS", 1
+    )  # nor as if it had not been looked at
     advance = training.Training._advance
 
     def stop(self):
@@ -240,7 +247,7 @@ def test_the_edges_join_all_parts(figures):
     assert reached == set(range(len(figures.PARTS)))
 
 
-@pytest.mark.parametrize("module", ["figures", "results"])
+@pytest.mark.parametrize("module", ["figures", "tasks"])
 def test_the_examples_are_true(samples, module):
     tested = doctest.testmod(importlib.import_module(f"keypoints.{module}"))
     assert tested.attempted > 0
@@ -286,13 +293,15 @@ def test_every_trial_changes_what_it_says(samples):
     assert len(set(made)) == len(made)
 
 
-def test_the_branch_of_the_offsets_has_its_own_learning_rate(samples, tmp_path):
+def test_the_branch_of_the_offsets_has_its_own_learning_rate(task, tmp_path):
     """Of one step of the same gradients, three times the rate makes three times the change."""
     training = importlib.import_module("keypoints.training")
     settings = importlib.import_module("keypoints.settings").Settings
     moved = []
     for rate in (1.0, 3.0):
-        made = training.Training(settings("across", 0, 1, offset_rate=rate), tmp_path / f"{rate}")
+        made = training.Training(
+            task, settings("across", 0, 1, offset_rate=rate), tmp_path / f"{rate}"
+        )
         head = made.network.head.head
         before = [layer.bias.detach().clone() for layer in (head.offsets, head.confidence)]
         list(made.run())
@@ -303,12 +312,12 @@ def test_the_branch_of_the_offsets_has_its_own_learning_rate(samples, tmp_path):
     torch.testing.assert_close(same, confidence)
 
 
-def test_a_checkpoint_from_before_a_setting_was_one_has_its_default(samples, tmp_path):
+def test_a_checkpoint_from_before_a_setting_was_one_has_its_default(task, tmp_path):
     training = importlib.import_module("keypoints.training")
     settings = importlib.import_module("keypoints.settings").Settings("heatmap", 0, 1)
     checkpoint = tmp_path / "heatmap.pt"
-    list(training.Training(settings, checkpoint).run())
+    list(training.Training(task, settings, checkpoint).run())
     state = torch.load(checkpoint, weights_only=True)
     del state["settings"]["target_sigma"]
     torch.save(state, checkpoint)
-    assert training.Training(settings, checkpoint).step == 1
+    assert training.Training(task, settings, checkpoint).step == 1
