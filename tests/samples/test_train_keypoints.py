@@ -231,7 +231,7 @@ def test_hidden_is_what_a_patch_covers(figures, monkeypatch):
     batch = figures.draw_batch("train", 1, range(20))
     paint = figures.paint_capsule
     monkeypatch.setattr(  # a patch is painted with a photograph: no base, all texture
-        figures, "_paint", lambda *a: None if a[3] == 0.0 else paint(*a)
+        figures, "paint_capsule", lambda *a: None if a[3] == 0.0 else paint(*a)
     )
     bare = figures.draw_batch("train", 1, range(20))
     columns, rows = np.rint(batch.joints).astype(int).transpose(2, 0, 1)
