@@ -37,6 +37,7 @@ __all__ = [
     "check_truncate",
     "check_width",
     "compute_dtype",
+    "crop_range",
     "floating_dtype",
     "leading_axis",
     "output_size",
@@ -321,6 +322,29 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
             f"got {type(value).__name__}{length}"
         )
     return check(name, y), check(name, x)
+
+
+def crop_range(name: str, part: object, size: int) -> range:
+    """Return the rows or columns of a map that a slice takes.
+
+    Raises
+    ------
+    TypeError
+        If it is no slice of integers.
+    ValueError
+        If its step is less than 1.
+    """
+    try:
+        first, last, step = cast(slice, part).indices(size)
+    except (AttributeError, TypeError):
+        raise TypeError(
+            f"{name} must be a slice of integers, such as slice(10, 20), got {part!r}"
+        ) from None
+    except ValueError:  # a step of 0
+        step = 0
+    if step < 1:
+        raise ValueError(f"{name} must be a slice with a step from 1 on, got {part!r}")
+    return range(first, last, step)
 
 
 def shown_pair(pair: Pair) -> str:

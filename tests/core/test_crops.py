@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import Drawn, votes
 
+import mdn_cupy as mdn
 from mdn_cupy.cpu import planner
 
 CLOSE = {np.float32: 2e-7, np.float64: 1e-9}  # CUDA sums in float32, or in a unit of its strongest
@@ -43,6 +44,52 @@ def test_any_partition_into_crops_is_the_whole_map(backend, rule, dtype, data):
     ]
     together = np.concatenate([np.concatenate(row, axis=-1) for row in parts], axis=-2)
     assert_maps_close(together, whole, CLOSE[dtype], np.maximum(1, np.abs(whole)))
+
+
+@pytest.mark.parametrize("truncate", [2.5, np.inf])
+@pytest.mark.parametrize("step", [2, 3, 7])
+@pytest.mark.parametrize("rule", RULES)
+def test_a_crop_with_a_step_is_the_map_at_these_pixels(backend, rule, step, truncate):
+    rng = np.random.default_rng(step)
+    confidence, offsets = rng.random((2, 9, 8)), rng.normal(0, 4, (2, 2, 9, 8))
+    sigma = rng.uniform(0.5, 3, (2, 1, 1))
+    options = {"stride": (2.5, 3), "origin": (-1.5, 2), "truncate": truncate}
+    whole = backend.votes(confidence, offsets, sigma, **options)
+    rows, columns = slice(3, 19, step), slice(None, None, step)
+    part = backend.to_numpy(getattr(whole.crop(rows, columns), rule)())
+    area = step**2 if rule == "additive" else 1  # a density per pixel
+    want = area * backend.to_numpy(getattr(whole, rule)())[..., rows, columns]
+    assert_maps_close(part, want, 1e-9, np.maximum(1, np.abs(want)))
+
+
+def test_a_crop_of_half_types_is_divided_in_float32():
+    rng = np.random.default_rng(0)
+    fields = rng.random((9, 8)), rng.normal(0, 4, (2, 9, 8)), rng.uniform(0.5, 3, (9, 8))
+    whole = mdn.Votes(*(x.astype(np.float16) for x in fields))
+    part = whole.crop(slice(1, None, 3), slice(None, None, 3)).noisy_or()
+    np.testing.assert_allclose(part, whole.noisy_or()[1::3, ::3], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "error", "message"),
+    [
+        (
+            3,
+            slice(4),
+            TypeError,
+            "rows must be a slice of integers.* got 3",
+        ),
+        (slice(4), slice(0.5, 2), TypeError, "columns must be a slice of integers"),
+        (slice(4), slice(4, 1, -1), ValueError, "columns must be a slice with a step from 1 on"),
+        (slice(0, 4, 0), slice(4), ValueError, "rows must be a slice with a step from 1 on"),
+        (slice(0, 4, 2), slice(4), ValueError, "the same step, .* got 2 and 1"),
+    ],
+    ids=["number", "half", "backwards", "standing", "two steps"],
+)
+def test_what_is_no_part_of_a_map_is_refused(rows, columns, error, message):
+    votes = mdn.Votes(np.ones((4, 4)), np.zeros((2, 4, 4)), 1.0)
+    with pytest.raises(error, match=message):
+        votes.crop(rows, columns)
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": (1.5, 0.5), "origin": (2.5, -1)}], ids=str)
