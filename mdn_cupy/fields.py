@@ -24,7 +24,7 @@ from mdn_cupy.arrays import (
     to_numpy,
 )
 from mdn_cupy.problem import VoteOptions
-from mdn_cupy.validation import compute_dtype, floating_dtype, per_axis
+from mdn_cupy.validation import check_positive, compute_dtype, floating_dtype, per_axis
 from mdn_cupy.votes import Votes
 
 __all__ = ["Fields"]
@@ -123,10 +123,8 @@ class Fields:
         stride = per_axis("stride", self.stride, positive=True)
         origin = per_axis("origin", self.origin)
         if "sigma" not in arrays:
-            arrays["sigma"] = sigma = float(self.sigma)
-            if not (np.isfinite(sigma) and sigma > 0):
-                finite = " and finite" if sigma == np.inf else ""
-                raise ValueError(f"sigma must be greater than 0{finite}, got {sigma}")
+            sigma = self.sigma if is_number(self.sigma) else float(self.sigma)
+            arrays["sigma"] = check_positive("sigma", sigma)
         settled = {
             **arrays,
             "image": image,
@@ -141,10 +139,11 @@ class Fields:
 
     def _arrays(self) -> dict[str, Array]:
         """Return the fields that are arrays, all on one device; the image is none of them."""
-        names = ("confidence", "offsets", "cross_offsets", "sigma")
-        given = {name: x for name in names if (x := getattr(self, name)) is not None}
-        if is_number(self.sigma) or getattr(self.sigma, "ndim", None) == 0:
-            del given["sigma"]
+        given = {"confidence": self.confidence, "offsets": self.offsets}
+        if self.cross_offsets is not None:
+            given["cross_offsets"] = self.cross_offsets
+        if not (is_number(self.sigma) or getattr(self.sigma, "ndim", None) == 0):
+            given["sigma"] = self.sigma
         return adopt(**given)[1]
 
     def __repr__(self) -> str:

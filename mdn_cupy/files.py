@@ -10,7 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing"]
+__all__ = ["as_path", "replacing"]
+
+
+def as_path(path: str | bytes | os.PathLike[str]) -> Path:
+    """Return a path; TypeError for what names no file."""
+    try:
+        return Path(os.fsdecode(path))
+    except TypeError:
+        raise TypeError(f"path must be a str or os.PathLike, got {type(path).__name__}") from None
 
 
 @contextmanager
@@ -43,7 +51,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     pathlib.Path(folder, "peak.txt").read_text()
     '0.5'
     """
-    path = Path(path).resolve()  # through a link, what it leads to is replaced
+    path = as_path(path).resolve()  # through a link, what it leads to is replaced
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; name a file in it")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

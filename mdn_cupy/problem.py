@@ -19,6 +19,7 @@ from mdn_cupy.validation import (
     Shape,
     broadcast_leading,
     check_axis,
+    check_flag,
     check_representable,
     check_shape,
     check_size,
@@ -121,7 +122,7 @@ class VoteOptions:
         put(self, "origin", per_axis("origin", self.origin))
         put(self, "output_shape", check_size(self.output_shape))
         put(self, "aggregate", check_axis(self.aggregate))
-        put(self, "deterministic", bool(self.deterministic))
+        put(self, "deterministic", check_flag("deterministic", self.deterministic))
 
     @property
     def named(self) -> dict[str, Any]:

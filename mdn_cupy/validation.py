@@ -11,7 +11,7 @@ import operator
 import sys
 from collections.abc import Sequence, Sized
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -30,6 +30,7 @@ __all__ = [
     "Shape",
     "broadcast_leading",
     "check_axis",
+    "check_flag",
     "check_positive",
     "check_representable",
     "check_shape",
@@ -249,13 +250,28 @@ def check_axis(aggregate: int | None) -> int | None:
         raise TypeError(f"aggregate must be an axis number or None, got {aggregate!r}") from None
 
 
+def check_flag(name: str, value: object) -> bool:
+    """Return a bool; TypeError for anything else, since 'no' would count as true."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
-    number = float(value)  # type: ignore[arg-type]
+    number = _float(value)
     if not abs(number) <= _LARGEST:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"{name} must be finite, got {number}")
     return number
+
+
+def _float(value: Any) -> float:
+    """Convert a number to a float, infinite where it is out of range: an int may be."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
 
 
 @lru_cache(maxsize=64)
@@ -270,9 +286,12 @@ def check_representable(name: str, number: float, dtype: np.dtype[np.floating]) 
 
 def check_truncate(value: object) -> float:
     """Return a positive number or infinity; TypeError or ValueError for anything else."""
-    if is_number(value) and not float(value) > 0:  # type: ignore[arg-type]
+    if not is_number(value):
+        raise TypeError(f"truncate must be a number, got {kind_of(value)}")
+    number = _float(value)
+    if not number > 0:
         raise ValueError(f"truncate must be greater than 0, or math.inf, got {value}")
-    return math.inf if value == math.inf else _finite("truncate", value)
+    return number
 
 
 def check_positive(name: str, value: object) -> float:
@@ -311,12 +330,14 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
     if not isinstance(value, tuple) and is_number(value):
         number = check(name, value)
         return number, number
+    ordered = isinstance(value, (Sequence, np.ndarray))  # of a set or a dict, y might come last
     try:
-        y, x = cast(Sequence[object], value)
+        y, x = cast(Sequence[object], value) if ordered else (None, None)
     except (TypeError, ValueError):
         y = x = None
     if not (is_number(y) and is_number(x)):
-        length = f" of length {len(value)}" if isinstance(value, Sized) else ""
+        sized = isinstance(value, Sized) and getattr(value, "shape", (1,)) != ()
+        length = f" of length {len(cast(Sized, value))}" if sized else ""
         raise TypeError(
             f"{name} must be a number or a pair of numbers (y, x), in the order of output_shape, "
             f"got {type(value).__name__}{length}"

@@ -18,6 +18,7 @@ import numpy as np
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.fields import Fields
+from mdn_cupy.files import as_path
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
@@ -135,13 +136,13 @@ def open_fields(
     given = {name: value for name, value in settings.items() if value is not None}
     arrays = ArrayReading((confidence, offsets), Layout(layout), order, sigmoid, scale, given)
     if adapter is None:
-        return FieldsSequence(_source(Path(path), arrays))
+        return FieldsSequence(_source(as_path(path), arrays))
     if given or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
         raise ValueError(
             "adapter settles layout, order, sigmoid, scale and what Fields has; give its own "
             "arguments to it: adapter=functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
-    return FieldsSequence(_source(Path(path), AdaptedReading((confidence, offsets), adapter)))
+    return FieldsSequence(_source(as_path(path), AdaptedReading((confidence, offsets), adapter)))
 
 
 class Inspected(NamedTuple):
@@ -185,7 +186,7 @@ def inspect_file(path: str | os.PathLike[str], partner: str | None = None) -> In
     >>> found.confidence, found.offsets, found.arrays["x"].shape
     ('scoremap', None, (8, 30, 40))
     """
-    file = Path(path)
+    file = as_path(path)
     if (glob.has_magic(str(file)) and not os.path.exists(file)) or is_folder(file):
         with explained(file, "folder"):
             file = _files(file)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mdn_cupy.arrays import is_number
 from mdn_cupy.torch import autograd, plain
 from mdn_cupy.torch.checks import check_floating
 
@@ -79,7 +80,7 @@ def logit(log_complement: Tensor, leak: float = 1e-4) -> Tensor:
     >>> mdn.torch.logit(torch.tensor([0.0, -5000.0]))  # of m = 0 and m = 1
     tensor([  -9.2102, 5000.0000])
     """
-    if not 0 < leak < 1:
+    if not (is_number(leak) and 0 < leak < 1):
         raise ValueError(f"leak must be between 0 and 1, got {leak}")
     check_floating("log_complement", log_complement)
     # A tensor, since torch.compile can trace no math.log1p; on the CPU, as it is not waited for.

@@ -282,7 +282,7 @@ def test_an_array_with_a_wrong_header(tmp_path, npy):
         ({"stride": np.array([1.0, 2.0, 3.0])}, ["stride", "one number, or two (y, x)", "(3,)"]),
         ({"stride": np.array([1.0, 0.0])}, ["stride", "greater than 0"]),
         ({"stride": np.array(0.0)}, ["stride", "greater than 0"]),
-        ({"sigma": np.array(np.nan)}, ["sigma", "greater than 0", "nan"]),
+        ({"sigma": np.array(np.nan)}, ["sigma", "finite", "nan"]),
         ({"sigma": np.array(-2.0)}, ["sigma", "greater than 0", "-2"]),
         ({"sigma": np.array("wide")}, ["sigma", "real number"]),
         ({"sigma": np.ones(3)}, ["sigma", "(2, 3, 4)", "(3,)", "(2, 1, 1)"]),
@@ -454,6 +454,21 @@ def test_fields_that_are_no_arrays_are_refused_by_name(name):
         mdn.Fields(**{**arrays, name: arrays[name].tolist()})
     with pytest.raises(TypeError, match=f"{name} is a masked array"):
         mdn.Fields(**{**arrays, name: np.ma.masked_array(arrays[name])})
+
+
+@pytest.mark.parametrize("name", ["confidence", "offsets"])
+def test_fields_that_are_not_given_are_refused_by_name(name):
+    given = {"confidence": np.ones((1, 2, 3)), "offsets": np.zeros((1, 2, 2, 3)), name: None}
+    with pytest.raises(TypeError, match=f"{name} must be an array .*, got NoneType"):
+        mdn.Fields(**given)
+
+
+@pytest.mark.parametrize("path", [None, 3, ["a.mdn"]], ids=repr)
+@pytest.mark.parametrize("function", [mdn.open_fields, mdn.load_fields, mdn.save_fields])
+def test_what_is_no_path_is_refused(function, path):
+    fields = [mdn.Fields(np.ones((1, 2, 3)), np.zeros((1, 2, 2, 3)))]
+    with pytest.raises(TypeError, match=f"path must be .*, got {type(path).__name__}"):
+        function(path, *(fields if function is mdn.save_fields else ()))
 
 
 def test_a_string_is_no_sequence_of_names():

@@ -178,6 +178,10 @@ def test_object_arrays(function, name):
             for value in (float("nan"), float("inf"), -float("inf"))
         ),
         *(
+            ({name: 10**400}, ValueError, [name, "finite"])
+            for name in ("sigma", "stride", "origin")
+        ),
+        *(
             (
                 {"truncate": value},
                 ValueError,
@@ -199,6 +203,9 @@ def test_object_arrays(function, name):
                 ([1.0, None], "list of length 2"),
                 (np.ones((2, 2)), "of length 2"),
                 ((True, 1.0), "tuple of length 2"),
+                ({1.0, 2.0}, "set of length 2"),
+                ({1.0: 2.0, 3.0: 4.0}, "dict of length 2"),
+                (np.array(2.0), "got"),
             )
         ),
         ({"stride": (4.0, 0.0)}, ValueError, ["stride", "greater than 0", "0.0"]),
@@ -214,6 +221,7 @@ def test_object_arrays(function, name):
             for axis in (1, 2, 3, -1, -2, -4)
         ),
         *(({"aggregate": axis}, TypeError, ["aggregate", "axis"]) for axis in (0.5, "0", (0,))),
+        ({"deterministic": "no"}, TypeError, ["deterministic", "True or False", "'no'"]),
     ],
     ids=readable,
 )

@@ -52,12 +52,6 @@ def test_replaced_arguments_are_checked_and_a_default_size_follows_the_stride():
         votes.replace(widht=1.0)
 
 
-@pytest.mark.parametrize("step", [2, -1])
-def test_a_crop_in_steps_is_refused(step):
-    with pytest.raises(ValueError, match="columns must be a slice without a step"):
-        mdn.Votes(CONFIDENCE, OFFSETS, 1.5).crop(slice(2), slice(None, None, step))
-
-
 def test_slices_of_a_crop_are_those_of_the_map():
     votes = mdn.Votes(CONFIDENCE, OFFSETS, 1.5, stride=2, output_shape=(9, 11))
     whole = votes.plain_sum()

@@ -180,3 +180,9 @@ def test_the_loss_of_no_pixels_is_0_and_so_is_its_gradient(shape, weight, reduct
     loss.backward()
     assert loss == 0
     assert bias.grad == 0
+
+
+@pytest.mark.parametrize("leak", [0, 1.0, float("nan"), "0.1", None], ids=repr)
+def test_a_leak_that_is_no_confidence_is_refused(leak):
+    with pytest.raises(ValueError, match="leak must be between 0 and 1"):
+        mdn.torch.logit(torch.tensor([-1.0]), leak)
