@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, run_python
 
+import mdn_cupy
+
 SAMPLES = ["coins", "delta", "faces", "nuclei", "pose"]
 PACKAGES = {"mdn_cupy": ROOT / "mdn_cupy", "mdn_viewer": ROOT / "viewer" / "mdn_viewer"}
 
@@ -77,6 +79,26 @@ def test_every_file_of_a_package_is_in_it(wheel, package):
 )
 def test_it_carries_what_is_no_python(wheel, name):
     assert name in members(wheel)
+
+
+def test_its_metadata_say_what_it_is(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (n for n in archive.namelist() if n.endswith(".dist-info/METADATA"))
+        lines = archive.read(metadata).decode().splitlines()
+    assert f"Version: {mdn_cupy.__version__}" in lines
+    assert "Classifier: Typing :: Typed" in lines
+    assert "Classifier: Framework :: napari" in lines
+    urls = [line for line in lines if line.startswith("Project-URL: ")]
+    assert {line.split()[1] for line in urls} >= {"Documentation,", "Source,", "Issues,"}
+    assert all("//example.org/mdn-cupy" in line for line in urls)  # until there is a host
+
+
+def test_the_version_stands_in_one_place():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {mdn_cupy.__version__}\n" in citation
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {mdn_cupy.__version__}" in changelog
+    assert mdn_cupy.__version__ not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_it_holds_no_benchmark(wheel):
