@@ -77,6 +77,23 @@ def test_the_data_of_a_field_are_replaced(viewer, two):
     assert not wrong(two)
 
 
+def test_a_second_field_set_keeps_the_cells_and_one_that_fails_shows_none(viewer, two, monkeypatch):
+    before = {**two.canvas.cells}
+    add_fields(viewer, two_parts(sigma=1.5), "other")
+    two.wait()
+    assert two.canvas.cells == before
+    assert_shows(two, two_parts(), "left", 1.5)
+
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(VotingSession, "vote", fail)
+    add_fields(viewer, two_parts(sigma=3.0), "third")
+    two.wait()
+    assert two.canvas.cells == {}
+    assert "no room" in wrong(two)
+
+
 def test_a_closed_widget_leaves_the_maps_of_the_next_alone(viewer, two):
     viewer.layers.remove("two confidence")  # the first would take its maps away, soon
     viewer.window.remove_dock_widget(two)

@@ -135,8 +135,6 @@ def test_the_additive_map_on_its_own_scale_or_on_that_of_the_noisy_or(viewer, tw
     for sigma in (1.5, 4.0):
         two.controls.sigma.value = sigma
         two.wait()
-        two.model.settle()
-        two.wait()
         assert limits("additive") == pytest.approx((0, pictures(two)["additive"].max()))
     two.compare.same_scale.setChecked(True)
     assert limits("additive") == limits("noisy-or") == (0, 1)

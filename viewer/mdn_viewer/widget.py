@@ -136,12 +136,15 @@ class MassDisplacement(QWidget):
         return self.model.voted is not None
 
     def wait(self) -> None:
-        """Wait until the maps are those that the controls ask for."""
+        """Wait until the maps are those that the controls ask for, and everything is at rest."""
         QCoreApplication.processEvents()
         self.model.wait()
         while self._selection.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
+        if self._rest.isActive():
+            self._rest.stop()
+            self.model.settle()
         self.canvas.finish()
 
     def show_values(self, fields: mdn.Fields) -> None:

@@ -55,6 +55,7 @@ class MapView:
         model.session_changed.connect(self._on_session)
         model.maps_changed.connect(self._on_maps)
         model.settled.connect(self._on_settled)
+        model.refused.connect(self._on_refused)
         canvas.view_changed.connect(self._on_view)
 
     def set_colormap(self, name: str) -> None:
@@ -97,6 +98,11 @@ class MapView:
 
     def _on_session(self, session: VotingSession | None) -> None:
         if session is None and not self._model.maps:
+            self._show()
+
+    def _on_refused(self, _: str) -> None:
+        """Show no maps of other fields than those that cannot be voted with."""
+        if self._model.voted is None:
             self._show()
 
     def _on_maps(self, maps: dict[str, VoteMap]) -> None:

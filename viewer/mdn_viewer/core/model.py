@@ -124,7 +124,7 @@ class VotingModel:
         self._voting.cancel()
         self._loaded = None if session is None else session.fields
         self.origin, self.frames = origin, frames
-        self.session = self.voted = None
+        self.session, self.voted = session, None
         self._forget_maps()
         self.ask_pixel(None)
         self.ask_source(None)
