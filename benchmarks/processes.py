@@ -15,7 +15,14 @@ from benchmarks.inputs import Shape, scattered
 from benchmarks.peers import OURS, peers
 from benchmarks.timing import Budget, compete
 
-__all__ = ["Work", "first_call_seconds", "forward_seconds", "import_seconds", "peak_bytes"]
+__all__ = [
+    "Work",
+    "first_call_seconds",
+    "forward_seconds",
+    "import_seconds",
+    "peak_bytes",
+    "status",
+]
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,12 +107,12 @@ def peak_of_pass(name: str, work: Work, shape: Shape, sigma: float) -> int:
     prepare(scattered((2, 16, 16), sigma), "noisy_or")()
     run = prepare(scattered(shape, sigma), "noisy_or")
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
-    before = _status("VmRSS")
+    before = status("VmRSS")
     run()
-    return _status("VmHWM") - before
+    return status("VmHWM") - before
 
 
-def _status(key: str) -> int:
+def status(key: str) -> int:
     """Bytes of an entry of this process' memory status."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{key}:"))

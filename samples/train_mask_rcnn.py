@@ -39,8 +39,9 @@ import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.files import replacing
 
-# Steps, images of a step and process, and the learning rate.
-USUAL = {"small": (1000, 2, 2e-3), "full": (270_000, 2, 0.02)}
+# Steps, images of a step and process, and the learning rate. In full: 46 epochs, on eight GPUs, of
+# the 64,115 images of COCO with persons.
+USUAL = {"small": (1000, 2, 2e-3), "full": (184_000, 2, 0.02)}
 
 
 def main(arguments: list[str] | None = None) -> int:

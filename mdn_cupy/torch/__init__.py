@@ -5,7 +5,7 @@ log-complement L of the noisy-or, or a sum. Everything after it is plain torch.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
 from mdn_cupy.torch.functional import logit, one_minus_exp
@@ -14,6 +14,9 @@ from mdn_cupy.torch.losses import noisy_or_bce
 from mdn_cupy.torch.modules import MassDisplacement
 from mdn_cupy.torch.plain import plain_operators
 from mdn_cupy.torch.record import RecordedVotes, record
+
+if TYPE_CHECKING:
+    from mdn_cupy.torch.detection import KeypointBranch, mask_rcnn_mdn
 
 __all__ = [
     "KeypointBranch",
