@@ -23,7 +23,7 @@ _DESCRIPTION = """\
 Votes of a Mass Displacement Network: every pixel of a confidence field votes for the point its
 offset leads to, blurred by a Gaussian, and the votes combine by a noisy-or or by addition.
 
-FIELDS is a .mdn file or the name of a sample: pose and faces (networks' keypoint fields on a
+FIELDS is a .mdn file or the name of a sample: pose, faces, trained (networks' keypoint fields on a
 photograph), coins (Hough voting), nuclei (mean shift), delta (the paper's argument in a field)."""
 
 _EXAMPLES = """\

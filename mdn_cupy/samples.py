@@ -30,7 +30,7 @@ def names() -> list[str]:
     --------
     >>> from mdn_cupy import samples
     >>> samples.names()
-    ['coins', 'delta', 'faces', 'nuclei', 'pose']
+    ['coins', 'delta', 'faces', 'nuclei', 'pose', 'trained']
     """
     folder = _folder()
     found = (Path(file.name) for file in folder.iterdir()) if folder.is_dir() else ()
@@ -57,7 +57,7 @@ def load(name: str) -> Fields:
     Parameters
     ----------
     name : str
-        One of `names`: "pose", "faces", "coins", "nuclei" or "delta".
+        One of `names`: "pose", "faces", "trained", "coins", "nuclei" or "delta".
 
     Returns
     -------

@@ -229,7 +229,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"{name} must be a {wanted}, got {value!r}") from None
     if not 0 <= number < float("inf"):
         raise argparse.ArgumentTypeError(f"{name} must be finite and not negative, got {value}")
-    if name in ("features", "finer", "batch") and number < 1:
+    if name in ("features", "denser", "finer", "batch") and number < 1:
         raise argparse.ArgumentTypeError(f"{name} must be at least 1, got {value}")
     return name, number
 

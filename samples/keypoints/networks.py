@@ -6,6 +6,7 @@ highest peaks are where it says that the parts are.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,15 @@ import mdn_cupy as mdn
 from keypoints.settings import Settings
 from keypoints.task import Task
 
-__all__ = ["TITLES", "WAYS", "Network"]
+__all__ = ["TITLES", "WAYS", "Network", "Stage"]
+
+
+class Stage(NamedTuple):
+    """How far a training is."""
+
+    done: float  # share of the steps
+    target_sigma: float  # pixels
+
 
 HOUGH_SIGMA = 1.0  # cells; about where the learned width of the votes ends
 
@@ -27,13 +36,16 @@ class Heatmaps(nn.Module):
 
     def __init__(self, settings: Settings, task: Task) -> None:
         super().__init__()
-        self.cell = task.cell
+        self.settings = settings
+        self.cell = task.cell / settings.denser
         self.logits = nn.Conv2d(settings.features, len(task.parts), 1)
         nn.init.constant_(self.logits.bias, _logit(settings.start))
 
-    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+    def loss(self, features: Tensor, joints: Tensor, stage: Stage) -> Tensor:
         """Cross-entropy per part between the maps and a Gaussian around the part."""
-        return _heatmap_loss(self.logits(features), joints, target_sigma, self.cell)
+        return _heatmap_loss(
+            self.logits(features), joints, stage.target_sigma, self.settings, self.cell
+        )
 
     def evidence(self, features: Tensor) -> Tensor:
         """Probabilities (N, P, h, w)."""
@@ -49,7 +61,7 @@ class HoughVotes(nn.Module):
     def __init__(self, settings: Settings, task: Task) -> None:
         super().__init__()
         self.settings = settings
-        self.cell = task.cell
+        self.cell = task.cell / settings.denser
         self.finer = settings.finer
         self.head = mdn.torch.MDNKeypointHead(
             settings.features, len(task.parts), stride=settings.finer
@@ -60,10 +72,12 @@ class HoughVotes(nn.Module):
             "additive", sigma, stride=settings.finer, origin=(settings.finer - 1) / 2
         )
 
-    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+    def loss(self, features: Tensor, joints: Tensor, stage: Stage) -> Tensor:
         """Cross-entropy of the heatmap, and the error of the offsets of cells near a part."""
         error = _offset_loss(self.head.fields(features).offsets, joints, self.settings, self.cell)
-        loss = _heatmap_loss(self.head.confidence(features), joints, target_sigma, self.cell)
+        loss = _heatmap_loss(
+            self.head.confidence(features), joints, stage.target_sigma, self.settings, self.cell
+        )
         return loss + self.settings.offset_weight * error
 
     def evidence(self, features: Tensor) -> Tensor:
@@ -87,7 +101,7 @@ class MassDisplacements(nn.Module):
     def __init__(self, edges: Sequence[tuple[int, int]], settings: Settings, task: Task) -> None:
         super().__init__()
         self.settings = settings
-        self.cell = task.cell
+        self.cell = task.cell / settings.denser
         self.finer = settings.finer
         self.head = mdn.torch.MDNKeypointHead(
             settings.features,
@@ -101,13 +115,14 @@ class MassDisplacements(nn.Module):
         start = settings.start / (2 * torch.pi * settings.vote_sigma**2 * voters)
         nn.init.constant_(self.head.confidence.bias, _logit(start))
 
-    def loss(self, features: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+    def loss(self, features: Tensor, joints: Tensor, stage: Stage) -> Tensor:
         """Cross-entropy of the vote maps, and the error of the offsets of cells near a part."""
         fields = self.head.fields(features)
-        L, marked = self.head.vote(fields), _marked(joints)
-        target = _gaussians(joints, target_sigma, L.shape[-1], self.cell / self.finer)
-        loss = mdn.torch.noisy_or_bce(L, target, marked[..., None, None], reduction="sum")
-        loss = loss / (self.finer**2 * marked.sum().clamp_min(1))
+        if stage.done < self.settings.heatmap_first:
+            scores = self.head.confidence(features)
+            loss = _heatmap_loss(scores, joints, stage.target_sigma, self.settings, self.cell)
+        else:
+            loss = self._vote_loss(self.head.vote(fields), joints, stage.target_sigma)
         weight = self.settings.offset_weight
         loss = loss + weight * _offset_loss(fields.offsets, joints, self.settings, self.cell)
         if self.head.pairs:
@@ -117,6 +132,13 @@ class MassDisplacements(nn.Module):
                 offsets, joints, self.settings, self.cell, self.head.pairs
             )
         return loss
+
+    def _vote_loss(self, L: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+        """Cross-entropy per part of the vote maps, as of pixels of a cell's size."""
+        target = _gaussians(joints, target_sigma, L.shape[-1], self.cell / self.finer)
+        marked = _marked(joints)
+        loss = mdn.torch.noisy_or_bce(L, target, marked[..., None, None], reduction="sum")
+        return loss / ((self.settings.denser * self.finer) ** 2 * marked.sum().clamp_min(1))
 
     def evidence(self, features: Tensor) -> Tensor:
         """−L of the vote maps (N, P, finer · h, finer · w)."""
@@ -151,15 +173,23 @@ class Network(nn.Module):
         super().__init__()
         # The backbone is made first, so that a seed gives all ways the same one.
         self.backbone = task.make_backbone(settings)
+        self.denser = settings.denser
         self.head = _make_head(settings, task)
 
-    def loss(self, pictures: Tensor, joints: Tensor, target_sigma: float) -> Tensor:
+    def features(self, pictures: Tensor) -> Tensor:
+        """Features of the cells that vote, (N, C, h, w)."""
+        features = self.backbone(pictures)
+        if self.denser == 1:
+            return features
+        return F.interpolate(features, scale_factor=float(self.denser), mode="bilinear")
+
+    def loss(self, pictures: Tensor, joints: Tensor, stage: Stage) -> Tensor:
         """Loss of a batch: pictures (N, 3, H, W), joints (N, P, 2) in pixels, NaN: not marked."""
-        return self.head.loss(self.backbone(pictures), joints, target_sigma)
+        return self.head.loss(self.features(pictures), joints, stage)
 
     def evidence(self, pictures: Tensor) -> Tensor:
         """Evidence for every part, (N, P, h, w), not negative."""
-        return self.head.evidence(self.backbone(pictures))
+        return self.head.evidence(self.features(pictures))
 
     def locate(self, pictures: Tensor) -> Tensor:
         """Where the parts are found, (N, P, 2) in pixels: at the peaks, between the cells."""
@@ -167,12 +197,14 @@ class Network(nn.Module):
         return mdn.torch.subpixel_argmax(self.evidence(pictures)).positions * step + (step - 1) / 2
 
 
-def _heatmap_loss(logits: Tensor, joints: Tensor, sigma: float, cell: int) -> Tensor:
+def _heatmap_loss(
+    logits: Tensor, joints: Tensor, sigma: float, settings: Settings, cell: float
+) -> Tensor:
     target, marked = _gaussians(joints, sigma, logits.shape[-1], cell), _marked(joints)
     loss = F.binary_cross_entropy_with_logits(
         logits, target, marked[..., None, None], reduction="sum"
     )
-    return loss / marked.sum().clamp_min(1)
+    return loss / (settings.denser**2 * marked.sum().clamp_min(1))
 
 
 def _marked(joints: Tensor) -> Tensor:
@@ -193,7 +225,7 @@ def _offset_loss(
     offsets: Tensor,
     joints: Tensor,
     settings: Settings,
-    cell: int,
+    cell: float,
     pairs: Sequence[tuple[int, int]] | None = None,
 ) -> Tensor:
     """Mean error, in pixels, of offsets (N, E, 2, h, w) in pixels of the vote map.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from keypoints.efficientnet import Trunk, imagenet_weights
-from keypoints.networks import Network
+from keypoints.networks import Network, Stage
 from keypoints.settings import Settings
 from keypoints.task import Batch, Measures, Task
 from mdn_cupy.files import replacing
@@ -109,7 +109,7 @@ class Training:
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * self._schedule()
         self.network.train()
-        loss = self.network.loss(*self._batch(), self._target_sigma())
+        loss = self.network.loss(*self._batch(), self._stage())
         self._optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
@@ -144,10 +144,10 @@ class Training:
         rise = min((self.step + 1) / WARMUP, 1)
         return rise * 0.5 * (1 + math.cos(math.pi * self.step / self.settings.steps))
 
-    def _target_sigma(self) -> float:
-        """Width of the targets: narrower in equal steps of the logarithm."""
+    def _stage(self) -> Stage:
+        """How far the training is; the targets narrow in equal steps of the logarithm."""
         done = self.step / self.settings.steps
-        return self.settings.target_sigma * self.settings.target_end**done
+        return Stage(done, self.settings.target_sigma * self.settings.target_end**done)
 
     def _save(self) -> None:
         state = {

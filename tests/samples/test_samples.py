@@ -27,8 +27,8 @@ def posenet():
     return script("posenet")
 
 
-def test_there_are_five_samples_and_each_says_where_it_comes_from():
-    assert mdn.samples.names() == ["coins", "delta", "faces", "nuclei", "pose"]
+def test_there_are_six_samples_and_each_says_where_it_comes_from():
+    assert mdn.samples.names() == ["coins", "delta", "faces", "nuclei", "pose", "trained"]
     for name in mdn.samples.names():
         fields = mdn.samples.load(name)
         assert len(fields.source) > 20
@@ -39,7 +39,7 @@ def test_there_are_five_samples_and_each_says_where_it_comes_from():
 
 def test_a_sample_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(
-        ValueError, match="no sample 'nose'; the samples are coins, delta, faces, nuclei, pose"
+        ValueError, match="no sample 'nose'; the samples are coins, delta, faces, nuclei, pose, "
     ):
         mdn.samples.load("nose")
 
@@ -240,6 +240,18 @@ def test_the_map_of_the_coins_saturates_where_the_evidence_does_not(coins):
     assert np.count_nonzero(m == 1) > 10 * len(peaks)
     heights = -log_complement[m == 1]
     assert heights.max() > 2 * heights.min()
+
+
+# trained
+
+
+def test_many_weak_votes_of_the_trained_network_agree_on_the_head():
+    trained = mdn.samples.load("trained")
+    votes = trained.votes("head top")
+    peaks = votes.peaks(threshold=0.1, max_peaks=1)
+    assert np.hypot(peaks.x[0] - 114, peaks.y[0] - 22) < 12  # marked by eye
+    assert peaks.score[0] > 4 * trained.confidence.max()
+    assert peaks.voters[0] > 5
 
 
 # nuclei

@@ -196,11 +196,12 @@ def test_only_what_is_above_stride_8_is_trained(parts):
     assert trunk.trained(fine).shape == (1, 112, 12, 12)
 
 
-@pytest.mark.parametrize("finer", [1, 2, 3])
+@pytest.mark.parametrize(("denser", "finer"), [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)])
 @pytest.mark.parametrize("way", ["offsets", "within", "across"])
-def test_a_vote_is_found_where_it_points_on_a_map_of_any_fineness(parts, way, finer):
+def test_a_vote_is_found_where_it_points_on_a_map_of_any_fineness(parts, way, denser, finer):
     task = parts["tasks"].persons()
-    settings = parts["settings"].Settings(way, 0, 1, finer=finer, features=2, vote_sigma=0.7)
+    changes = {"denser": denser, "finer": finer, "features": 2, "vote_sigma": 0.7}
+    settings = parts["settings"].Settings(way, 0, 1, **changes)
     network = parts["networks"].Network(settings, task).eval()
     voting = network.head.head
     nn.init.zeros_(voting.confidence.weight)
@@ -208,7 +209,7 @@ def test_a_vote_is_found_where_it_points_on_a_map_of_any_fineness(parts, way, fi
     voting.confidence.weight.data[5, 0] = 21.0  # where feature 0 is 1, part 5 is there
     nn.init.zeros_(voting.offsets.weight)
     nn.init.constant_(voting.offsets.bias, 0.0)
-    voting.offsets.bias.data[10:12] = torch.tensor([0.5, -1.25])  # its own, in cells
+    voting.offsets.bias.data[10:12] = torch.tensor([0.5, -1.25]) * denser
     features = torch.zeros(1, 2, 24, 24)
     features[0, 0, 14, 9] = 1
     network.backbone = nn.Identity()
@@ -226,7 +227,8 @@ def test_what_is_not_marked_teaches_nothing(parts, way):
     network.backbone = nn.Identity()
     features, joints = torch.rand(2, 4, 24, 24), 192 * torch.rand(2, 14, 2)
     joints[:, 6] = torch.nan
-    network.loss(features, joints, 6.0).backward()
+    stage = parts["networks"].Stage(0.5, 6.0)
+    network.loss(features, joints, stage).backward()
     head = network.head
     scores = head.logits if way == "heatmap" else head.head.confidence
     taught = scores.weight.grad.abs().sum(dim=(1, 2, 3))
@@ -235,7 +237,26 @@ def test_what_is_not_marked_teaches_nothing(parts, way):
     if way != "across":  # there, the right wrist's evidence helps the elbow
         assert taught[6] == 0
     everywhere = torch.full_like(joints, torch.nan)
-    assert network.loss(features, everywhere, 6.0) == 0
+    assert network.loss(features, everywhere, stage) == 0
+
+
+def test_confidences_learn_as_a_heatmap_first(parts):
+    """At first the loss is that of the heatmap with offsets; then, that of the votes."""
+    task = parts["tasks"].persons()
+    features, joints = torch.rand(1, 4, 24, 24), 192 * torch.rand(1, 14, 2)
+    losses = {}
+    for way, share in (("offsets", 0.0), ("within", 0.5), ("within", 0.0)):
+        settings = parts["settings"].Settings(way, 0, 1, features=4, heatmap_first=share)
+        torch.manual_seed(1)
+        network = parts["networks"].Network(settings, task)
+        network.backbone = nn.Identity()
+        for parameter in network.head.head.parameters():
+            nn.init.constant_(parameter, 0.01)
+        stages = [parts["networks"].Stage(done, 6.0) for done in (0.4, 0.6)]
+        losses[way, share] = [network.loss(features, joints, stage).item() for stage in stages]
+    hough, warm, votes = losses.values()
+    assert warm == [pytest.approx(hough[0]), pytest.approx(votes[1])]
+    assert abs(hough[0] - votes[0]) > 1
 
 
 def test_targets_narrow_in_equal_ratios(parts, tmp_path):
@@ -246,7 +267,7 @@ def test_targets_narrow_in_equal_ratios(parts, tmp_path):
     training = parts["training"].Training(task, settings, tmp_path / "a.pt")
     widths = []
     for training.step in (0, 4, 8):
-        widths.append(training._target_sigma())
+        widths.append(training._stage().target_sigma)
     assert widths == pytest.approx([8, 4, 2])
 
 

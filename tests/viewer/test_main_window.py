@@ -150,7 +150,9 @@ def test_the_menus_open_it(viewer):
     """As a person does: a sample by its menu item, then the widget by either of its own."""
     commands, menus = get_app_model().commands, get_app_model().menus
     samples = [item.command.id for item in menus.get_menu(f"napari/file/samples/{PLUGIN}")]
-    assert samples == [f"{PLUGIN}.{name}" for name in ("pose", "faces", "coins", "nuclei", "delta")]
+    assert samples == [
+        f"{PLUGIN}.{name}" for name in ("pose", "faces", "trained", "coins", "nuclei", "delta")
+    ]
     commands.execute_command(samples[0]).result()
     command = "mdn-cupy.mass_displacement"
     for menu in ("napari/layers/visualize", "napari/plugins"):

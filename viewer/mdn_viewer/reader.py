@@ -30,6 +30,7 @@ __all__ = [
     "open_paths",
     "open_pose",
     "open_saved",
+    "open_trained",
     "opening_part",
     "with_image",
 ]
@@ -68,6 +69,11 @@ def open_faces() -> list[LayerData]:
     return _sample("faces")
 
 
+def open_trained() -> list[LayerData]:
+    """Open what a trained Mass Displacement Network makes of a photograph."""
+    return _sample("trained")
+
+
 def open_coins() -> list[LayerData]:
     """Open Hough votes for the centres of coins, a map per radius."""
     return _sample("coins")
@@ -84,8 +90,11 @@ def open_delta() -> list[LayerData]:
 
 
 def opening_part(sample: str) -> int | str:
-    """Return the part of a sample to look at first: coins' radii make sense together."""
-    return ALL if sample == "coins" else 0
+    """Return the part of a sample to look at first.
+
+    Coins' radii make sense together; the trained network's first part, an ankle, is out of sight.
+    """
+    return {"coins": ALL, "trained": 13}.get(sample, 0)
 
 
 class Opened(NamedTuple):
