@@ -180,6 +180,13 @@ def test_every_public_name_has_its_entry(module):
     assert not missing, f"add to a page of docs/api: {', '.join(f'::: {name}' for name in missing)}"
 
 
+def test_the_table_of_conventions_has_every_adapter():
+    table = (ROOT / "docs/adapters.md").read_text("utf-8")
+    for name in _public("mdn_cupy.adapters"):
+        if name.islower():
+            assert f"| `{name.rpartition('.')[2]}` |" in table, name
+
+
 def test_every_entry_is_of_something_public():
     pages = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs/api").glob("*.md"))
     entries = set(re.findall(r"^::: (\S+)$", pages, flags=re.MULTILINE))
