@@ -9,7 +9,7 @@ import dask.array as da
 from mdn_cupy.dask.blocks import Blocks, blocks_of
 from mdn_cupy.dask.graph import gathered, voted
 from mdn_cupy.dask.reach import Reach, measure, promise
-from mdn_cupy.problem import Gradients, Rule, rule_of
+from mdn_cupy.problem import Gradients, Rule
 
 __all__ = [
     "additive",
@@ -177,13 +177,11 @@ def noisy_or_vjp(
     Gradients
         Dask arrays in the chunks of the fields.
     """
-    chunks = _chunks_of("cotangent", cotangent)
-    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
+    blocks, found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
     if log_complement is None:
         (log_complement,) = voted(blocks, found, ("log_complement",))
-    _check(blocks, cotangent=cotangent, log_complement=log_complement)
-    pulled = -cotangent.astype(blocks.dtype) * da.exp(log_complement)
-    return gathered(blocks, found, Rule.NOISY_OR, pulled)
+    _check(blocks, "log_complement", log_complement)
+    return gathered(blocks, found, Rule.NOISY_OR, -cotangent * da.exp(log_complement))
 
 
 def log_complement_vjp(
@@ -196,7 +194,8 @@ def log_complement_vjp(
     **options: Any,
 ) -> Gradients:
     """Pull a cotangent of L back: `mdn_cupy.Votes.log_complement_vjp`; see `noisy_or_vjp`."""
-    return _pulled("noisy_or", confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    return gathered(*found, Rule.NOISY_OR, cotangent)
 
 
 def additive_vjp(
@@ -209,7 +208,8 @@ def additive_vjp(
     **options: Any,
 ) -> Gradients:
     """Pull a cotangent of the additive map back: `mdn_cupy.Votes.additive_vjp`."""
-    return _pulled("additive", confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    return gathered(*found, Rule.ADDITIVE, cotangent)
 
 
 def plain_sum_vjp(
@@ -222,7 +222,8 @@ def plain_sum_vjp(
     **options: Any,
 ) -> Gradients:
     """Pull a cotangent of the plain sum back: `mdn_cupy.Votes.plain_sum_vjp`."""
-    return _pulled("plain_sum", confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    return gathered(*found, Rule.PLAIN_SUM, cotangent)
 
 
 def problem(
@@ -260,31 +261,21 @@ def _one(
     return array
 
 
-def _pulled(
-    rule: str,
-    confidence: Any,
-    offsets: Any,
-    sigma: Any,
-    cotangent: Any,
-    reach: Any,
-    options: dict[str, Any],
-) -> Gradients:
-    chunks = _chunks_of("cotangent", cotangent)
+def _pulling(
+    confidence: Any, offsets: Any, sigma: Any, cotangent: Any, reach: Any, options: dict[str, Any]
+) -> tuple[Blocks, Reach]:
+    """The problem through which a cotangent is pulled back, in the chunks of that."""
+    if not isinstance(cotangent, da.Array):
+        raise TypeError(f"cotangent must be a Dask array, got {type(cotangent).__name__}")
+    chunks = cotangent.chunks[-2:]
     blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
-    _check(blocks, cotangent=cotangent)
-    return gathered(blocks, found, rule_of(rule), cotangent.astype(blocks.dtype))
+    _check(blocks, "cotangent", cotangent)
+    return blocks, found
 
 
-def _chunks_of(name: str, array: Any) -> Any:
-    if not isinstance(array, da.Array):
-        raise TypeError(f"{name} must be a Dask array, got {type(array).__name__}")
-    return array.chunks[-2:]
-
-
-def _check(blocks: Blocks, **maps: da.Array) -> None:
-    for name, array in maps.items():
-        if array.chunks != blocks.output_chunks:
-            raise ValueError(
-                f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "
-                f"got {array.chunks}"
-            )
+def _check(blocks: Blocks, name: str, array: da.Array) -> None:
+    if array.chunks != blocks.output_chunks:
+        raise ValueError(
+            f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "
+            f"got {array.chunks}"
+        )

@@ -143,6 +143,7 @@ def array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
 
 def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> Gradients:
     """The gradients: for each block of sources one task, which has the cotangent where it votes."""
+    cotangent = cotangent.astype(blocks.dtype)
     fields, graph = sources(blocks, reach)
     cut, name = f"mdn-cut-{cotangent.name}-{reach.token}", f"mdn-vjp-{rule.name.lower()}-"
     name += f"{cotangent.name}-{reach.token}"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from mdn_cupy.arrays import is_number, kind_of, to_numpy
+from mdn_cupy.arrays import is_number, kind_of, library, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
@@ -345,6 +345,11 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
 
 def longest_offset(confidence: Any, offsets: Any, every: bool) -> float:
     """The length along an axis of the longest finite offset of a source that votes, or of any."""
+    if library(offsets) == "cupy":  # NumPy's functions call CuPy's
+        with on_device(offsets):
+            length = np.max(np.abs(offsets), axis=-3)
+            counts = ((confidence != 0) | every) & np.isfinite(length)
+            return float(np.max(np.where(counts, length, 0)))
     c, o = _planes(to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets"))
     nowhere = np.zeros(c.shape[-2]), np.zeros(c.shape[-1])
     boxes, _ = tile_boxes(c, o, nowhere, _TILE, every)

@@ -245,6 +245,56 @@ def test_a_full_disk_ends_in_one_line_and_the_rest_is_done_later(slide, tmp_path
     np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
 
 
+_UNPRIVILEGED = """
+import ctypes, os
+if os.geteuid() == 0:  # root is refused nothing, unless it gives up its capabilities
+    header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(header, none) == 0
+"""
+
+
+def permit(folder, bits):
+    for place in (folder, *folder.rglob("*")):
+        place.chmod(bits | 0o111 if place.is_dir() else bits)
+
+
+def test_a_store_that_may_not_be_written_stays_good(slide, tmp_path):
+    path, c, o = slide
+    code = (
+        _UNPRIVILEGED
+        + """
+import sys
+from mdn_cupy.__main__ import main
+sys.exit(main(["vote", sys.argv[1], "--chunks", "128", "-o", sys.argv[2]]))
+"""
+    )
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    store = tmp_path / "votes.zarr"
+    assert main(["vote", str(path), "--chunks", "128", "-o", str(store)]) == 0
+    first, *others = shards(store)
+    first.unlink()
+    before = [shard.read_bytes() for shard in others]
+    permit(path, 0o444)  # the fields may be read-only, too
+    for place in (closed, store):
+        permit(place, 0o444)
+        try:
+            output = place if place == store else place / "votes.zarr"
+            process = in_process(code, path, output)
+            _, said = process.communicate(timeout=120)
+        finally:
+            permit(place, 0o644)
+        assert process.returncode == 2, said
+        assert said.count("\n") == 1, said
+        assert "Permission denied" in said
+    assert not list(closed.iterdir())
+    assert [shard.read_bytes() for shard in others] == before
+    assert main(["vote", str(path), "--chunks", "128", "-o", str(store)]) == 0
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
+    permit(path, 0o644)
+
+
 @pytest.mark.slow
 def test_a_program_that_was_killed_goes_on_with_the_rest(slide, tmp_path):
     path, c, o = slide
