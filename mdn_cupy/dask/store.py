@@ -322,7 +322,12 @@ def _write(targets: list[Any], kind: str, number: tuple[int, ...], block: Any) -
     for _ in targets[1:]:
         shards.append(_halved(shards[-1], kind))
     for target, values in zip(reversed(targets), reversed(shards), strict=True):
-        target[_region(target, number)] = values
+        try:
+            target[_region(target, number)] = values
+        except OSError as error:
+            if error.errno is not None and error.filename is None:
+                error.filename = str(target.store_path)
+            raise
 
 
 def _is_whole(target: Any, number: tuple[int, ...]) -> bool:
