@@ -3,9 +3,10 @@
 Prints two tables in Markdown. For the first, the slider is dragged with the X server's own mouse.
 
 A latency is the time from a mouse movement, as the X server stamps it, to the end of the first
-frame that shows the votes for it or for a later one. An update is a frame with new votes. A freeze
-is the longest time for which the window heeded nothing. The second table has the freezes of single
-acts, the first of their kind in a new window, and when their last frame was on the screen.
+frame that shows the votes for it or for a later one. An update is a frame with new votes; its
+processor time is that of all threads, which does not grow when other programs run. A freeze is the
+longest time for which the window heeded nothing. The second table has the freezes of single acts,
+the first of their kind in a new window, and when their last frame was on the screen.
 
 Needs xdotool. Where there is no display it starts Xvfb, which draws by llvmpipe, on the CPU.
 """
@@ -18,6 +19,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,8 @@ class Trace:
     moves: list[tuple[float, int]] = field(default_factory=list)  # and the session it asked for
     frames: list[tuple[float, int]] = field(default_factory=list)  # and the session it showed
     beats: list[float] = field(default_factory=list)
+    processor: float = 0.0  # seconds, of all threads
+    renderer: str = ""
 
     def latencies(self) -> np.ndarray:
         """From every move to the frame that answers it, in ms."""
@@ -61,11 +65,10 @@ class Trace:
         pairs = zip(self.moves, answers, strict=True)
         return np.array([1e3 * (times[0] - t) for (t, _), times in pairs if len(times)])
 
-    def updates_per_second(self) -> float:
-        """Frames with new votes, while the mouse moved."""
+    def updates(self) -> int:
+        """How many frames with new votes there were while the mouse moved."""
         begin, end = self.moves[0][0], self.moves[-1][0]
-        shown = {n for t, n in self.frames if begin <= t <= end}
-        return len(shown) / (end - begin)
+        return len({n for t, n in self.frames if begin <= t <= end})
 
     def freeze(self) -> float:
         """The longest time between two heartbeats, in ms."""
@@ -123,17 +126,17 @@ def cases() -> dict[str, Case]:
 def measure(chosen: list[Case], seconds: float) -> None:
     """Print how the window follows the slider."""
     import napari
-    from vispy.gloo import gl
 
     if not chosen:
         return
-    heading("field", "moves", "latency p50", "p90", "max", "updates/s", "longest freeze")
+    drags = "moves", "latency p50", "p90", "max", "updates/s", "processor time", "longest freeze"
+    heading("field", *drags)
     renderer = ""
     for case in chosen:
         viewer = napari.Viewer()
         viewer.window.resize(*WINDOW)
         trace = drag(viewer, case, seconds)
-        renderer = renderer or str(gl.glGetParameter(gl.GL_RENDERER))
+        renderer = renderer or trace.renderer
         viewer.close()
         print(row(case.name, trace), flush=True)
     print(f"\nDrawn by {renderer}.\n")
@@ -142,11 +145,13 @@ def measure(chosen: list[Case], seconds: float) -> None:
 def row(name: str, trace: Trace) -> str:
     latencies = trace.latencies()
     p50, p90, longest = np.percentile(latencies, [50, 90, 100])
+    updates, lasted = trace.updates(), trace.moves[-1][0] - trace.moves[0][0]
     cells = [
         name,
         str(len(trace.moves)),
         *(f"{ms:.0f} ms" for ms in (p50, p90, longest)),
-        f"{trace.updates_per_second():.1f}",
+        f"{updates / lasted:.1f}",
+        f"{1e3 * trace.processor / updates:.0f} ms",
         f"{trace.freeze():.0f} ms",
     ]
     return f"| {' | '.join(cells)} |"
@@ -155,6 +160,7 @@ def row(name: str, trace: Trace) -> str:
 def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     """Open a field set and drag its slider to and fro."""
     from mdn_viewer.layers.conversion import layer_data
+    from vispy.gloo import gl
 
     for data, looks, _ in layer_data(case.fields, "fields", case.part):
         viewer.add_image(data, **looks)
@@ -166,12 +172,16 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
         run_for(0.5)
     trace, script = Trace(), mouse_script(widget.controls.sigma, case.widest, seconds)
     watch = Watch(widget, trace)
-    process = subprocess.Popen(["xdotool", *script])
+    process, begun = subprocess.Popen(["xdotool", *script]), time.process_time()
     while process.poll() is None:
         run_for(0.1)
+    trace.processor = time.process_time() - begun
     widget.wait()
     run_for(0.5)
     watch.stop()
+    widget.canvas.native.makeCurrent()
+    trace.renderer = str(gl.glGetParameter(gl.GL_RENDERER))
+    widget.canvas.native.doneCurrent()
     return trace
 
 

@@ -32,6 +32,11 @@ class Picture(NamedTuple):
     origin: tuple[float, float] = (0.0, 0.0)  # output pixel of the first (y, x)
     covers: bool = False  # mostly hides the image, so that its colours are those of the bar
 
+    def same_as(self, other: Picture) -> bool:
+        """Whether it looks the same; arrays are not compared by value."""
+        same = self.values is other.values and self.colormap is other.colormap
+        return same and self.limits == other.limits and self[3:] == other[3:]
+
 
 class Cell:
     """A view box of a vispy canvas with its own visuals.
@@ -90,12 +95,15 @@ class Cell:
             seen.left, seen.top, seen.right - seen.left, seen.bottom - seen.top
         )
 
-    def show(self, picture: Picture) -> None:
-        """Show a picture."""
+    def show(self, picture: Picture) -> bool:
+        """Show a picture, and say whether it is another one than before."""
         before, self.picture = self.picture, picture
+        if before is not None and picture.same_as(before):
+            return False
         self.header.show_scale(picture.colormap, picture.limits)
         if self._image is not None:
             self._write_picture(picture, before)
+        return True
 
     def show_backdrop(self, gray: npt.NDArray[np.float32] | None) -> None:
         """Show an image from 0 to 1 under the picture, half as bright; None removes it."""

@@ -127,13 +127,15 @@ class ComparisonCanvas(QWidget):
         """
         for name in [name for name in self.cells if name not in pictures]:
             self.cells.pop(name).remove()
-        order, before = {}, list(self.cells)
+        order, before, others = {}, list(self.cells), False
         for name, picture in pictures.items():
             cell = order[name] = self.cells.get(name) or self._new_cell(name)
-            cell.show(picture)
+            others |= cell.show(picture)
         self.cells = order
         if before != list(order):
             self._lay_out()
+        elif not others:
+            return
         self._draw_soon()
 
     def set_overlay(

@@ -108,7 +108,8 @@ class FramesPanel(CurvePanel):
         self._stopped_at, self._under_way = self._under_way, None
 
     def _on_session(self, session: Any) -> None:
-        if session is None or not self._model.frames:
+        idle = self._shown is None and self._under_way is None  # empty axes take 30 ms
+        if not idle and (session is None or not self._model.frames):
             self._cancel()
             self._shown = None
             self._show(None)
