@@ -82,7 +82,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(shown, qtbot):
     rows, columns = np.mgrid[:385, :385]
     there = np.hypot(rows - point[0], columns - point[1]) < 30
     assert values[there].sum() / values.sum() > 2 * before["noisy-or"][there].sum() / values.sum()
-    curve = panel.curve._line.get_ydata()
+    curve = panel.curve.line.get_ydata()
     assert list(curve) == list(panel.descending.descent.losses)
     assert (np.diff(curve) < 0).all()
 

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 import mdn_cupy as mdn
 from mdn_viewer.display import obstacle
+from mdn_viewer.mailbox import Mailbox
 from mdn_viewer.reader import Opened
 from mdn_viewer.values import newer
 
@@ -24,9 +26,9 @@ _PATIENCE = 10  # seconds for a window to close
 class WindowProcess:
     """A window in a process of its own, as ``show(…, process=True)`` returns it.
 
-    The values go through a pipe, and the next ones only when the window has taken the last. The end
-    of the pipe is the end of the window: it closes with this process, however that ends, and no
-    shared memory or file is left.
+    Values go through shared memory, and the next ones only when the window has taken the last. A
+    pipe tells of them, whose end is the end of the window: it closes with this process, however
+    that ends, and no shared memory or file is left.
 
     Parameters
     ----------
@@ -46,16 +48,15 @@ class WindowProcess:
     """
 
     def __init__(self, opened: Opened | Callable[[], Opened], name: str, first: mdn.Fields) -> None:
+        self._mailbox = Mailbox()
         try:
-            message = pickle.dumps((opened, name))
+            message = pickle.dumps((opened, name, self._mailbox.file))
         except Exception as error:  # pickle raises whatever an object's own code raises
             raise TypeError(
                 f"the frames cannot be sent to another process ({error}); "
                 "show a path, or arrays, or leave process=False"
             ) from error
         self._first = first
-        self._changed = threading.Condition()
-        self._newest: mdn.Fields | None = None
         self._closed = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mdn_viewer.serve"],
@@ -64,10 +65,12 @@ class WindowProcess:
             # Ctrl+C in the terminal is for the caller; a session of its own would have a share of
             # the processor of its own, whatever its priority (sched(7), autogroup).
             process_group=0,
+            pass_fds=() if self._mailbox.file is None else (self._mailbox.file,),
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin, self._process.stdout
+        self._mailbox.pipe = self._requests
         try:
             self._requests.write(message)
             self._requests.flush()
@@ -80,7 +83,7 @@ class WindowProcess:
         if refused is not None:
             self.close()
             raise OSError(f"the window cannot open: {refused}")
-        threading.Thread(target=self._send, name="mdn-viewer", daemon=True).start()
+        threading.Thread(target=self._hear, name="mdn-viewer", daemon=True).start()
 
     @property
     def closed(self) -> bool:
@@ -90,9 +93,9 @@ class WindowProcess:
     def update(self, confidence: Any, offsets: Any = None, image: Any = None) -> None:
         """Show other values of the same fields, from any thread.
 
-        The call copies the arrays and returns; it waits neither for the window nor for the pipe. If
-        it is called again before they were sent, the newest values win. Once the window is closed,
-        it does nothing.
+        The call copies the arrays and returns; it never waits for the window. If it is called again
+        before the window took them, the newest values win. Once the window is closed, it does
+        nothing.
 
         Parameters
         ----------
@@ -106,18 +109,14 @@ class WindowProcess:
         """
         if self._closed:
             return
-        fields = newer(self._first, confidence, offsets, image)
-        if fields.image is self._first.image:  # the window has it
-            fields = replace(fields, image=None)
-        with self._changed:
-            self._newest = fields
-            self._changed.notify()
+        try:
+            self._mailbox.put(_sent(self._first, confidence, offsets, image))
+        except OSError:  # the window has been closed
+            self._closed = True
 
     def close(self) -> None:
         """Close the window, and wait until its process has ended."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._closed = True
         with contextlib.suppress(OSError):  # it was closed from the other side
             self._requests.close()
         try:
@@ -130,18 +129,32 @@ class WindowProcess:
         """Wait until the user closes the window."""
         self._process.wait()
 
-    def _send(self) -> None:
-        """Send the newest values whenever the window has taken the last; in a thread."""
+    def _hear(self) -> None:
+        """Hear when the window has taken a value, and give it the newest; in a thread."""
         try:
-            while (fields := self._next()) is not None:
-                pickle.dump(fields, self._requests, pickle.HIGHEST_PROTOCOL)
-                self._requests.flush()
+            while True:
+                self._mailbox.on_taken()
                 pickle.load(self._replies)
         except (OSError, EOFError, ValueError):  # the window is closed; ValueError: from this side
             self._closed = True
+            self._mailbox.close()
 
-    def _next(self) -> mdn.Fields | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._newest is not None)
-            newest, self._newest = self._newest, None
-            return None if self._closed else newest
+
+def _sent(first: mdn.Fields, confidence: Any, offsets: Any, image: Any) -> Any:
+    """Return what the window does not know of new values: two arrays and an image, or fields.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `newer`.
+    """
+    if image is None and not isinstance(confidence, mdn.Fields) and offsets is not None:
+        c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
+        if (c.shape, o.shape) == (first.confidence.shape, first.offsets.shape) and (
+            c.dtype.kind == o.dtype.kind == "f"
+        ):  # as a rule; checking everything takes a loop 0.2 ms
+            return np.ascontiguousarray(c), np.ascontiguousarray(o), None
+    fields = newer(first, confidence, offsets, image, copy=False)
+    if fields.confidence.shape != first.confidence.shape:
+        return fields
+    return fields.confidence, fields.offsets, None if fields.image is first.image else fields.image

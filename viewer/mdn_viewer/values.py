@@ -39,8 +39,10 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
     return Opened(_fields(confidence, offsets, image, given))
 
 
-def newer(open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any) -> mdn.Fields:
-    """Copy new values, with whatever else the fields that are open say, and their image.
+def newer(
+    open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any, *, copy: bool = True
+) -> mdn.Fields:
+    """Take new values, with whatever else the fields that are open say, and their image.
 
     Parameters
     ----------
@@ -48,6 +50,8 @@ def newer(open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any
         The fields that are open.
     confidence, offsets, image
         As in `mdn_viewer.show`, of one frame.
+    copy : bool
+        Whether to copy the arrays, which may change later.
 
     Raises
     ------
@@ -59,7 +63,7 @@ def newer(open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any
             f"update takes one field set, got {len(confidence)} frames; "
             "choose one: update(confidence[0], offsets[0])"
         )
-    fields = _fields(confidence, offsets, image, {}, copy=True)
+    fields = _fields(confidence, offsets, image, {}, copy=copy)
     if open_now is None or fields.confidence.shape != open_now.confidence.shape:
         return fields
     image = open_now.image if fields.image is None else fields.image
@@ -104,8 +108,7 @@ def _fields(
     c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
     if c.ndim == 2:
         c, o = c[None], o[None] if o.ndim == 3 else o
-    if copy:
-        c, o = c.copy(), o.copy()
+    c, o = (x.copy() if copy else np.ascontiguousarray(x) for x in (c, o))
     pixels = None if image is None else mdn.to_numpy(image, "image")
     if copy and pixels is not None:
         pixels = pixels.copy()

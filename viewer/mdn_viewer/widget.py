@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.layers import Image
@@ -57,6 +59,9 @@ if TYPE_CHECKING:
 __all__ = ["MassDisplacement"]
 
 _REST_MS = 200  # after so long without a new frame the slider rests
+_QUIET_MS = (
+    2500  # after so long without new values the layers get them: that takes as long as a frame
+)
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 
 Panel = TypeVar("Panel")
@@ -76,6 +81,7 @@ class MassDisplacement(QWidget):
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
         self._viewer = napari_viewer
+        self._rested = False
         self._unwritten: mdn.Fields | None = None  # shown, and not in the layers yet
         self.controls = Controls()
         self.model = VotingModel(partial(LatestOnlyWorker, on_long=self.controls.show_long))
@@ -111,6 +117,7 @@ class MassDisplacement(QWidget):
         self._part_slider = DimsSlider(napari_viewer, -3, self.controls.choose_part)
         self._frame_slider = DimsSlider(napari_viewer, -4, self._go_to)
         self._rest = single_shot_timer(self.model.settle, self)
+        self._write = single_shot_timer(self._write_values, self)
         builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
         self._selection = LayerSelection(
             napari_viewer,
@@ -155,6 +162,7 @@ class MassDisplacement(QWidget):
                 self._viewer.add_image(data, **keywords)
             return
         self._unwritten = fields
+        self._write.start(_QUIET_MS)
         self.model.show_fields(fields)
 
     def panel(self, kind: type[Panel]) -> Panel:
@@ -341,10 +349,16 @@ class MassDisplacement(QWidget):
         self.model.change(sigma=sigma)
         self.canvas.draw_now()
 
-    def _on_rest(self) -> None:
-        if self._unwritten is not None:  # a layer takes as long as a frame
+    def _write_values(self) -> None:
+        if self._unwritten is not None:
             self._selection.write(self._unwritten)
             self._unwritten = None
+
+    def _on_rest(self) -> None:
+        if not self._rested:
+            self._rested = True
+            # napari does with the first points layer, which would wait for 0.4 s.
+            Thread(target=import_module, args=("pandas",), daemon=True).start()
         if self.model.session is not None:
             remember("sigma", self.model.session.sigma)
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import KDTree
 
 import mdn_cupy as mdn
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
@@ -281,6 +280,8 @@ def work_of_both(first: VotingSession, second: VotingSession, search: Search) ->
 
 def _paired(one: Detections, other: Detections, distance: float) -> npt.NDArray[np.intp]:
     """Pair peaks of the same part, the nearest first, within a distance."""
+    from scipy.spatial import KDTree  # 0.5 s
+
     names = np.unique(np.concatenate([one.part_names, other.part_names]))
     # Peaks of different parts are too far from each other along a third axis.
     trees = [

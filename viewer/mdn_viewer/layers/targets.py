@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas  # noqa: F401 - napari imports it with the first points layer: 0.3 s
 from napari.layers import Image, Points
 
 from mdn_viewer.core.contrast import backdrop

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
@@ -17,7 +15,7 @@ from mdn_viewer.core.frame_curve import FrameCurve
 from mdn_viewer.core.session import title
 from mdn_viewer.core.sigma_sweep import Sweep
 
-__all__ = ["CurvePlot", "FramePlot", "Look", "PlotCanvas", "SweepPlot"]
+__all__ = ["CurvePlot", "FramePlot", "Look", "SweepPlot"]
 
 _COLOURS = {"noisy_or": "#ff9f1c", "additive": "#4cc2ff"}  # told apart on dark and on light
 _OTHERS = {"error": "#ff5c8a", "share": "#8fd14f"}
@@ -37,52 +35,53 @@ class Look(NamedTuple):
     ink: Any = "#f0f1f2"
 
 
-class PlotCanvas(FigureCanvasQTAgg):
-    """A figure that is drawn only while it is to be seen: matplotlib draws hidden ones, too."""
-
-    def draw_idle(self) -> None:
-        """Draw soon, unless it is hidden."""
-        if self.isVisible():
-            super().draw_idle()  # type: ignore[no-untyped-call]
-
-    def wheelEvent(self, event: Any) -> None:
-        """Leave the wheel to who scrolls: a curve has no use for it."""
-        event.ignore()
-
-    def showEvent(self, event: Any) -> None:
-        """Draw what has changed meanwhile."""
-        super().showEvent(event)  # type: ignore[no-untyped-call]
-        self.draw_idle()
-
-
 class CurvePlot(QWidget):
     """Curves that are drawn once, and a cursor that moves over them.
 
     Drawing takes matplotlib a fifth of a second, moving the cursor a tenth of that. A hidden plot
-    draws nothing until it is shown.
+    draws nothing until it is shown; matplotlib is imported with the first one.
     """
 
     def __init__(self, tooltip: str) -> None:
         super().__init__()
-        self.figure = Figure()
-        self.canvas: Any = PlotCanvas(self.figure)  # type: ignore[no-untyped-call]
-        self.axes = self.figure.add_subplot()
         self._x: float | None = None
         self._background: Any = None
         self._lines = 1  # of the legend
-        self._cursor = self.axes.axvline(1, linewidth=1, animated=True)
+        self._cursor: Any = None
         self._look = Look()
         self._plotted: Any = None
+        self._drawn = False  # whether the axes have what is plotted
         self.setMinimumHeight(260)
         self.setToolTip(tooltip)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.canvas)
-        self.canvas.mpl_connect("resize_event", self._place)
-        self.canvas.mpl_connect("draw_event", self._on_draw)
-        self.canvas.mpl_connect("button_press_event", self._on_mouse)
-        self.canvas.mpl_connect("motion_notify_event", self._on_mouse)
-        self.plot(None)
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 0)
+
+    @cached_property
+    def canvas(self) -> Any:
+        """The figure, as a widget."""
+        from matplotlib.figure import Figure
+
+        from mdn_viewer.widgets.plot_canvas import PlotCanvas
+
+        figure = Figure()
+        figure.add_subplot()
+        canvas: Any = PlotCanvas(figure)  # type: ignore[no-untyped-call]
+        self._layout.addWidget(canvas)
+        canvas.mpl_connect("resize_event", self._place)
+        canvas.mpl_connect("draw_event", self._on_draw)
+        canvas.mpl_connect("button_press_event", self._on_mouse)
+        canvas.mpl_connect("motion_notify_event", self._on_mouse)
+        return canvas
+
+    @property
+    def figure(self) -> Any:
+        """The figure."""
+        return self.canvas.figure
+
+    @property
+    def axes(self) -> Any:
+        """The axes of the figure."""
+        return self.figure.axes[0]
 
     def draw_curves(self, found: Any) -> None:
         """Draw what was found on the axes."""
@@ -103,15 +102,29 @@ class CurvePlot(QWidget):
             Its colours; as before if not given.
         """
         self._plotted, self._look = found, look or self._look
+        self._drawn = False
+        if self.isVisible():
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw what is plotted, unless that has been done."""
+        if self._drawn:
+            return
+        self._drawn = True
         self.axes.clear()
-        if found is not None:
-            self.draw_curves(found)
+        if self._plotted is not None:
+            self.draw_curves(self._plotted)
         self._cursor = self.axes.axvline(1, color=self._look.ink, linewidth=1, animated=True)
-        self.axes.set_visible(found is not None)
+        self.axes.set_visible(self._plotted is not None)
         self._dress()
         self._place()
         self._background = None
         self.canvas.draw_idle()
+
+    def showEvent(self, event: Any) -> None:
+        """Draw what has been plotted meanwhile."""
+        super().showEvent(event)
+        self.draw()
 
     def move_cursor(self, x: float) -> None:
         """Move the cursor."""
@@ -129,6 +142,7 @@ class CurvePlot(QWidget):
         OSError
             If the file cannot be written there.
         """
+        self.draw()
         with replacing(path) as file:
             self._cursor.set_animated(False)
             self._set_cursor()
@@ -210,6 +224,8 @@ class SweepPlot(CurvePlot):
 
     def draw_curves(self, found: Sweep) -> None:
         """Draw the curves of a sweep."""
+        from matplotlib.ticker import LogLocator, NullFormatter
+
         axes, sigmas = self.axes, found.sigmas
         for rule, colour in _COLOURS.items():
             axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
@@ -250,6 +266,8 @@ class FramePlot(CurvePlot):
 
     def draw_curves(self, found: FrameCurve) -> None:
         """Draw the curves over the frames."""
+        from matplotlib.ticker import MaxNLocator
+
         for name, values in found.curves.items():
             finite = values[np.isfinite(values)]
             highest = float(finite.max()) if len(finite) else 0.0
