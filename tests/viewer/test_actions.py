@@ -149,7 +149,7 @@ def test_without_fields_an_action_says_what_to_open(viewer):
     assert names(viewer) == []
     tabs = {widget.tabs.tabText(n).lower() for n in range(widget.tabs.count())}
     assert {name for name in actions.ACTIONS if name.startswith("open_")} == {
-        f"open_{tab}" for tab in tabs
+        f"open_{what}" for what in (*tabs, "files", "session")
     }
 
 
@@ -274,6 +274,7 @@ def test_saving_asks_for_a_name_and_the_program_goes_to_the_clipboard(two, qtbot
         "save_fields": "fields.mdn",
         "save_map": "noisy_or.npy",
         "save_picture": "mdn-viewer.png",
+        "save_session": "votes.mdn-session",
         "save_program": "maps.py",
     }.items():
         run(name)
@@ -281,6 +282,13 @@ def test_saving_asks_for_a_name_and_the_program_goes_to_the_clipboard(two, qtbot
         assert dialog.selectedFiles()[0].endswith(file)
         dialog.reject()
         qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) == [])
+    for name, parent in (("open_session", panel), ("open_files", two)):
+        run(name)
+        (dialog,) = parent.findChildren(QFileDialog)
+        qtbot.waitUntil(dialog.isVisible)
+        dialog.reject()
+        qtbot.waitUntil(lambda parent=parent: parent.findChildren(QFileDialog) == [])
+    run("open_save")
     QApplication.clipboard().clear()
     run("copy_program")
     assert QApplication.clipboard().text() == panel.program.toPlainText() != ""

@@ -5,7 +5,7 @@ import pytest
 from mdn_viewer import settings
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import KINDS, RULES, VotingSession, title
-from viewer_support import add_fields, dock, names, pictures, two_parts
+from viewer_support import add_fields, dock, pictures, two_parts
 
 import mdn_cupy as mdn
 
@@ -33,37 +33,6 @@ def test_vectors_rows_first_and_coarse_units(viewer):
     inputs.order.value = inputs.coarse.value = False
     widget.wait()
     assert_map(widget, "noisy_or", VotingSession(fields, 0, 2.0))
-
-
-def test_two_files_are_opened(viewer, two, tmp_path):
-    fields, paths = two_parts(image=None), [tmp_path / "c.npy", tmp_path / "o.npy"]
-    for path, array in zip(paths, (fields.confidence, fields.offsets), strict=True):
-        np.save(path, array)
-    before, inputs = names(viewer), two.inputs
-    inputs.confidence_file.value = paths[0]
-    inputs.offsets_file.value = tmp_path / "nowhere.npy"
-    inputs.open_files.native.click()
-    assert inputs.unreadable.wrong
-    assert "nowhere.npy: no such file" in inputs.unreadable.said
-    assert names(viewer) == before
-    inputs.offsets_file.value = paths[1]
-    inputs.open_files.native.click()
-    inputs.stride.pair, inputs.origin.pair = (4, 4), (2, 2)
-    two.controls.sigma.value = 2
-    two.wait()
-    assert not inputs.unreadable.wrong
-    assert set(before) < set(names(viewer))  # nothing that was open is lost
-    assert_map(two, "additive", VotingSession(fields, 0, 2.0))
-    assert viewer.layers["c"].scale[-1] == 4  # every source lies over its pixel
-
-
-@pytest.mark.parametrize("content", [b"", b"no array", b"PK\x03\x04"])
-def test_files_that_are_no_arrays(two, tmp_path, content):
-    path = tmp_path / "bad.npy"
-    path.write_bytes(content)
-    two.inputs.confidence_file.value = two.inputs.offsets_file.value = path
-    two.inputs.open_files.native.click()
-    assert "bad.npy: not a readable .npy file" in two.inputs.unreadable.said
 
 
 def test_what_does_not_fit_is_said_beside_the_control(viewer, two):

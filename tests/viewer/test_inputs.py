@@ -1,4 +1,4 @@
-"""What people put in by hand: files of any kind, widths by key and mouse, a wheel that scrolls."""
+"""What people put in by hand: widths by key and mouse, a wheel that scrolls."""
 
 import math
 
@@ -16,69 +16,14 @@ from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QDoubleSpi
 from viewer_support import (
     SHOWN,
     add_fields,
-    assert_shows,
     dock,
     drag,
     mouse,
-    names,
     onto_the_screen,
     press,
     two_parts,
     wrong,
 )
-
-# Files.
-
-OTHERS = {
-    "text": (np.array([["a", "b"]]), "it holds <U1; confidences and offsets are real numbers"),
-    "dates": (np.zeros((4, 4), "M8[s]"), "it holds datetime64"),
-    "complex": (np.zeros((4, 4), complex), "it holds complex128"),
-    "records": (np.zeros((4, 4), [("a", float)]), "it holds [('a', '<f8')]"),
-    "a number": (np.array(3.0), "its shape is (), without rows and columns"),
-    "a row": (np.zeros(7), "its shape is (7,), without rows and columns"),
-    "nothing": (np.zeros((0, 4)), "it is empty, of shape (0, 4)"),
-}
-
-
-def open_files(widget, confidence, offsets):
-    widget.inputs.confidence_file.value = confidence
-    widget.inputs.offsets_file.value = offsets
-    widget.inputs.open_files.native.click()
-
-
-@pytest.mark.parametrize(("array", "reason"), OTHERS.values(), ids=OTHERS)
-def test_arrays_that_are_no_fields_are_refused_and_nothing_is_left(
-    viewer, two, tmp_path, array, reason
-):
-    fields, bad, before = two_parts(), tmp_path / "bad.npy", names(viewer)
-    for name, values in (("bad", array), ("c", fields.confidence), ("o", fields.offsets)):
-        np.save(tmp_path / f"{name}.npy", values)
-    for paths in ((bad, tmp_path / "o.npy"), (tmp_path / "c.npy", bad)):
-        open_files(two, *paths)
-        assert two.inputs.unreadable.wrong
-        assert two.inputs.unreadable.said.startswith(f"{bad}: {reason}")
-        assert names(viewer) == before
-
-
-def test_three_columns_are_no_colours(viewer, two, tmp_path):
-    random = np.random.default_rng(0)
-    narrow = two_parts(
-        confidence=random.random((40, 40, 3), np.float32),  # as napari knows pictures
-        offsets=random.normal(size=(40, 2, 40, 3)).astype(np.float32),
-        names=tuple(f"part {n}" for n in range(40)),
-        image=None,
-        stride=1.0,
-        origin=0.0,
-    )
-    paths = [tmp_path / "c.npy", tmp_path / "o.npy"]
-    for path, array in zip(paths, (narrow.confidence, narrow.offsets), strict=True):
-        np.save(path, array)
-    open_files(two, *paths)
-    two.wait()
-    assert not wrong(two)
-    assert viewer.layers["c"].ndim == 3
-    assert_shows(two, narrow, "part 0", two.controls.sigma.value)
-
 
 # The width, without a window.
 

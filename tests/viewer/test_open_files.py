@@ -134,6 +134,53 @@ def test_two_files_of_one_array_each(widget, qtbot, tmp_path):
     assert widget.model.session.fields.confidence.shape == (3, 6, 8)
 
 
+OTHERS = {
+    "text": np.array([["a", "b"]]),
+    "dates": np.zeros((4, 4), "M8[s]"),
+    "complex": np.zeros((4, 4), complex),
+    "records": np.zeros((4, 4), [("a", float)]),
+    "a number": np.array(3.0),
+    "a row": np.zeros(7),
+    "nothing": np.zeros((0, 4)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_pair_with_an_array_that_is_no_field_is_one_line(widget, tmp_path, kind):
+    fields, bad = two_parts(), tmp_path / "bad.npy"
+    np.save(bad, OTHERS[kind])
+    for name, values in (("c", fields.confidence), ("o", fields.offsets)):
+        np.save(tmp_path / f"{name}.npy", values)
+        widget.controls.message.say("")
+        drop(widget, bad, tmp_path / f"{name}.npy")
+        assert "bad.npy" in wrong(widget)
+        assert "\n" not in wrong(widget)
+        assert not widget.findChildren(OpenDialog)
+        assert names(widget._viewer) == []
+
+
+def test_three_columns_are_no_colours(widget, qtbot, tmp_path):
+    random = np.random.default_rng(0)
+    narrow = two_parts(
+        confidence=random.random((40, 40, 3), np.float32),  # as napari knows pictures
+        offsets=random.normal(size=(40, 2, 40, 3)).astype(np.float32),
+        names=tuple(f"part {n}" for n in range(40)),
+        image=None,
+        stride=1.0,
+        origin=0.0,
+    )
+    paths = [tmp_path / "c.npy", tmp_path / "o.npy"]
+    for path, array in zip(paths, (narrow.confidence, narrow.offsets), strict=True):
+        np.save(path, array)
+    drop(widget, *paths)
+    dialog = dialog_of(widget, qtbot)
+    dialog.order.setCurrentIndex(dialog.order.findData("xy"))  # of noise, either may score higher
+    answer(widget, qtbot, dialog)
+    assert not wrong(widget)
+    assert widget._viewer.layers["c confidence"].ndim == 3
+    assert_shows(widget, narrow, "part 0", widget.controls.sigma.value)
+
+
 def test_frames_of_several_files_come_on_one_slider(widget, qtbot, tmp_path):
     paths = []
     for number in range(3):

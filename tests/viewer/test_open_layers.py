@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
-from viewer_support import assert_shows, two_parts, wrong
+from mdn_viewer.core.presets import PRESETS
+from mdn_viewer.widgets.parts import PartsPanel
+from viewer_support import add_fields, assert_shows, mouse, press, two_parts, wrong
+
+import mdn_cupy as mdn
 
 
 @pytest.fixture
@@ -76,3 +80,105 @@ def test_what_is_chosen_stays_when_another_layer_comes(widget):
     assert chosen.offsets is not None
     add(widget, fields.confidence)
     assert widget._selection.layers == chosen
+
+
+def test_exchanged_channels_are_offered_and_not_imposed(widget, qtbot):
+    fields, inputs = two_parts(), widget.inputs
+    widget._viewer.add_image(fields.image)
+    add(widget, fields.confidence, fields.offsets[:, ::-1])
+    assert not inputs.reading.rows_first
+    assert "Read y before x: evidence" in inputs.other_order.text
+    widget.open_tab("Fields")
+    press(qtbot, inputs.other_order.native)
+    qtbot.waitUntil(lambda: not inputs.other_order.visible)
+    widget.wait()
+    np.testing.assert_array_equal(widget.model.session.fields.offsets, fields.offsets)
+    assert "y before x" in inputs.understood.said
+
+
+def logits(p):
+    return np.log(p / (1 - p))
+
+
+def written_by(family, rng):
+    """Two arrays as a family writes them, and what its adapter makes of them, of stride 4."""
+
+    def probabilities(*shape):
+        return rng.uniform(0.05, 0.9, shape).astype(np.float32)
+
+    def offsets(*shape):
+        return rng.normal(size=shape).astype(np.float32)
+
+    c, o, settings = {
+        "centernet": lambda: (logits(probabilities(3, 6, 8)), offsets(2, 6, 8), {"stride": 4.0}),
+        "deeplabcut": lambda: (
+            logits(probabilities(3, 6, 8)),
+            offsets(6, 6, 8),
+            {"stride": 4.0, "apply_sigmoid": True},
+        ),
+        "movenet": lambda: (logits(probabilities(3, 6, 8)), offsets(6, 6, 8), {"stride": 4.0}),
+        "posenet": lambda: (logits(probabilities(6, 8, 3)), offsets(6, 8, 6), {"stride": 4.0}),
+        "sleap_nn": lambda: (probabilities(1, 6, 8), offsets(2, 6, 8), {"stride": 4.0}),
+        "spotiflow": lambda: (probabilities(6, 8), offsets(6, 8, 2), {}),
+    }[family]()
+    return c, o, getattr(mdn.adapters, family)(c, o, **settings)
+
+
+@pytest.mark.parametrize("family", PRESETS)
+def test_a_preset_reads_as_the_adapter_does(widget, family):
+    c, o, expected = written_by(family, np.random.default_rng(0))
+    add(widget, c, o)
+    widget.inputs.stride.pair = (float(expected.stride),) * 2
+    widget.inputs.network.value = family
+    widget.wait()
+    assert not wrong(widget)
+    got = widget.model.session.fields
+    np.testing.assert_allclose(got.confidence, expected.confidence, rtol=1e-5)
+    np.testing.assert_allclose(got.offsets, expected.offsets, rtol=1e-5, atol=1e-5)
+    assert (got.stride, got.origin) == (expected.stride, expected.origin)
+
+
+def test_a_part_of_133_is_found_by_some_letters(widget, qtbot):
+    rng = np.random.default_rng(0)
+    parts = [
+        f"{side} {name} {n}"
+        for n in range(22)
+        for side in ("left", "right")
+        for name in ("finger", "toe", "cheek")
+    ] + ["nose"]
+    c = rng.uniform(0, 0.5, (133, 5, 5)).astype(np.float32)
+    fields = mdn.Fields(c, rng.normal(size=(133, 2, 5, 5)).astype(np.float32), names=parts)
+    add_fields(widget._viewer, fields)
+    widget.wait()
+    box = widget.controls.part.native
+    for letters, found in (("cheek 17", "left cheek 17"), ("NOSE", "nose"), ("toe", "left toe 0")):
+        press(qtbot, box.lineEdit())
+        qtbot.waitUntil(box.lineEdit().hasFocus)
+        mouse("key", "ctrl+a")
+        mouse("type", letters)
+        qtbot.waitUntil(lambda letters=letters: box.lineEdit().text() == letters)
+        mouse("key", "Return")
+        qtbot.waitUntil(
+            lambda found=found: parts[widget.model.session.part] == found, timeout=30000
+        )
+        qtbot.waitUntil(lambda found=found: box.currentText() == found)
+    press(qtbot, box.lineEdit())
+    mouse("key", "ctrl+a")
+    mouse("type", "cheek 17")
+    qtbot.waitUntil(box.completer().popup().isVisible)
+    for key in ("Down", "Down", "Return"):  # the second of what is listed
+        mouse("key", key)
+        qtbot.wait(50)
+    qtbot.waitUntil(lambda: parts[widget.model.session.part] == "right cheek 17", timeout=30000)
+    press(qtbot, box.lineEdit())
+    mouse("key", "ctrl+a")
+    mouse("type", "no such part")
+    mouse("key", "Return")
+    qtbot.waitUntil(lambda: box.currentText() == "right cheek 17")
+    widget.open_tab("Parts")  # a sheet of all maps
+    panel = widget.panel(PartsPanel)
+    qtbot.waitUntil(panel.isVisible)
+    panel.wait()
+    assert panel.list.count() == 133
+    panel.filter.setText("cheek 1")
+    assert panel.count.text() == "22 of 133 parts"

@@ -13,11 +13,12 @@ from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.core.detections import Search
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
+from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.truth import TruthPanel
-from viewer_support import pictures, two_parts, wrong
+from viewer_support import names, pictures, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -36,6 +37,8 @@ FULL = SavedSession(
     source=[0, 1, 2],
     search=[0.25, 3.0, "additive", True],
     own=[2.5, None, False],
+    layers=[{"kind": "points", "name": "target", "data": [[1.0, 2.0]], "ndim": 2}],
+    target=["target", 3.0, "ADDITIVE"],
 )
 
 
@@ -94,6 +97,8 @@ def test_a_bad_file_is_one_line(text, message, tmp_path):
         ("sum_rule", "max"),
         ("rule", "max"),
         ("frame", "first"),
+        ("layers", ["points"]),
+        ("target", ["target", "wide", ""]),
     ],
 )
 def test_a_value_that_makes_no_sense_is_named(name, value, tmp_path):
@@ -200,3 +205,56 @@ def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
     path.write_text("no session")
     widget.canvas.dropped.emit([str(path)])
     assert "not JSON" in wrong(widget)
+
+
+@pytest.mark.slow
+def test_the_users_own_layers_and_the_target_come_back(shared, shown, tmp_path):
+    widget = shown(two_parts())
+    viewer, panel = widget._viewer, widget.panel(GradientPanel)
+    target = viewer.add_points([[10, 5], [3, 4]], size=[4, 6], name="target", scale=(2, 2))
+    viewer.add_points(np.empty((0, 2)), name="none yet")
+    box, line = np.array([[1, 1], [1, 5], [6, 5], [6, 1]]), np.array([[0, 0], [3, 9]])
+    viewer.add_shapes([box, line], shape_type=["rectangle", "line"], name="shapes")
+    labels = np.arange(24 * 32).reshape(24, 32) % 3
+    viewer.add_labels(labels, name="labels", translate=(1, 2), opacity=0.4)
+    panel.restore(target, 3.5, "ADDITIVE")
+    panel.wait()
+    pull = panel.descending.descent.pull.offsets
+    (tmp_path / "before").mkdir()
+    widget.sessions.save(str(tmp_path / "before" / "a.mdn-session"))
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    assert {path.suffix for path in (tmp_path / "after").iterdir()} == {
+        ".mdn",
+        ".mdn-session",
+        ".npy",
+    }
+    widget = shown("delta")
+    panel.restore(None, 1.0, "CROSS_ENTROPY")
+    assert names(viewer) == ["delta image", "delta confidence", "delta offsets"]
+    path = tmp_path / "after" / "a.mdn-session"
+    widget.sessions.open(str(path))
+    widget.wait()
+    panel.wait()
+    assert names(viewer)[-4:] == ["target", "none yet", "shapes", "labels"]
+    points, shapes, painted = (viewer.layers[name] for name in ("target", "shapes", "labels"))
+    np.testing.assert_array_equal(points.data, [[10, 5], [3, 4]])
+    assert (points.size.tolist(), points.scale.tolist()) == ([4, 6], [2, 2])
+    assert shapes.shape_type == ["rectangle", "line"]
+    np.testing.assert_array_equal(shapes.data[0], box)
+    np.testing.assert_array_equal(painted.data, labels)
+    assert (painted.translate.tolist(), painted.opacity) == ([1, 2], 0.4)
+    assert panel.settings == ["target", 3.5, "ADDITIVE"]
+    np.testing.assert_array_equal(panel.descending.descent.pull.offsets, pull)
+    # A layer that makes no sense, or is gone, changes nothing.
+    before, session = names(viewer), widget.model.session
+    data = json.loads(path.read_text())
+    data["layers"][0]["data"] = [["here"]]
+    path.write_text(json.dumps(data))
+    for message in ("'target' makes no sense", "labels-3.npy"):
+        with pytest.raises((OSError, ValueError), match=message):
+            widget.sessions.open(str(path))
+        assert names(viewer) == before
+        assert widget.model.session is session
+        data["layers"][0]["data"] = [[1.0, 2.0]] * 2
+        path.write_text(json.dumps(data))
+        next((tmp_path / "after").glob("*.npy")).rename(tmp_path / "moved.npy")

@@ -15,7 +15,7 @@ import pytest
 import torch
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.values import newer, opened_from
-from viewer_support import assert_shows, two_parts
+from viewer_support import assert_shows, names, two_parts
 
 import mdn_cupy as mdn
 
@@ -155,9 +155,44 @@ def test_updates_that_are_no_fields_change_nothing(window):
     for arguments in ((fields.confidence, fields.offsets[:1]), (fields.confidence,)):
         with pytest.raises((TypeError, ValueError), match="offsets"):
             window.update(*arguments)
-    with pytest.raises(ValueError, match="one field set, got 3 frames"):
-        window.update(np.zeros((3, 2, 6, 8)), np.zeros((3, 2, 2, 6, 8)))
+    with pytest.raises(ValueError, match="offsets must have 3 frames, as confidence; got 2"):
+        window.update(np.zeros((3, 2, 6, 8)), np.zeros((2, 2, 2, 6, 8)))
+    with pytest.raises(ValueError, match="confidence must have a frame"):
+        window.update(np.zeros((0, 2, 6, 8)), np.zeros((0, 2, 2, 6, 8)))
     assert window.widget.model.session is before
+
+
+def test_a_batch_takes_the_place_of_the_frames(window):
+    fields, widget = two_parts(), window.widget
+
+    def batch(*scales):
+        c = np.stack([fields.confidence * np.float32(scale) for scale in scales])
+        return torch.tensor(c), np.stack([fields.offsets] * len(scales))
+
+    window.update(*batch(1, 0.5, 0.25))  # three frames where there was one field set
+    widget.wait()
+    assert len(widget.model.frames) == 3
+    widget.controls.frame.value = 2
+    widget.wait()
+    before = names(window.viewer)
+    for scales in ((2, 1.5, 1), (1, 1, 0.5)):
+        window.update(*batch(*scales))
+        widget.wait()
+        assert widget.model.frame == 2
+        assert_shows(widget, other(scales[2]), 0, 2.0)
+    widget.controls.frame.value = 1
+    widget.wait()
+    assert_shows(widget, other(1), 0, 2.0)
+    window.update([other(0.1), other(0.2), other(0.3)])
+    widget.wait()
+    assert_shows(widget, other(0.2), 0, 2.0)
+    assert names(window.viewer) == before
+    widget._write_values()
+    layer = widget._selection.layers.confidence
+    np.testing.assert_allclose(np.asarray(layer.data[2]), 0.09, rtol=1e-6)
+    widget.controls.frame.value = 0
+    widget.wait()
+    assert_shows(widget, other(0.1), 0, 2.0)
 
 
 def test_the_viewer_is_in_this_process(window):

@@ -217,12 +217,6 @@ def test_sources_that_cast_no_vote_are_counted_and_nothing_is_wrong(viewer, nowh
     assert peaks(widget)["additive"].endswith("at 10, 5")  # the others vote
 
 
-def test_what_is_still_to_be_chosen_is_not_wrong(two):
-    two.inputs.open_files.native.click()
-    assert two.inputs.unreadable.said == "c .npy: choose a file first"
-    assert not two.inputs.unreadable.wrong
-
-
 @pytest.mark.slow
 def test_limits_come_from_finite_pixels(viewer, two):
     two.compare.shown["difference"].setChecked(True)

@@ -84,7 +84,7 @@ def _tab(name: str) -> Act:
     return open_tab
 
 
-def _press(kind: type[Any], button: Callable[[Any], Any]) -> Act:
+def _press(kind: type[Any], button: Callable[[Any], Any], *, voting: bool = True) -> Act:
     """Press a button of a panel, in sight; say what is missing where it cannot be pressed."""
 
     def press(widget: MassDisplacement) -> None:
@@ -95,7 +95,7 @@ def _press(kind: type[Any], button: Callable[[Any], Any]) -> Act:
         else:
             widget.model.say(_MISSING[kind])
 
-    return _voting(press)
+    return _voting(press) if voting else press
 
 
 def _add(name: str) -> Act:
@@ -168,6 +168,9 @@ ACTIONS: dict[str, Act] = {
     "save_fields": _press(SavePanel, lambda panel: panel.save_fields),
     "save_map": _press(SavePanel, lambda panel: panel.save_map),
     "save_picture": _press(SavePanel, lambda panel: panel.save_picture),
+    "save_session": _press(SavePanel, lambda panel: panel.save_session),
+    "open_session": _press(SavePanel, lambda panel: panel.open_session, voting=False),
+    "open_files": lambda widget: widget.opener.ask(),
     "save_program": _press(SavePanel, lambda panel: panel.save_program),
     "copy_program": _press(SavePanel, lambda panel: panel.copy),
     **{

@@ -100,7 +100,8 @@ class WindowProcess:
         Parameters
         ----------
         confidence, offsets, image
-            As in `show`: arrays or tensors, or one `mdn_cupy.Fields`.
+            As in `show`: arrays or tensors, `mdn_cupy.Fields`, or a batch of either, whose frames
+            then take the place of those that are open.
 
         Raises
         ------
@@ -148,13 +149,13 @@ def _sent(first: mdn.Fields, confidence: Any, offsets: Any, image: Any) -> Any:
     TypeError, ValueError
         As `newer`.
     """
-    if image is None and not isinstance(confidence, mdn.Fields) and offsets is not None:
+    if image is None and offsets is not None:
         c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
         if (c.shape, o.shape) == (first.confidence.shape, first.offsets.shape) and (
             c.dtype.kind == o.dtype.kind == "f"
         ):  # as a rule; checking everything takes a loop 0.2 ms
             return np.ascontiguousarray(c), np.ascontiguousarray(o), None
     fields = newer(first, confidence, offsets, image, copy=False)
-    if fields.confidence.shape != first.confidence.shape:
+    if isinstance(fields, list) or fields.confidence.shape != first.confidence.shape:
         return fields
     return fields.confidence, fields.offsets, None if fields.image is first.image else fields.image

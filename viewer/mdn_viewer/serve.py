@@ -92,7 +92,7 @@ class Values(QObject):
         of_the_last, self._spent = spent - self._spent, spent  # all threads, with its drawing
         self.pause.start(int(1000 * min(of_the_last / _SHARE, _SLOWEST)))
         widget = self._window.widget
-        fields = values if isinstance(values, mdn.Fields) else newer(self._first, *values)
+        fields = newer(self._first, *values) if isinstance(values, tuple) else values
         widget.show_values(newer(widget.model.loaded, fields, None, None))
 
     def _await_next(self) -> None:

@@ -41,7 +41,7 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
 
 def newer(
     open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any, *, copy: bool = True
-) -> mdn.Fields:
+) -> mdn.Fields | list[mdn.Fields]:
     """Take new values, with whatever else the fields that are open say, and their image.
 
     Parameters
@@ -49,34 +49,47 @@ def newer(
     open_now : mdn_cupy.Fields or None
         The fields that are open.
     confidence, offsets, image
-        As in `mdn_viewer.show`, of one frame.
+        As in `mdn_viewer.show`.
     copy : bool
         Whether to copy the arrays, which may change later.
+
+    Returns
+    -------
+    Fields or list of Fields
+        A list of one for each frame, of (N, P, H, W) or of a sequence of field sets.
 
     Raises
     ------
     TypeError, ValueError
         If they are no field set; the message says why.
     """
-    if getattr(confidence, "ndim", 0) == 4:
-        raise ValueError(
-            f"update takes one field set, got {len(confidence)} frames; "
-            "choose one: update(confidence[0], offsets[0])"
-        )
-    fields = _fields(confidence, offsets, image, {}, copy=copy)
+    if isinstance(confidence, Sequence):
+        frames = [_fields(each, None, None, {}, copy=copy) for each in confidence]
+    elif getattr(confidence, "ndim", 0) == 4:
+        frames = _frames(confidence, offsets, image, {}, copy=copy)
+    else:
+        return _like(open_now, _fields(confidence, offsets, image, {}, copy=copy))
+    if not frames:
+        raise ValueError("confidence must have a frame, got none")
+    return [_like(open_now, each) for each in frames]
+
+
+def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
     if open_now is None or fields.confidence.shape != open_now.confidence.shape:
         return fields
     image = open_now.image if fields.image is None else fields.image
     return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
 
 
-def _frames(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> list[mdn.Fields]:
+def _frames(
+    confidence: Any, offsets: Any, image: Any, given: dict[str, Any], *, copy: bool = False
+) -> list[mdn.Fields]:
     if offsets is None or len(offsets) != len(confidence):
         count = None if offsets is None else len(offsets)
         raise ValueError(f"offsets must have {len(confidence)} frames, as confidence; got {count}")
     each = getattr(image, "ndim", 0) > 2 and len(image) == len(confidence)
     return [
-        _fields(c, o, image[n] if each else image, given)
+        _fields(c, o, image[n] if each else image, given, copy=copy)
         for n, (c, o) in enumerate(zip(confidence, offsets, strict=True))
     ]
 

@@ -8,7 +8,6 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari.layers import Image
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPalette
@@ -23,9 +22,8 @@ from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
-from mdn_viewer.layers.conversion import layer_data, to_fields
+from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.layers.linked import LinkedLayers
-from mdn_viewer.layers.remedies import remedy_for
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
 from mdn_viewer.widgets.cell_menu import ResultLayers
@@ -82,13 +80,15 @@ class MassDisplacement(QWidget):
         super().__init__()
         self._viewer = napari_viewer
         self._rested = False
-        self._unwritten: mdn.Fields | None = None  # shown, and not in the layers yet
+        self._unwritten: mdn.Fields | list[mdn.Fields] | None = (
+            None  # shown, and not in the layers yet
+        )
         self.controls = Controls()
         self.model = VotingModel(partial(LatestOnlyWorker, on_long=self.controls.show_long))
         self.canvas = ComparisonCanvas()
         self.maps = MapView(self.model, self.canvas)
         self.inputs = InputControls(
-            lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer), self._open
+            lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer)
         )
         self.opener = FileOpener(napari_viewer, self.model, self)
         self.inputs.open_any.changed.connect(lambda *_: self.opener.ask())
@@ -97,16 +97,16 @@ class MassDisplacement(QWidget):
         peaks = PeaksPanel(self.model, self.canvas, links)
         truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
         second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
-        self.sessions = SessionFiles(
-            napari_viewer, self.model, self.canvas, (self.compare, peaks, truth, second), self.wait
-        )
+        gradient = GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame)
+        asked = self.compare, peaks, gradient, truth, second
+        self.sessions = SessionFiles(napari_viewer, self.model, self.canvas, asked, self.wait)
         self.panels: list[Any] = [
             PartsPanel(self.model, self.maps),
             peaks,
             VotersPanel(self.model, self.canvas),
             SweepPanel(self.model, napari_viewer),
             FramesPanel(self.model, napari_viewer, lambda: truth.annotations),
-            GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame),
+            gradient,
             truth,
             second,
             SavePanel(self.model, self.canvas, napari_viewer, self.sessions),
@@ -154,16 +154,25 @@ class MassDisplacement(QWidget):
             self.model.settle()
         self.canvas.finish()
 
-    def show_values(self, fields: mdn.Fields) -> None:
-        """Show other values of the fields that are open; fields of another size are opened."""
-        session = self.model.session
-        if session is None or session.fields.confidence.shape != fields.confidence.shape:
-            for data, keywords, _ in layer_data(fields, "fields"):
+    def show_values(self, values: mdn.Fields | list[mdn.Fields]) -> None:
+        """Show other values of the fields, or frames, that are open.
+
+        Fields of another size, or another number of frames, are opened.
+        """
+        frames = values if isinstance(values, list) else [values]
+        first = frames[0]
+        session, open_now = self.model.session, self.model.frames
+        same = session is not None and session.fields.confidence.shape == first.confidence.shape
+        if not same or (len(frames) > 1 and len(frames) != len(open_now)):
+            for data, keywords, _ in layer_data(values, "fields"):
                 self._viewer.add_image(data, **keywords)
             return
-        self._unwritten = fields
+        self._unwritten = values
         self._write.start(_QUIET_MS)
-        self.model.show_fields(fields)
+        if len(frames) > 1:
+            self.model.show_frames(frames)
+        else:
+            self.model.show_fields(first)
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -259,6 +268,7 @@ class MassDisplacement(QWidget):
         )
         shortcuts.enable("ask_pixel", False)
         canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
+        canvas.hovered.connect(lambda at: at is not None and controls.leave_part())
         self._end = _Ending(
             self._disconnect,
             shortcuts.close,
@@ -288,22 +298,6 @@ class MassDisplacement(QWidget):
 
     def _frame(self) -> Frame:
         return self._selection.frame
-
-    def _open(self, confidence: Any, offsets: Any, *names: str) -> None:
-        """Make layers of two arrays, and let them vote; what cannot be mended adds none."""
-        layers = [
-            Image(array, rgb=False, name=name, visible=False)
-            for array, name in zip((confidence, offsets), names, strict=True)
-        ]
-        try:
-            to_fields(layers[0], layers[1], None, self.inputs.reading)
-        except (TypeError, ValueError) as error:
-            if remedy_for(layers[0]) is None:
-                self.inputs.unreadable.say(str(error), wrong=True)
-                return
-        for layer in layers:
-            self._viewer.add_layer(layer)
-        self._selection.take(*layers)
 
     def _on_drop(self, paths: list[str]) -> None:
         """Open files that were dropped on the maps; Qt would keep a plain object alive."""

@@ -43,7 +43,7 @@ class MassDisplacementWindow:
     def __init__(self, viewer: Viewer, widget: MassDisplacement) -> None:
         self.viewer, self.widget = viewer, widget
         self._lock = threading.Lock()
-        self._newest: mdn.Fields | None = None
+        self._newest: mdn.Fields | list[mdn.Fields] | None = None
         self._drawn = 0.0  # when the window last had the time of its own thread
         self._widget_gone = False
         widget.new_values.connect(self._take)
@@ -59,7 +59,8 @@ class MassDisplacementWindow:
         Parameters
         ----------
         confidence, offsets, image
-            As in `show`: arrays or tensors, or one `mdn_cupy.Fields`.
+            As in `show`: arrays or tensors, `mdn_cupy.Fields`, or a batch of either, whose frames
+            then take the place of those that are open.
 
         Raises
         ------

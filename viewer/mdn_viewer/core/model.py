@@ -151,6 +151,17 @@ class VotingModel:
         self._set_frame(frame)
         self.show_fields(fields, session)
 
+    def show_frames(self, frames: Sequence[mdn.Fields]) -> None:
+        """Look at other frames, as many and of the same kind as those that are open.
+
+        Raises
+        ------
+        ValueError
+            As `show_fields`.
+        """
+        self.frames = frames
+        self.show_fields(frames[self.frame])
+
     def show_fields(self, fields: mdn.Fields, session: VotingSession | None = None) -> None:
         """Look at other fields of the same kind as those that are open, which they replace.
 

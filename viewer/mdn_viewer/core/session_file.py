@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ class SavedSession:
         Of a second field set, as `fields`, if one is open.
     own : list
         The second's own sigma, sum and cross, each None where it is that of the first.
+    layers : list of dict
+        The user's own points, shapes and labels, as `mdn_viewer.layers.own` writes them; the data
+        of labels is the path of a file.
+    target : list
+        The target of the gradient: the name of a layer or "", its width in pixels, the loss.
     """
 
     fields: str
@@ -68,6 +74,8 @@ class SavedSession:
     annotations: str = ""
     second: str = ""
     own: list[Any] = field(default_factory=lambda: [None, None, None])
+    layers: list[Any] = field(default_factory=list)
+    target: list[Any] = field(default_factory=lambda: ["", 2.0, ""])
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,6 +101,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "annotations": (str,),
     "second": (str,),
     "own": (list,),
+    "layers": (list,),
+    "target": (list,),
 }
 _ITEMS: dict[str, tuple[tuple[type, ...], ...]] = {
     "camera": (_NUMBER,) * 3,
@@ -100,6 +110,7 @@ _ITEMS: dict[str, tuple[tuple[type, ...], ...]] = {
     "source": ((int,),) * 3,
     "search": (_NUMBER, _NUMBER, (str,), (bool,)),
     "own": ((*_NUMBER, type(None)), (str, type(None)), (bool, type(None))),
+    "target": ((str,), _NUMBER, (str,)),
 }
 _RULES = {"sum_rule": ("additive", "plain_sum"), "rule": ("noisy_or", "additive")}
 
@@ -118,7 +129,8 @@ def write_session(path: str | os.PathLike[str], session: SavedSession) -> None:
         raise ValueError(f"{path}: a session is saved as {SUFFIX}")
     folder = Path(path).absolute().parent
     named = {name: _relative(getattr(session, name), folder) for name in _FILES}
-    data = {"format": _FORMAT, "version": _VERSION, **asdict(session), **named}
+    layers = [_moved(layer, lambda name: _relative(name, folder)) for layer in session.layers]
+    data = {"format": _FORMAT, "version": _VERSION, **asdict(session), **named, "layers": layers}
     text = json.dumps(data, indent=1)
     with replacing(path) as file:
         file.write(f"{text}\n".encode())
@@ -156,7 +168,14 @@ def read_session(path: str | os.PathLike[str]) -> SavedSession:
     for name in _FILES:
         if values.get(name) and not values[name].startswith(_SAMPLE):
             values[name] = str(folder / values[name])
-    return SavedSession(**values)
+    layers = [_moved(layer, lambda name: str(folder / name)) for layer in values.pop("layers", [])]
+    return SavedSession(**values, layers=layers)
+
+
+def _moved(layer: dict[str, Any], path: Callable[[str], str]) -> dict[str, Any]:
+    """Return a layer whose data is in another place, if it is in a file."""
+    data = layer.get("data")
+    return {**layer, "data": path(data)} if isinstance(data, str) else layer
 
 
 def _fits(name: str, value: Any) -> bool:
@@ -166,6 +185,8 @@ def _fits(name: str, value: Any) -> bool:
         return False
     if name in _RULES:
         return value in _RULES[name]
+    if name == "layers":
+        return all(isinstance(each, dict) for each in value)
     if name == "shown":
         return all(isinstance(each, str) for each in value)
     if name in _ITEMS and value is not None:

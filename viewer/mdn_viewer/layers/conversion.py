@@ -240,16 +240,18 @@ def carried_by(layers: Sequence[LayerData]) -> mdn.Fields | Sequence[mdn.Fields]
     return dataclasses.replace(fields, **values)
 
 
-def renew(layer: Any, fields: mdn.Fields) -> None:
-    """Give a layer of `layer_data` the values of another field set."""
-    values = {
-        "confidence": fields.confidence,
-        "offsets": np.moveaxis(fields.offsets, 1, 0),
-        "image": fields.image,
-    }[layer.metadata[_ROLE]]
-    if values is not None and values is not layer.data:
-        layer.data = values
-    layer.metadata[_FIELDS], layer.metadata[_FRAMES] = fields, ()
+def renew(layers: Sequence[Any], fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
+    """Give layers of `layer_data` the values of another field set, or of as many frames.
+
+    Layers of frames stay as they are when one field set is given.
+    """
+    for data, keywords, _ in layer_data(fields, ""):
+        metadata = keywords["metadata"]
+        for layer in layers:
+            if layer.metadata[_ROLE] == metadata[_ROLE] and np.ndim(layer.data) == np.ndim(data):
+                if data is not layer.data:
+                    layer.data = data
+                layer.metadata.update({key: metadata[key] for key in (_FIELDS, _FRAMES)})
 
 
 def role_of(layer: Image) -> str | None:

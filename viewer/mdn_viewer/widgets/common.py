@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -21,7 +21,9 @@ from mdn_viewer.export import expect
 if TYPE_CHECKING:
     from mdn_viewer.core.model import VotingModel
 
-__all__ = ["ask_where", "button", "leave_wheel", "line", "row", "write"]
+__all__ = ["ask_where", "button", "leave_wheel", "line", "row", "searchable", "write"]
+
+_VISIBLE = 20  # entries of a box that is open
 
 
 def ask_where(parent: QWidget, name: str, patterns: str, save: Callable[[str], Any]) -> None:
@@ -79,6 +81,43 @@ def row(*buttons: QWidget) -> QHBoxLayout:
     for each in buttons:
         layout.addWidget(each)
     return layout
+
+
+def searchable(box: QComboBox) -> None:
+    """Let an entry be found by typing any of its letters; Return takes the first that fits."""
+    box.setEditable(True)
+    box.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+    box.setMaxVisibleItems(_VISIBLE)
+    edit, completer = box.lineEdit(), box.completer()
+    assert edit is not None
+    assert completer is not None
+    completer.setCompletionMode(completer.CompletionMode.PopupCompletion)
+    completer.setFilterMode(Qt.MatchFlag.MatchContains)
+
+    typed = ""
+
+    def keep(text: str) -> None:
+        nonlocal typed
+        typed = text
+
+    def take() -> None:
+        flags = (Qt.MatchFlag.MatchFixedString, Qt.MatchFlag.MatchContains)
+        found = [n for flag in flags if (n := box.findText(typed, flag)) >= 0]
+        if typed and found:
+            box.setCurrentIndex(found[0])
+        forget()
+
+    def forget() -> None:
+        keep("")
+        box.setEditText(box.itemText(box.currentIndex()))
+
+    later = QTimer(box)  # when Qt has done with the key: it crashes if the entry changes before
+    later.setSingleShot(True)
+    later.timeout.connect(take)
+    edit.textEdited.connect(keep)
+    completer.activated.connect(lambda *_: keep(""))  # an entry was chosen from the list
+    edit.returnPressed.connect(lambda: later.start(0))
+    edit.editingFinished.connect(lambda: None if later.isActive() else forget())
 
 
 def write(

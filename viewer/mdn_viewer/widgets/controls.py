@@ -29,6 +29,7 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
 
 from mdn_viewer.core.session import VotingSession
+from mdn_viewer.widgets.common import searchable
 
 __all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider", "single_shot_timer"]
 
@@ -243,8 +244,10 @@ class Controls(Container[Any]):
         self.part = ComboBox(
             label="part",
             tooltip="What is voted for; Alt+PgDown and Alt+PgUp page through, unless Preferences > "
-            "Shortcuts has other keys. All parts together vote into one map.",
+            "Shortcuts has other keys; or type some letters of its name. All parts together vote "
+            "into one map.",
         )
+        searchable(self.part.native)
         self.frame = Slider(
             label="frame", max=0, visible=False, tooltip="Which frame; an asked pixel stays asked."
         )
@@ -307,6 +310,12 @@ class Controls(Container[Any]):
         """Choose a part by its number, if there is such a part."""
         if part in self.part.choices:
             self.part.value = part
+
+    def leave_part(self) -> None:
+        """Have the part take no letters any more, unless somebody is typing."""
+        box = self.part.native
+        if box.hasFocus() and not box.lineEdit().isModified():
+            box.clearFocus()
 
     def page(self, step: int) -> None:
         """Choose the next part, or the one before."""

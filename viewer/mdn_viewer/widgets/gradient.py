@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from mdn_viewer.canvas.gradient import GradientView
 from mdn_viewer.core.gradient_descent import GradientDescentController, TargetSpec
 from mdn_viewer.core.instruction import Instruction
+from mdn_viewer.core.losses import Loss
 from mdn_viewer.core.optimizer import Descent, Rates
 from mdn_viewer.layers.targets import new_points, target_of, targets
 from mdn_viewer.layers.transforms import Frame
@@ -80,6 +81,21 @@ class GradientPanel(QWidget):
     def playing(self) -> bool:
         """Whether step follows step."""
         return self.controls.play.isChecked()
+
+    @property
+    def settings(self) -> list[Any]:
+        """The name of the target or "", its width and the name of the loss."""
+        name = "" if self._target is None else self._target.name
+        return [name, self.controls.width.value(), self.controls.loss.name]
+
+    def restore(self, target: Any, width: float, loss: str) -> None:
+        """Choose a target, or None, its width and a loss by its name."""
+        names = [each.name for each in Loss]
+        if loss in names:
+            self.controls.losses.setCurrentIndex(names.index(loss))
+        self.controls.width.setValue(width)
+        self.reset_choices()
+        self.controls.target = target
 
     def end(self) -> None:
         """Follow the layers no longer; the points that were added are the user's."""

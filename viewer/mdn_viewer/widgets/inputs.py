@@ -1,25 +1,21 @@
-"""The tab of the fields: which layers vote, how their offsets are to be read, and two files."""
+"""The tab of the fields: which layers vote, and how they are to be read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from magicgui.types import FileDialogMode
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
     Container,
-    FileEdit,
     FloatSpinBox,
     PushButton,
 )
 
 from mdn_cupy.io import Layout
-from mdn_viewer.core.instruction import Instruction
+from mdn_viewer.core.presets import PRESETS, Preset
 from mdn_viewer.layers.conversion import Reading
 from mdn_viewer.widgets.controls import Message, PixelPair
 
@@ -27,19 +23,16 @@ __all__ = ["InputControls"]
 
 _OWN_AXES = ("as (P, 2, H, W)", "")
 _ORDERS: list[tuple[str, bool]] = [("x, y (right, down)", False), ("y, x (down, right)", True)]
-_NUMBERS = "biuf"  # kinds of NumPy's: booleans, integers, floats
 _UNITS: list[tuple[str, bool]] = [("pixels of the output", False), ("sources of the grid", True)]
 
 
 class InputControls(Container[Any]):
-    """Three layers, their grid and the meaning of the offsets; two `.npy` files to open instead.
+    """Three layers, their grid and the meaning of the offsets.
 
     Parameters
     ----------
     images, offsets : callable
         Return the layers there are to choose from.
-    open_arrays : callable
-        Takes a confidence and an offset array with their names, and makes layers of them.
     """
 
     title = "Fields"
@@ -48,10 +41,8 @@ class InputControls(Container[Any]):
         self,
         images: Callable[[Any], list[Any]],
         offsets: Callable[[Any], list[Any]],
-        open_arrays: Callable[..., None],
     ) -> None:
         super().__init__()
-        self._open_arrays = open_arrays
         self.confidence = _layer_box(
             "confidence",
             images,
@@ -62,6 +53,11 @@ class InputControls(Container[Any]):
             offsets,
             "How far each source's vote goes: an image layer (2, H, W) or (P, 2, H, W), or vectors "
             "that start at their sources.",
+        )
+        self.network = ComboBox(
+            label="network",
+            choices=[("as chosen below", ""), *((name, name) for name in PRESETS)],
+            tooltip="Choose axes, channels, unit, sigmoid and origin as the network writes them.",
         )
         self.order = ComboBox(
             label="channels", choices=_ORDERS, tooltip="What the two channels of the offsets are."
@@ -107,16 +103,21 @@ class InputControls(Container[Any]):
             text="confidences are logits", tooltip="Take the logistic function of them."
         )
         self.understood = Message("How the two layers are read, and how else they could be.")
+        self.other_order = PushButton(
+            visible=False,
+            tooltip="Where votes of a part meet, its evidence is high; channels that are exchanged "
+            "scatter them.",
+        )
         self.misfit = Message("What does not fit of the layers above, and why.")
         self.open_any = PushButton(
             text="Open files…",
             tooltip="Field sets of any kind; or drop them on the maps. What a file does not say is "
             "asked.",
         )
-        self._add_files()
         self.margins = (0, 4, 0, 0)
         self.layer_boxes = (self.confidence, self.offsets, self.image)
         self.readings = (
+            self.network,
             self.axes,
             self.order,
             self.coarse,
@@ -125,9 +126,10 @@ class InputControls(Container[Any]):
             self.stride,
             self.origin,
         )
-        chosen = (self.confidence, self.offsets, self.axes, self.order, self.coarse, self.scale)
-        grid = (self.image, self.stride, self.origin, self.sigmoid, self.understood, self.misfit)
-        self.extend([self.open_any, *chosen, *grid, *self._files, self.open_files, self.unreadable])
+        chosen = (self.confidence, self.offsets, self.network, self.axes, self.order, self.coarse)
+        grid = (self.scale, self.image, self.stride, self.origin, self.sigmoid)
+        said = (self.understood, self.other_order, self.misfit)
+        self.extend([self.open_any, *chosen, *grid, *said])
 
     @property
     def reading(self) -> Reading:
@@ -149,8 +151,19 @@ class InputControls(Container[Any]):
         self.axes.choices = named or [_OWN_AXES]
         self.axes.value = chosen if chosen in texts else self.axes.choices[0]
 
+    def take(self, preset: Preset) -> None:
+        """Set the controls to a preset, but for axes that the layers do not fit."""
+        axes = [text for text in preset.layouts if text in self.axes.choices]
+        if axes:
+            self.axes.value = axes[0]
+        self.order.value, self.coarse.value = preset.order == "yx", preset.coarse
+        self.scale.value, self.sigmoid.value = preset.scale, preset.sigmoid
+        y, x = self.stride.pair
+        self.origin.pair = preset.origin * y, preset.origin * x
+
     def forget(self) -> None:
         """Have offsets and confidences read as they are."""
+        self.network.value = ""
         self.order.value = self.coarse.value = self.sigmoid.value = False
         self.scale.value = 1.0
 
@@ -162,60 +175,6 @@ class InputControls(Container[Any]):
                 stack.enter_context(control.changed.blocked())
             yield
 
-    def _add_files(self) -> None:
-        def file(label: str, tooltip: str) -> FileEdit:
-            mode = FileDialogMode.EXISTING_FILE
-            return FileEdit(label=label, mode=mode, filter="*.npy", nullable=True, tooltip=tooltip)
-
-        self.confidence_file = file("c .npy", "A confidence (H, W) or (P, H, W) as NumPy saves it.")
-        self.offsets_file = file("o .npy", "Offsets (2, H, W) or (P, 2, H, W) as NumPy saves them.")
-        self._files = (self.confidence_file, self.offsets_file)
-        self.open_files = PushButton(
-            text="Open both files", tooltip="Make layers of the two files above, and let them vote."
-        )
-        self.unreadable = Message("Why the files could not be opened.")
-        self.open_files.changed.connect(self._on_open)
-
-    def _on_open(self, *_: Any) -> None:
-        try:
-            arrays = [_load(control) for control in self._files]
-        except (OSError, ValueError) as error:
-            self.unreadable.say(str(error), wrong=not isinstance(error, Instruction))
-            return
-        self.unreadable.say("")
-        names = [Path(str(control.value)).stem for control in self._files]
-        self._open_arrays(*arrays, *names)
-
 
 def _layer_box(label: str, choices: Callable[[Any], list[Any]], tooltip: str) -> ComboBox:
     return ComboBox(label=label, choices=choices, nullable=True, tooltip=tooltip)
-
-
-def _load(control: FileEdit) -> Any:
-    path = Path(str(control.value or ""))
-    if path == Path():
-        raise Instruction(f"{control.label}: choose a file first")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        array = np.load(path, allow_pickle=False)
-    except Exception as error:  # whatever a file of any content makes NumPy raise
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{path}: not a readable .npy file ({reason})") from error
-    if not isinstance(array, np.ndarray):  # a file that users choose: a value and not a type
-        raise ValueError(  # noqa: TRY004
-            f"{path}: an archive of several arrays; choose a .npy file with one"
-        )
-    reason = _unfit(array)
-    if reason:
-        raise ValueError(f"{path}: {reason}")
-    return array
-
-
-def _unfit(array: np.ndarray[Any, Any]) -> str:
-    """Say why an array is neither a confidence nor offsets, whatever there is beside it."""
-    if array.dtype.kind not in _NUMBERS:
-        return f"it holds {array.dtype}; confidences and offsets are real numbers"
-    if array.ndim < 2:
-        return f"its shape is {array.shape}, without rows and columns"
-    return f"it is empty, of shape {array.shape}" if array.size == 0 else ""

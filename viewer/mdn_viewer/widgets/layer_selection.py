@@ -14,6 +14,7 @@ from qtpy.compat import isalive
 import mdn_cupy as mdn
 from mdn_cupy.io import Layout
 from mdn_viewer.core import layout_guess
+from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
     fields_of,
     frames_of,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from napari import Viewer
 
 __all__ = ["Inputs", "LayerSelection", "images", "offset_layers"]
+
+_MOST_COMPARED = 1 << 20  # confidences: the votes of as many take a tenth of a second
+_BETTER = 1.05  # times the evidence: less is no reason to exchange channels
 
 
 class Inputs(NamedTuple):
@@ -76,6 +80,7 @@ class LayerSelection:
         self._set_by_hand = self._placing = self._moved = self._arrived = False
         self._understood: tuple[Any, ...] = ()  # shapes and arrays of the last guess
         self._grid_said = ""
+        self._scored: list[layout_guess.Scored] = []
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
         self.soon = single_shot_timer(self._act, controls.native)
         controls.confidence.changed.connect(self._pick)
@@ -85,6 +90,8 @@ class LayerSelection:
         others = (controls.order, controls.coarse, controls.axes, controls.scale, controls.sigmoid)
         for choice in (controls.offsets, *others):
             choice.changed.connect(self._changed)
+        controls.network.changed.connect(self._on_network)
+        controls.other_order.changed.connect(self._exchange)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
@@ -134,12 +141,11 @@ class LayerSelection:
         steps = self._viewer.dims.current_step
         return min(int(steps[-4]), len(self.frames) - 1) if self.frames and len(steps) > 3 else 0
 
-    def write(self, fields: mdn.Fields) -> None:
+    def write(self, fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
         """Write other values into the layers that are chosen; they vote already."""
         self._watch([])
-        for layer in self.layers:
-            if layer is not None and role_of(layer) is not None:
-                renew(layer, fields)
+        found = [layer for layer in self.layers if layer is not None and role_of(layer) is not None]
+        renew(found, fields)
         self._watch([layer for layer in self.layers if layer is not None])
 
     def refresh(self) -> None:
@@ -257,18 +263,18 @@ class LayerSelection:
         seen = (confidence.data, offsets.data, image)
         if len(seen) == len(self._understood) and all(map(is_, seen, self._understood)):
             return
-        self._understood = seen
+        self._understood, self._scored = seen, []
         size = None if image is None else _size(image)
         fitting = layout_guess.layouts(confidence.data.shape, offsets.data.shape, size)
         texts, chosen = [layout.text for layout in fitting], controls.reading.layout
-        if len(texts) > 1 and chosen not in texts:
+        if fitting and confidence.data.size <= _MOST_COMPARED:
             with suppress(TypeError, ValueError):  # of values that no votes are made of
                 grid = fitting[0].grid(confidence.data.shape)
                 stride = layout_guess.grids(grid, size or grid)[0].stride
                 values = values_of(confidence), values_of(offsets)
-                chosen = layout_guess.compare(*values, fitting, float(np.max(stride)))[
-                    0
-                ].layout.text
+                self._scored = layout_guess.compare(*values, fitting, float(np.max(stride)))
+        if self._scored and len(texts) > 1 and chosen not in texts:
+            chosen = self._scored[0].layout.text
         with controls.silent():
             controls.offer_axes(texts, chosen)
 
@@ -281,6 +287,31 @@ class LayerSelection:
             order = "yx" if reading.rows_first else "xy"
             said = layout_guess.understood(Layout(reading.layout), order, others, self._grid_said)
         self._controls.understood.say(said)
+        self._offer_other_order()
+
+    def _offer_other_order(self) -> None:
+        """Offer to exchange the channels, where their votes then meet better."""
+        reading, button = self._controls.reading, self._controls.other_order
+        evidence = {x.order: x.evidence for x in self._scored if x.layout.text == reading.layout}
+        now, other = ("yx", "xy") if reading.rows_first else ("xy", "yx")
+        better = bool(self._understood and evidence) and evidence[other] > _BETTER * evidence[now]
+        if better:
+            button.text = (
+                f"Read {other[0]} before {other[1]}: evidence {evidence[other]:.3g} "
+                f"instead of {evidence[now]:.3g}"
+            )
+        button.visible = better
+
+    def _exchange(self, *_: Any) -> None:
+        self._controls.order.value = not self._controls.order.value
+
+    def _on_network(self, family: str) -> None:
+        """Read the layers as a family of networks writes them."""
+        if not family:
+            return
+        with self._controls.silent():
+            self._controls.take(PRESETS[family])
+        self._on_number()
 
     def _proposed(self) -> Grid | None:
         """Return the grid that the sizes of image and confidence tell, if the layer tells none."""

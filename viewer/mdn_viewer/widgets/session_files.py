@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 import mdn_cupy as mdn
+from mdn_cupy.files import replacing
 from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.core.code_export import same_fields
 from mdn_viewer.core.detections import Search
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
 from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.layers.own import layer_of, own_layers, written
 from mdn_viewer.reader import open_paths, open_saved
 from mdn_viewer.widgets.compare import ComparePanel
+from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.truth import TruthPanel
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Layer
 
     from mdn_viewer.canvas.comparison import ComparisonCanvas
     from mdn_viewer.core.model import VotingModel
@@ -37,7 +44,7 @@ class SessionFiles:
     ----------
     viewer, model, canvas
         What is open.
-    panels : (ComparePanel, PeaksPanel, TruthPanel, SecondPanel)
+    panels : (ComparePanel, PeaksPanel, GradientPanel, TruthPanel, SecondPanel)
         What is asked.
     wait : callable
         Waits until the maps are those of the layers.
@@ -48,14 +55,14 @@ class SessionFiles:
         viewer: Viewer,
         model: VotingModel,
         canvas: ComparisonCanvas,
-        panels: tuple[ComparePanel, PeaksPanel, TruthPanel, SecondPanel],
+        panels: tuple[ComparePanel, PeaksPanel, GradientPanel, TruthPanel, SecondPanel],
         wait: Callable[[], None],
     ) -> None:
         self._viewer, self._model, self._canvas, self._wait = viewer, model, canvas, wait
-        self._compare, self._peaks, self._truth, self._second = panels
+        self._compare, self._peaks, self._gradient, self._truth, self._second = panels
 
     def save(self, path: str) -> None:
-        """Write a session file, and beside it as `.mdn` the fields that are in no file.
+        """Write a session file, and beside it fields that are in no file, and labels.
 
         Raises
         ------
@@ -72,6 +79,10 @@ class SessionFiles:
             several = second.has_frames
             other_name = _kept(other, second.origin, model.frame, f"{stem}-second.mdn", several)
         fitted = self._canvas.fitted
+        layers = [
+            written(layer, partial(_kept_labels, f"{stem}-labels-{n}.npy"))
+            for n, layer in enumerate(own_layers(self._viewer))
+        ]
         annotations = self._truth.annotations
         write_session(
             path,
@@ -92,6 +103,8 @@ class SessionFiles:
                 annotations="" if annotations is None else annotations.source,
                 second="" if other is None else other_name,
                 own=[*second.own],
+                layers=layers,
+                target=self._gradient.settings,
             ),
         )
 
@@ -105,15 +118,27 @@ class SessionFiles:
         """
         saved = read_session(path)
         opened = open_saved(saved)
+        own = [layer_of(layer) for layer in saved.layers]
         layers = layer_data(opened.fields, Path(path).stem, opened.part, opened.origin)
         for data, keywords, _ in layers:
             self._viewer.add_image(data, **keywords)
         self._wait()
-        self.restore(saved)
+        self._restore(saved, own)
 
     def restore(self, saved: SavedSession) -> None:
-        """Ask of the fields that are open what was asked of them when the session was saved."""
+        """Ask of the fields that are open what was asked of them when the session was saved.
+
+        Raises
+        ------
+        OSError, ValueError
+            If a layer of the user's is not there or makes no sense.
+        """
+        self._restore(saved, [layer_of(layer) for layer in saved.layers])
+
+    def _restore(self, saved: SavedSession, own: list[Layer]) -> None:
         model = self._model
+        for layer in own:
+            self._viewer.add_layer(layer)
         model.go_to(saved.frame)
         model.change(**saved.settings)
         for kind, box in self._compare.shown.items():
@@ -139,6 +164,18 @@ class SessionFiles:
         )
         i = saved.source
         model.ask_source(None if i is None else (i[0], i[1], i[2]))
+        name, width, loss = saved.target
+        kept = zip(own, saved.layers, strict=True)  # napari gives names that are taken a number
+        target = next((layer for layer, said in kept if said.get("name") == name), None)
+        if target is None and name in self._viewer.layers:
+            target = self._viewer.layers[name]
+        self._gradient.restore(target, width, loss)
+
+
+def _kept_labels(path: str, labels: Any) -> str:
+    with replacing(path) as file:
+        np.save(file, labels)
+    return str(Path(path).absolute())
 
 
 def _kept(fields: mdn.Fields, origin: str, frame: int, beside: str, several: bool) -> str:
