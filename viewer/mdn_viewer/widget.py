@@ -268,7 +268,7 @@ class MassDisplacement(QWidget):
         )
         shortcuts.enable("ask_pixel", False)
         canvas.hovered.connect(lambda at: shortcuts.enable("ask_pixel", at is not None))
-        canvas.hovered.connect(lambda at: at is not None and controls.leave_part())
+        canvas.hovered.connect(lambda _: controls.leave_part())
         self._end = _Ending(
             self._disconnect,
             shortcuts.close,
