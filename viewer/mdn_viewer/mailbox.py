@@ -73,11 +73,12 @@ class Mailbox:
                 self._send()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file, and give its memory back."""
         with self._lock:
             if self.file is not None:
                 os.close(self.file)
-            self.file = None
+            self.file, self._end = None, 0
+            self._slots = [_Slot(), _Slot()]  # each mapping holds the file open
 
     def _written(self, head: bytes, buffers: list[memoryview]) -> Letter:
         slot, size = self._slots[0], sum(len(buffer) for buffer in buffers)

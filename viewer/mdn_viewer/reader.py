@@ -94,7 +94,8 @@ def opening_part(sample: str) -> int | str:
 
     Coins' radii make sense together; the trained network's first part, an ankle, is out of sight.
     """
-    return {"coins": ALL, "trained": 13}.get(sample, 0)
+    parts: dict[str, int | str] = {"coins": ALL, "trained": 13}
+    return parts.get(sample, 0)
 
 
 class Opened(NamedTuple):
