@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast
 
 from mdn_cupy.arrays import Array, is_proxy
 from mdn_cupy.votes import Votes
@@ -16,33 +16,42 @@ P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
-def _of_fields(
-    votes: Callable[P, Votes],
-) -> Callable[[Callable[[Votes], Result]], Callable[P, Result]]:
-    """Turn a function of votes into one of their arguments, with all names in its signature.
+class _Traced:
+    """In place of votes where torch.fx traces: each method is one node of its graph."""
 
-    So the options are named once, in `VoteOptions`, for `help`, editors and type checkers.
+    def __init__(self, *fields: Any, **options: Any) -> None:
+        self._call = (), fields, options
+        self._proxy = fields[0] if fields else options["confidence"]
+
+    def __getattr__(self, name: str) -> Callable[[], Any]:
+        return partial(self._proxy.__torch_function__, globals()[name], *self._call)
+
+
+def _votes(*fields: Any, **options: Any) -> Votes:
+    """The votes of the arguments of a function."""
+    traced = is_proxy(fields[0] if fields else options.get("confidence"))
+    return cast(Votes, _Traced(*fields, **options)) if traced else Votes(*fields, **options)
+
+
+def _takes_arguments_of(
+    votes: Callable[P, Votes],
+) -> Callable[[Callable[..., Result]], Callable[P, Result]]:
+    """Give a function the signature of `Votes`, for `help`, editors and type checkers.
+
+    So the options are named once, in `VoteOptions`.
     """
 
-    def decorate(function: Callable[[Votes], Result]) -> Callable[P, Result]:
-        @wraps(function)
-        def of_fields(*args: P.args, **options: P.kwargs) -> Result:
-            confidence: Any = args[0] if args else options.get("confidence")
-            if is_proxy(confidence):  # one node of a graph that torch.fx traces
-                result: Result = confidence.__torch_function__(of_fields, (), args, options)
-                return result
-            return function(votes(*args, **options))
-
+    def decorate(function: Callable[..., Result]) -> Callable[P, Result]:
         returned = inspect.signature(function).return_annotation
         signature = inspect.signature(votes).replace(return_annotation=returned)
-        of_fields.__signature__ = signature  # type: ignore[attr-defined]
-        return of_fields
+        function.__signature__ = signature  # type: ignore[attr-defined]
+        return function
 
     return decorate
 
 
-@_of_fields(Votes)
-def noisy_or(votes: Votes) -> Array:
+@_takes_arguments_of(Votes)
+def noisy_or(*fields: Any, **options: Any) -> Array:
     r"""Combine displaced votes by the noisy-or rule.
 
     .. math:: m(x_0) = 1 - \prod_x (1 - w(x, x_0) c(x)), \quad
@@ -76,11 +85,11 @@ def noisy_or(votes: Votes) -> Array:
     >>> float(mdn.noisy_or(c, o, sigma=0.5)[1, 2])
     0.75
     """
-    return votes.noisy_or()
+    return _votes(*fields, **options).noisy_or()
 
 
-@_of_fields(Votes)
-def log_complement(votes: Votes) -> Array:
+@_takes_arguments_of(Votes)
+def log_complement(*fields: Any, **options: Any) -> Array:
     """Accumulate L = Σ log(1 − w·c) = log(1 − m): `Votes.log_complement` of `Votes(...)`.
 
     Examples
@@ -90,11 +99,11 @@ def log_complement(votes: Votes) -> Array:
     >>> float(mdn.log_complement(np.full((1, 1), 0.5), np.zeros((2, 1, 1)), 1.0)[0, 0])
     -0.6931471805599453
     """
-    return votes.log_complement()
+    return _votes(*fields, **options).log_complement()
 
 
-@_of_fields(Votes)
-def additive(votes: Votes) -> Array:
+@_takes_arguments_of(Votes)
+def additive(*fields: Any, **options: Any) -> Array:
     """Sum displaced votes of the mass c each: `Votes.additive` of `Votes(...)`, Eq. 3 and 6.
 
     Examples
@@ -105,11 +114,11 @@ def additive(votes: Votes) -> Array:
     >>> bool(np.isclose(s[0, 0], 1 / (2 * np.pi * 2.0**2)))
     True
     """
-    return votes.additive()
+    return _votes(*fields, **options).additive()
 
 
-@_of_fields(Votes)
-def plain_sum(votes: Votes) -> Array:
+@_takes_arguments_of(Votes)
+def plain_sum(*fields: Any, **options: Any) -> Array:
     """Sum displaced votes with K(0) = 1: `Votes.plain_sum` of `Votes(...)`, Eq. 3 and 4.
 
     Examples
@@ -119,11 +128,11 @@ def plain_sum(votes: Votes) -> Array:
     >>> float(mdn.plain_sum(np.full((1, 1), 0.75), np.zeros((2, 1, 1)), 1.0)[0, 0])
     0.75
     """
-    return votes.plain_sum()
+    return _votes(*fields, **options).plain_sum()
 
 
-@_of_fields(Votes)
-def compare(votes: Votes) -> tuple[Array, Array, Array]:
+@_takes_arguments_of(Votes)
+def compare(*fields: Any, **options: Any) -> tuple[Array, Array, Array]:
     """Combine displaced votes by both rules: m, L and the additive s; `Votes.compare`.
 
     Examples
@@ -134,4 +143,4 @@ def compare(votes: Votes) -> tuple[Array, Array, Array]:
     >>> float(m[0, 0]), float(s[0, 0].round(4))
     (0.5, 0.0796)
     """
-    return votes.compare()
+    return _votes(*fields, **options).compare()
