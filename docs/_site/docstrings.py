@@ -11,6 +11,7 @@ _MATH = re.compile(r":math:`([^`]+)`")
 _EQUATION = re.compile(r"^( *)\.\. math:: (.*(?:\n\1 +\S.*)*)", re.MULTILINE)
 _TABLE = re.compile(r"^( *)(={3,}(?: +={3,})+)\n((?:.+\n)+?)\1\2$", re.MULTILINE)
 _HEADED = re.compile(r"^ *={3,}(?: +={3,})+\n", re.MULTILINE)
+_TOGETHER = re.compile(r"^( *)(\w+(?:, \w+)+) : (.*\n(?:\1 +.*\n)*)", re.MULTILINE)
 _CODE = re.compile(r"``([^`]+)``")
 _NAME = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)`(?!`)")
 _EXAMPLES = re.compile(r"^ *Examples\n *-+$", re.MULTILINE)
@@ -42,6 +43,7 @@ class DocstringMarkup(griffe.Extension):
 
 def _markdown(text: str, obj: griffe.Object) -> str:
     text = _TABLE.sub(_table, text)
+    text = _TOGETHER.sub(_apart, text)  # else all have the first one's default
     text = _EQUATION.sub(lambda found: f"{found[1]}\\[ {found[2]} \\]", text)
     text = _MATH.sub(r"\\(\1\\)", text)
     text = _NAME.sub(lambda found: _reference(found[1], obj), text)
@@ -65,6 +67,12 @@ def _table(found: re.Match[str]) -> str:
             rows[-1] = [f"{a} {b}".strip() for a, b in zip(rows[-1], cells, strict=True)]
     lines = [head, ["---"] * len(starts), *rows]
     return "\n".join(f"{indent}| {' | '.join(cells)} |" for cells in lines)
+
+
+def _apart(found: re.Match[str]) -> str:
+    """Give each of several parameters that are described together its own entry."""
+    indent, names, rest = found.groups()
+    return "".join(f"{indent}{name} : {rest}" for name in names.split(", "))
 
 
 def _reference(name: str, obj: griffe.Object) -> str:
