@@ -60,4 +60,4 @@ def _run(name: str, measure: Measure, arguments: argparse.Namespace) -> int:
         return console.REFUSED
     written = f"\nwritten to {arguments.json}" if arguments.json else ""
     said = console.say(name, text + written)
-    return 0 if said or arguments.json else console.UNHEARD
+    return 0 if said or arguments.json else console.NOT_PRINTED

@@ -131,7 +131,7 @@ class _Pass:
         return cuda.accumulate(self._problem, self._rule, self._executor)
 
     def backward(self) -> Gradients:
-        """Gradients of confidence and offsets, the cotangent being that of Σφ."""
+        """Return the gradients of confidence and offsets, the cotangent being that of Σφ."""
         wanted = (True, True, False)
         return cuda.gather(self._problem, self._rule, self._cotangent, wanted, self._executor)
 

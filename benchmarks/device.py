@@ -89,7 +89,7 @@ class CupyDevice:
 
 
 def _torch_name(number: int) -> str | None:
-    """The device's name in torch; torch's default stream is CuPy's."""
+    """Return the device's name in torch; torch's default stream is CuPy's."""
     from benchmarks.peers import has_torch
 
     if not has_torch():

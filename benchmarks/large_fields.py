@@ -32,7 +32,7 @@ REACH = 24  # pixels, the promise: of a nucleus 8 and noise of 1
 
 
 def by_hand(fields: Any) -> Any:
-    """The noisy-or with windows as one writes it with torch: a scatter of each vote's patch."""
+    """Return the noisy-or with windows, as one writes it with torch: a scatter of patches."""
     c, o = (torch.from_numpy(np.asarray(x, np.float32)) for x in (fields[0], fields[1:]))
     height, width = c.shape
     i, j = torch.nonzero(c, as_tuple=True)

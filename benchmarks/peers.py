@@ -85,7 +85,7 @@ OURS = Peer("mdn-cupy", _ours, takes_arrays=True, takes_tensors=True)
 
 
 def has_torch() -> bool:
-    """Whether torch is installed."""
+    """Return whether torch is installed."""
     return find_spec("torch") is not None
 
 

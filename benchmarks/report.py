@@ -101,7 +101,7 @@ class Report:
             self.speeds.setdefault(title, []).append(row)
 
     def data(self) -> dict[str, Any]:
-        """Everything, in full precision, as JSON takes it."""
+        """Return everything, in full precision, as JSON takes it."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -190,7 +190,7 @@ def _peak(name: str, row: PeakMemory) -> str:
 
 
 def _si(value: float) -> str:
-    """A number with three digits and a prefix."""
+    """Return a number with three digits and a prefix."""
     for prefix, unit in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if value >= 0.9995 * unit:
             return f"{value / unit:#.3g} {prefix}".replace(". ", " ")

@@ -36,7 +36,7 @@ class Budget:
     most: int = 1000
 
     def spent(self, seconds: list[float]) -> bool:
-        """Whether these runs are enough."""
+        """Return whether these runs are enough."""
         enough = sum(seconds) >= self.seconds or len(seconds) >= self.most
         return enough and len(seconds) >= self.least
 

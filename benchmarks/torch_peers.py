@@ -99,7 +99,7 @@ def training_step(
 
 
 def has_cuda() -> bool:
-    """Whether torch can use a CUDA device here."""
+    """Return whether torch can use a CUDA device here."""
     return torch.cuda.is_available()
 
 

@@ -65,8 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _parser().parse_args(argv)
-    heard = console.say(_PROGRAM, arguments.run(arguments))
-    return 0 if heard or arguments.output else console.UNHEARD
+    printed = console.say(_PROGRAM, arguments.run(arguments))
+    return 0 if printed or arguments.output else console.NOT_PRINTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -144,7 +144,7 @@ def _add_fields(command: argparse.ArgumentParser) -> None:
 
 
 def _open(arguments: argparse.Namespace) -> tuple[Fields, str | None, Votes]:
-    """Load the fields, and settle the part (None: all together) and the votes for it."""
+    """Load the fields; return them, the part (None: all together) and the votes for it."""
     name = arguments.fields
     fields = samples.load(name) if name in samples.names() else _load(name)
     given = {name: getattr(arguments, name) for name in ("stride", "origin")}

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["INTERRUPTED", "REFUSED", "UNHEARD", "complain", "run", "say"]
+__all__ = ["INTERRUPTED", "REFUSED", "NOT_PRINTED", "complain", "run", "say"]
 
-UNHEARD = 1  # what was only to be printed, could not be
+NOT_PRINTED = 1  # standard output failed, and nothing else was written
 REFUSED = 2
 INTERRUPTED = 130  # as shells have it: 128 and the number of the signal
 
@@ -62,7 +62,7 @@ def run(program: str, work: Callable[[], int], refusals: tuple[type[Exception], 
         except SystemExit:  # of argparse; its help may still be in the buffer
             if say(program, "", end=""):
                 raise
-            return UNHEARD
+            return NOT_PRINTED
 
 
 def say(program: str, text: str, end: str = "\n") -> bool:

@@ -247,7 +247,7 @@ class Fields:
         )
 
     def part(self, name: str | int) -> int:
-        """Index of a part, from its name or its number.
+        """Return the index of a part, from its name or its number.
 
         Raises
         ------

@@ -279,7 +279,7 @@ class Peaks:
         )
 
     def _columns(self) -> dict[str, Any]:
-        """The columns that there are, as NumPy arrays."""
+        """Return the columns that there are, as NumPy arrays."""
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         del found["maps_shape"]
         return {name: to_numpy(x, name) for name, x in found.items() if x is not None}

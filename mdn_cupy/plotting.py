@@ -180,7 +180,7 @@ def save(figure: Figure, file: BinaryIO, kind: str) -> None:
 
 
 def _fonts_for(text: str) -> list[str]:
-    """Installed fonts that have the characters of a text which the usual one does not have."""
+    """Return the installed fonts that have the characters which the usual one lacks."""
     from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
     def lacking(path: str, characters: set[str]) -> set[str]:
@@ -210,7 +210,7 @@ def width_in_words(sigma: Array) -> str:
 
 
 def _within(fields: Fields, part: str | int | None) -> tuple[Map, Map]:
-    """Confidence [H, W] and offsets [2, H, W] to show: the part's, or the strongest part's."""
+    """Return confidence [H, W] and offsets [2, H, W] of the part, or of the strongest one."""
     if part is not None:
         index = fields.part(part)
         return fields.confidence[index], fields.offsets[index]
@@ -221,7 +221,7 @@ def _within(fields: Fields, part: str | int | None) -> tuple[Map, Map]:
 
 
 def _extent(fields: Fields, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
-    """Edges of the coarse grid in output pixels: left, right, bottom, top."""
+    """Return the edges of the coarse grid in output pixels: left, right, bottom, top."""
     stride = np.broadcast_to(fields.stride, 2)
     top, left = (float(low) for low in fields.origin - stride / 2)
     return (left, left + float(stride[1]) * shape[1], top + float(stride[0]) * shape[0], top)

@@ -177,7 +177,7 @@ def _index(name: str, index: Sequence[int], shape: Index, what: str) -> Index:
 
 
 def _broadcast(problem: VoteProblem) -> tuple[Any, Any, Any]:
-    """Views of the fields over all leading axes: [*batch, H, W], offsets [*batch, 2, H, W]."""
+    """Broadcast the fields' leading axes: [*batch, H, W], offsets [*batch, 2, H, W]."""
     shape = (*problem.batch, *problem.source_shape)
     return (
         np.broadcast_to(problem.confidence, shape),
@@ -219,7 +219,7 @@ def _no_voters(axes: int) -> tuple[Int64, Float64, Float64, Float64, Float64]:
 
 
 def _reach(p: float, reach: float, size: int) -> tuple[slice, Float64]:
-    """Pixels of one axis within reach of p, and their distances x0 − p."""
+    """Return the pixels of one axis within reach of p, and their distances x0 − p."""
     distance = np.arange(size, dtype=np.float64) - p
     within = np.flatnonzero(np.abs(distance) <= reach)
     found = slice(int(within[0]), int(within[-1]) + 1) if within.size else slice(0, 0)
@@ -234,7 +234,7 @@ def _weight(dx: Float64, dy: Float64, sigma: Float64) -> Float64:
 def _terms(
     problem: VoteProblem, rule: Rule, weight: Float64, c: Float64, sigma: Float64
 ) -> Float64:
-    """Evidence −log(1 − w·c) or (1/2πσ²)·w·c of votes."""
+    """Return evidence −log(1 − w·c) or (1/2πσ²)·w·c of votes."""
     with np.errstate(invalid="ignore", over="ignore"):  # as the map has it: 0 · ∞ is NaN
         votes = np.asarray(weight * c)
         if rule is Rule.NOISY_OR:

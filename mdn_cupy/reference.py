@@ -116,7 +116,7 @@ class _Fields:
             )
 
     def _reach(self, p: float, sigma: float, size: int) -> tuple[slice, Float64]:
-        """Pixels of one axis within truncate·σ of p, and their distances x0 − p."""
+        """Return the pixels of one axis within truncate·σ of p, and their distances x0 − p."""
         distance = np.arange(size, dtype=np.float64) - p
         within = np.flatnonzero(np.abs(distance) <= self.truncate * sigma)
         if within.size == 0:
@@ -192,7 +192,7 @@ def noisy_or_vjp(
     sigma: npt.ArrayLike,
     **options: Any,
 ) -> Gradients:
-    """Gradients of a loss whose cotangent ∂loss/∂m is given (supplement, section 1)."""
+    """Return the gradients of a loss whose cotangent ∂loss/∂m is given (supplement, section 1)."""
     fields = _fields(confidence, offsets, sigma, **options)
     log_product = np.zeros(fields.result_shape)  # over the factors that are not 0
     zeros = np.zeros(fields.result_shape, dtype=int)
@@ -218,7 +218,7 @@ def log_complement_vjp(
     sigma: npt.ArrayLike,
     **options: Any,
 ) -> Gradients:
-    """Gradients of a loss whose cotangent ∂loss/∂L is given: φ′ = −1 / (1 − w·c)."""
+    """Return the gradients of a loss whose cotangent ∂loss/∂L is given: φ′ = −1 / (1 − w·c)."""
     fields = _fields(confidence, offsets, sigma, **options)
     gradients = _Accumulator(fields, cotangent)
     for vote in fields.votes():
@@ -233,7 +233,7 @@ def additive_vjp(
     sigma: npt.ArrayLike,
     **options: Any,
 ) -> Gradients:
-    """Gradients of a loss whose cotangent ∂loss/∂s of the additive map is given."""
+    """Return the gradients of a loss whose cotangent ∂loss/∂s of the additive map is given."""
     fields = _fields(confidence, offsets, sigma, **options)
     gradients = _Accumulator(fields, cotangent)
     for vote in fields.votes():
@@ -249,7 +249,7 @@ def plain_sum_vjp(
     sigma: npt.ArrayLike,
     **options: Any,
 ) -> Gradients:
-    """Gradients of a loss whose cotangent ∂loss/∂s of the plain sum is given."""
+    """Return the gradients of a loss whose cotangent ∂loss/∂s of the plain sum is given."""
     fields = _fields(confidence, offsets, sigma, **options)
     gradients = _Accumulator(fields, cotangent)
     for vote in fields.votes():
@@ -266,7 +266,7 @@ def find_peaks(
     border: int = 0,
     score: npt.ArrayLike | None = None,
 ) -> Peaks:
-    """All peaks of evidence maps; see `mdn_cupy.find_peaks`.
+    """Return all peaks of evidence maps; see `mdn_cupy.find_peaks`.
 
     Examples
     --------
@@ -293,7 +293,7 @@ def peaks(
     border: int = 0,
     **options: Any,
 ) -> Peaks:
-    """All peaks of the evidence with the spread of their votes; see `mdn_cupy.Votes.peaks`.
+    """Return all peaks of the evidence with the spread of their votes; see `mdn_cupy.Votes.peaks`.
 
     Examples
     --------
@@ -328,7 +328,7 @@ def peak_spread(
     rule: str = "noisy_or",
     **options: Any,
 ) -> dict[str, Float64]:
-    """The columns xx, xy, yy and voters of `mdn_cupy.Peaks` for pixels of the maps.
+    """Return the columns xx, xy, yy and voters of `mdn_cupy.Peaks` for pixels of the maps.
 
     The share of a vote is its term of the pixel's evidence over the sum of all terms. The
     covariance is that of the landing points with the shares as weights, and the effective number
@@ -376,7 +376,7 @@ def instances(
     radius: float,
     **options: Any,
 ) -> npt.NDArray[np.int32]:
-    """The number from 1 of the peak to which each source adds most evidence, [..., H, W].
+    """Return the number from 1 of the peak to which each source adds most evidence, [..., H, W].
 
     0 where it adds none to any, or where that peak is farther from its landing point than `radius`.
     A peak's evidence is taken at its sub-pixel position; all evidence terms of a vote fall with the
@@ -420,7 +420,7 @@ def _located(
     border: int,
     score: npt.ArrayLike | None,
 ) -> tuple[Peaks, npt.NDArray[np.int64]]:
-    """Peaks, and map, row and column of the pixel of each, [n, 3]."""
+    """Return peaks, and map, row and column of the pixel of each, [n, 3]."""
     given = np.asarray(evidence)
     maps = given.astype(np.float64).reshape(-1, *given.shape[-2:])
     scores = maps if score is None else np.asarray(score, np.float64).reshape(maps.shape)
@@ -451,7 +451,7 @@ def _located(
 
 
 def _plateaus(values: Float64, least: float) -> Iterator[list[tuple[int, int]]]:
-    """Connected pixels of one value of at least so much, which no neighbour of theirs exceeds."""
+    """Find connected pixels of one value, `least` or more, that no neighbour exceeds."""
     seen = np.zeros(values.shape, bool)
     for start in np.ndindex(*values.shape):
         value = values[start]
@@ -473,7 +473,7 @@ def _plateaus(values: Float64, least: float) -> Iterator[list[tuple[int, int]]]:
 
 
 def _middle(plateau: list[tuple[int, int]]) -> tuple[int, int]:
-    """The pixel nearest to the mean: by row, then by column; of two the upper or the left one."""
+    """Return the pixel nearest to the mean: by row, then by column; of two the first."""
     mean_i, mean_j = (int(np.ceil(sum(n) / len(plateau) - 0.5)) for n in zip(*plateau, strict=True))
     return min(
         plateau,

@@ -24,7 +24,7 @@ atexit.register(_extracted.close)
 
 
 def names() -> list[str]:
-    """Names of the samples that are installed.
+    """Return the names of the samples that are installed.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def names() -> list[str]:
 
 @cache
 def path(name: str) -> Path:
-    """Path of a sample's `.mdn` file; of a copy, until the process ends, if it is in an archive.
+    """Return the path of a sample's `.mdn` file, or of a copy of one in a ZIP archive.
 
     Raises
     ------

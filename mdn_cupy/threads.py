@@ -94,7 +94,7 @@ def get_num_threads() -> int:
 
 @cache
 def _wanted() -> int | None:
-    """The number in MDN_NUM_THREADS."""
+    """Return the number in MDN_NUM_THREADS."""
     text = os.environ.get("MDN_NUM_THREADS", "").strip()
     if not text:
         return None
@@ -108,7 +108,7 @@ def _wanted() -> int | None:
 
 @cache
 def _granted() -> int:
-    """The least that the environment and the operating system name."""
+    """Return the least that the environment and the operating system name."""
     numbers = [len(_cpus())]
     for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "").partition(",")[0].strip()  # OpenMP: one for each level
@@ -128,7 +128,7 @@ def _torch_threads() -> float:
 
 
 def _dask_threads() -> float:
-    """The threads of the worker of Dask whose task this thread runs."""
+    """Return the threads of the worker of Dask whose task this thread runs."""
     distributed = sys.modules.get("distributed")
     if distributed is None:
         return math.inf
@@ -145,7 +145,7 @@ def _in_data_loader() -> bool:
 
 @cache
 def _cpus() -> frozenset[int]:
-    """The CPUs that this process may use."""
+    """Return the CPUs that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
@@ -153,7 +153,7 @@ def _cpus() -> frozenset[int]:
 
 @cache
 def _cores(cpus: Iterable[int]) -> int:
-    """The physical cores of these CPUs, two of which may be one core."""
+    """Return the physical cores of these CPUs, two of which may be one core."""
     topology = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     try:
         return len({Path(topology.format(cpu)).read_text() for cpu in cpus})

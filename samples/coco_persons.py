@@ -66,7 +66,7 @@ def load_persons(path):
 
 
 def restrict(person, parts):
-    """The same person, marked only where `parts` (17,) is true."""
+    """Return the same person, marked only where `parts` (17,) is true."""
     keypoints = person.keypoints * np.asarray(parts)[:, None]
     return replace(person, keypoints=keypoints)
 
@@ -157,7 +157,7 @@ def _ignored_truth(annotation):
 
 
 def _read_persons(dataset):
-    """What `load_persons` returns, of the file's content."""
+    """Return what `load_persons` returns, of the file's content."""
     entries = _entries(dataset, "images")
     images = _read_images(entries)
     annotations, category = _entries(dataset, "annotations"), _person_category(dataset)
@@ -183,7 +183,7 @@ def _read_persons(dataset):
 
 
 def _entries(dataset, name):
-    """One of the file's lists of objects."""
+    """Return one of the file's lists of objects."""
     entries = dataset.get(name) if isinstance(dataset, dict) else None
     is_list = isinstance(entries, list)
     strange = [one for one in entries if not isinstance(one, dict)] if is_list else [entries]
@@ -196,7 +196,7 @@ def _entries(dataset, name):
 
 
 def _read_images(entries):
-    """The images, checked, by their ids."""
+    """Return the images, checked, by their ids."""
     if not entries:
         raise ValueError("'images' is empty")
     images = {}
@@ -211,7 +211,7 @@ def _read_images(entries):
 
 
 def _is_repeated(entry, known):
-    """Whether an entry stands in the file already, word for word; else it is known from now on."""
+    """Return whether an entry has come before, word for word, and remember it."""
     identity = entry.get("id")  # annotations need none
     key = identity if _is_identity(identity) else (json.dumps(entry, sort_keys=True),)
     first = known.setdefault(key, entry)
@@ -230,7 +230,7 @@ def _check_image(image):
 
 
 def _read_person(annotation, images):
-    """One annotation, checked; the area, where it has none, is that of its box."""
+    """Return one annotation, checked; the area, where it has none, is that of its box."""
     identity = _identity(annotation, "image_id")
     if identity not in images:
         raise ValueError(f"no image has the id {_short(identity)}")
@@ -285,17 +285,17 @@ def _is_identity(value):
 
 
 def _is_number(value):
-    """Whether it is one that float64 can hold."""
+    """Return whether it is one that float64 can hold."""
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def _numbers(value, count):
-    """A list of so many finite numbers as an array; None if it is something else."""
+    """Return a list of so many finite numbers as an array; None if it is something else."""
     fits = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
     return np.array(value, float) if fits else None
 
 
 def _short(value):
-    """How a value of any size is shown in a message."""
+    """Return how a value of any size is shown in a message."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

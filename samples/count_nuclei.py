@@ -22,7 +22,7 @@ SIGMA, THRESHOLD, DISTANCE, REACH = 1.5, 3.0, 8, 4 * RADIUS
 
 
 def slide(size, seed):
-    """A grey picture [H, W] of dark discs on a bright ground, and their centres [n, 2]: (y, x)."""
+    """Draw dark discs on a bright ground [H, W]; return also their centres [n, 2]: (y, x)."""
     rng = np.random.default_rng(seed)
     cells = size // GRID
     centres = (np.stack(np.mgrid[:cells, :cells], -1).reshape(-1, 2) + 0.5) * GRID
@@ -42,7 +42,7 @@ def nearest(centres, size):
 
 
 def train(steps=100):
-    """A network of 3 channels: a logit, and the way to the centre in radii."""
+    """Return a network of 3 channels: a logit, and the way to the centre in radii."""
     torch.manual_seed(0)
     layers, channels = [], 1
     for wide in DILATIONS:
@@ -75,7 +75,7 @@ class Fields:
         self.network = network
 
     def __call__(self, image):
-        """Confidence [h, w] and offsets [2, h, w] of a picture [h, w]."""
+        """Return confidence [h, w] and offsets [2, h, w] of a picture [h, w]."""
         with torch.inference_mode():
             found = self.network(torch.from_numpy(np.array(image))[None, None] - 0.6)[0]
         c = torch.sigmoid(found[0])
@@ -84,7 +84,7 @@ class Fields:
 
 
 def count(function, picture, tile):
-    """The peaks of the slide, seen in tiles."""
+    """Return the peaks of the slide, seen in tiles."""
     c, o = mdn.dask.from_network(function, picture, tile, HALO)
     evidence = 0 - mdn.dask.log_complement(c, o, SIGMA, reach=REACH)
     return mdn.dask.find_peaks(evidence, threshold=THRESHOLD, min_distance=DISTANCE).compute()

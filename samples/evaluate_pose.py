@@ -92,8 +92,8 @@ def _run(parser, argv):
     network = _load_network(arguments.weights) if arguments.ways else None
     findings = find(network, persons[: arguments.limit], arguments, trained)
     findings.repeated = repeated
-    heard = console.say(parser.prog, _write(arguments, findings, measure(findings, ignored)))
-    return 0 if heard or arguments.json else console.UNHEARD
+    printed = console.say(parser.prog, _write(arguments, findings, measure(findings, ignored)))
+    return 0 if printed or arguments.json else console.NOT_PRINTED
 
 
 def _load_network(directory):

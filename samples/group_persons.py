@@ -82,7 +82,7 @@ def scene(seed=0):
 
 
 def _fields(joints, rng):
-    """Confidence, offsets and cross offsets: near the closest joint, and near a false one."""
+    """Make confidence, offsets and cross offsets near joints, and near a false one."""
     grid = STRIDE * np.indices((SHAPE[0] // STRIDE, SHAPE[1] // STRIDE))[::-1]  # x, y
     parts, shape = joints.shape[1], grid.shape[1:]
     false = rng.uniform(16, np.array(SHAPE)[::-1] - 16, (parts, 1, 2))

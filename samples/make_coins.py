@@ -31,7 +31,7 @@ BELIEF = 0.2  # how far one perfect rim pixel is believed about the smallest rad
 
 
 def vote_fields(image):
-    """Confidence and offsets of every pixel's votes, one map per radius.
+    """Return the confidence and offsets of every pixel's votes, one map per radius.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ AGREEMENT_ROWS, AGREEMENT_COLUMNS = slice(28, 37), slice(28, 37)  # 81 sources
 
 
 def vote_fields():
-    """The two maps.
+    """Return the two maps.
 
     Returns
     -------

@@ -16,7 +16,7 @@ GRID, RADIUS, MOVED = 24, 8, 3
 
 
 def centres(size):
-    """Row and column of each nucleus, [2, cells, cells]."""
+    """Return row and column of each nucleus, [2, cells, cells]."""
     cells = -(-size // GRID)
     moved = np.random.default_rng(0).uniform(-MOVED, MOVED, (2, cells, cells))
     places = GRID * np.arange(cells) + GRID / 2
@@ -24,7 +24,7 @@ def centres(size):
 
 
 def block(centre, top, left, height, width):
-    """The confidence [H, W] and offsets [2, H, W] of a part of the fields."""
+    """Return the confidence [H, W] and offsets [2, H, W] of a part of the fields."""
     rng = np.random.default_rng((1, top, left))
     rows, columns = np.arange(top, top + height), np.arange(left, left + width)
     cell = np.ix_(rows // GRID, columns // GRID)

@@ -37,7 +37,7 @@ REACH = 6.0  # how far a peak may be from the centre that it is counted for
 
 
 def vote_fields(image):
-    """Confidence and offsets of every pixel's vote.
+    """Return the confidence and offsets of every pixel's vote.
 
     Parameters
     ----------

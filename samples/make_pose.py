@@ -89,7 +89,7 @@ def _load_network(directory):
 
 
 def _lowest(log_complement):
-    """Row and column of the peak: where log(1 − m), which does not saturate, is lowest."""
+    """Return row and column of the peak: where log(1 − m) is lowest, which does not saturate."""
     return np.unravel_index(log_complement.argmin(), log_complement.shape)
 
 

@@ -75,7 +75,7 @@ class Crop:
         return (np.asarray(points) - [self.left, self.top] + 0.5) * self.scale - 0.5
 
     def box_to_input(self, box):
-        """A box (left, top, width, height), as the input's left, top, right and bottom."""
+        """Return a box (left, top, width, height), as the input's left, top, right and bottom."""
         left, top, width, height = box
         return self.to_input([[left, top], [left + width, top + height]]).ravel()
 

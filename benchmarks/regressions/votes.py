@@ -15,7 +15,7 @@ def scattered(shape):
 
 
 def collapsed(shape):
-    """The same, with all sources of a map voting for its middle."""
+    """Return the same, with all sources of a map voting for its middle."""
     confidence, offsets = scattered(shape)
     offsets[:, 0] = shape[2] / 2 - np.arange(shape[2])
     offsets[:, 1] = (shape[1] / 2 - np.arange(shape[1]))[:, None]
@@ -23,7 +23,7 @@ def collapsed(shape):
 
 
 def sparse(shape):
-    """The same, with 1 % of the confidences not 0."""
+    """Return the same, with 1 % of the confidences not 0."""
     confidence, offsets = scattered(shape)
     confidence.reshape(-1)[np.arange(confidence.size) % 100 != 0] = 0
     return confidence, offsets

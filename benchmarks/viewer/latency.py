@@ -71,7 +71,7 @@ class Trace:
         return len({n for t, n in self.frames if begin <= t <= end})
 
     def freeze(self) -> float:
-        """The longest time between two heartbeats, in ms."""
+        """Return the longest time between two heartbeats, in ms."""
         return longest_gap(self.beats)
 
 
@@ -194,7 +194,7 @@ def look_into_the_middle(canvas: Any, zoom: float) -> None:
 
 
 def mouse_script(sigma: Any, widest: float, seconds: float) -> list[str]:
-    """What xdotool is to do: press on the slider's handle, and move to and fro."""
+    """Return commands for xdotool: press on the slider's handle, and move it to and fro."""
     from qtpy.QtWidgets import QSlider, QStyle, QStyleOptionSlider
 
     slider = sigma.native.findChild(QSlider)

@@ -183,7 +183,7 @@ def _center_point(
         return vectors(array, parts)[:, [1, 0]] if rows_first else vectors(array, parts)
 
     def own(offset: Array | None, scores: Array) -> Array:
-        """Offsets [parts, 2, H, W] in cells; CenterNet's are the same for all parts."""
+        """Return offsets [parts, 2, H, W] in cells; CenterNet's are the same for all parts."""
         ones = namespace(scores).ones_like(scores)[:, None]
         if offset is None:
             return namespace(scores).concatenate([ones, ones], axis=1) * (not rows_first) / 2

@@ -67,7 +67,7 @@ def posenet(
     names: Sequence[str] | None = None,
     image: Any = None,
 ) -> Fields | list[Fields]:
-    """Convert the outputs of PoseNet, whose kin are PersonLab and BodyPix.
+    """Convert the outputs of PoseNet; PersonLab and BodyPix have the same layout.
 
     ============  ===========================================================================
     array         `heatmap` (H, W, P), `offsets` (H, W, 2 P): y of all parts, then x of all;
@@ -194,7 +194,7 @@ def _hop(source: Array, displacement: Array, target: Array, stride: float) -> Ar
 
 
 def _nearest(points: Array, stride: float) -> tuple[Array, Array]:
-    """Row and column of the cell nearest to each point; points are (x, y), [2, H, W]."""
+    """Return the row and column of the cell nearest to each point; points are (x, y), [2, H, W]."""
     height, width = points.shape[1:]
     column, row = cast_to((points / stride).round(), "int64")
     return row.clip(0, height - 1), column.clip(0, width - 1)

@@ -120,7 +120,7 @@ def vectors(array: Array, count: int) -> Array:
 
 
 def cells(like: Array) -> Array:
-    """Column and row of every cell of a map [H, W], as [2, H, W] of its dtype."""
+    """Return the column and row of every cell of a map [H, W], as [2, H, W] of its dtype."""
     xp = namespace(like)
     ones = xp.ones_like(like)
     return xp.stack([xp.cumsum(ones, axis=1) - 1, xp.cumsum(ones, axis=0) - 1])

@@ -92,7 +92,7 @@ def _instances(arguments: argparse.Namespace) -> str:
 def _labels(
     frames: FieldsSequence, numbers: range, arguments: argparse.Namespace
 ) -> Iterator[tuple[Labels, int]]:
-    """The labels of every frame, and how many peaks they are for."""
+    """Return the labels of every frame, and how many peaks they are for."""
     shape = None
     for number in opening.progress(numbers):
         with opening.in_frame(number, arguments):

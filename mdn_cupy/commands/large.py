@@ -211,7 +211,7 @@ def _problem(arguments: argparse.Namespace, source: str) -> _Problem:
 
 
 def _frame(arguments: argparse.Namespace) -> int | None:
-    """The frame that is asked for, if one is."""
+    """Return the frame that is asked for, if one is."""
     first, last, step = getattr(arguments, "frames", (None, None, None))
     if (first, last, step) == (None, None, None):
         return None

@@ -119,7 +119,7 @@ def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespa
 
 
 def _done(journal: Path, settings: bytes) -> tuple[int, int]:
-    """How many frames a journal of the same settings has, and their bytes; a torn line is none."""
+    """Count the whole lines of a journal of the same settings: frames and bytes."""
     if not journal.is_file():
         return 0, 0
     with open(journal, "rb") as file:
@@ -133,7 +133,7 @@ def _done(journal: Path, settings: bytes) -> tuple[int, int]:
 
 
 def _settings(frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the peaks depend on, but what the files hold."""
+    """Return everything that the peaks depend on, but what the files hold."""
     given = {n: x for n, x in vars(arguments).items() if n not in ("run", "output")}
     path = Path(arguments.input)
     changed = path.stat().st_mtime_ns if path.exists() else 0
@@ -141,7 +141,7 @@ def _settings(frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str
 
 
 def _found(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The columns of the peaks of one frame."""
+    """Return the columns of the peaks of one frame."""
     with opening.in_frame(number, arguments):
         _, names, peaks = voting.find(frames[number], arguments)
     columns = peaks.to_dict()
@@ -154,7 +154,7 @@ def _as_line(value: dict[str, Any]) -> bytes:
 
 
 def _tables(journal: Path) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of each frame in turn."""
+    """Return the rows of each frame in turn."""
     with open(journal, "rb") as file:
         file.readline()
         for line in file:

@@ -81,7 +81,7 @@ def find(fields: Fields, arguments: argparse.Namespace) -> Found:
 
 
 def _votes(fields: Fields, part: str | None, cross: bool) -> tuple[Votes, tuple[str, ...]]:
-    """The votes, and the names of the maps that they make."""
+    """Return the votes, and the names of the maps that they make."""
     if part == "all" and part not in fields.names:
         return fields.votes(cross=cross), ("all",)
     if part is not None:

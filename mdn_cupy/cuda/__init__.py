@@ -478,7 +478,7 @@ def _gather(
     wanted: tuple[bool, bool, bool],
     executor: Executor,
 ) -> list[Array | None]:
-    """Gradients of every voting plane, before those of a broadcast argument are added up."""
+    """Compute the gradients of each voting plane, not yet summed over broadcast axes."""
     plane = (*problem.batch, *problem.source_shape)
     offsets = (*problem.batch, 2, *problem.source_shape)
     gradients = [
@@ -499,7 +499,7 @@ def _summed_to(shape: Shape, gradient: Array, executor: Executor) -> Array:
 
 
 def _argument_shapes(problem: VoteProblem) -> tuple[Shape, Shape, Shape]:
-    """Shapes of the arguments; a number counts as an array of one element."""
+    """Return the shapes of the arguments; a number counts as an array of one element."""
     sigma = problem.sigma
     width = (1,) * (len(problem.batch) + 2) if isinstance(sigma, float) else tuple(sigma.shape)
     return tuple(problem.confidence.shape), tuple(problem.offsets.shape), width

@@ -227,7 +227,7 @@ def _plateau_pixels(
 
 
 def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Looked]) -> Table:
-    """Settle the plateaus across chunks, and keep those peaks that are far enough apart."""
+    """Resolve the plateaus that cross chunks, and drop peaks too near to stronger ones."""
     height, width = shape[-2:]
     peaks = _joined([each.peaks for each in found])
     pixels = _joined([each.pixels for each in found])

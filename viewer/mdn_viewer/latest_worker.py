@@ -106,7 +106,7 @@ class LatestOnlyWorker(QObject):
             QCoreApplication.processEvents()
 
     def cancel(self) -> None:
-        """Deliver nothing of what has been submitted; what has begun ends unheard."""
+        """Drop the submitted jobs; the result of a running one is discarded."""
         self._era += 1
         self._waiting = None
         if self._running is None:
@@ -117,7 +117,7 @@ class LatestOnlyWorker(QObject):
         self._rest()
 
     def close(self) -> None:
-        """Deliver nothing more; what has begun ends unheard."""
+        """Accept no more jobs; the result of a running one is discarded."""
         self._closed, self._waiting = True, None
         if isalive(self._patience):  # type: ignore[no-untyped-call]
             self._rest()

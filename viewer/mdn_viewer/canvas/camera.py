@@ -1,4 +1,4 @@
-"""Which part of the output the cells show, and how large. Knows no window."""
+"""Which part of the output the cells show, and how large. Independent of Qt."""
 
 from __future__ import annotations
 

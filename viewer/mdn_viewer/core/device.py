@@ -1,4 +1,4 @@
-"""Where votes are computed: on the GPU where there is one, else on the CPU. Knows no window."""
+"""Where votes are computed: on the GPU where there is one, else on the CPU. Independent of Qt."""
 
 from __future__ import annotations
 

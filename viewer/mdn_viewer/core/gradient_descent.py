@@ -1,4 +1,4 @@
-"""What a loss wants of the votes that are being looked at. Knows no window."""
+"""The gradient of a loss of the session's votes, and steps along it. Independent of Qt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may take long, and who does it. Knows no window."""
+"""Jobs that may take long, and the workers that run them. Independent of Qt."""
 
 from __future__ import annotations
 

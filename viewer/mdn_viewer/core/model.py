@@ -1,4 +1,4 @@
-"""The one thing that changes: what is being looked at, and what is known of it. Knows no window."""
+"""The viewer's mutable state: the session, its maps, and what was asked. Independent of Qt."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _PERCENTILE = 90  # of the slopes that are drawn in full length; the few steepes
 
 
 class Rates(NamedTuple):
-    """How far a step moves what is pulled steadily; what is pulled to and fro moves less."""
+    """Step lengths of sources with a steady gradient; where its sign alternates, steps are shorter."""
 
     confidence: float = 0.04
     offsets: float = 0.25

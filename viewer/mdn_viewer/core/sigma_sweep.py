@@ -24,7 +24,7 @@ _SIGMAS = 48
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """What becomes of the maps of a session while sigma goes from its least to its greatest.
+    """The peaks of a session's maps at each sigma, from the least to the greatest.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Sweep:
             return replace(self, pixel=None, values={})
         widest = replace(self.session, sigma=float(self.sigmas[-1]))
         who = widest.votes.voters(pixel)
-        # Whoever votes for it at any sigma, in a row, and of the map nothing but this pixel.
+        # All sources that vote for it at any sigma, in one row, and a map of this pixel only.
         x, y = (who.landing - pixel[::-1]).T
         row = mdn.Votes(
             who.confidence[None],

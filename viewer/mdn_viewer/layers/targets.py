@@ -38,7 +38,7 @@ def targets(viewer: Viewer) -> list[Any]:
 
 
 def target_of(layer: Any, width: float, frame: Frame) -> Target:
-    """Read off a layer what it wants of a map; any thread may ask for that.
+    """Read the target of a map from a layer; any thread may call it.
 
     Parameters
     ----------

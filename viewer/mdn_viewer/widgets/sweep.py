@@ -21,7 +21,7 @@ _TITLE = "Sweeping sigma"
 
 
 class SweepPanel(CurvePanel):
-    """What becomes of the peaks, and of the asked pixel, at other sigmas; click to go there.
+    """The peaks, and the asked pixel's values, against sigma; a click sets sigma.
 
     Parameters
     ----------
