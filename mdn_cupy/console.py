@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-__all__ = ["INTERRUPTED", "REFUSED", "NOT_PRINTED", "complain", "run", "say"]
+__all__ = ["INTERRUPTED", "NOT_PRINTED", "REFUSED", "complain", "run", "say"]
 
 NOT_PRINTED = 1  # standard output failed, and nothing else was written
 REFUSED = 2

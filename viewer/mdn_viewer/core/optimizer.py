@@ -23,7 +23,7 @@ _PERCENTILE = 90  # of the slopes that are drawn in full length; the few steepes
 
 
 class Rates(NamedTuple):
-    """Step lengths of sources with a steady gradient; where its sign alternates, steps are shorter."""
+    """Step lengths under a steady gradient; where its sign alternates, steps are shorter."""
 
     confidence: float = 0.04
     offsets: float = 0.25
