@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.jit_options import jit
-from mdn_cupy.cpu.simd import LANES, Lanes, Memory, lane_function
+from mdn_cupy.cpu.simd import LANES, element, load, store
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.threads import get_num_threads
 
 __all__ = ["PIXELS", "pairs_per_second", "products"]
+
+Single = npt.NDArray[np.float32]
 
 _VECTORS = 6  # independent products that hide the latency of a multiply, in 16 vector registers
 PIXELS = _VECTORS * LANES
@@ -28,40 +29,26 @@ PIXELS = _VECTORS * LANES
 _ROWS = 1024  # different g, which stay in the L1 cache
 
 
-def _multiply_rows(
-    builder: Any, product: Memory, weight: Memory, confidence: Memory, rows: Any
-) -> None:
-    """product[k] *= Π (1 − confidence[n]·weight[k]) over n < rows, in registers."""
-    starts = [rows.type(k * LANES) for k in range(_VECTORS)]
-    loaded = [product.load(start) for start in starts]
-    weights = [weight.load(start) for start in starts]
-    before = builder.block
-    loop, done = (builder.append_basic_block(name) for name in ("rows", "done"))
-    builder.branch(loop)
-    builder.position_at_end(loop)
-    row = builder.phi(rows.type)
-    registers = [builder.phi(lanes.value.type) for lanes in loaded]
-    g = confidence.scalar(row)
-    updated = [Lanes(builder, q) * (1.0 - a * g) for q, a in zip(registers, weights, strict=True)]
-    following = builder.add(row, row.type(1))
-    row.add_incoming(row.type(0), before)
-    row.add_incoming(following, loop)
-    for register, first, then in zip(registers, loaded, updated, strict=True):
-        register.add_incoming(first.value, before)
-        register.add_incoming(then.value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, rows), loop, done)
-    builder.position_at_end(done)
-    for start, then in zip(starts, updated, strict=True):
-        product.store(start, then)
-
-
-_multiply = lane_function(_multiply_rows)
-
-
 @jit
-def _repeat(product: Any, weight: Any, confidence: Any, times: int) -> None:
+def _repeat(product: Single, weight: Single, confidence: Single, times: int) -> None:
+    """product[k] *= Π (1 − confidence[n]·weight[k]) over all n, in registers."""
+    a, b, c = load(weight, 0, LANES), load(weight, LANES, LANES), load(weight, 2 * LANES, LANES)
+    d, e = load(weight, 3 * LANES, LANES), load(weight, 4 * LANES, LANES)
+    f = load(weight, 5 * LANES, LANES)
     for _ in range(times):
-        _multiply(product, weight, confidence, confidence.shape[0])
+        p, q = load(product, 0, LANES), load(product, LANES, LANES)
+        r, s = load(product, 2 * LANES, LANES), load(product, 3 * LANES, LANES)
+        t, u = load(product, 4 * LANES, LANES), load(product, 5 * LANES, LANES)
+        for n in range(confidence.shape[0]):
+            g = element(confidence, n)
+            p, q, r = p * (1.0 - a * g), q * (1.0 - b * g), r * (1.0 - c * g)
+            s, t, u = s * (1.0 - d * g), t * (1.0 - e * g), u * (1.0 - f * g)
+        store(product, 0, p)
+        store(product, LANES, q)
+        store(product, 2 * LANES, r)
+        store(product, 3 * LANES, s)
+        store(product, 4 * LANES, t)
+        store(product, 5 * LANES, u)
 
 
 def products(

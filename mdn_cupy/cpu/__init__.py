@@ -14,8 +14,9 @@ logarithm per pixel is taken where L is wanted.
 `planner` cuts maps into tiles and shares the sources among tasks; `thread_pool` runs these.
 `forward` and `backward` are the kernels, compiled by Numba with `jit_options`; `sources`, `tiles`
 and `atomic_counter` define their data; `windows`, `source_batch`, `gaussian`, `vote_batch`,
-`product_range` and `moments` are their inner loops, in vectors of `simd`. `peaks` finds where maps
-peak, `instances` which peak a source votes for, and `peak_moments` how far a peak's votes spread.
+`product_range` and `moments` are their inner loops, in vectors of `simd`, which `inlining` compiles
+into them. `peaks` finds where maps peak, `instances` which peak a source votes for, and
+`peak_moments` how far a peak's votes spread. docs/cpu_engine.md follows one vote through all this.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.backends import Status
-from mdn_cupy.cpu import backward, forward, jit_options
+from mdn_cupy.cpu import backward, forward
 from mdn_cupy.cpu.instances import label, new_targets
+from mdn_cupy.cpu.jit_options import interpreted
 from mdn_cupy.cpu.peak_moments import add_moments
 from mdn_cupy.cpu.peaks import find_peaks
 from mdn_cupy.cpu.planner import Share, ranges, shares
@@ -266,9 +268,8 @@ def peak_moments(
 
 def status() -> Status:
     """Say whether the CPU works, with what and on how many threads."""
-    if jit_options.refusal:
-        return Status(False, jit_options.refusal)
-    return Status(True, f"Numba {numba.__version__}, {get_num_threads()} threads")
+    how = ", interpreted since NUMBA_DISABLE_JIT is set" if interpreted else ""
+    return Status(True, f"Numba {numba.__version__}, {get_num_threads()} threads{how}")
 
 
 def _any_votes(problem: VoteProblem) -> bool:

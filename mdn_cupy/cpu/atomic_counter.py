@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from mdn_cupy.cpu.simd import Call, operation
 
 __all__ = ["take"]
 
-
-def _take(typingctx: Any, counter: Any) -> Any:
-    """Atomic fetch-and-add of 1 to an array of one; returns the previous value."""
-
-    def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> ir.Value:
-        data = context.make_array(signature.args[0])(context, builder, values[0]).data
-        return builder.atomic_rmw("add", data, ir.Constant(ir.IntType(64), 1), "monotonic")
-
-    return types.int64(counter), codegen
+_interpreted = threading.Lock()
 
 
-take: Any = intrinsic(_take)
+def _take(call: Call) -> ir.Value:
+    kind = ir.IntType(64)
+    return call.builder.atomic_rmw("add", call.pointer(0, kind), kind(1), "monotonic")
+
+
+@operation(lambda counter, index: types.int64, _take)
+def take(counter: npt.NDArray[np.int64], index: int) -> int:
+    """Atomic fetch-and-add of 1 to an element; returns the previous value."""
+    with _interpreted:
+        counter[index] += 1
+        return int(counter[index]) - 1

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu import gaussian, moments
-from mdn_cupy.cpu.jit_options import inlined, jit
-from mdn_cupy.cpu.simd import LANES
+from mdn_cupy.cpu.inlining import inlined
+from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.simd import LANES, Floats
 from mdn_cupy.cpu.sources import (
     ADDITIVE,
     NOISY_OR,
     PATCH_COLUMNS,
     LandingBatch,
-    collect,
-    find_windows,
+    Scalars,
+    Sources,
     new_landings,
     patch,
 )
+from mdn_cupy.cpu.windows import collect, find_windows
 
 __all__ = ["BackwardScratch", "gather", "new_backward_scratch"]
 
 _SINGLE_UP_TO = 0.984375  # |c|, in float32: the factor 1 − w·c keeps 17 bits at least
+
+
+Row = tuple[tuple[int, int], int, tuple[int, int]]
+"""Voter (m, v), row, and columns [start, stop) of sources."""
 
 
 class BackwardScratch(NamedTuple):
@@ -46,13 +52,13 @@ def new_backward_scratch(height: int, width: int) -> BackwardScratch:
 
 @jit
 def gather(
-    sources: Any,
-    scalars: Any,
-    cotangent: Any,
-    outputs: Any,
-    wanted: Any,
-    scratch: Any,
-    patches: Any,
+    sources: Sources,
+    scalars: Scalars,
+    cotangent: Floats,
+    outputs: tuple[Floats, Floats, Floats],
+    wanted: tuple[bool, bool, bool],
+    scratch: BackwardScratch,
+    patches: tuple[int, int],
 ) -> None:
     """Add the gradients of the sources in the patches [first, last) of every plane to the outputs.
 
@@ -70,44 +76,51 @@ def gather(
 
 
 @inlined
-def _moments(sources: Any, scalars: Any, cotangent: Any, row: Any, scratch: Any) -> None:
+def _moments(
+    sources: Sources, scalars: Scalars, cotangent: Floats, row: Row, scratch: BackwardScratch
+) -> None:
     """Sum the pull g·φ′·w of the pixels in the windows of a row of sources; see `moments`."""
     voter, i, columns = row
     m, height, width = voter[0], cotangent.shape[1], cotangent.shape[2]
-    landings, single, double, found = scratch
-    flat, stride = cotangent.reshape(-1), single.shape[1]
-    count = collect(sources, scalars, voter, i, columns, 0, landings, every=True)
+    landings = scratch.landings
+    count = collect(sources, scalars, voter, i, columns, 0, landings, True)
     find_windows(sources, scalars, voter, count, (0, 0, height, width), landings)
     for n in range(count):
-        left, reached = landings.left[n], landings.right[n] - landings.left[n]
-        upper, deep = landings.upper[n], landings.lower[n] - landings.upper[n]
-        if reached <= 0 or deep <= 0:
+        if landings.right[n] <= landings.left[n] or landings.lower[n] <= landings.upper[n]:
             continue
-        c = landings.confidence[n]
-        d_x, d_y, scale = left - landings.p_x[n], upper - landings.p_y[n], landings.scale[n]
-        window = ((m * height + upper) * width + left, width, deep, reached, stride)
-        factor = (c, scalars.floor)
-        if scalars.double or not abs(c) <= _SINGLE_UP_TO:
-            w_x, w_y = double[0], double[1:].reshape(-1)
-            gaussian.double(w_x, reached, d_x, scale)
-            gaussian.double_profile(w_y, stride, deep, d_y, scale)
-            if scalars.rule == NOISY_OR:
-                moments.noisy_or_double(found, n, flat, window, w_x, w_y, d_x, factor)
-            else:
-                moments.double(found, n, flat, window, w_x, w_y, d_x, factor)
+        if scalars.double or not abs(landings.confidence[n]) <= _SINGLE_UP_TO:
+            _moments_of(scalars, cotangent, m, n, scratch.double, scratch)
         else:
-            w_x32, w_y32 = single[0], single[1:].reshape(-1)
-            gaussian.single(w_x32, reached, d_x, scale)
-            gaussian.single_profile(w_y32, stride, deep, d_y, scale)
-            if scalars.rule == NOISY_OR:
-                moments.noisy_or_single(found, n, flat, window, w_x32, w_y32, d_x, factor)
-            else:
-                moments.single(found, n, flat, window, w_x32, w_y32, d_x, factor)
+            _moments_of(scalars, cotangent, m, n, scratch.single, scratch)
+
+
+@inlined
+def _moments_of(
+    scalars: Scalars, cotangent: Floats, m: int, n: int, weights: Floats, scratch: BackwardScratch
+) -> None:
+    """Sum up for one source, with weights in float32 or float64."""
+    landings, (_, height, width) = scratch.landings, cotangent.shape
+    upper, left, scale = landings.upper[n], landings.left[n], landings.scale[n]
+    rows, columns = landings.lower[n] - upper, landings.right[n] - left
+    d_x, d_y = left - landings.p_x[n], upper - landings.p_y[n]
+    gaussian.profile(weights, 0, 0, columns, d_x, scale)
+    gaussian.profile(weights, 2, 1, rows, d_y, scale)
+    window = ((m * height + upper) * width + left, width, rows, columns)
+    factor = (landings.confidence[n], scalars.floor)
+    if scalars.rule == NOISY_OR:
+        moments.noisy_or(scratch.moments, n, cotangent, window, weights, d_x, factor)
+    else:
+        moments.additive(scratch.moments, n, cotangent, window, weights, d_x, factor)
 
 
 @inlined
 def _add_gradients(
-    sources: Any, scalars: Any, row: Any, scratch: Any, outputs: Any, wanted: Any
+    sources: Sources,
+    scalars: Scalars,
+    row: Row,
+    scratch: BackwardScratch,
+    outputs: tuple[Floats, Floats, Floats],
+    wanted: tuple[bool, bool, bool],
 ) -> None:
     """Turn the moments of a row of sources into gradients, and add them to the outputs."""
     voter, i, (start, stop) = row

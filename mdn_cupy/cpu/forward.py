@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
+import numpy.typing as npt
 
-from mdn_cupy.cpu import gaussian, product_range, source_batch, vote_batch
+from mdn_cupy.cpu import gaussian, product_range, source_batch
 from mdn_cupy.cpu.atomic_counter import take
-from mdn_cupy.cpu.jit_options import inlined, jit, part
-from mdn_cupy.cpu.simd import LANES
-from mdn_cupy.cpu.sources import PATCH_COLUMNS, collect, find_windows, patch
+from mdn_cupy.cpu.inlining import inlined, part
+from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.simd import HALF, LANES, full, load, present, store_where, transpose
+from mdn_cupy.cpu.source_batch import Box
+from mdn_cupy.cpu.sources import PATCH_COLUMNS, LandingBatch, Scalars, Sources, patch
 from mdn_cupy.cpu.tiles import (
     ABREAST,
     BLOCK_COLUMNS,
@@ -19,7 +22,13 @@ from mdn_cupy.cpu.tiles import (
     PITCH,
     ROWS,
     TOP,
+    ForwardScratch,
+    Maps,
+    Queue,
+    Tile,
 )
+from mdn_cupy.cpu.vote_batch import ADD, MULTIPLY, MULTIPLY_GUARDED, vote
+from mdn_cupy.cpu.windows import collect, find_windows
 
 __all__ = ["fill", "merge", "read_out"]
 
@@ -28,13 +37,20 @@ _TILES_A_CALL = 16  # between two checks for signals
 
 
 @jit
-def fill(queue: Any, sources: Any, scalars: Any, tile: Any, scratch: Any, maps: Any) -> bool:
+def fill(
+    queue: Queue,
+    sources: Sources,
+    scalars: Scalars,
+    tile: Tile,
+    scratch: ForwardScratch,
+    maps: Maps,
+) -> bool:
     """Take tiles from a queue, vote into each, and read it out to the maps.
 
     Returns after some tiles, True if there are more. The votes of the last stay in the tile.
     """
     for _ in range(_TILES_A_CALL):
-        n = take(queue.taken)
+        n = take(queue.taken, 0)
         if n >= queue.ends.shape[0]:
             return False
         _clear(tile, queue.frames[n])
@@ -45,7 +61,13 @@ def fill(queue: Any, sources: Any, scalars: Any, tile: Any, scratch: Any, maps: 
 
 
 @inlined
-def _vote(tile: Any, sources: Any, scalars: Any, patches: Any, scratch: Any) -> None:
+def _vote(
+    tile: Tile,
+    sources: Sources,
+    scalars: Scalars,
+    patches: npt.NDArray[np.int64],
+    scratch: ForwardScratch,
+) -> None:
     """Add the votes of some patches of sources to a tile, about a row of a patch at a time."""
     height, width = sources.confidence.shape[1:]
     waiting = 0
@@ -55,17 +77,20 @@ def _vote(tile: Any, sources: Any, scalars: Any, patches: Any, scratch: Any) -> 
         voter = (tile.frame[MAP], v)
         for i in range(first, last):
             columns = (start, stop)
-            waiting = collect(
-                sources, scalars, voter, i, columns, waiting, scratch.landings, every=False
-            )
+            waiting = collect(sources, scalars, voter, i, columns, waiting, scratch.landings, False)
             if waiting >= PATCH_COLUMNS or (ends and i + 1 == last):
                 _vote_of(tile, sources, scalars, voter, waiting, scratch)
                 waiting = 0
 
 
-@inlined
+@part
 def _vote_of(
-    tile: Any, sources: Any, scalars: Any, voter: tuple[int, int], waiting: int, scratch: Any
+    tile: Tile,
+    sources: Sources,
+    scalars: Scalars,
+    voter: tuple[int, int],
+    waiting: int,
+    scratch: ForwardScratch,
 ) -> None:
     """Add the votes of the sources that wait."""
     landings, frame = scratch.landings, tile.frame
@@ -73,152 +98,144 @@ def _vote_of(
     find_windows(sources, scalars, voter, waiting, window, landings)
     count, certain = _choose(scalars, waiting, scratch)
     for begin in range(0, count, LANES):
-        group = (begin, count if count < begin + LANES else begin + LANES)
-        source_batch.enclose(
-            scratch.box, (landings.upper, landings.lower), (landings.left, landings.right), group
-        )
-        if _multiplies(tile):
-            _keep_normal(tile, scalars, scratch, group)
-        span = (scratch.box[source_batch.LONGEST] + LANES - 1) // LANES * LANES
+        end = begin + LANES if begin + LANES < count else count
+        box = source_batch.enclose(landings, begin, end)
+        if tile.product.shape[0] > 0:
+            _keep_normal(tile, scalars, landings, box, (begin, end))
+        span = (box.longest + LANES - 1) // LANES * LANES
         _weigh(tile, sources, scratch, begin, span)
-        _cast(tile, scalars, scratch, (*group, span), certain)
+        _cast(tile, scalars, scratch, (begin, end), span, certain, box.alike)
 
 
 @inlined
-def _clear(tile: Any, frame: Any) -> None:
+def _clear(tile: Tile, frame: npt.NDArray[np.int64]) -> None:
     """Reset a tile to no votes."""
+    # Names of their own: a store might change the tile, for all that LLVM knows.
+    product, exponent, bound, total = tile.product, tile.exponent, tile.bound, tile.sum
     for n in range(frame.shape[0]):
         tile.frame[n] = frame[n]
     pixels = frame[ROWS] * frame[PITCH]
-    if _multiplies(tile):
-        product_range.clear(tile.product, pixels, 1.0)
-        product_range.clear(tile.exponent, pixels, 0.0)
-        for n in range(tile.bound.shape[0]):
-            tile.bound[n] = 1.0
-    if _adds(tile):
-        product_range.clear(tile.sum, pixels, 0.0)
+    if product.shape[0] > 0:
+        for n in range(pixels):
+            product[n] = 1.0
+        for n in range(pixels):
+            exponent[n] = 0
+        for n in range(bound.shape[0]):
+            bound[n] = 1.0
+    if total.shape[0] > 0:
+        for n in range(pixels):
+            total[n] = 0.0
 
 
 @inlined
-def _multiplies(tile: Any) -> bool:
-    wanted: bool = tile.product.shape[0] > 0
-    return wanted
-
-
-@inlined
-def _adds(tile: Any) -> bool:
-    wanted: bool = tile.sum.shape[0] > 0
-    return wanted
-
-
-@inlined
-def _choose(scalars: Any, waiting: int, scratch: Any) -> tuple[int, bool]:
+def _choose(scalars: Scalars, waiting: int, scratch: ForwardScratch) -> tuple[int, bool]:
     """Bring the sources that reach the tile to the front; how many they are, and whether a factor
     1 − w·c of one may have to be raised to the least."""
-    landings = scratch.landings
-    windows = (landings.upper, landings.lower, landings.left, landings.right)
-    found = source_batch.survey(landings.confidence, windows, waiting, 1.0 - scalars.floor)
-    count: int = waiting
-    if found & source_batch.SILENT:
-        known = (
-            landings.p_x,
-            landings.p_y,
-            landings.confidence,
-            landings.scale,
-            landings.change,
-            landings.peak,
-        )
-        count = source_batch.bring_to_front(known, windows, waiting)
-    return count, found & source_batch.CERTAIN != 0
+    landings, count = scratch.landings, waiting
+    silent, certain = source_batch.survey(landings, waiting, 1.0 - scalars.floor)
+    if silent:
+        count = source_batch.bring_to_front(landings, waiting)
+    return count, certain
 
 
 @inlined
-def _keep_normal(tile: Any, scalars: Any, scratch: Any, group: Any) -> None:
+def _keep_normal(
+    tile: Tile, scalars: Scalars, landings: LandingBatch, box: Box, group: tuple[int, int]
+) -> None:
     """Keep every product in range before the votes of a group are multiplied in."""
-    box, bound = scratch.box, tile.bound
-    upper, lower, left, right = (
-        box[source_batch.UPPER],
-        box[source_batch.LOWER],
-        box[source_batch.LEFT],
-        box[source_batch.RIGHT],
-    )
-    least = source_batch.least_product(scratch.landings.confidence, group, scalars.floor)
-    abreast = tile.frame[ABREAST]
-    for y in range(upper // BLOCK_ROWS, (lower - 1) // BLOCK_ROWS + 1):
-        for x in range(left // BLOCK_COLUMNS, (right - 1) // BLOCK_COLUMNS + 1):
+    bound, abreast = tile.bound, tile.frame[ABREAST]
+    least = source_batch.least_product(landings, group[0], group[1], scalars.floor)
+    for y in range(box.upper // BLOCK_ROWS, (box.lower - 1) // BLOCK_ROWS + 1):
+        for x in range(box.left // BLOCK_COLUMNS, (box.right - 1) // BLOCK_COLUMNS + 1):
             if bound[y * abreast + x] * least < _FOLD_BELOW:
                 _make_room(tile, y, x, least)
             bound[y * abreast + x] *= least
 
 
 @part
-def _make_room(tile: Any, y: int, x: int, least: float) -> None:
+def _make_room(tile: Tile, y: int, x: int, least: float) -> None:
     """Look how small the products of a block are, and how large; move their exponents aside if
     they could leave the range by votes that change them by `least`.
 
     Mostly it would not: the bound takes all votes of a block for votes for the same pixel.
     """
     top, left, pitch = y * BLOCK_ROWS, x * BLOCK_COLUMNS, tile.frame[PITCH]
-    block = (top * pitch + left, pitch)
     rows, columns = tile.frame[ROWS] - top, pitch - left
-    size = (
+    block = (
+        top * pitch + left,
         rows if rows < BLOCK_ROWS else BLOCK_ROWS,
         columns if columns < BLOCK_COLUMNS else BLOCK_COLUMNS,
     )
-    bound = product_range.farthest(tile.product, block, size)
+    bound = product_range.farthest(tile, pitch, block)
     if bound * least < _FOLD_BELOW:
-        product_range.fold_exponents(tile.product, tile.exponent, block, size)
+        product_range.fold_exponents(tile, pitch, block)
         bound = 1.0
     tile.bound[y * tile.frame[ABREAST] + x] = bound
 
 
 @inlined
-def _weigh(tile: Any, sources: Any, scratch: Any, begin: int, span: int) -> None:
+def _weigh(tile: Tile, sources: Sources, scratch: ForwardScratch, begin: int, span: int) -> None:
     """Compute the weights of a group, in rows and columns of `span` pixels."""
-    landings, fields = scratch.landings, sources.confidence
-    curve, c = (landings.scale, landings.change), landings.confidence
-    top, left = (begin, tile.frame[TOP]), (begin, tile.frame[LEFT])
-    gaussian.across(scratch.a_x, span, landings.left, landings.p_x, curve, c, left, fields)
-    gaussian.down(scratch.w_y, span, landings.upper, landings.p_y, curve, c, top, fields)
+    landings, fields, a_x, w_y = scratch.landings, sources.confidence, scratch.a_x, scratch.w_y
+    pixels, c = (landings.left, tile.frame[LEFT], begin), load(landings.confidence, begin, LANES)
+    gaussian.weights(w_y, span, pixels, landings.p_x, landings, c, fields)
+    for x in range(0, span, HALF):
+        transpose(w_y, x * LANES, LANES, a_x, x, span)
+        transpose(w_y, x * LANES + HALF, LANES, a_x, HALF * span + x, span)
+    pixels = (landings.upper, tile.frame[TOP], begin)
+    gaussian.weights(w_y, span, pixels, landings.p_y, landings, full(1.0, LANES), fields)
 
 
 @inlined
-def _cast(tile: Any, scalars: Any, scratch: Any, group: Any, certain: bool) -> None:
+def _cast(
+    tile: Tile,
+    scalars: Scalars,
+    scratch: ForwardScratch,
+    group: tuple[int, int],
+    span: int,
+    certain: bool,
+    alike: bool,
+) -> None:
     """Add the votes of a group."""
     landings, pitch, floor = scratch.landings, tile.frame[PITCH], scalars.floor
-    windows = (landings.upper, landings.lower, landings.left, landings.right)
-    weights, peak = (scratch.a_x, scratch.w_y), landings.peak
-    alike = scratch.box[source_batch.ALIKE]
-    group = (*group, 1 + alike)
-    if _multiplies(tile):
+    weights = (scratch.a_x, scratch.w_y, span)
+    if tile.product.shape[0] > 0:
         if certain or alike:
-            vote_batch.multiply_guarded(tile.product, pitch, windows, weights, group, floor, peak)
+            together = 2 if alike else 1
+            vote(tile.product, MULTIPLY_GUARDED, pitch, landings, weights, group, together, floor)
         else:
-            vote_batch.multiply(tile.product, pitch, windows, weights, group, floor, peak)
-    if _adds(tile):
-        vote_batch.add(tile.sum, pitch, windows, weights, group, floor, peak)
+            vote(tile.product, MULTIPLY, pitch, landings, weights, group, 1, floor)
+    if tile.sum.shape[0] > 0:
+        vote(tile.sum, ADD, pitch, landings, weights, group, 1, floor)
 
 
 @part
-def _read_out(tile: Any, maps: Any) -> None:
+def _read_out(tile: Tile, maps: Maps) -> None:
     frame = tile.frame
-    _, height, width = maps.log_complement.shape
+    product, exponent, total, pitch = tile.product, tile.exponent, tile.sum, frame[PITCH]
+    noisy_or, log_complement, sums = maps.noisy_or, maps.log_complement, maps.sum
+    _, height, width = log_complement.shape
     for y in range(frame[ROWS]):
         first = (frame[MAP] * height + frame[TOP] + y) * width + frame[LEFT]
-        places = (first, y * frame[PITCH], frame[COLUMNS])
-        if maps.noisy_or.shape[0] > 0:
-            product_range.noisy_or(maps.noisy_or, tile.product, tile.exponent, places)
-        if maps.log_complement.shape[0] > 0:
-            product_range.log_complement(maps.log_complement, tile.product, tile.exponent, places)
-        if maps.sum.shape[0] > 0:
-            product_range.total(maps.sum, tile.sum, tile.exponent, places)
+        columns = frame[COLUMNS]
+        for x in range(0, columns, LANES):
+            inside, n = present(x, columns, LANES), y * pitch + x
+            if product.shape[0] > 0:
+                q, e = load(product, n, LANES), load(exponent, n, LANES)
+                if noisy_or.shape[0] > 0:
+                    store_where(noisy_or, first + x, product_range.noisy_or(q, e), inside)
+                if log_complement.shape[0] > 0:
+                    logarithm = product_range.log_complement(q, e)
+                    store_where(log_complement, first + x, logarithm, inside)
+            if sums.shape[0] > 0:
+                store_where(sums, first + x, load(total, n, LANES), inside)
 
 
 @jit
-def merge(tile: Any, other: Any) -> None:
+def merge(tile: Tile, other: Tile) -> None:
     """Combine the votes of another tile of the same place into the first."""
     rows, pitch, abreast = tile.frame[ROWS], tile.frame[PITCH], tile.frame[ABREAST]
-    if _multiplies(tile):
+    if tile.product.shape[0] > 0:
         for y in range((rows + BLOCK_ROWS - 1) // BLOCK_ROWS):
             for x in range(abreast):
                 for each in (tile, other):
@@ -226,12 +243,12 @@ def merge(tile: Any, other: Any) -> None:
         for n in range(rows * pitch):
             tile.product[n] *= other.product[n]
             tile.exponent[n] += other.exponent[n]
-    if _adds(tile):
+    if tile.sum.shape[0] > 0:
         for n in range(rows * pitch):
             tile.sum[n] += other.sum[n]
 
 
 @jit
-def read_out(tile: Any, maps: Any) -> None:
+def read_out(tile: Tile, maps: Maps) -> None:
     """Write what is wanted of a tile into the maps."""
     _read_out(tile, maps)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.jit_options import inlined, jit
+from mdn_cupy.cpu.inlining import inlined
+from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.maxima import Cells
 
 __all__ = ["MARGIN", "Targets", "cell", "label", "new_targets"]

@@ -9,10 +9,11 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
-import numpy.ma  # noqa: F401 # which Numba loads in a first call, where a fork does not wait for it
+import numpy as np
+import numpy.ma  # which Numba loads in a first call, where a fork does not wait for it
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.options import DefaultOptions
@@ -20,7 +21,9 @@ from numba.core.serialize import dumps
 
 from mdn_cupy.backends import FORK_LOCKS
 
-__all__ = ["inlined", "jit", "part", "refusal"]
+__all__ = ["interpreted", "jit"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FORK_LOCKS.append(global_compiler_lock)  # a forked child must be able to compile
 
@@ -30,47 +33,23 @@ if hasattr(DefaultOptions, "_nrt"):
     # fifth of the time.
     _OPTIONS["_nrt"] = False
 
-refusal = (
-    "NUMBA_DISABLE_JIT is set, and the CPU's kernels need Numba's compiler: unset it, or vote with "
-    "mdn_cupy.reference"
-    if vars(numba.config)["DISABLE_JIT"]
-    else None
-)
-"""Why no kernel can run in this process, or None."""
+interpreted = bool(vars(numba.config)["DISABLE_JIT"])
+"""Whether NUMBA_DISABLE_JIT is set: kernels then run in Python, on NumPy, for debuggers."""
 
 
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+def jit(function: F) -> F:
     """Compile a kernel that frees the GIL, cached on disk where a folder can be written.
 
     It must not make arrays: those that it needs are passed in.
     """
-    if refusal:
-        return _refuse
+    if interpreted:
+        return np.errstate(all="ignore")(function)
     compiled: Any = numba.njit(nogil=True, **_OPTIONS)(function)
     try:
         compiled._cache = _KernelCache(function)
     except (RuntimeError, OSError):
         _warn_uncached("no folder can be written to")
     return compiled  # type: ignore[no-any-return]
-
-
-def part(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function that only kernels call, without the wrapper for calls from Python, which
-    would take as long to compile; such a call would crash."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
-    made: Callable[..., Any] = numba.njit(**options)(function)
-    return made
-
-
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Inline a short function into every kernel that calls it: to pass its arrays would take as
-    long as its work."""
-    made: Callable[..., Any] = numba.njit(inline="always", **_OPTIONS)(function)
-    return made
-
-
-def _refuse(*_: object) -> Any:
-    raise RuntimeError(refusal)
 
 
 class _Checked(CompileResultCacheImpl):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.instances import MARGIN, cell
-from mdn_cupy.cpu.jit_options import inlined, jit
+from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.cpu.sources import ADDITIVE, NOISY_OR
 
 __all__ = ["add_moments"]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.jit_options import inlined, jit
+from mdn_cupy.cpu.inlining import inlined
+from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.maxima import inside, strongest_first
 

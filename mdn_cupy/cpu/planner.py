@@ -13,17 +13,16 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.cpu.sources import (
     PATCH_COLUMNS,
     PATCH_ROWS,
     Scalars,
     Sources,
     new_landings,
-    reach_of_patches,
 )
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.cpu.tiles import Place
+from mdn_cupy.cpu.windows import reach_of_patches
 from mdn_cupy.problem import VoteProblem
 
 __all__ = ["Share", "ranges", "shares"]
@@ -182,7 +181,7 @@ def _reach(
     reach = np.empty((_patches(problem), 4))
     find = partial(reach_of_patches, sources, scalars, m)
     run(
-        partial(find, n, new_landings(), np.empty((4, LANES)), reach[n : n + _PLANNED_TOGETHER])
+        partial(find, n, new_landings(), reach[n : n + _PLANNED_TOGETHER])
         for n in range(0, len(reach), _PLANNED_TOGETHER)
     )
     reach += [-1, -1, 1, 1]  # p ± radius is rounded

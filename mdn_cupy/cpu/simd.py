@@ -1,339 +1,558 @@
-"""Vectors for the CPU kernels, written as LLVM IR with fixed lanes.
+"""Vectors for the CPU kernels: LLVM's where Numba compiles, NumPy arrays where it does not.
 
-Numba would vectorise these loops too, but not reliably: a window is 8 to 30 pixels wide, and at
-that length run-time alias checks and remainder loops cost more than the votes. Here every operation
-is on 16 lanes, which LLVM maps to what the machine has: one or two AVX-512 registers, four or eight
-NEON ones. Operators on `Lanes` emit instructions, so that the functions read as the formulas they
-are; `lane_function` makes them callable from Numba.
+Numba would vectorise loops too, but not reliably: a window is 8 to 30 pixels wide, and at that
+length run-time alias checks and remainder loops cost more than the votes. Here every operation is
+on a fixed number of lanes, which LLVM maps to what the machine has: 16 of float64 to two AVX-512
+registers, or to eight of NEON.
+
+An operation is a function on NumPy arrays, which says what it computes and runs where
+NUMBA_DISABLE_JIT is set; its decorator has the type of the result and LLVM's instructions for
+compiled code. `+ - * / & | ^ << >> < <= > >= == !=` work as in NumPy; a number takes the type of
+the vector. Compiled, a·b + c may round once.
 """
 
 from __future__ import annotations
 
-import inspect
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import models, register_model
+
+from mdn_cupy.cpu.inlining import register
 
 __all__ = [
-    "DOUBLE",
-    "F32",
-    "F64",
-    "I32",
-    "I64",
+    "HALF",
     "LANES",
-    "SINGLE",
-    "Float",
-    "Lanes",
-    "Memory",
+    "Call",
+    "Floats",
+    "Integers",
+    "Mask",
     "any_lane",
-    "close_gaps",
-    "cover",
-    "lane_function",
-    "number",
+    "at_least",
+    "at_most",
+    "bits",
+    "by_type",
+    "ceil",
+    "convert",
+    "element",
+    "floats",
+    "floor",
+    "full",
+    "greatest",
+    "least",
+    "load",
+    "load_where",
+    "operation",
+    "polynomial",
     "present",
-    "splat",
-    "steps",
+    "product",
+    "ramp",
+    "rounded_product",
+    "store",
+    "store_where",
+    "sums",
+    "transpose",
+    "where",
 ]
 
 LANES = 16
+HALF = LANES // 2
+"""Lanes for the last columns of a window: one of 8 or 24, that of sigma 1 or 3, wastes none."""
 
-F32, F64 = ir.FloatType(), ir.DoubleType()
-I32, I64 = ir.IntType(32), ir.IntType(64)
-_CONTRACT = ("contract",)  # a·b + c may round once; nothing else is relaxed
+Floats = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.integer]
+Mask = npt.NDArray[np.bool_]
+Array = npt.NDArray[Any]
+
+F = TypeVar("F", bound=Callable[..., object])
+T = TypeVar("T")
+
+_INDEX = ir.IntType(32)
+_CONTRACT = ("contract",)
+_SAME_BITS = {types.float32: types.int32, types.float64: types.int64}
+_SAME_BITS |= {integer: real for real, integer in _SAME_BITS.items()}
+
+
+class Vector(types.Type):
+    """Numba's type of a vector; one of booleans is a mask."""
+
+    def __init__(self, element: Any, lanes: int) -> None:
+        super().__init__(f"vector({element}, {lanes})")
+        self.element, self.lanes = element, lanes
+        self.real = isinstance(element, types.Float)
+        kind = "f" if self.real else "i"
+        self.suffix = f"v{lanes}{kind}{1 if element == types.boolean else element.bitwidth}"
+
+    def of(self, element: Any) -> Vector:
+        """The type of as many elements of another type."""
+        return Vector(element, self.lanes)
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        mask = vector.element == types.boolean
+        element = ir.IntType(1) if mask else manager[vector.element].get_value_type()
+        super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
 @dataclass(frozen=True)
-class Float:
-    """One floating type, and the constants of its binary representation."""
+class Call:
+    """A call of an operation in compiled code."""
 
-    type: ir.Type
-    integer: ir.IntType
-    mantissa_bits: int
-    bias: int
-    degree: int  # of the polynomial of 2^r, |r| ≤ 1/2, to the type's precision
+    context: Any
+    builder: Any
+    given: Sequence[Any]
+    result: Any
+    values: Sequence[ir.Value]
 
-    @property
-    def rounder(self) -> float:
-        """Adding it leaves the nearest integer in the low bits of the mantissa."""
-        return 1.5 * 2.0**self.mantissa_bits
+    def llvm(self, kind: Any) -> ir.Type:
+        """LLVM's type for one of Numba's."""
+        return self.context.get_value_type(kind)
 
+    def number(self, n: int, kind: Any) -> ir.Value:
+        """Argument n, a number, in some type."""
+        return self.context.cast(self.builder, self.values[n], self.given[n], kind)
 
-SINGLE = Float(F32, I32, mantissa_bits=23, bias=127, degree=6)
-DOUBLE = Float(F64, I64, mantissa_bits=52, bias=1023, degree=11)
+    def splat(self, number: ir.Value, lanes: int) -> ir.Value:
+        """A number in all lanes."""
+        empty = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+        return self.shuffle(self.builder.insert_element(empty, number, _INDEX(0)), [0] * lanes)
 
+    def alike(self, first: int = 0) -> list[ir.Value]:
+        """The arguments from the first on as vectors of one type."""
+        like = next(t for t in self.given[first:] if isinstance(t, Vector))
+        return [
+            self.values[n]
+            if isinstance(self.given[n], Vector)
+            else self.splat(self.number(n, like.element), like.lanes)
+            for n in range(first, len(self.given))
+        ]
 
-@dataclass(frozen=True)
-class Lanes:
-    """A vector of lanes in LLVM IR; arithmetic with numbers and scalars broadcasts them."""
+    def shuffle(self, one: ir.Value, order: Sequence[int], other: ir.Value = None) -> ir.Value:
+        """Lanes of one vector, and of another whose lanes count on from there, in some order."""
+        mask = ir.Constant(ir.VectorType(_INDEX, len(order)), list(order))
+        return self.builder.shuffle_vector(one, other or ir.Constant(one.type, ir.Undefined), mask)
 
-    builder: ir.IRBuilder
-    value: ir.Value
+    def compared(self, sign: str, one: ir.Value, other: ir.Value) -> ir.Value:
+        """The mask of a comparison; a NaN is different from everything."""
+        if isinstance(one.type.element, ir.IntType):
+            return self.builder.icmp_signed(sign, one, other)
+        compare = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+        return compare(sign, one, other)
 
-    @property
-    def count(self) -> int:
-        """How many lanes there are."""
-        return int(self.value.type.count)
+    def converted(self, n: int, element: Any) -> ir.Value:
+        """Argument n, a vector, with elements of another type."""
+        of, value = self.given[n], self.values[n]
+        if of.element == element:
+            return value
+        wider = element.bitwidth > of.element.bitwidth
+        name = {
+            (True, True): "fpext" if wider else "fptrunc",
+            (True, False): "fptosi",
+            (False, True): "sitofp",
+            (False, False): "sext" if wider else "trunc",
+        }[of.real, isinstance(element, types.Float)]
+        return getattr(self.builder, name)(value, self.llvm(of.of(element)))
 
-    def like(self, other: Any) -> ir.Value:
-        """`other` as a vector of this type."""
-        if isinstance(other, Lanes):
-            return other.value
-        if isinstance(other, ir.Value):
-            return splat(self.builder, other, self.count)
-        return ir.Constant(self.value.type, [other] * self.count)
+    def pointer(self, array: int, vector: ir.Type, past: ir.Value = None) -> ir.Value:
+        """The place of argument `array` at the index that follows it, and further on."""
+        index = self.number(array + 1, types.int64)
+        data = self.context.make_array(self.given[array])(
+            self.context, self.builder, self.values[array]
+        ).data
+        index = index if past is None else self.builder.add(index, past)
+        return self.builder.bitcast(self.builder.gep(data, [index]), vector.as_pointer())
 
-    def _with(self, emitted: ir.Value) -> Lanes:
-        return Lanes(self.builder, emitted)
+    def intrinsic(self, name: str, kind: ir.Type, *values: ir.Value) -> ir.Value:
+        """Call a function of LLVM's."""
+        declared = ir.FunctionType(kind, [value.type for value in values])
+        function = cgutils.get_or_insert_function(self.builder.module, declared, f"llvm.{name}")
+        return self.builder.call(function, values)
 
-    def __add__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fadd(self.value, self.like(other), flags=_CONTRACT))
-
-    def __sub__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fsub(self.value, self.like(other), flags=_CONTRACT))
-
-    def __rsub__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fsub(self.like(other), self.value, flags=_CONTRACT))
-
-    def __mul__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fmul(self.value, self.like(other), flags=_CONTRACT))
-
-    def __rtruediv__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fdiv(self.like(other), self.value))
-
-    def __truediv__(self, other: Any) -> Lanes:
-        return self._with(self.builder.fdiv(self.value, self.like(other)))
-
-    def where(self, condition: ir.Value, other: Any) -> Lanes:
-        """Lanes of self where the condition holds, of other elsewhere."""
-        return self._with(self.builder.select(condition, self.value, self.like(other)))
-
-    def at_least(self, least: Any) -> Lanes:
-        """max(self, least); a NaN stays a NaN."""
-        bound = self.like(least)
-        below = self.builder.fcmp_ordered("<", self.value, bound)
-        return self._with(self.builder.select(below, bound, self.value))
-
-    def at_most(self, most: Any) -> Lanes:
-        """min(self, most); a NaN stays a NaN."""
-        bound = self.like(most)
-        above = self.builder.fcmp_ordered(">", self.value, bound)
-        return self._with(self.builder.select(above, bound, self.value))
-
-    def __lt__(self, other: Any) -> ir.Value:
-        return self.builder.fcmp_ordered("<", self.value, self.like(other))
-
-    def __le__(self, other: Any) -> ir.Value:
-        return self.builder.fcmp_ordered("<=", self.value, self.like(other))
-
-    def __gt__(self, other: Any) -> ir.Value:
-        return self.builder.fcmp_ordered(">", self.value, self.like(other))
-
-    def reduced(self, how: str) -> ir.Value:
-        """One value of all lanes: "fmin" or "fmax", for which a NaN does not count."""
-        vector = self.value.type
-        suffix = f"v{self.count}{'f32' if vector.element == F32 else 'f64'}"
-        reduction = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(vector.element, [vector]),
-            f"llvm.vector.reduce.{how}.{suffix}",
+    def elementwise(self, name: str) -> ir.Value:
+        """Call a function of LLVM's for vectors such as the first argument."""
+        return self.intrinsic(
+            f"{name}.{self.given[0].suffix}", self.llvm(self.result), self.values[0]
         )
-        return self.builder.call(reduction, [self.value])
-
-    def rounded(self, how: str) -> Lanes:
-        """Round to integers, "floor" or "ceil"."""
-        vector = self.value.type
-        suffix = f"v{self.count}{'f32' if vector.element == F32 else 'f64'}"
-        rounding = cgutils.get_or_insert_function(
-            self.builder.module, ir.FunctionType(vector, [vector]), f"llvm.{how}.{suffix}"
-        )
-        return self._with(self.builder.call(rounding, [self.value]))
-
-    def to(self, kind: ir.Type) -> Lanes:
-        """Convert to another floating type."""
-        if self.value.type.element == kind:
-            return self
-        convert = self.builder.fpext if kind == F64 else self.builder.fptrunc
-        return self._with(convert(self.value, ir.VectorType(kind, self.count)))
-
-    def shuffle(self, order: Sequence[int], second: Lanes | None = None) -> Lanes:
-        """Lanes of self, and of a second vector whose lanes count on from there, in some order."""
-        other = ir.Constant(self.value.type, ir.Undefined) if second is None else second.value
-        mask = ir.Constant(ir.VectorType(I32, len(order)), list(order))
-        return self._with(self.builder.shuffle_vector(self.value, other, mask))
 
 
-def splat(builder: ir.IRBuilder, scalar: ir.Value, count: int) -> ir.Value:
-    """A scalar in every lane."""
-    single = builder.insert_element(
-        ir.Constant(ir.VectorType(scalar.type, count), ir.Undefined), scalar, I32(0)
+def operation(
+    typing: Callable[..., Any], emit: Callable[[Call], ir.Value], *arguments: Any
+) -> Callable[[F], F]:
+    """Let compiled code call a function: `typing` has the type of its result for those of its
+    arguments, and `emit` its instructions."""
+
+    def lower(context: Any, builder: Any, signature: Any, values: Any) -> ir.Value:
+        value = emit(Call(context, builder, signature.args, signature.return_type, values))
+        return context.get_dummy_value() if signature.return_type == types.void else value
+
+    def registered(function: F) -> F:
+        if arguments:
+            register(function, typing, lower, arguments)
+        else:
+            register(function, typing, lower, prefer_literal=True)
+        return function
+
+    return registered
+
+
+def _same(a: Any, b: Any) -> Vector | None:
+    """The type of two vectors, or of one where the other is a number."""
+    vectors = {each for each in (a, b) if isinstance(each, Vector)}
+    return vectors.pop() if len(vectors) == 1 else None
+
+
+def _mask(a: Any, b: Any) -> Vector | None:
+    same = _same(a, b)
+    return same and same.of(types.boolean)
+
+
+def _element(of: Any) -> Any:
+    return of.element if isinstance(of, Vector) else of.dtype
+
+
+def _literal(element: Any, lanes: Any) -> Vector | None:
+    """A vector of a constant number of lanes; None makes Numba look for the constant."""
+    return Vector(element, lanes.literal_value) if isinstance(lanes, types.IntegerLiteral) else None
+
+
+def _arithmetic(reals: str, integers: str) -> Callable[[Call], ir.Value]:
+    def emit(call: Call) -> ir.Value:
+        flags = _CONTRACT if call.result.real and reals != "fdiv" else ()
+        name = reals if call.result.real else integers
+        return getattr(call.builder, name)(*call.alike(), **({"flags": flags} if flags else {}))
+
+    return emit
+
+
+def _comparison(sign: str) -> Callable[[Call], ir.Value]:
+    return lambda call: call.compared(sign, *call.alike())
+
+
+_PAIRS = (Vector, Vector), (Vector, types.Any), (types.Any, Vector)
+for _name, *_instructions in (
+    ("add", "fadd", "add"),
+    ("sub", "fsub", "sub"),
+    ("mul", "fmul", "mul"),
+    ("truediv", "fdiv", ""),
+    ("and_", "", "and_"),
+    ("or_", "", "or_"),
+    ("xor", "", "xor"),
+    ("lshift", "", "shl"),
+    ("rshift", "", "ashr"),
+):
+    operation(_same, _arithmetic(*_instructions), *_PAIRS)(getattr(operator, _name))
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    operation(_mask, _comparison(_sign), *_PAIRS)(getattr(operator, _name))
+
+
+def _load(call: Call) -> ir.Value:
+    place = call.pointer(0, call.llvm(call.result))
+    return call.builder.load(place, align=call.given[0].dtype.bitwidth // 8)
+
+
+@operation(lambda array, index: array.dtype, _load)
+def element(array: Array, index: int) -> Any:
+    """Read an element; the index counts through all axes, and no negative one from the end."""
+    return array.reshape(-1)[index].item()
+
+
+@operation(lambda array, index, lanes: _literal(array.dtype, lanes), _load)
+def load(array: Array, index: int, lanes: int) -> Array:
+    """Read the elements from an index on."""
+    return array.reshape(-1)[index : index + lanes].copy()
+
+
+def _load_where(call: Call) -> ir.Value:
+    vector = call.llvm(call.result)
+    rest = _INDEX(call.result.element.bitwidth // 8), call.values[2], ir.Constant(vector, None)
+    name = f"masked.load.{call.result.suffix}.p0"
+    return call.intrinsic(name, vector, call.pointer(0, vector), *rest)
+
+
+@operation(lambda array, index, mask: mask.of(array.dtype), _load_where)
+def load_where(array: Array, index: int, mask: Mask) -> Array:
+    """Read the elements where a mask is set, and touch no memory for the others, which are 0."""
+    loaded = np.zeros(len(mask), array.dtype)
+    loaded[mask] = array.reshape(-1)[index + np.flatnonzero(mask)]
+    return loaded
+
+
+def _store(call: Call) -> None:
+    value = call.converted(2, call.given[0].dtype)
+    call.builder.store(value, call.pointer(0, value.type), align=call.given[0].dtype.bitwidth // 8)
+
+
+@operation(lambda array, index, vector: types.void, _store)
+def store(array: Array, index: int, vector: Array) -> None:
+    """Write a vector from an index on, in the type of the array."""
+    array.reshape(-1)[index : index + len(vector)] = vector
+
+
+def _store_where(call: Call) -> None:
+    element = call.given[0].dtype
+    value = call.converted(2, element)
+    rest = call.pointer(0, value.type), _INDEX(element.bitwidth // 8), call.values[3]
+    call.intrinsic(
+        f"masked.store.{call.given[2].of(element).suffix}.p0", ir.VoidType(), value, *rest
     )
-    return Lanes(builder, single).shuffle([0] * count).value
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A contiguous array's data, read and written in lanes at an element index."""
-
-    builder: ir.IRBuilder
-    data: ir.Value
-
-    @property
-    def element(self) -> ir.Type:
-        """The type of an element."""
-        return self.data.type.pointee
-
-    def load(self, index: ir.Value, count: int = LANES) -> Lanes:
-        """Read the lanes from an element on."""
-        return Lanes(self.builder, self.load_integers(index, count))
-
-    def load_where(self, index: ir.Value, present: ir.Value) -> Lanes:
-        """Load the lanes that are present, and touch no memory for the others: they are 0."""
-        vector = ir.VectorType(self.element, present.type.count)
-        pointer = self._at(index, vector)
-        suffix = f"v{present.type.count}{'f32' if self.element == F32 else 'f64'}"
-        arguments = [pointer, I32(self._alignment), present, ir.Constant(vector, None)]
-        load = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(vector, [a.type for a in arguments]),
-            f"llvm.masked.load.{suffix}.p0",
-        )
-        return Lanes(self.builder, self.builder.call(load, arguments))
-
-    def load_integers(self, index: ir.Value, count: int = LANES) -> ir.Value:
-        """The same of integers, as a plain vector."""
-        loaded = self.builder.load(self._at(index, ir.VectorType(self.element, count)))
-        loaded.align = self._alignment
-        return loaded
-
-    def store(self, index: ir.Value, lanes: Lanes) -> None:
-        """Write lanes from an element on, in the type of the elements."""
-        self.store_integers(index, lanes.to(self.element).value)
-
-    def store_integers(self, index: ir.Value, value: ir.Value) -> None:
-        """The same of integers, a plain vector."""
-        instruction = self.builder.store(value, self._at(index, value.type))
-        instruction.align = self._alignment
-
-    def store_where(self, index: ir.Value, present: ir.Value, lanes: Lanes) -> None:
-        """Write the lanes that are present, and touch no memory for the others."""
-        vector = lanes.to(self.element).value
-        suffix = f"v{lanes.count}{'f32' if self.element == F32 else 'f64'}"
-        arguments = [vector, self._at(index, vector.type), I32(self._alignment), present]
-        store = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(ir.VoidType(), [a.type for a in arguments]),
-            f"llvm.masked.store.{suffix}.p0",
-        )
-        self.builder.call(store, arguments)
-
-    def scalar(self, index: ir.Value) -> ir.Value:
-        """Read one element, an integer in 64 bits."""
-        value = self.builder.load(self.builder.gep(self.data, [index]))
-        return self.builder.sext(value, I64) if value.type == I32 else value
-
-    @property
-    def _alignment(self) -> int:
-        return 4 if self.element in (F32, I32) else 8
-
-    def _at(self, index: ir.Value, vector: ir.Type) -> ir.Value:
-        return self.builder.bitcast(self.builder.gep(self.data, [index]), vector.as_pointer())
+@operation(lambda array, index, vector, mask: types.void, _store_where)
+def store_where(array: Array, index: int, vector: Array, mask: Mask) -> None:
+    """Write the lanes where a mask is set, and touch no memory for the others."""
+    array.reshape(-1)[index + np.flatnonzero(mask)] = vector[mask]
 
 
-def lane_function(emit: Callable[..., Any], result: Any = types.void) -> Any:
-    """Make a function that emits IR callable from Numba: arrays come as `Memory`, ints and floats
-    as scalars of 64 bits, tuples of these as lists; the result, if any, is a scalar alike."""
-
-    def typing(typingctx: Any, *arguments: Any) -> Any:
-        def codegen(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-            def operand(ty: Any, value: ir.Value) -> Any:
-                if isinstance(ty, types.Array):
-                    return Memory(builder, context.make_array(ty)(context, builder, value).data)
-                if isinstance(ty, types.Tuple | types.UniTuple):
-                    return list(map(operand, ty.types, cgutils.unpack_tuple(builder, value)))
-                return value
-
-            value = emit(builder, *map(operand, signature.args, values))
-            return context.get_dummy_value() if result is types.void else value
-
-        return result(*map(_declared, arguments)), codegen
-
-    typing.__name__ = typing.__qualname__ = emit.__name__
-    typing.__doc__ = emit.__doc__
-    typing.__signature__ = inspect.signature(emit)  # type: ignore[attr-defined] # Numba counts it
-    return intrinsic(typing)
+def _ramp(call: Call) -> ir.Value:
+    kind = call.llvm(call.result)
+    count = [float(n) if call.result.real else n for n in range(call.result.lanes)]
+    first = call.splat(call.number(0, call.result.element), call.result.lanes)
+    add = call.builder.fadd if call.result.real else call.builder.add
+    return add(ir.Constant(kind, count), first)
 
 
-def _declared(argument: Any) -> Any:
-    """The type in which a lane function takes an argument."""
-    if isinstance(argument, types.Array):
-        return argument
-    if isinstance(argument, types.Tuple | types.UniTuple):
-        return types.BaseTuple.from_types([_declared(each) for each in argument.types])
-    return types.float64 if isinstance(argument, types.Float) else types.int64
+@operation(
+    lambda value, lanes: _literal(value, lanes),
+    lambda call: call.splat(call.values[0], call.result.lanes),
+)
+def full(value: float, lanes: int) -> Array:
+    """A number in all lanes."""
+    return np.full(lanes, value)
 
 
-def present(builder: ir.IRBuilder, first: ir.Value, end: ir.Value, count: int) -> ir.Value:
-    """Mask of the lanes whose index, from `first` on, lies before `end`."""
-    index = ir.Constant(ir.VectorType(I32, count), list(range(count)))
-    left = builder.trunc(builder.sub(end, first), I32)
-    return builder.icmp_signed("<", index, splat(builder, left, count))
+@operation(lambda first, dtype, lanes: _literal(dtype.dtype, lanes), _ramp)
+def ramp(first: float, dtype: npt.DTypeLike, lanes: int) -> Array:
+    """Count up by one from the first number on."""
+    counted: Array = np.arange(lanes).astype(dtype) + np.asarray(first).astype(dtype)
+    return counted
 
 
-def any_lane(builder: ir.IRBuilder, mask: ir.Value) -> ir.Value:
-    """Whether a mask has a lane set."""
-    bits = ir.IntType(mask.type.count)
-    return builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0))
+def _present(call: Call) -> ir.Value:
+    first, end = (call.number(n, types.int64) for n in range(2))
+    left = call.builder.trunc(call.builder.sub(end, first), _INDEX)
+    lanes = call.result.lanes
+    count = ir.Constant(ir.VectorType(_INDEX, lanes), list(range(lanes)))
+    return call.builder.icmp_signed("<", count, call.splat(left, lanes))
 
 
-def number(builder: ir.IRBuilder, value: ir.Value, kind: Float) -> ir.Value:
-    """An integer or a float64 scalar in a floating type."""
-    if isinstance(value.type, ir.IntType):
-        return builder.sitofp(value, kind.type)
-    return value if kind is DOUBLE else builder.fptrunc(value, kind.type)
+@operation(lambda first, end, lanes: _literal(types.boolean, lanes), _present)
+def present(first: int, end: int, lanes: int) -> Mask:
+    """Mask of the lanes whose index, from the first on, lies before the end."""
+    mask: Mask = np.arange(lanes) < end - first
+    return mask
 
 
-def steps(builder: ir.IRBuilder, size: ir.Value) -> Any:
-    """A loop over the first index of every group of lanes."""
-    return cgutils.for_range_slice(builder, I64(0), size, I64(LANES))
+@operation(
+    lambda mask, a, b: _same(a, b), lambda call: call.builder.select(call.values[0], *call.alike(1))
+)
+def where(mask: Mask, a: Any, b: Any) -> Array:
+    """Lanes of `a` where a mask is set, of `b` elsewhere; one of the two may be a number."""
+    chosen: Array = np.where(mask, a, b).astype((a if isinstance(a, np.ndarray) else b).dtype)
+    return chosen
 
 
-def cover(builder: ir.IRBuilder, columns: ir.Value, emit: Callable[[ir.Value, int], None]) -> None:
-    """Emit code for groups of LANES columns, and for half as many where that is enough at the end.
+def _bound(sign: str) -> Callable[[Call], ir.Value]:
+    def emit(call: Call) -> ir.Value:
+        vector, bound = call.alike()
+        return call.builder.select(call.compared(sign, vector, bound), bound, vector)
 
-    A window of 8 or 24 columns, that of sigma 1 or 3, then wastes no lanes.
-    """
-    half = LANES // 2
-    groups = builder.udiv(builder.add(columns, I64(half - 1)), I64(LANES))
-    full = builder.mul(groups, I64(LANES))
-    with steps(builder, full) as (x, _):
-        emit(x, LANES)
-    with builder.if_then(builder.icmp_signed("<", full, columns)):
-        emit(full, half)
+    return emit
 
 
-def close_gaps(
-    builder: ir.IRBuilder,
-    lists: Sequence[Memory],
-    extent: tuple[ir.Value, ir.Value],
-    keep: Callable[[ir.Value], ir.Value],
-) -> ir.Value:
-    """Move the elements to keep to the front of the extent, begin and size; one past the last.
+@operation(_same, _bound("<"))
+def at_least(vector: Any, bound: float) -> Array:
+    """The greater of a vector and a bound; a NaN stays a NaN."""
+    return where(vector < bound, bound, vector)
 
-    `keep` says whether, as an i1, of an element's place in the extent.
-    """
-    begin, size = extent
-    end = cgutils.alloca_once(builder, I64)
-    builder.store(begin, end)
-    with cgutils.for_range(builder, size) as place:
-        kept = builder.zext(keep(place.index), I64)
-        target = builder.load(end)
-        for memory in lists:
-            element = builder.load(builder.gep(memory.data, [builder.add(begin, place.index)]))
-            builder.store(element, builder.gep(memory.data, [target]))
-        builder.store(builder.add(target, kept), end)
-    return builder.load(end)
+
+@operation(_same, _bound(">"))
+def at_most(vector: Any, bound: float) -> Array:
+    """The lesser of a vector and a bound; a NaN stays a NaN."""
+    return where(vector > bound, bound, vector)
+
+
+@operation(
+    lambda vector, dtype: vector.of(dtype.dtype),
+    lambda call: call.converted(0, call.result.element),
+)
+def convert(vector: Array, dtype: npt.DTypeLike) -> Array:
+    """Convert the elements to another type; floating ones to integers towards 0."""
+    return vector.astype(dtype)
+
+
+def _bits(call: Call) -> ir.Value:
+    return call.builder.bitcast(call.values[0], call.llvm(call.result))
+
+
+@operation(lambda vector: vector.of(_SAME_BITS[vector.element]), _bits)
+def bits(vector: Floats) -> Integers:
+    """The binary representation, as integers of as many bits."""
+    return vector.view(f"i{vector.itemsize}")
+
+
+@operation(lambda vector: vector.of(_SAME_BITS[vector.element]), _bits)
+def floats(vector: Integers) -> Floats:
+    """The numbers that have this binary representation."""
+    return vector.view(f"f{vector.itemsize}")
+
+
+@operation(lambda vector: vector, lambda call: call.elementwise("floor"))
+def floor(vector: Floats) -> Floats:
+    """Round down."""
+    return np.floor(vector)
+
+
+@operation(lambda vector: vector, lambda call: call.elementwise("ceil"))
+def ceil(vector: Floats) -> Floats:
+    """Round up."""
+    return np.ceil(vector)
+
+
+@operation(
+    lambda vector: vector.element,
+    lambda call: call.elementwise(f"vector.reduce.{'fmin' if call.given[0].real else 'smin'}"),
+)
+def least(vector: Array) -> Any:
+    """The least element; a NaN does not count."""
+    return np.fmin.reduce(vector).item()
+
+
+@operation(
+    lambda vector: vector.element,
+    lambda call: call.elementwise(f"vector.reduce.{'fmax' if call.given[0].real else 'smax'}"),
+)
+def greatest(vector: Array) -> Any:
+    """The greatest element; a NaN does not count."""
+    return np.fmax.reduce(vector).item()
+
+
+def _any(call: Call) -> ir.Value:
+    whole = ir.IntType(call.given[0].lanes)
+    return call.builder.icmp_unsigned("!=", call.builder.bitcast(call.values[0], whole), whole(0))
+
+
+@operation(lambda mask: types.boolean, _any)
+def any_lane(mask: Mask) -> bool:
+    """Whether a lane is set."""
+    return bool(mask.any())
+
+
+@operation(_same, lambda call: call.builder.fmul(*call.alike()))
+def rounded_product(vector: Floats, factor: float) -> Floats:
+    """The product, rounded before something is added to it."""
+    return vector * factor
+
+
+def _polynomial(call: Call) -> ir.Value:
+    x, of = call.values[0], call.given[0]
+    coefficients = [
+        call.splat(call.context.cast(call.builder, each, call.given[1].dtype, of.element), of.lanes)
+        for each in cgutils.unpack_tuple(call.builder, call.values[1])
+    ]
+    total = coefficients.pop()
+    while coefficients:
+        product = call.builder.fmul(total, x, flags=_CONTRACT)
+        total = call.builder.fadd(product, coefficients.pop(), flags=_CONTRACT)
+    return total
+
+
+@operation(lambda x, coefficients: x, _polynomial)
+def polynomial(x: Floats, coefficients: tuple[float, ...]) -> Floats:
+    """Σ coefficients[k]·x^k, by Horner's rule."""
+    total = np.full_like(x, coefficients[-1])
+    for each in coefficients[-2::-1]:
+        total = total * x + each
+    return total
+
+
+def _halves(call: Call, parts: int, one: ir.Value, other: ir.Value = None) -> list[ir.Value]:
+    """The lower and the upper half of each of the parts of one or two vectors."""
+    width = one.type.count // parts
+    low = [n for n in range(one.type.count * (2 if other else 1)) if n % width < width // 2]
+    return [call.shuffle(one, [n + by for n in low], other) for by in (0, width // 2)]
+
+
+def _product(call: Call) -> ir.Value:
+    (value,) = call.values
+    while value.type.count > 1:
+        value = call.builder.fmul(*_halves(call, 1, value), flags=_CONTRACT)
+    return call.builder.extract_element(value, _INDEX(0))
+
+
+@operation(lambda vector: vector.element, _product)
+def product(vector: Floats) -> float:
+    """The product of all lanes: half of them by the other half, until one is left."""
+    while len(vector) > 1:
+        vector = vector[: len(vector) // 2] * vector[len(vector) // 2 :]
+    return vector.item()
+
+
+def _sums(call: Call) -> ir.Value:
+    def halved(*parts: Any) -> ir.Value:
+        return call.builder.fadd(*_halves(call, *parts), flags=_CONTRACT)
+
+    a, b, c, d = call.values
+    total = halved(2, halved(1, a, b), halved(1, c, d))
+    while total.type.count > 4:
+        total = halved(4, total)
+    return total
+
+
+@operation(lambda a, b, c, d: Vector(a.element, 4), _sums)
+def sums(a: Floats, b: Floats, c: Floats, d: Floats) -> Floats:
+    """The sums of four vectors: half of the lanes and the other half, until one is left."""
+    four = np.stack([a, b, c, d])
+    while four.shape[1] > 1:
+        four = four[:, : four.shape[1] // 2] + four[:, four.shape[1] // 2 :]
+    return four[:, 0]
+
+
+def _transpose(call: Call) -> None:
+    """Halves off the diagonal change places, then their halves."""
+    pitches = [call.number(n, types.int64) for n in (2, 5)]
+    vector = ir.VectorType(call.llvm(call.given[0].dtype), HALF)
+    align = call.given[0].dtype.bitwidth // 8
+
+    def places(array: int, pitch: ir.Value) -> list[ir.Value]:
+        past = [call.builder.mul(pitch, pitch.type(n)) for n in range(HALF)]
+        return [call.pointer(array, vector, each) for each in past]
+
+    rows = [call.builder.load(place, align=align) for place in places(0, pitches[0])]
+    step = HALF // 2
+    while step:
+        for n in range(HALF):
+            if not n & step:
+                low = [HALF + k - step if k & step else k for k in range(HALF)]
+                high = [HALF + k if k & step else k + step for k in range(HALF)]
+                one, other = rows[n], rows[n + step]
+                rows[n], rows[n + step] = (call.shuffle(one, each, other) for each in (low, high))
+        step //= 2
+    for row, place in zip(rows, places(3, pitches[1]), strict=True):
+        call.builder.store(row, place, align=align)
+
+
+@operation(lambda source, at, pitch, target, to, rows_apart: types.void, _transpose)
+def transpose(source: Array, at: int, pitch: int, target: Array, to: int, rows_apart: int) -> None:
+    """Write the columns of a square of HALF rows, from an index on and `pitch` apart, as rows."""
+    n = np.arange(HALF)
+    square = source.reshape(-1)[at + pitch * n[:, None] + n]
+    target.reshape(-1)[to + rows_apart * n[:, None] + n] = square.T
+
+
+@operation(
+    lambda array, single, double: single if _element(array) == types.float32 else double,
+    lambda call: call.values[1 if _element(call.given[0]) == types.float32 else 2],
+)
+def by_type(array: Array, single: T, double: T) -> T:
+    """The second argument for an array or a vector of float32, else the third: a choice that is
+    made when a kernel is compiled."""
+    return single if array.dtype == np.float32 else double

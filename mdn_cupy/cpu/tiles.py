@@ -61,7 +61,6 @@ class ForwardScratch(NamedTuple):
     landings: LandingBatch
     a_x: npt.NDArray[np.float64]  # confidence · weight of a group: a row of pixels a source
     w_y: npt.NDArray[np.float64]  # weights of a group: a row of sources for each pixel
-    box: npt.NDArray[np.int32]  # what `source_batch.enclose` finds out about the windows of a group
 
 
 class Maps(NamedTuple):
@@ -126,7 +125,6 @@ def new_forward_scratch(frames: TileFrames) -> ForwardScratch:
         landings=new_landings(),
         a_x=weights[0],
         w_y=weights[1],
-        box=np.empty(6, np.int32),
     )
 
 

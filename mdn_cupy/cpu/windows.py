@@ -1,93 +1,155 @@
-"""Windows in lanes: which sources vote, where the votes land, and which pixels they reach."""
+"""Windows: which sources vote, where the votes land, and which pixels they reach."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
+import numpy as np
+import numpy.typing as npt
 
+from mdn_cupy.cpu import gaussian
+from mdn_cupy.cpu.inlining import inlined, part
+from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.cpu.simd import (
-    F64,
-    I32,
-    I64,
     LANES,
-    Lanes,
-    Memory,
+    Floats,
     any_lane,
-    close_gaps,
-    lane_function,
+    at_least,
+    at_most,
+    ceil,
+    convert,
+    floor,
+    full,
+    greatest,
+    least,
+    load,
+    load_where,
     present,
-    splat,
-    steps,
+    ramp,
+    rounded_product,
+    store,
+    where,
 )
+from mdn_cupy.cpu.sources import ADDITIVE, LandingBatch, Scalars, Sources, patch
 
-__all__ = ["collect", "reach", "widen"]
+__all__ = ["collect", "find_windows", "reach_of_patches"]
+
+Doubles = npt.NDArray[np.float64]
 
 
-def _collect(
-    builder: ir.IRBuilder,
-    found: Sequence[Memory],
-    number: Memory,
-    fields: Sequence[Memory],
-    row: Sequence[ir.Value],
-    places: Sequence[ir.Value],
-    waiting: ir.Value,
-    every: ir.Value,
-) -> ir.Value:
-    """Append the sources of a row that vote, or every one, to the batch: p_x, p_y and confidence to
-    `found`, and the index of the source in its plane to `number`. Returns the batch's size; up to
-    LANES − 1 elements behind it are overwritten.
-
-    `fields` are confidences and offsets; `row` are the indices of its first c, o_x and o_y, its
-    first number and how many there are; `places` are origin, stride, its y and the column of the
-    first. p = (origin + stride·column + o_x, y + o_y).
-    """
-    at_c, at_x, at_y, first, count = row
-    origin, stride, y, column = places
-    confidence, offsets = fields
-    end = cgutils.alloca_once_value(builder, waiting)
-    all_voting = builder.icmp_signed("!=", every, I64(0))
-    with steps(builder, count) as (n, _):
-        inside = present(builder, n, count, LANES)
-        c = confidence.load_where(builder.add(at_c, n), inside)
-        nonzero = builder.fcmp_unordered("!=", c.value, c.like(0.0))
-        voting = builder.and_(inside, builder.or_(nonzero, splat(builder, all_voting, LANES)))
-        with builder.if_then(any_lane(builder, voting)):
-            o_x, o_y = (
-                offsets.load_where(builder.add(at, n), inside).to(F64) for at in (at_x, at_y)
+@inlined
+def collect(
+    sources: Sources,
+    scalars: Scalars,
+    voter: tuple[int, int],
+    i: int,
+    columns: tuple[int, int],
+    waiting: int,
+    landings: LandingBatch,
+    every: bool,
+) -> int:
+    """Append the sources of voter (m, v) in row i and columns [start, stop) that vote, or every
+    one, to the batch; return its size. Up to LANES − 1 elements behind it are overwritten."""
+    start, stop = columns
+    _, _, height, width = sources.offsets.shape
+    row = i * width
+    at_c = sources.confidence_plane[voter] * height * width + row
+    at_x = sources.offsets_plane[voter] * 2 * height * width + row
+    (origin_y, origin_x), (stride_y, stride_x) = scalars.origin, scalars.stride
+    y = origin_y + stride_y * i
+    for j in range(start, stop, LANES):
+        inside = present(j, stop, LANES)
+        c = load_where(sources.confidence, at_c + j, inside)
+        voting = inside & (c != 0.0)
+        if every or any_lane(voting):
+            o_x = convert(load_where(sources.offsets, at_x + j, inside), np.float64)
+            o_y = convert(
+                load_where(sources.offsets, at_x + height * width + j, inside), np.float64
             )
-            j = Lanes(builder, _RAMP) + builder.fadd(column, builder.sitofp(n, F64))
-            # Rounded like the specification: not contracted with the sum.
-            far = Lanes(builder, builder.fmul(j.value, j.like(stride)))
-            begin = builder.load(end)
-            for memory, values in zip(found, (far + origin + o_x, o_y + y, c), strict=True):
-                memory.store(begin, values)
-            numbers = splat(builder, builder.add(first, n), LANES)
-            number.store_integers(begin, builder.add(numbers, _COUNTING))
-            rest = builder.sub(count, n)
-            rest = builder.select(builder.icmp_signed("<", rest, I64(LANES)), rest, I64(LANES))
-            builder.store(builder.add(begin, rest), end)
-            with builder.if_then(any_lane(builder, builder.xor(voting, inside))):
-                bits = builder.zext(builder.bitcast(voting, ir.IntType(LANES)), I64)
-
-                def votes(place: ir.Value) -> ir.Value:
-                    return builder.trunc(builder.lshr(bits, place), ir.IntType(1))
-
-                lists = [*found, number]
-                builder.store(close_gaps(builder, lists, (begin, I64(LANES)), votes), end)
-    return builder.load(end)
+            # Rounded like the specification.
+            x = rounded_product(ramp(j, np.float64, LANES), stride_x)
+            store(landings.p_x, waiting, x + origin_x + o_x)
+            store(landings.p_y, waiting, o_y + y)
+            store(landings.confidence, waiting, c)
+            store(landings.number, waiting, ramp(row + j, np.int64, LANES))
+            read = LANES if stop - j > LANES else stop - j
+            if every or not any_lane(inside ^ voting):
+                waiting += read
+            else:
+                waiting = _close_gaps(landings, waiting, read)
+    return waiting
 
 
+@inlined
+def _close_gaps(landings: LandingBatch, begin: int, count: int) -> int:
+    """Move the sources that vote to the front of those from `begin` on; return the end."""
+    p_x, p_y, confidence, number = (
+        landings.p_x,
+        landings.p_y,
+        landings.confidence,
+        landings.number,
+    )
+    end = begin
+    for n in range(begin, begin + count):
+        votes = confidence[n] != 0.0
+        p_x[end], p_y[end], confidence[end] = p_x[n], p_y[n], confidence[n]
+        number[end] = number[n]
+        end += votes
+    return end
+
+
+@inlined
+def find_windows(
+    sources: Sources,
+    scalars: Scalars,
+    voter: tuple[int, int],
+    count: int,
+    window: tuple[int, int, int, int],
+    landings: LandingBatch,
+) -> None:
+    """Compute how far the votes of `count` sources of a voter reach, and which pixels.
+
+    `window` is the part of the map that counts: its top, left, rows and columns.
+    """
+    top, left, rows, width = window
+    spread(sources, scalars, voter, count, landings)
+    across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
+    _reach((landings.left, landings.right), landings.p_x, landings.radius, count, across)
+    _reach((landings.upper, landings.lower), landings.p_y, landings.radius, count, down)
+
+
+@inlined
+def spread(
+    sources: Sources, scalars: Scalars, voter: tuple[int, int], count: int, landings: LandingBatch
+) -> None:
+    """Fill in what follows from the sigma of `count` sources of a voter."""
+    plane = sources.sigma_plane[voter]
+    shared = sources.sigma.shape[1] == 1 and sources.sigma.shape[2] == 1
+    if not (shared and landings.sigma[0] == sources.sigma[plane, 0, 0]):  # as those before
+        _spread(sources, scalars, plane, count, landings)
+
+
+@part
+def _spread(
+    sources: Sources, scalars: Scalars, plane: int, count: int, landings: LandingBatch
+) -> None:
+    width = sources.confidence.shape[2]
+    _, rows, columns = sources.sigma.shape
+    if rows == 1 and columns == 1:
+        count = landings.sigma.shape[0]
+    for n in range(count):
+        i, j = landings.number[n] // width, landings.number[n] % width
+        landings.sigma[n] = sources.sigma[plane, i if rows > 1 else 0, j if columns > 1 else 0]
+    gaussian.curves(landings, count, scalars.truncate, scalars.rule == ADDITIVE)
+
+
+@inlined
 def _reach(
-    builder: ir.IRBuilder,
-    ends: Sequence[Memory],
-    p: Memory,
-    radius: Memory,
-    count: ir.Value,
-    pixels: Sequence[ir.Value],
+    ends: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]],
+    p: Doubles,
+    radius: Doubles,
+    count: int,
+    pixels: tuple[float, float],
 ) -> None:
     """The pixels with |x0 − p| ≤ radius of every source: the first, and one past the last.
 
@@ -95,37 +157,48 @@ def _reach(
     both are 0 where a source reaches none.
     """
     start, last = pixels
-    with steps(builder, count) as (n, _):
-        q, r = p.load(n), radius.load(n)
-        low, high = (q - r).rounded("ceil"), (q + r).rounded("floor")
+    for n in range(0, count, LANES):
+        q, r = load(p, n, LANES), load(radius, n, LANES)
+        low, high = ceil(q - r), floor(q + r)
         # q ± r is rounded, x0 − p hardly ever: the specification's words decide at the edge.
-        low = (low - 1.0).where(q - (low - 1.0) <= r, (low + 1.0).where(q - low > r, low))
-        high = (high + 1.0).where(high + 1.0 - q <= r, (high - 1.0).where(high - q > r, high))
-        low, high = low.at_least(start), high.at_most(last)
-        finite = builder.and_(q > -math.inf, q < math.inf)
-        cast = builder.and_(finite, low <= high)
-        for memory, value in zip(ends, (low - start, high - start + 1.0), strict=True):
-            whole = value.where(cast, 0.0).value
-            memory.store_integers(n, builder.fptosi(whole, ir.VectorType(I32, LANES)))
+        low = where(q - (low - 1.0) <= r, low - 1.0, where(q - low > r, low + 1.0, low))
+        high = where(high + 1.0 - q <= r, high + 1.0, where(high - q > r, high - 1.0, high))
+        low, high = at_least(low, start), at_most(high, last)
+        cast = (q > -math.inf) & (q < math.inf) & (low <= high)
+        store(ends[0], n, where(cast, low - start, 0.0))
+        store(ends[1], n, where(cast, high - start + 1.0, 0.0))
 
 
-def _widen(
-    builder: ir.IRBuilder, ends: Sequence[Memory], p: Memory, radius: Memory, count: ir.Value
+@jit
+def reach_of_patches(
+    sources: Sources, scalars: Scalars, m: int, first: int, landings: LandingBatch, reach: Doubles
 ) -> None:
+    """Which points of the plane of map m the patches from number `first` on reach.
+
+    reach[n] = top, left, bottom, right, with the bottom above the top where nothing votes.
+    """
+    height, width = sources.confidence.shape[1:]
+    for n in range(reach.shape[0]):
+        v, upper, lower, start, stop = patch(first + n, height, width)
+        top = left = full(math.inf, LANES)
+        bottom = right = full(-math.inf, LANES)
+        for i in range(upper, lower):
+            count = collect(sources, scalars, (m, v), i, (start, stop), 0, landings, False)
+            spread(sources, scalars, (m, v), count, landings)
+            left, right = _widen(left, right, landings.p_x, landings.radius, count)
+            top, bottom = _widen(top, bottom, landings.p_y, landings.radius, count)
+        reach[n, 0], reach[n, 1] = least(top), least(left)
+        reach[n, 2], reach[n, 3] = greatest(bottom), greatest(right)
+
+
+@inlined
+def _widen(
+    lowest: Floats, highest: Floats, p: Doubles, radius: Doubles, count: int
+) -> tuple[Floats, Floats]:
     """Widen [lowest, highest] by p ± radius of the sources n < count, lane by lane."""
-    with steps(builder, count) as (n, _):
-        q, r = p.load(n), radius.load(n)
-        votes = present(builder, n, count, LANES)
-        for finite in (q > -math.inf, q < math.inf):
-            votes = builder.and_(votes, finite)
-        lowest, highest = (end.load(I64(0)) for end in ends)
-        low, high = q - r, q + r
-        ends[0].store(I64(0), low.where(builder.and_(votes, low < lowest), lowest))
-        ends[1].store(I64(0), high.where(builder.and_(votes, high > highest), highest))
-
-
-_RAMP = ir.Constant(ir.VectorType(F64, LANES), [float(n) for n in range(LANES)])
-_COUNTING = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-
-collect = lane_function(_collect, types.int64)
-reach, widen = lane_function(_reach), lane_function(_widen)
+    for n in range(0, count, LANES):
+        q, r = load(p, n, LANES), load(radius, n, LANES)
+        votes = present(n, count, LANES) & (q > -math.inf) & (q < math.inf)
+        lowest = where(votes & (q - r < lowest), q - r, lowest)
+        highest = where(votes & (q + r > highest), q + r, highest)
+    return lowest, highest

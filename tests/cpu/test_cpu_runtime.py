@@ -1,4 +1,4 @@
-"""The CPU backend in a process: damaged caches, forks, no compiler, numbers of threads."""
+"""The CPU backend in a process: damaged caches, forks, numbers of threads."""
 
 import os
 import threading
@@ -110,20 +110,6 @@ def test_a_child_votes_that_is_forked_while_a_thread_loads_or_compiles(tmp_path,
     nothing_compiled = environment(NUMBA_CACHE_DIR=str(tmp_path))
     code = FORK.format(loaded=loaded)
     assert run_python("-c", code, env=nothing_compiled, timeout=600) == "0.8461411\n"
-
-
-# No compiler
-
-
-def test_without_numbas_compiler_info_and_votes_say_why(tmp_path):
-    disabled = environment(NUMBA_DISABLE_JIT="1")
-    info = run_python("-m", "mdn_cupy", "info", env=disabled)
-    (cpu,) = (line for line in info.splitlines() if line.startswith("cpu"))
-    assert cpu.startswith("cpu     not here: NUMBA_DISABLE_JIT is set")
-    vote = ("-m", "mdn_cupy", "vote", "delta", "-o", str(tmp_path / "m.npy"))
-    refused = run_python(*vote, env=disabled, status=2)
-    assert refused == f"mdn-cupy: {cpu.partition('here: ')[2]}\n"
-    assert list(tmp_path.iterdir()) == []
 
 
 # Threads
