@@ -16,7 +16,7 @@ import mdn_cupy as mdn
 COCO_PARTS = [PARTS.index(name) if name in PARTS else None for name in mdn.adapters.POSENET_PARTS]
 """The network's part for each of COCO's 17; None for the nose, eyes and ears."""
 
-HOW = "python samples/train_lsp.py --data lsp --out trained makes trained/across-0.pt"
+HOW = "python samples/train_lsp.py --data lsp --out trained makes one (--help says from what)"
 
 
 class TrainedNetwork:
