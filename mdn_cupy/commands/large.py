@@ -183,6 +183,8 @@ def _problem(arguments: argparse.Namespace, source: str) -> _Problem:
         raise ValueError(
             "--from is for fields that fit into memory; by chunks give --layout, --order, --scale"
         )
+    if getattr(arguments, "region", None) is not None:
+        raise ValueError("--region is for what fits into memory: leave out --chunks")
     given = {n: x for n in _READING if (x := getattr(arguments, n, None)) is not None}
     given["frame"] = _frame(arguments)
     fields = dask.open_fields(source, chunks=_CHUNKS, **given)

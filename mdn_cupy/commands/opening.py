@@ -37,6 +37,7 @@ _OPTIONS = (
     "names",
     "sigmoid",
     "scale",
+    "region",
 )
 _FAMILIES = [name for name in adapters.__all__ if name.islower()]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -120,6 +121,12 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
         "--scale",
         type=float,
         help="factor of the offsets: the stride, where they are in cells (default: 1)",
+    )
+    command.add_argument(
+        "--region",
+        type=parsing.region,
+        metavar="ROWS,COLUMNS",
+        help="read a part of the sources only, 1000:3000,4000:6000, or every n-th, ::4,::4",
     )
 
 

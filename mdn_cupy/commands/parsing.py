@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_suffix", "floats", "place", "span", "subcommand"]
+__all__ = ["check_suffix", "floats", "place", "region", "span", "subcommand"]
 
 
 def subcommand(
@@ -69,3 +69,12 @@ def span(text: str) -> list[int | None]:
             f"give A:B, A:B:STEP or a number, such as 100:200, not {text!r}"
         ) from None
     return [slice_.start, slice_.stop, slice_.step]
+
+
+def region(text: str) -> tuple[slice, slice]:
+    """Parse rows and columns, each as `span` does: 1000:3000,4000:6000."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"give ROWS,COLUMNS such as 1000:3000,::4, not {text!r}")
+    rows, columns = (slice(*span(part)) for part in parts)
+    return rows, columns

@@ -37,7 +37,7 @@ examples:
         -o keypoints.csv
   several animals, no two noses within 20 pixels:
     mdn-cupy peaks run.mdn --part nose --threshold 2.3 --min-distance 20 -o noses.json
-  a slide larger than memory, in a Zarr group, by chunks; the spread of the votes is left out:
+  a slide larger than memory, in a Zarr group, by chunks:
     mdn-cupy peaks slide.zarr --chunks 2048 --sigma 3 --threshold 2.3 -o nuclei.csv
   with all parts voting for each one, at a width of 4 pixels:
     mdn-cupy peaks pose --cross --sigma 4 --threshold 2.3 -o pose.csv"""

@@ -49,6 +49,7 @@ def open_fields(
     output_shape: Sequence[int] | None = None,
     sigmoid: bool = False,
     scale: float = 1.0,
+    region: tuple[slice, slice] | None = None,
     adapter: Callable[..., Fields | list[Fields]] | None = None,
 ) -> FieldsSequence:
     """Open a file of any kind, or a folder of files, as a sequence of `Fields`, a frame each.
@@ -80,6 +81,9 @@ def open_fields(
         Take the confidence for logits: its logistic function is used.
     scale : float
         Multiplies the offsets; the stride, where they are in cells.
+    region : (slice, slice), optional
+        Rows and columns of the sources to read, which may be every n-th; of Zarr and HDF5 nothing
+        else is read. Positions then count from the first of them, and there is no image.
     adapter : callable, optional
         One of `mdn_cupy.adapters`, with its settings bound by `functools.partial`. It takes the
         arrays, numbers and texts of the file that are called as its parameters; `confidence` and
@@ -126,6 +130,9 @@ def open_fields(
         raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
     if not np.isfinite(scale):
         raise ValueError(f"scale must be finite, got {scale}")
+    for part in region or ():
+        if not isinstance(part, slice) or (part.step is not None and part.step < 1):
+            raise ValueError(f"region must be two slices that go forward, got {region!r}")
     settings = {
         "stride": stride,
         "origin": origin,
@@ -134,13 +141,15 @@ def open_fields(
         "output_shape": output_shape,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    arrays = ArrayReading((confidence, offsets), Layout(layout), order, sigmoid, scale, given)
+    arrays = ArrayReading(
+        (confidence, offsets), Layout(layout), order, sigmoid, scale, given, region
+    )
     if adapter is None:
         return FieldsSequence(_source(as_path(path), arrays))
-    if given or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
+    if given or region or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
         raise ValueError(
-            "adapter settles layout, order, sigmoid, scale and what Fields has; give its own "
-            "arguments to it: adapter=functools.partial(mdn_cupy.adapters.posenet, stride=16)"
+            "adapter settles layout, order, sigmoid, scale, what Fields has, and takes no region: "
+            "give its own arguments to it: functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
     return FieldsSequence(_source(as_path(path), AdaptedReading((confidence, offsets), adapter)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import Any, Literal, Protocol
 
@@ -15,9 +15,19 @@ from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
 
-__all__ = ["BESIDE", "ArrayReading", "Frames", "Order", "Reading", "check_frames", "has_images"]
+__all__ = [
+    "BESIDE",
+    "ArrayReading",
+    "Frames",
+    "Order",
+    "Reading",
+    "Region",
+    "check_frames",
+    "has_images",
+]
 
 Order = Literal["xy", "yx"]
+Region = tuple[slice, slice]
 FloatArray = npt.NDArray[np.floating]
 
 # Axes of what a file may hold beside the two fields, for one frame; with one more, it is per frame.
@@ -64,6 +74,7 @@ class ArrayReading:
     sigmoid: bool
     scale: float
     given: Mapping[str, Any]
+    region: Region | None = None
 
     def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
         """Find the two arrays, and refuse those of other shapes and dtypes."""
@@ -143,19 +154,43 @@ class _ArrayFrames:
 
     def read(self, frame: int | None) -> Fields:
         index: int | EllipsisType = ... if frame is None else frame
-        confidence, offsets = np.asarray(self.confidence[index]), np.asarray(self.offsets[index])
+        layout = self.how.layout
+        confidence = self._taken(self.confidence, index, layout.maps)
+        offsets = self._taken(self.offsets, index, layout.axes)
         members: dict[str, Any] = {
-            "confidence": self.how.scores(self.how.layout.confidence(confidence)),
-            "offsets": self.how.vectors(self.how.layout.offsets(offsets, confidence.shape)),
+            "confidence": self.how.scores(layout.confidence(confidence)),
+            "offsets": self.how.vectors(layout.offsets(offsets, confidence.shape)),
         }
         for name, member in self.beside.items():
-            members[name] = np.asarray(member[index if self.has_each(name) else ...])
+            each = index if self.has_each(name) else ...
+            axes = ["", "", "", "H", "W"][-BESIDE.get(name, 0) :]
+            is_field = name == "cross_offsets" or (name == "sigma" and len(member.shape) > 1)
+            members[name] = self._taken(member, each, axes if is_field else [])
         if "cross_offsets" in members:
             members["cross_offsets"] = self.how.vectors(members["cross_offsets"])
         try:
-            return Fields(**{**_settled(members), **self.how.given})
+            fields = Fields(**{**_settled(members), **self.how.given})
+            return fields if self.how.region is None else _in_region(fields, self.how.region)
         except (TypeError, ValueError) as error:
             raise Refusal(str(error)) from error
+
+    def _taken(self, member: Member, index: int | EllipsisType, axes: list[str]) -> Any:
+        """Read a frame of an array, or the region of it; of chunked arrays nothing else is read."""
+        if self.how.region is None or not {"H", "W"} & {*axes}:
+            return np.asarray(member[index])
+        places = dict(zip("HW", self.how.region, strict=True))
+        wanted = tuple(places.get(axis, slice(None)) for axis in axes)
+        if not hasattr(member, "chunks"):
+            return np.asarray(member[index])[wanted]
+        chunked: Any = member
+        return np.asarray(chunked[wanted if index is ... else (index, *wanted)])
+
+
+def _in_region(fields: Fields, region: Region) -> Fields:
+    """Settle the stride of every n-th source; an image and its size are of the whole."""
+    steps = [part.step or 1 for part in region]
+    stride = tuple((np.broadcast_to(fields.stride, 2) * steps).tolist())
+    return replace(fields, stride=stride, image=None, output_shape=None)
 
 
 def has_images(image: Member, frames: int | None, stacked: bool = False) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES, Layout, inspect_file
 from mdn_viewer.core import layout_guess
-from mdn_viewer.core.file_guess import guess, paired
+from mdn_viewer.core.file_guess import guess, paired, thinned
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
@@ -139,7 +139,9 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
         pair = None if {"confidence", "offsets"} & given.keys() else paired(paths)
         if pair is not None:
             paths, given = [pair[0]], {**given, "confidence": pair[1], "offsets": pair[2]}
-        files = [mdn.open_fields(path, **_with_layout(path, given)) for path in paths]
+        files = [
+            mdn.open_fields(path, **thinned(path, _with_layout(path, given))) for path in paths
+        ]
     except FileNotFoundError as error:
         names = ", ".join(mdn.samples.names())
         raise FileNotFoundError(f"{error}; the samples are {names}") from error

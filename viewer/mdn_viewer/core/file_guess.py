@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +19,14 @@ import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence, Inspected, Layout, inspect_file
 from mdn_viewer.core import layout_guess
 
-__all__ = ["SINGLE", "FileReading", "guess", "paired"]
+__all__ = ["SINGLE", "FileReading", "guess", "paired", "thinned"]
 
 SINGLE = (".npy", ".tif", ".tiff")  # files of one array
 _LISTED = 300  # characters of what a file holds, in a message
 _SETTLED = ("layout", "order", "scale", "sigmoid", "stride", "origin", "family")
 PathLike = str | os.PathLike[str]
+_MOST = 2**25  # sources of a plane that are opened whole: 0.4 GB, and 2 s a vote
+_THINNED = 2**22  # so many are kept of more: what a drag of sigma bears
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class FileReading:
             chosen = {"stride": self.stride, "apply_sigmoid": self.sigmoid}
             chosen = {n: x for n, x in chosen.items() if n in settings and x is not None}
             options["adapter"] = partial(getattr(mdn.adapters, self.family), **chosen)
-        return mdn.open_fields(self.path, **options)
+        return mdn.open_fields(self.path, **thinned(self.path, options))
 
     @property
     def key(self) -> str:
@@ -174,6 +179,8 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
     own = tuple(name.rpartition("/")[2] for name in pair) == ("confidence", "offsets")
     if own and fitting[0].text == "PCHW" and "stride" in found.settings:
         return replace(reading, certain=True)
+    if math.prod(fitting[0].grid(confidence.shape)) > _MOST:
+        return reading  # to compare votes would read it all
     return _by_numbers(reading, fitting, confidence, offsets)
 
 
@@ -244,3 +251,37 @@ def _named(found: Inspected) -> tuple[str, str] | None:
     if found.confidence is None or found.offsets is None or found.confidence == found.offsets:
         return None
     return found.confidence, found.offsets
+
+
+def thinned(path: PathLike, given: dict[str, Any]) -> dict[str, Any]:
+    """Add a region of every n-th source to arguments of `mdn_cupy.open_fields`, of many sources.
+
+    Parameters
+    ----------
+    path : path
+        What is opened.
+    given : dict
+        The other arguments.
+
+    Warns
+    -----
+    UserWarning
+        If it adds one, since the others do not vote; it says how a part is opened with all.
+    """
+    if {"region", "adapter"} & given.keys():
+        return given
+    found = inspect_file(path, given.get("offsets"))
+    name = str(given.get("confidence") or found.confidence)
+    if name not in found.arrays:
+        return given
+    with suppress(ValueError):  # another layout, which is refused with what there is
+        height, width = Layout(given.get("layout", "PCHW")).grid(found.arrays[name].shape)
+        if height * width > _MOST:
+            step = math.ceil(math.sqrt(height * width / _THINNED))
+            warnings.warn(
+                f"{path}: of {height} x {width} sources every {step}th votes here; --region "
+                "1000:3000,4000:6000, or region=, opens all of a part",
+                stacklevel=2,
+            )
+            return {**given, "region": (slice(None, None, step),) * 2}
+    return given
