@@ -268,6 +268,8 @@ def _finite(name: str, value: object) -> float:
 
 def _float(value: Any) -> float:
     """Convert a number to a float, infinite where it is out of range: an int may be."""
+    if type(value) is float:
+        return value
     try:
         return float(value)
     except OverflowError:
@@ -327,10 +329,11 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
         If a number is not finite, or not greater than 0 where it has to be.
     """
     check = check_positive if positive else _finite
-    if not isinstance(value, tuple) and is_number(value):
+    if not isinstance(value, tuple) and is_number(value):  # a tuple's own test takes 0.4 µs
         number = check(name, value)
         return number, number
-    ordered = isinstance(value, (Sequence, np.ndarray))  # of a set or a dict, y might come last
+    # Of a set or a dict, y might come last. A tuple is mostly what comes, and found at once.
+    ordered = isinstance(value, (tuple, np.ndarray, Sequence))
     try:
         y, x = cast(Sequence[object], value) if ordered else (None, None)
     except (TypeError, ValueError):
