@@ -113,6 +113,7 @@ class MDNKeypointHead(nn.Module):
     trust_logit: nn.Parameter | None
 
     places: Tensor
+    voters: Tensor
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class MDNKeypointHead(nn.Module):
         # On the CPU, since the host would wait for an index that came from a GPU.
         # Saved with the edges, which give the channels their meaning.
         self.register_buffer("places", self._find_places(), persistent=bool(self.pairs))
+        self.register_buffer("voters", self._find_voters(), persistent=False)
         trust_logit = torch.empty(len(self.pairs), device=device, dtype=dtype)
         self.trust_logit = nn.Parameter(trust_logit) if self.pairs else None
         self.displacement = MassDisplacement(
@@ -207,9 +209,8 @@ class MDNKeypointHead(nn.Module):
         sigma = self.displacement.sigma
         if cross_offsets is not None:
             # Pairs that are no edge are left out: COCO's skeleton has 57 of 289, padded to 85.
-            voters = _voters(self.pairs, self.parts).to(confidence.device)
             confidence, offsets, sigma = _joined(
-                confidence, cross_offsets, self.trust, sigma, voters
+                confidence, cross_offsets, self.trust, sigma, self.voters
             )
         options = {**self.displacement.options.named, "output_shape": size}
         return vote("log_complement", confidence, offsets, sigma, options)
@@ -231,6 +232,17 @@ class MDNKeypointHead(nn.Module):
         places = [*((k, k) for k in range(self.parts)), *self.pairs]
         return torch.tensor(places, device="cpu").T.to(self.offsets.weight.device)
 
+    def _find_voters(self) -> Tensor:
+        """For every part itself and those joined to it [P, D]; short rows are filled with others.
+
+        Those have offsets of NaN and a trust of 0, and cast no votes.
+        """
+        joined = [[k, *(p for to, p in self.pairs if to == k)] for k in range(self.parts)]
+        most = max(map(len, joined))
+        for row in joined:
+            row += [p for p in range(self.parts) if p not in row][: most - len(row)]
+        return torch.tensor(joined, device="cpu").to(self.offsets.weight.device)
+
     def _load_from_state_dict(
         self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: list[str]
     ) -> None:
@@ -247,9 +259,9 @@ class MDNKeypointHead(nn.Module):
         refuse_script(self)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> MDNKeypointHead:
-        """Move or cast, as torch does; but for this, `to_empty` would leave the places unset."""
+        """Move or cast, as torch does; but for this, `to_empty` would leave indices unset."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.places = self._find_places()
+        self.places, self.voters = self._find_places(), self._find_voters()
         return self
 
 
@@ -285,18 +297,6 @@ def _joined(
         widths = sigma.expand(parts, parts, 1, 1).flatten(0, 1)
         sigma = widths.index_select(0, pair).unflatten(0, (parts, most))
     return strength.unflatten(1, (parts, most)), offsets.unflatten(1, (parts, most)), sigma
-
-
-def _voters(pairs: list[tuple[int, int]], parts: int) -> Tensor:
-    """For every part itself and those joined to it [P, D], and others in the rows that are short.
-
-    Those have offsets of NaN and a trust of 0, and cast no votes.
-    """
-    joined = [[k, *(p for to, p in pairs if to == k)] for k in range(parts)]
-    most = max(map(len, joined))
-    for row in joined:
-        row += [p for p in range(parts) if p not in row][: most - len(row)]
-    return torch.tensor(joined, device="cpu")
 
 
 def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:
