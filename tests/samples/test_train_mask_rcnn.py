@@ -1,0 +1,228 @@
+"""The trainer of Mask R-CNN trains, goes on where it was stopped, and judges as COCO does."""
+
+import importlib
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+
+pytest.importorskip("torchvision")
+
+MODELS = ["boxes-masks", "boxes-masks-keypoints-mdn"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def samples():
+    """The folder of the samples on the path, as for a script in it; torch's threads as before."""
+    threads = torch.get_num_threads()
+    sys.path.insert(0, str(ROOT / "samples"))
+    yield
+    sys.path.remove(str(ROOT / "samples"))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def script(samples):
+    return importlib.import_module("train_mask_rcnn")
+
+
+@pytest.fixture(scope="module")
+def data(samples, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("persons") / "scenes"
+    counts = {"train": 5, "val": 3, "test": 1}
+    importlib.import_module("make_scenes").make_scenes(folder, counts, 128, 0)
+    return folder
+
+
+def run(script, data, out, *more, steps=4, models=MODELS):
+    arguments = ["--data", data, "--out", out, "--steps", steps, "--models", *models, *more]
+    return script.main([*map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def finished(script, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("training") / "deep" / "er"
+    assert run(script, data, out) == 0
+    return out
+
+
+def persons(data, split="val"):
+    return importlib.import_module("persons.dataset").Persons(data, split)
+
+
+# Trainings
+
+
+@pytest.mark.slow
+def test_tables_stand_beside_the_papers(finished):
+    tables = (finished / "tables.md").read_text()
+    assert "Boxes (the paper's Table 1)" in tables
+    assert "| *paper* | *52.2* | *81.6* | *56.4* |" in tables
+    assert "Masks (the paper's Table 2)" in tables
+    assert "areas of M and L are 0.04 times COCO's" in tables
+    report = json.loads((finished / f"{MODELS[1]}-0.json").read_text())
+    assert report["measures"].keys() == {"bbox", "segm", "keypoints"}
+    log = (finished / f"{MODELS[1]}-0.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
+    assert "loss_offsets" in json.loads(log[0])
+
+
+@pytest.mark.slow
+def test_a_stopped_training_ends_with_the_same_numbers(
+    script, finished, data, tmp_path, monkeypatch
+):
+    training = importlib.import_module("persons.training")
+    monkeypatch.setattr(training, "CHECKPOINT_STEPS", 2)
+    save = training.Training._save
+
+    def stop(self):
+        save(self)
+        if self.step == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(training.Training, "_save", stop)
+        run(script, data, tmp_path, models=MODELS[1:])
+    assert stopped.value.code == 130
+    assert run(script, data, tmp_path, models=MODELS[1:]) == 0
+    reports = [
+        json.loads((folder / f"{MODELS[1]}-0.json").read_text()) for folder in (finished, tmp_path)
+    ]
+    assert reports[0]["measures"] == reports[1]["measures"]
+    states = [
+        torch.load(folder / f"{MODELS[1]}-0.pt", weights_only=True)["model"]
+        for folder in (finished, tmp_path)
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(
+    script, finished, data, monkeypatch, capsys
+):
+    training = importlib.import_module("persons.training")
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "_advance", None)
+        assert run(script, data, finished) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run(script, data, finished, steps=5)
+    assert stop.value.code == 1
+    assert "not with" in capsys.readouterr().err
+
+
+# Data
+
+
+def test_a_mirrored_sample_swaps_left_and_right(data):
+    people = persons(data)
+    image, plain = people.sample(0)
+    mirrored, flipped = people.sample(0, flipped=True)
+    assert torch.equal(mirrored.flip(-1), image)
+    left, right = (people.parts.index(f"{side} knee") for side in ("left", "right"))
+    x = plain["keypoints"][:, left, 0]
+    assert torch.equal(128 - x, flipped["keypoints"][:, right, 0])
+    for mask, (x0, y0, x1, y1) in zip(flipped["masks"], flipped["boxes"], strict=True):
+        rows, columns = mask.nonzero().T
+        assert [columns.min(), rows.min()] == [x0, y0]
+        assert [columns.max() + 1, rows.max() + 1] == [x1, y1]
+
+
+def test_processes_share_the_images_of_a_step(data):
+    batches = importlib.import_module("persons.dataset").Batches
+    people = persons(data, "train")
+    one = batches(people, seed=3, size=4)[1]
+    two = [batches(people, seed=3, size=2, rank=rank, world=2)[1] for rank in range(2)]
+    for (image, _), (other, _) in zip(one, [*two[0], *two[1]], strict=True):
+        assert torch.equal(image, other)
+    first = np.concatenate([batches(people, 0, 1)[n][0][0].numpy() for n in range(5)])
+    assert not np.array_equal(
+        first, np.concatenate([batches(people, 1, 1)[n][0][0].numpy() for n in range(5)])
+    )
+
+
+# Judging
+
+
+class Oracle(torch.nn.Module):
+    """A detector that knows the truth, and moves its keypoints."""
+
+    def __init__(self, people, moved=0.0):
+        super().__init__()
+        self.people, self.moved, self.number = people, moved, 0
+
+    def forward(self, images):
+        found = []
+        for _ in images:
+            _, target = self.people.sample(self.number)
+            self.number += 1
+            target["scores"] = torch.linspace(1, 0.5, len(target["boxes"]))
+            target["masks"] = target["masks"][:, None].float()
+            target["keypoints"][..., 0] += self.moved
+            found.append(target)
+        return found
+
+
+def test_the_truth_is_perfect_and_other_keypoints_are_not(data):
+    evaluation = importlib.import_module("persons.evaluation")
+    people = persons(data)
+    measures = evaluation.evaluate(Oracle(people), people, torch.device("cpu"))
+    for kind in ("bbox", "segm", "keypoints"):
+        assert measures[kind]["AP"] == pytest.approx(100), kind
+        assert measures[kind]["AP_L"] == pytest.approx(100), kind
+    worse = evaluation.evaluate(Oracle(people, moved=6.0), people, torch.device("cpu"))
+    assert worse["bbox"] == measures["bbox"]
+    assert worse["keypoints"]["AP"] < 60
+
+
+def test_tables_have_means_and_deviations():
+    evaluation = importlib.import_module("persons.evaluation")
+    columns = evaluation.COLUMNS["bbox"]
+    seeds = [{"bbox": dict.fromkeys(columns, value) | {"AP_M": -1.0}} for value in (10.0, 12.0)]
+    tables = evaluation.make_tables({"boxes": seeds})
+    row = next(line for line in tables.splitlines() if line.startswith("| Mask R-CNN, bb |"))
+    assert row.split(" | ")[1:6] == ["11.0 ± 1.0", "11.0 ± 1.0", "11.0 ± 1.0", "–", "11.0 ± 1.0"]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--learning-rate", "0"], "--learning-rate must be greater than 0"),
+        (["--seeds", "1", "1"], "--seeds must be different and at least 0, got 1 1"),
+        (["--weights-backbone", "IMAGENET1K_V1"], "--weights-backbone goes with --size full"),
+        (["--offset-weight", "-1"], "--offset-weight must be at least 0"),
+        (["--workers", "-1"], "--workers must be at least 0"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(script, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--data", str(tmp_path), "--out", str(tmp_path / "out"), *arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_data_that_is_none_is_named(script, tmp_path, capsys):
+    def message():
+        with pytest.raises(SystemExit) as stop:
+            script.main(["--data", str(tmp_path), "--out", str(tmp_path / "out")])
+        assert stop.value.code == 1
+        return capsys.readouterr().err
+
+    assert "has no annotations/person_keypoints_train*.json" in message()
+    file = tmp_path / "annotations" / "person_keypoints_train.json"
+    file.parent.mkdir()
+    for content, said in (
+        ("[]", "not a COCO-format file"),
+        ("{", "not a COCO-format file"),
+        ('{"categories": [{"id": 1}]}', "no category with keypoints"),
+        ('{"categories": [{"id": 1, "keypoints": ["nose"]}], "annotations": []}', "no persons"),
+    ):
+        file.write_text(content)
+        assert said in message()
