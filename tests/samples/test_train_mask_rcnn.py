@@ -83,9 +83,10 @@ def test_a_stopped_training_ends_with_the_same_numbers(
         if self.step == 2:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+    with monkeypatch.context() as patch:
         patch.setattr(training.Training, "_save", stop)
-        run(script, data, tmp_path, models=MODELS[1:])
+        with pytest.raises(SystemExit) as stopped:
+            run(script, data, tmp_path, models=MODELS[1:])
     assert stopped.value.code == 130
     assert run(script, data, tmp_path, models=MODELS[1:]) == 0
     reports = [
