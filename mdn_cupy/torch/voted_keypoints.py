@@ -18,6 +18,7 @@ __all__ = ["KeypointLoss", "RegionKeypointHead"]
 
 KeypointLoss: TypeAlias = Literal["bce", "softmax"]
 
+_TRUNCATE = 4.0  # sigma; beyond it a target is 0, as a vote is
 _NEAR = 10.0  # pixels of the map; sources this near to a keypoint learn their offsets by example
 
 
@@ -165,16 +166,22 @@ class RegionKeypointHead(MDNKeypointHead):
 
     def _bce(self, log_complement: Tensor, points: Tensor) -> Tensor:
         """Cross-entropy of maps [n, H, W] with a Gaussian around each point, per target's mass."""
+        # −(1 − t)·L − t·log m is −L where the target t is 0: all but its window of 4 sigma.
         height, width = log_complement.shape[-2:]
-        x, y = (
-            torch.exp(
-                (torch.arange(side, device=points.device) - points[:, axis, None]).square()
-                / (-2 * self.target_sigma**2)
-            )
-            for axis, side in enumerate((width, height))
-        )
-        target = y[:, :, None] * x[:, None, :]
-        total = noisy_or_bce(log_complement, target, reduction="sum")
+        reach = math.ceil(_TRUNCATE * self.target_sigma)
+        window = torch.arange(-reach, reach + 1, device=points.device)
+        pixels = points.round()[..., None] + window  # [n, 2, K]
+        away = pixels - points[..., None]
+        x, y = torch.exp(away.square() / (-2 * self.target_sigma**2)).unbind(1)
+        last = points.new_tensor([[width - 1.0], [height - 1.0]])
+        in_x, in_y = ((pixels >= 0) & (pixels <= last)).unbind(1)
+        columns, rows = pixels.clamp(min=0).minimum(last).long().unbind(1)
+        index = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
+        inside = (in_y[:, :, None] & in_x[:, None, :]).flatten(1)
+        near = log_complement.flatten(1).gather(1, index)
+        target = (y[:, :, None] * x[:, None, :]).flatten(1)
+        total = noisy_or_bce(near, target, inside, reduction="sum")
+        total = total + (near * inside).sum() - log_complement.sum()
         return total / (max(len(points), 1) * 2 * math.pi * self.target_sigma**2)
 
     def _offset_error(self, fields: VoteFields, points: Tensor, labelled: Tensor) -> Tensor:

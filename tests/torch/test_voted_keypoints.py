@@ -76,6 +76,7 @@ def test_the_cross_entropy_is_that_of_the_noisy_or_with_a_gaussian():
                 across = ((columns - x) / (x1 - x0) * 56) ** 2
                 down = ((rows - y) / (y1 - y0) * 56) ** 2
                 t = np.exp(-(down[:, None] + across) / (2 * 3.0**2))
+                t *= (down[:, None] <= 12.5**2) & (across <= 12.5**2)
                 wanted -= (t * np.log(m[part]) + (1 - t) * np.log1p(-m[part])).sum()
                 labelled += 1
     (got,) = made.losses(features, boxes, keypoints).values()
