@@ -36,7 +36,7 @@ class DocstringMarkup(griffe.Extension):
         griffe.DataclassesExtension().on_package(pkg=pkg, loader=loader)  # else only after this
         votes = pkg["votes.Votes"]
         for function in pkg["functional"].functions.values():
-            if any("_of_fields" in str(each.value) for each in function.decorators):
+            if any(str(each.value).endswith("(Votes)") for each in function.decorators):
                 given = [each for each in votes.parameters if each.name != "self"]
                 function.parameters = griffe.Parameters(*given)
 
