@@ -66,7 +66,7 @@ class HoughVotes(nn.Module):
         self.head = mdn.torch.MDNKeypointHead(
             settings.features, len(task.parts), stride=settings.finer
         )
-        nn.init.constant_(self.head.confidence.bias, _logit(settings.start))
+        _start(self.head, settings.start, settings.head_std)
         sigma = HOUGH_SIGMA * settings.finer
         self.votes = mdn.torch.MassDisplacement(
             "additive", sigma, stride=settings.finer, origin=(settings.finer - 1) / 2
@@ -113,7 +113,7 @@ class MassDisplacements(nn.Module):
         )
         voters = float(self.head.trust.detach().sum(dim=1).mean())
         start = settings.start / (2 * torch.pi * settings.vote_sigma**2 * voters)
-        nn.init.constant_(self.head.confidence.bias, _logit(start))
+        _start(self.head, start, settings.head_std)
 
     def loss(self, features: Tensor, joints: Tensor, stage: Stage) -> Tensor:
         """Cross-entropy of the vote maps, and the error of the offsets of cells near a part."""
@@ -249,6 +249,13 @@ def _offset_loss(
 def _centres(size: int, step: float) -> Tensor:
     """Where the pixels of a map are, along one axis, in pixels of the picture."""
     return step * torch.arange(size) + (step - 1) / 2
+
+
+def _start(head: mdn.torch.MDNKeypointHead, confidence: float, std: float) -> None:
+    """Start from a confidence in every cell, and weights of a size; the head's own has 0.001."""
+    nn.init.constant_(head.confidence.bias, _logit(confidence))
+    for weight in (head.confidence.weight, head.offsets.weight):
+        weight.data *= std / 1e-3
 
 
 def _logit(probability: float) -> float:

@@ -22,6 +22,10 @@ class Settings:
     # Per pixel of the offsets' error, beside the cross-entropy.
     offset_weight: float = 1.0
 
+    # Standard deviation of a voting head's initial weights. Next to nothing comes back through
+    # 0.001 to a pretrained trunk, at first; 0.07 is that of the heatmap's.
+    head_std: float = 1e-3
+
     features: int = 64  # of a cell, from which all that it says is computed
     learning_rate: float = 5e-3  # at its highest
     offset_rate: float = 1.0  # times the learning rate: that of the branch of the offsets

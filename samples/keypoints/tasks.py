@@ -141,5 +141,11 @@ def persons(draw: Callable[[str, int, Sequence[int]], Batch] = _nothing_to_draw)
         },
         make_backbone=Pretrained,
         hides=False,
-        defaults={"target_sigma": 6.0, "offset_reach": 20.0, "offset_weight": 0.5, "batch": 8},
+        defaults={
+            "target_sigma": 6.0,
+            "offset_reach": 20.0,
+            "offset_weight": 0.5,
+            "batch": 8,
+            "head_std": 0.07,
+        },
     )

@@ -240,6 +240,18 @@ def test_what_is_not_marked_teaches_nothing(parts, way):
     assert network.loss(features, everywhere, stage) == 0
 
 
+@pytest.mark.parametrize("way", ["offsets", "across"])
+def test_a_head_starts_with_weights_of_the_size_that_is_set(parts, way):
+    task, biases = parts["tasks"].persons(), []
+    for std in (1e-3, 0.07):
+        settings = parts["settings"].Settings(way, 0, 1, head_std=std)
+        head = parts["networks"].Network(settings, task).head.head
+        for layer in (head.confidence, head.offsets):
+            assert layer.weight.std().item() == pytest.approx(std, rel=0.2)
+        biases.append(head.confidence.bias)
+    torch.testing.assert_close(*biases)
+
+
 def test_confidences_learn_as_a_heatmap_first(parts):
     """At first the loss is that of the heatmap with offsets; then, that of the votes."""
     task = parts["tasks"].persons()
