@@ -144,3 +144,18 @@ def test_the_maps_stay_when_another_viewer_closes(make_napari_viewer, qtbot, cap
     other.close()
     np.testing.assert_array_equal(widget.canvas.screenshot(), before)
     assert not [record for record in caplog.records if record.name == "vispy"]
+
+
+def test_napari_learns_what_opengl_can_do_after_the_maps_were_drawn(make_napari_viewer, qtbot):
+    """It asks the context that is current when its first layer comes, and keeps the answer."""
+    from vispy.gloo import gl
+
+    viewer = make_napari_viewer(show=True)
+    widget = dock(viewer)
+    widget.canvas.draw_now()
+    qtbot.wait(100)
+    assert gl.glGetParameter(gl.GL_MAX_TEXTURE_SIZE) >= 1024
+    assert gl.glGetParameter(gl.GL_VERSION)
+    widget.canvas.grab()
+    qtbot.wait(100)
+    assert gl.glGetParameter(gl.GL_VERSION)

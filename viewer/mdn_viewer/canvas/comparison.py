@@ -15,6 +15,7 @@ from vispy import scene
 from mdn_viewer.canvas.camera import Camera, Extent, grid_shape
 from mdn_viewer.canvas.cell import Cell, Picture
 from mdn_viewer.canvas.header import HEIGHT
+from mdn_viewer.canvas.idle_context import make_idle_context_current
 from mdn_viewer.canvas.overlays import Overlay
 
 __all__ = ["OVERLAYS", "Click", "ComparisonCanvas"]
@@ -249,11 +250,8 @@ class ComparisonCanvas(QWidget):
                 return
 
     def _release_context(self) -> None:
-        """Have no OpenGL context current.
-
-        napari's canvases delete their objects by number in whichever is: in ours, if it were.
-        """
-        self.native.doneCurrent()  # type: ignore[attr-defined]
+        """Have another OpenGL context current than that of the maps."""
+        make_idle_context_current(self.native.format())  # type: ignore[attr-defined]
 
     def _on_draw(self, *_: Any) -> None:
         self._changed = False
