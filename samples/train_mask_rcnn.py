@@ -24,6 +24,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ from mdn_cupy.files import replacing
 # the 64,115 images of COCO with persons.
 USUAL = {"small": (1000, 2, 2e-3), "full": (184_000, 2, 0.02)}
 
+JUDGING = timedelta(hours=3)  # for which the other processes wait while the first judges
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -55,14 +58,15 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     _check(parser, options)
     torch.set_num_threads(options.threads)
     mdn.set_num_threads(options.threads)
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # started by torchrun
+    several = _processes() > 1
     device = torch.device(options.device)
     try:
         if several:
             if device.type == "cuda":
                 device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
                 torch.cuda.set_device(device)
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            distributed.init_process_group(backend, timeout=JUDGING)
         options.out.mkdir(parents=True, exist_ok=True)
         tables = _run(options, device)
     except (OSError, ValueError) as error:
@@ -233,14 +237,20 @@ def _basis(options: argparse.Namespace, judged: Persons) -> str:
     count = len(judged) if options.images is None else min(options.images, len(judged))
     scale = judged.area_scale
     scaled = "" if scale == 1 else f"; areas of M and L are {scale:g} times COCO's"
+    images = _processes() * options.batch
     return (
-        f"\nSeeds {_listed(options.seeds)}, after {options.steps} steps of {options.batch} images,"
+        f"\nSeeds {_listed(options.seeds)}, after {options.steps} steps of {images} images,"
         f" on {count} images of {options.judge}{scaled}.\n"
     )
 
 
 def _is_first() -> bool:
-    return not distributed.is_initialized() or distributed.get_rank() == 0
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _processes() -> int:
+    """How many there are, where torchrun started them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _write(path: Path, text: str) -> None:
