@@ -108,9 +108,9 @@ def _moments_of(
     window = ((m * height + upper) * width + left, width, rows, columns)
     factor = (landings.confidence[n], scalars.floor)
     if scalars.rule == NOISY_OR:
-        moments.noisy_or(scratch.moments, n, cotangent, window, weights, d_x, factor)
+        moments.gather(scratch.moments, n, True, cotangent, window, weights, d_x, factor)
     else:
-        moments.additive(scratch.moments, n, cotangent, window, weights, d_x, factor)
+        moments.gather(scratch.moments, n, False, cotangent, window, weights, d_x, factor)
 
 
 @inlined

@@ -26,7 +26,7 @@ from mdn_cupy.cpu.simd import (
     sums,
 )
 
-__all__ = ["additive", "noisy_or"]
+__all__ = ["gather"]
 
 Window = tuple[int, int, int, int]
 """Index of its first pixel, the pitch of the map, rows and columns."""
@@ -51,11 +51,12 @@ def _add(total: Sums, t: Floats, weights: Floats, y: int) -> Sums:
     )
 
 
-def _columns(lanes: int, noisy_or: bool) -> Callable[..., Floats]:
+def _columns_of(lanes: int) -> Callable[..., Floats]:
     """Make a function that sums over some columns of a window."""
 
     @inlined
     def columns(
+        noisy_or: bool,
         cotangent: Floats,
         window: Window,
         weights: Floats,
@@ -64,80 +65,69 @@ def _columns(lanes: int, noisy_or: bool) -> Callable[..., Floats]:
         factor: tuple[float, float],
     ) -> Floats:
         first, pitch, rows, width = window
-        c, floor = factor
         inside, w = present(x, width, lanes), load(weights, x, lanes)
-        place, stride = first + x, weights.shape[1]
+        place, at = first + x, weights.shape[1]
         zero = w * 0.0
         total: Sums = (zero, zero, zero)
-        weighted = w * c
-        # One division for four rows, where the product of their factors stays in range.
-        whole = by_type(weights, rows & -4, 0) if noisy_or else 0
-        for y in range(0, whole, 4):
-            a = 1.0 - weighted * element(weights, stride + y)
-            b = 1.0 - weighted * element(weights, stride + y + 1)
-            c_ = 1.0 - weighted * element(weights, stride + y + 2)
-            d = 1.0 - weighted * element(weights, stride + y + 3)
-            ab, cd = a * b, c_ * d
-            inverse = 1.0 / (ab * cd)
-            over_ab, over_cd = inverse * cd, inverse * ab
-            total = _add(
-                total, _pull(cotangent, place, inside, w, weights) * (over_ab * b), weights, y
-            )
-            place += pitch
-            total = _add(
-                total, _pull(cotangent, place, inside, w, weights) * (over_ab * a), weights, y + 1
-            )
-            place += pitch
-            total = _add(
-                total, _pull(cotangent, place, inside, w, weights) * (over_cd * d), weights, y + 2
-            )
-            place += pitch
-            total = _add(
-                total, _pull(cotangent, place, inside, w, weights) * (over_cd * c_), weights, y + 3
-            )
-            place += pitch
-        for y in range(whole, rows):
-            t = _pull(cotangent, place, inside, w, weights)
-            if noisy_or:
-                t = t * (1.0 / at_least(1.0 - weighted * element(weights, stride + y), floor))
-            total = _add(total, t, weights, y)
-            place += pitch
+        if noisy_or:
+            wc = w * factor[0]
+            # One division for four rows, where the product of their factors stays in range.
+            done = by_type(weights, rows & -4, 0)
+            for y in range(0, done, 4):
+                f0 = 1.0 - wc * element(weights, at + y)
+                f1 = 1.0 - wc * element(weights, at + y + 1)
+                f2 = 1.0 - wc * element(weights, at + y + 2)
+                f3 = 1.0 - wc * element(weights, at + y + 3)
+                inverse = 1.0 / ((f0 * f1) * (f2 * f3))
+                r, s = inverse * (f2 * f3), inverse * (f0 * f1)
+                t0 = _pull(cotangent, place, inside, w, weights) * (r * f1)
+                t1 = _pull(cotangent, place + pitch, inside, w, weights) * (r * f0)
+                t2 = _pull(cotangent, place + 2 * pitch, inside, w, weights) * (s * f3)
+                t3 = _pull(cotangent, place + 3 * pitch, inside, w, weights) * (s * f2)
+                total = _add(_add(total, t0, weights, y), t1, weights, y + 1)
+                total = _add(_add(total, t2, weights, y + 2), t3, weights, y + 3)
+                place += 4 * pitch
+            for y in range(done, rows):
+                f = at_least(1.0 - wc * element(weights, at + y), factor[1])
+                t = _pull(cotangent, place, inside, w, weights) * (1.0 / f)
+                total = _add(total, t, weights, y)
+                place += pitch
+        else:
+            for y in range(rows):
+                total = _add(total, _pull(cotangent, place, inside, w, weights), weights, y)
+                place += pitch
         d = ramp(d_x + x, weights.dtype, lanes)
-        t0_x = total[0] * d
-        return convert(sums(total[0], t0_x, total[1], t0_x * d + total[2]), np.float64)
+        t_x = total[0] * d
+        return convert(sums(total[0], t_x, total[1], t_x * d + total[2]), np.float64)
 
     return columns
 
 
-def _gather(noisy_or: bool) -> Callable[..., None]:
-    all_lanes, half_of_them = _columns(LANES, noisy_or), _columns(HALF, noisy_or)
-
-    @inlined
-    def gather(
-        moments: npt.NDArray[np.float64],
-        source: int,
-        cotangent: Floats,
-        window: Window,
-        weights: Floats,
-        d_x: float,
-        factor: tuple[float, float],
-    ) -> None:
-        """moments[source, :] = Σ over a window of t, t·(x0_x − p_x), t·(x0_y − p_y), t·‖x0 − p‖²
-
-        where t = g·w, or g·w / max(1 − w·c, floor) for the noisy-or.
-
-        `weights` are those of a row, and the `gaussian.profile` of a column; `factor` is c and the
-        floor.
-        """
-        total = full(0.0, 4)
-        full_columns = (window[3] + HALF - 1) // LANES * LANES
-        for x in range(0, full_columns, LANES):
-            total = total + all_lanes(cotangent, window, weights, x, d_x, factor)
-        if full_columns < window[3]:
-            total = total + half_of_them(cotangent, window, weights, full_columns, d_x, factor)
-        store(moments, source * 4, total)
-
-    return gather
+_full_columns, _half_columns = _columns_of(LANES), _columns_of(HALF)
 
 
-noisy_or, additive = _gather(True), _gather(False)
+@inlined
+def gather(
+    moments: npt.NDArray[np.float64],
+    source: int,
+    noisy_or: bool,
+    cotangent: Floats,
+    window: Window,
+    weights: Floats,
+    d_x: float,
+    factor: tuple[float, float],
+) -> None:
+    """moments[source, :] = Σ over a window of t, t·(x0_x − p_x), t·(x0_y − p_y), t·‖x0 − p‖²
+
+    where t = g·w, or g·w / max(1 − w·c, floor) for the noisy-or.
+
+    `weights` are those of a row, and the `gaussian.profile` of a column; `factor` is c and the
+    floor.
+    """
+    total, width = full(0.0, 4), window[3]
+    whole = (width + HALF - 1) // LANES * LANES
+    for x in range(0, whole, LANES):
+        total = total + _full_columns(noisy_or, cotangent, window, weights, x, d_x, factor)
+    if whole < width:
+        total = total + _half_columns(noisy_or, cotangent, window, weights, whole, d_x, factor)
+    store(moments, source * 4, total)
