@@ -2,6 +2,7 @@
 
     nox -s lowest                        # the lowest version of each declared dependency
     nox -s newest                        # the newest ones
+    nox -s numpy1                        # NumPy 1.26, with the lowest Numba and torch
     nox -s lowest -- tests/core tests/cpu    # some tests only
     nox -s docs
 
@@ -11,7 +12,7 @@ The environments are made by uv, which alone can install lowest versions.
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lowest", "newest"]
+nox.options.sessions = ["lowest", "numpy1", "newest"]
 
 QUICK = [
     "-m",
@@ -22,6 +23,11 @@ QUICK = [
     "tests/dask",
     "tests/viewer",
 ]
+CPU = [
+    *("-m", "not slow and not gpu"),
+    *("tests/core/test_votes.py", "tests/core/test_fields.py"),
+    *("tests/cpu/test_determinism.py", "tests/cpu/test_cpu_planner.py"),
+]
 ENVIRONMENT = {"NAPARI_ENSURE_PLUGIN_MAIN_THREAD": "1"}
 
 
@@ -30,6 +36,14 @@ def lowest(session):
     """Test with the lowest version of each dependency that `pyproject.toml` names."""
     session.install("--resolution", "lowest-direct", "-e", ".[test]")
     session.run("pytest", "-q", *(session.posargs or QUICK), env=ENVIRONMENT)
+
+
+@nox.session(python="3.11")
+def numpy1(session):
+    """Test votes on the CPU with NumPy 1.26, which other dependencies of the tests would raise."""
+    lowest = ("numpy==1.26.0", "numba==0.60.0", "torch==2.4.0", "pytest==8.0.0")
+    session.install(*lowest, "hypothesis==6.100.0", "joblib==1.3.0", "scipy==1.13.0", "-e", ".")
+    session.run("pytest", "-q", *(session.posargs or CPU), env=ENVIRONMENT)
 
 
 @nox.session
