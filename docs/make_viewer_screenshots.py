@@ -164,6 +164,69 @@ def truth(widget):
     panel.wait()
 
 
+def second(widget):
+    """The same fields with their confidences halved, and with a sigma of their own, as B."""
+    from dataclasses import replace
+
+    from mdn_viewer.core.second import Own
+    from mdn_viewer.widgets.second import SecondPanel
+
+    import mdn_cupy as mdn
+
+    fields = widget.model.session.fields
+    widget.open_tab(SecondPanel.title)
+    panel = widget.panel(SecondPanel)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "earlier epoch.mdn")
+        mdn.save_fields(path, replace(fields, confidence=fields.confidence / 2))
+        panel.open(str(path))
+    panel.show_own(Own(sigma=12.0))
+    panel.wait()
+    peak = widget.model.maps["noisy_or"].peak
+    widget.model.ask_pixel((peak.row, peak.column))
+    panel.wait()
+
+
+def frames(widget):
+    """Twelve frames in which the network loses the nose, and the curves over them."""
+    from dataclasses import replace
+
+    from mdn_viewer.layers.conversion import layer_data
+    from mdn_viewer.widgets.frames import FramesPanel
+
+    fields = widget.model.session.fields
+    clip = [
+        replace(fields, confidence=fields.confidence * np.float32(1 - n / 14)) for n in range(12)
+    ]
+    viewer = widget._viewer
+    viewer.layers.clear()
+    for data, keywords, _ in layer_data(clip, "clip"):
+        viewer.add_image(data, **keywords)
+    widget.wait()
+    peak = widget.model.maps["noisy_or"].peak
+    widget.model.ask_pixel((peak.row, peak.column))
+    widget.controls.frame.value = 5
+    widget.open_tab(FramesPanel.title)
+    settle(widget)
+    widget.panel(FramesPanel).wait()
+
+
+def dialog(widget):
+    """The dialog that a file of DeepLabCut's kind opens."""
+    from mdn_viewer.widgets.open_dialog import OpenDialog
+
+    fields = widget.model.session.fields
+    c, o = fields.confidence, fields.offsets / np.float32(7.2801)
+    path = Path(os.environ["NAPARI_CONFIG"]).parent / "hand.npz"  # read as long as it is open
+    locref = o.reshape(-1, *o.shape[-2:])
+    np.savez(path, scoremap=c, locref=locref, image=fields.image)
+    widget.opener.open([str(path)])
+    (asked,) = widget.findChildren(OpenDialog)
+    asked.family.setCurrentText("deeplabcut")
+    asked.look()
+    return asked
+
+
 def click(widget, row, column):
     """Click on a pixel of the output in the first cell."""
     from qtpy.QtCore import Qt
@@ -191,6 +254,9 @@ PICTURES = {  # what to do, what the canvas shows then, and what the panel
     "viewer-parts": (parts, VOTES, VOTES),
     "viewer-peaks": (peaks, PEAKS, {}),
     "viewer-truth": (truth, VOTES | TRUTH, {}),
+    "viewer-second": (second, VOTES | TWO_SIGNS, {}),
+    "viewer-frames": (frames, VOTES, CURVES),
+    "viewer-open": (dialog, VOTES, {}),
 }
 
 
@@ -211,12 +277,15 @@ def take(name, drive, on_canvas, in_panel):
     window = show("pose", name="pose", block=False)
     widget = window.widget
     settle(widget)
-    drive(widget)
+    alone = drive(widget)  # a window of its own, if that is the picture
     settle(widget)
     check(name, widget.canvas.screenshot(), on_canvas)
     check(name, grabbed(widget), in_panel)
     IMAGES.mkdir(exist_ok=True)
-    write_screenshot(window.viewer, IMAGES / f"{name}.png")
+    if alone is None:
+        write_screenshot(window.viewer, IMAGES / f"{name}.png")
+    else:
+        alone.grab().save(str(IMAGES / f"{name}.png"))
     window.close()
 
 

@@ -23,7 +23,7 @@ _FEW = 60  # frames that get a dot each
 _LOWEST = 1e-6  # of the highest value: below is what hardly reaches a pixel
 _PLAIN_DOWN_TO = 1e-4  # smaller numbers are written as powers of ten
 _SMALL = 8  # points
-_MARGINS = {"left": 52, "right": 12, "top": 10, "bottom": 36}  # screen pixels
+_MARGINS = {"left": 52, "right": 12, "top": 10, "bottom": 44}  # screen pixels
 _LINE = 18  # screen pixels of a line of the legend
 _DOTS_PER_INCH = 200  # of a picture that is saved
 
