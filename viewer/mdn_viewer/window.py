@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -170,11 +171,21 @@ def show(
     if process:
         return _show_in_process(opened, name, confidence, given, block)
     window = open_window(opened, name, viewer)
-    if block or (block is None and viewer is None):
+    if block or (block is None and viewer is None and not _ipython_runs_qt()):
         import napari
 
-        napari.run()  # which returns at once in IPython, and where an event loop runs
+        napari.run()  # which returns at once where an event loop runs
     return window
+
+
+def _ipython_runs_qt() -> bool:
+    """Whether IPython runs Qt's event loop between its inputs, as napari has it do.
+
+    napari 0.9.2 looks for the name "qt", and would wait; IPython 9 calls it "qt6".
+    """
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return str(getattr(shell, "active_eventloop", None)).startswith("qt")
 
 
 def _show_in_process(
