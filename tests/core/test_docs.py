@@ -136,7 +136,8 @@ def _run(words):
     elif words and words[0].startswith("python") and words[1].endswith(".py"):
         folder = (ROOT / words[1]).parent
         assert (ROOT / words[1]).exists()
-        source = "".join(path.read_text("utf-8") for path in folder.rglob("*.py"))
+        files = [ROOT / words[1]] if folder == ROOT else folder.rglob("*.py")
+        source = "".join(path.read_text("utf-8") for path in files)
         for option in (word for word in words if word.startswith("--")):
             assert option in source, option
     elif words[:1] == ["nox"]:
