@@ -36,7 +36,7 @@ class Trap:
     """Unpickling this would raise something that no test expects."""
 
     def __reduce__(self):
-        return (SystemExit, ("unpickled",))
+        return (exec, ("raise SystemExit('unpickled')",))
 
 
 ONE_FILE = [npz, npz_packed, npy, tiff, tiff_packed, hdf5, hdf5_packed, pt, pt_of_old, mdn_file]
