@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     mdn.set_num_threads(options.threads)
     if options.peak_of:
-        print(_peak(*options.peak_of, options.regions))
+        task, way = options.peak_of
+        print(_peak(task, way, options.regions))
         return
     print(processor(), versions("torchvision"), sep="\n")
     print(f"{options.regions} regions, {PARTS} parts; {FEWER} times fewer for `branch`")
@@ -88,7 +89,7 @@ def work(task: str, way: str, regions: int) -> Callable[[], Any]:
         given = features.detach().requires_grad_()
         inner = layers(given)
         if isinstance(last, RegionKeypointHead):
-            total = sum(last.losses(inner, boxes, keypoints).values())
+            total = torch.stack([*last.losses(inner, boxes, keypoints).values()]).sum()
         else:
             total = keypointrcnn_loss(last(inner), [boxes], [keypoints], [torch.arange(count)])
         total.backward()
