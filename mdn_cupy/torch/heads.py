@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.torch.checks import check_dtype, check_floating, refuse_script
+from mdn_cupy.torch.checks import check_dtype, check_floating, is_jit_tracing, refuse_script
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.modules import MassDisplacement, Sigma, vote
 from mdn_cupy.validation import shown_pair
@@ -207,7 +207,10 @@ class MDNKeypointHead(nn.Module):
         s_y, s_x = self.stride
         size = (s_y * confidence.shape[-2], s_x * confidence.shape[-1])
         sigma = self.displacement.sigma
-        if cross_offsets is not None:
+        if cross_offsets is not None and is_jit_tracing():
+            # ONNX files of traced modules keep the sizes of what is flattened as constants.
+            confidence, offsets = confidence[:, None] * self.trust[..., None, None], cross_offsets
+        elif cross_offsets is not None:
             # Pairs that are no edge are left out: COCO's skeleton has 57 of 289, padded to 85.
             confidence, offsets, sigma = _joined(
                 confidence, cross_offsets, self.trust, sigma, self.voters
@@ -289,7 +292,7 @@ def _joined(
     """Confidences, offsets and sigma of the voters [P, D] for each part: [N, P, D, H, W], …"""
     parts, most = voters.shape
     by = voters.flatten()
-    pair = by + parts * torch.arange(parts, device=by.device).repeat_interleave(most)
+    pair = (voters + parts * torch.arange(parts, device=by.device)[:, None]).flatten()
     weights = trust.flatten().index_select(0, pair)[:, None, None]
     strength = confidence.index_select(1, by) * weights
     offsets = cross_offsets.flatten(1, 2).index_select(1, pair)
