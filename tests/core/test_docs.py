@@ -85,7 +85,12 @@ def _prepare_arrays(names):
     names["heatmap"], names["locref"] = abs(heatmap[0]), locref[0]
 
 
+def _prepare_operations(names):
+    names.update(vars(importlib.import_module("mdn_cupy.cpu.simd")))
+
+
 PREPARE = {
+    "docs/cpu_engine.md": _prepare_operations,
     "README.md": _prepare_arrays,
     "docs/files.md": _prepare_files,
     "docs/peaks.md": _prepare_files,
