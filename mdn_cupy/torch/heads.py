@@ -165,8 +165,14 @@ class MDNKeypointHead(nn.Module):
         neighbours = max(Counter(k for k, _ in self.pairs).values(), default=0)
         voters = 1 + _INITIAL_TRUST * neighbours
         confidence_bias = -math.log(sources * voters / self.initial_votes - 1)
-        for convolution, bias in ((self.confidence, confidence_bias), (self.offsets, 0.0)):
-            nn.init.normal_(convolution.weight, std=1e-3)
+        # Confidences as wide as torch's own start: with 0.001 they learn late, since little gradient
+        # comes through them to the features (docs/training.md, "Why votes were behind").
+        wide = 1 / math.sqrt(3 * self.confidence.in_channels)
+        for convolution, std, bias in (
+            (self.confidence, wide, confidence_bias),
+            (self.offsets, 1e-3, 0.0),
+        ):
+            nn.init.normal_(convolution.weight, std=std)
             assert convolution.bias is not None
             nn.init.constant_(convolution.bias, bias)
 

@@ -4,6 +4,7 @@ A way is a head on the backbone's features: `loss` for its training, and `eviden
 highest peaks are where it says that the parts are.
 """
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -252,10 +253,9 @@ def _centres(size: int, step: float) -> Tensor:
 
 
 def _start(head: mdn.torch.MDNKeypointHead, confidence: float, std: float) -> None:
-    """Start from a confidence in every cell, and weights of a size; the head's own has 0.001."""
+    """Start from a confidence in every cell, and from its weights' deviation."""
     nn.init.constant_(head.confidence.bias, _logit(confidence))
-    for weight in (head.confidence.weight, head.offsets.weight):
-        weight.data *= std / 1e-3
+    head.confidence.weight.data *= std * math.sqrt(3 * head.confidence.in_channels)
 
 
 def _logit(probability: float) -> float:
