@@ -165,8 +165,8 @@ class MDNKeypointHead(nn.Module):
         neighbours = max(Counter(k for k, _ in self.pairs).values(), default=0)
         voters = 1 + _INITIAL_TRUST * neighbours
         confidence_bias = -math.log(sources * voters / self.initial_votes - 1)
-        # Confidences as wide as torch's own start: with 0.001 they learn late, since little gradient
-        # comes through them to the features (docs/training.md, "Why votes were behind").
+        # As wide as torch's own start: with 0.001 the features learn late, since little gradient
+        # comes through to them (docs/training.md, "What would bring the votes ahead").
         wide = 1 / math.sqrt(3 * self.confidence.in_channels)
         for convolution, std, bias in (
             (self.confidence, wide, confidence_bias),

@@ -22,8 +22,8 @@ class Settings:
     # Per pixel of the offsets' error, beside the cross-entropy.
     offset_weight: float = 1.0
 
-    # Standard deviation of the initial weights of a voting head's confidences. Next to nothing comes
-    # back through 0.001 to a pretrained trunk, at first; 0.07 is that of the heatmap's.
+    # Standard deviation of the initial weights of a voting head's confidences. Next to nothing
+    # comes back through 0.001 to a pretrained trunk, at first; 0.07 is that of the heatmap's.
     head_std: float = 1e-3
 
     features: int = 64  # of a cell, from which all that it says is computed
