@@ -1,4 +1,4 @@
-"""In IPython and in Jupyter `show` goes on at once; in Jupyter, updates come between the cells."""
+"""In IPython and in Jupyter `show` goes on at once, and updates come between the inputs."""
 
 import os
 import sys
@@ -53,14 +53,23 @@ def test_a_kernel_of_jupyter(qapp):
 @pytest.mark.window
 def test_a_terminal_of_ipython(qapp, tmp_path):
     options = ["-m", "IPython", "--no-banner", "--colors=NoColor", "--no-confirm-exit"]
-    environment = {**os.environ, "IPYTHONDIR": str(tmp_path), "TERM": "dumb"}
-    terminal = pexpect.spawn(sys.executable, options, env=environment, timeout=LONG)
+    # A dumb terminal has no loop of events at its prompt; this one is not asked for its cursor.
+    kind = {"IPYTHONDIR": str(tmp_path), "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"}
+    terminal = pexpect.spawn(sys.executable, options, env={**os.environ, **kind}, timeout=LONG)
     try:
         terminal.expect(r"In \[\d+\]")
         terminal.send(f"{SHOW}; print('went', 'on')\r")
         terminal.expect("went on")
         terminal.send(f"{LOOK}\r")
         terminal.expect(r"highest 1\.0")
+        terminal.send("; ".join(HALVE.split("\n")[1:-1]) + "; print('be', 'gun')\r")
+        terminal.expect("be gun")
+        until = time.monotonic() + LONG
+        terminal.send(f"{LOOK}\r")
+        while terminal.expect([r"highest 0\.5", r"highest 1\.0"]) == 1:
+            assert time.monotonic() < until
+            time.sleep(0.5)  # in which the prompt has nothing to do but the window
+            terminal.send(f"{LOOK}\r")
         terminal.send("window.close()\r")
         terminal.expect(r"In \[\d+\]")
         terminal.send("exit\r")
