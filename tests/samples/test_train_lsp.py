@@ -241,13 +241,13 @@ def test_what_is_not_marked_teaches_nothing(parts, way):
 
 
 @pytest.mark.parametrize("way", ["offsets", "across"])
-def test_a_head_starts_with_weights_of_the_size_that_is_set(parts, way):
+def test_confidences_start_with_weights_of_the_size_that_is_set(parts, way):
     task, biases = parts["tasks"].persons(), []
     for std in (1e-3, 0.07):
         settings = parts["settings"].Settings(way, 0, 1, head_std=std)
         head = parts["networks"].Network(settings, task).head.head
-        for layer in (head.confidence, head.offsets):
-            assert layer.weight.std().item() == pytest.approx(std, rel=0.2)
+        assert head.confidence.weight.std().item() == pytest.approx(std, rel=0.2)
+        assert head.offsets.weight.std().item() == pytest.approx(1e-3, rel=0.2)
         biases.append(head.confidence.bias)
     torch.testing.assert_close(*biases)
 
