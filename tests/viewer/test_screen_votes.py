@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from mdn_viewer.core import model as model_module
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.core.window import Widths, Window, votes_in
@@ -132,3 +133,19 @@ def test_what_rests_is_exact():
     model.settle()
     for rule in ("noisy_or", "additive"):
         np.testing.assert_array_equal(model.maps[rule].values, getattr(votes, rule)())
+
+
+def test_of_a_map_too_large_for_a_texture_only_what_is_seen_is_computed(monkeypatch):
+    monkeypatch.setattr(model_module, "_MOST", 100)
+    monkeypatch.setattr(model_module, "_SEEN", 100)
+    fields, model, rested = fields_of((4.0, 4.0), (2.0, 2.0)), VotingModel(), []
+    model.settled.connect(lambda: rested.append(True))
+    model.show(VotingSession(fields, 1, 3.0))
+    assert model.maps["noisy_or"].window == Window(0, 0, *SHAPE, 3)
+    model.window = Window(4, 6, 14, 20)
+    model.refresh()
+    assert model.exact
+    model.settle()
+    assert rested
+    expected = fields.votes(1, sigma=3.0).noisy_or()[4:14, 6:20]
+    np.testing.assert_allclose(model.maps["noisy_or"].values, expected, atol=1e-6)

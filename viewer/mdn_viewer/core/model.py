@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,9 @@ from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, same_v
 from mdn_viewer.core.window import Window
 
 __all__ = ["VotingModel"]
+
+_MOST = 2**26  # pixels of a map; a larger one has no place in a texture of OpenGL's
+_SEEN = 2**22  # so many are computed of a larger one before the screen says which it shows
 
 Pixel = tuple[int, int]
 Source = tuple[int, int, int]
@@ -89,12 +93,15 @@ class VotingModel:
         self.asked_rule = RULES[0]
         self.source: Source | None = None
         self.window: Window | None = None
-        self._whole = True  # whether the newest job computes all pixels
+        self._at_rest = True  # whether the newest job computes what is shown at rest
 
     @property
     def exact(self) -> bool:
-        """Whether the maps have all pixels."""
-        return all(vote_map.window is None for vote_map in self.maps.values())
+        """Whether the maps have all pixels; above 2²⁶ of them, all that are on the screen."""
+        if self.voted is None:
+            return True
+        enough = (None, self._pixels(self.voted, at_rest=True))
+        return all(vote_map.window in enough for vote_map in self.maps.values())
 
     @property
     def loaded(self) -> mdn.Fields | None:
@@ -262,7 +269,7 @@ class VotingModel:
         if self.exact:
             self.settled.emit()
         else:
-            self._vote(whole=True)
+            self._vote(at_rest=True)
 
     def say(self, text: str) -> None:
         """Tell the user something."""
@@ -277,10 +284,10 @@ class VotingModel:
         self._voting.cancel()
 
     def wait(self) -> None:
-        """Wait until the maps are those of the session, with all pixels."""
+        """Wait until the maps are those of the session, and exact."""
         self._voting.wait()
         if not self.exact:
-            self._vote(whole=True)
+            self._vote(at_rest=True)
             self._voting.wait()
 
     def close(self) -> None:
@@ -308,14 +315,23 @@ class VotingModel:
         self.session_changed.emit(session)
         self._vote()
 
-    def _vote(self, *, whole: bool = False) -> None:
+    def _pixels(self, session: VotingSession, *, at_rest: bool) -> Window | None:
+        """Return which pixels to compute; None for all."""
+        rows, columns = session.votes.shape
+        if rows * columns <= _MOST:
+            return None if at_rest else self.window
+        step = math.ceil(math.sqrt(rows * columns / _SEEN))
+        return self.window or Window(0, 0, rows, columns, step)
+
+    def _vote(self, *, at_rest: bool = False) -> None:
         session, kinds, loaded = self.session, self.kinds, self._loaded
         if session is None:
             return
-        window = None if whole else self.window
-        if self._whole and window is not None:
+        window = self._pixels(session, at_rest=at_rest)
+        at_rest = window == self._pixels(session, at_rest=True)
+        if self._at_rest and not at_rest:
             self._voting.cancel()  # all pixels take longer than a frame
-        self._whole = window is None
+        self._at_rest = at_rest
         known = session.knows(kinds, window)
         self._voting.submit(
             lambda: (loaded, session, session.vote(kinds, window)),
