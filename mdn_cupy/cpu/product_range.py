@@ -54,8 +54,11 @@ def log_complement(q: Floats, exponent: Integers) -> Floats:
 
 @inlined
 def noisy_or(q: Floats, exponent: Integers) -> Floats:
-    """1 − q · 2^exponent: a power below the least normal number, or above the largest, may be it
-    or infinity, since a q with an exponent was folded and lies around 1."""
+    """Return 1 − q · 2^exponent.
+
+    A q that has an exponent lies around 1. So a power below the least normal number may be replaced
+    by that number, and one above the largest by infinity.
+    """
     e = at_most(at_least(convert(exponent, np.int64), -1022), 1024)
     return 1.0 - q * floats((e + _BIAS) << _MANTISSA)
 
