@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import dask
 import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
@@ -20,6 +19,7 @@ from mdn_cupy.arrays import is_number, kind_of, library, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
+from mdn_cupy.dask.scheduling import computed
 from mdn_cupy.problem import VoteOptions
 
 __all__ = [
@@ -173,7 +173,7 @@ def measure(blocks: Blocks, gradients: bool = False) -> Reach:
         look = partial(_look, setting)
         layer[(name, *block)] = (look, *blocks.keys(block))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.computed)
-    found = dask.base.compute_as_if_collection(dask.array.Array, graph, list(layer))
+    found = computed(graph, list(layer))
     links = {b: one.links for b, one in zip(blocks.sources(), found, strict=True)}
     voters = sum(one.voters for one in found)
     outliers = [one.outliers for one in found if one.outliers is not None]

@@ -9,17 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dask
 import dask.array as da
 import numpy as np
 import zarr
-from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.core.sync import sync
@@ -27,6 +24,7 @@ from zarr.core.sync import sync
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
+from mdn_cupy.dask.scheduling import computed
 
 __all__ = ["stored", "to_zarr"]
 
@@ -306,7 +304,7 @@ def _complete(
         if progress is not None:
             progress(name, next(count), len(numbers))
 
-    _compute(graph, list(layer), done)
+    computed(graph, list(layer), done)
     return len(missing)
 
 
@@ -351,37 +349,3 @@ def _sweep(url: str | Path, level: int) -> None:
     if "://" not in str(url) and folder.is_dir():
         for left in folder.rglob("*.partial"):
             left.unlink(missing_ok=True)
-
-
-def _compute(graph: HighLevelGraph, keys: list[Any], done: Callable[[], None]) -> None:
-    """Compute keys with the scheduler in force, and call after each."""
-    client = _client()
-    if client is not None:
-        distributed = sys.modules["distributed"]
-        futures = client.get(da.Array.__dask_optimize__(graph, keys), keys, sync=False)
-        try:
-            for future in distributed.as_completed(futures):
-                future.result()
-                done()
-        finally:
-            client.cancel(futures)
-        return
-    wanted = set(keys)
-
-    def after(key: Any, result: Any, graph: Any, state: Any, worker: Any) -> None:
-        if key in wanted:
-            done()
-
-    with Callback(posttask=after):
-        dask.base.compute_as_if_collection(da.Array, graph, keys)
-
-
-def _client() -> Any:
-    """The cluster to which Dask sends its work, if there is one."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) not in (None, "dask.distributed"):
-        return None
-    try:
-        return distributed.get_client()
-    except ValueError:
-        return None
