@@ -48,9 +48,19 @@ def read_image(folder, image):
             if size not in (upright.size, stored.size):
                 raise ValueError(f"is {stored.size}, annotated at {size}")
             chosen = upright if upright.size == size else stored
-            return np.array(chosen.convert("RGB"))
+            return _to_rgb(chosen)
     except Exception as error:  # whatever a file of any content makes Pillow raise
         raise ValueError(f"{path}: not usable ({error})") from error
+
+
+def _to_rgb(image):
+    """Return the pixels (H, W, 3) of a Pillow image with 8 bits each, from any mode."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return np.array(image.convert("RGB"))
+    values = np.array(image)  # Pillow would clip to 255 and not scale
+    if image.mode == "F" or values.max() > 0xFFFF or values.min() < 0:
+        raise ValueError("has more than 16 bits a pixel, of unknown range; save it with 8 or 16")
+    return np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
 
 
 @dataclass(frozen=True)

@@ -198,16 +198,32 @@ def test_a_box_outside_the_image_is_refused(cutouts):
         cutouts.cut_out(np.zeros((30, 20, 3), np.uint8), (20, 0, 5, 5))
 
 
-@pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "CMYK", "P", "RGBA", "1", "I;16", "I"])
 def test_images_of_every_kind_are_read_as_rgb(cutouts, tmp_path, mode):
-    kind = "jpg" if mode in ("L", "CMYK") else "png"
-    grey = Image.new("L", (8, 6), 255)
-    image = Image.new(mode, (8, 6)) if mode == "I;16" else grey.convert("RGB").convert(mode)
+    kind = {"L": "jpg", "CMYK": "jpg", "I": "tif"}.get(mode, "png")
+    halves = np.repeat(np.uint8([[0, 255]]), 4, axis=1).repeat(6, axis=0)
+    if mode in ("I;16", "I"):
+        image = Image.fromarray(halves.astype(np.uint16) * 257).convert(mode)
+    else:
+        image = Image.fromarray(halves).convert("RGB").convert(mode)
     image.save(tmp_path / f"a.{kind}")
     pixels = cutouts.read_image(tmp_path, {"file_name": f"a.{kind}", "width": 8, "height": 6})
     assert pixels.shape == (6, 8, 3)
     assert pixels.dtype == np.uint8
-    assert mode == "I;16" or pixels.min() > 250
+    assert pixels[:, :4].max() < 5
+    assert pixels[:, 4:].min() > 250
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(cutouts, tmp_path):
+    Image.fromarray(np.full((6, 8), 0x8080, np.uint16)).save(tmp_path / "a.png")
+    assert (cutouts.read_image(tmp_path, {"file_name": "a.png"}) == 0x80).all()
+
+
+@pytest.mark.parametrize("values", [np.float32(0.5), np.int32(70_000), np.int32(-1)])
+def test_pixels_of_unknown_range_are_refused(cutouts, tmp_path, values):
+    Image.fromarray(np.full((6, 8), values)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="save it with 8 or 16"):
+        cutouts.read_image(tmp_path, {"file_name": "a.tif"})
 
 
 @pytest.mark.parametrize(("annotated", "shape"), [((6, 8), (8, 6)), ((8, 6), (6, 8))])
