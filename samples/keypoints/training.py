@@ -8,9 +8,10 @@ stopped.
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import checkpoints
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -77,8 +78,7 @@ class Training:
             lr=settings.learning_rate,
             weight_decay=WEIGHT_DECAY,
         )
-        if checkpoint.exists():
-            self._load()
+        checkpoints.restore(checkpoint, settings, self._load)
 
     def run(self) -> Iterator[float]:
         """Take the remaining steps; yield the loss of each, and keep a checkpoint now and then.
@@ -151,35 +151,19 @@ class Training:
 
     def _save(self) -> None:
         state = {
-            "settings": asdict(self.settings),
             "step": self.step,
             "seconds": self.seconds,
             "losses": self.losses,
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        with replacing(self.checkpoint) as file:
-            torch.save(state, file)
+        checkpoints.save(self.checkpoint, self.settings, state)
 
-    def _load(self) -> None:
-        try:
-            state = torch.load(self.checkpoint, weights_only=True)
-            made_with = Settings(**state["settings"])  # one that came later had its default
-            if made_with == self.settings:
-                self.network.load_state_dict(state["network"])
-                self._optimizer.load_state_dict(state["optimizer"])
-                self.step, self.seconds = state["step"], state["seconds"]
-                self.losses = state["losses"]
-        except Exception as error:  # torch raises whatever its unpickler met
-            raise ValueError(
-                f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
-                " another folder"
-            ) from error
-        if made_with != self.settings:
-            raise ValueError(
-                f"{self.checkpoint} was made with {made_with}, not with {self.settings};"
-                " delete it, or write to another folder"
-            )
+    def _load(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.losses = state["losses"]
 
 
 def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:

@@ -8,16 +8,15 @@ import json
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import torch
 import torch.distributed as distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mdn_cupy.files import replacing
 from persons.dataset import Batches, Persons
 from persons.models import Settings, make_model
 
@@ -70,8 +69,7 @@ class Training:
         torch.manual_seed(settings.seed)
         self.model = make_model(settings, len(persons.parts), persons.edges).to(device)
         self._optimizer = self._make_optimizer()
-        if checkpoint.exists():
-            self._load()
+        checkpoints.restore(checkpoint, settings, self._load, device)
         self._wrapped = self.model
         if several:
             ids = [device.index] if device.type == "cuda" else None
@@ -147,32 +145,14 @@ class Training:
         if self.rank:
             return
         state = {
-            "settings": asdict(self.settings),
             "step": self.step,
             "seconds": self.seconds,
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        with replacing(self.checkpoint) as file:
-            torch.save(state, file)
+        checkpoints.save(self.checkpoint, self.settings, state)
 
-    def _load(self) -> None:
-        try:
-            state: dict[str, Any] = torch.load(
-                self.checkpoint, weights_only=True, map_location=self.device
-            )
-            made_with = Settings(**state["settings"])
-            if made_with == self.settings:
-                self.model.load_state_dict(state["model"])
-                self._optimizer.load_state_dict(state["optimizer"])
-                self.step, self.seconds = state["step"], state["seconds"]
-        except Exception as error:  # torch raises whatever its unpickler met
-            raise ValueError(
-                f"{self.checkpoint} is no checkpoint of this training; delete it, or write to"
-                " another folder"
-            ) from error
-        if made_with != self.settings:
-            raise ValueError(
-                f"{self.checkpoint} was made with {made_with}, not with {self.settings};"
-                " delete it, or write to another folder"
-            )
+    def _load(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
