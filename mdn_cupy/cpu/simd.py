@@ -34,7 +34,6 @@ __all__ = [
     "Floats",
     "Integers",
     "Mask",
-    "any_lane",
     "at_least",
     "at_most",
     "bits",
@@ -46,9 +45,11 @@ __all__ = [
     "floor",
     "full",
     "greatest",
+    "lanes_set",
     "least",
     "load",
     "load_where",
+    "lowest_bit",
     "operation",
     "polynomial",
     "present",
@@ -435,15 +436,26 @@ def greatest(vector: Array) -> Any:
     return np.fmax.reduce(vector).item()
 
 
-def _any(call: Call) -> ir.Value:
-    whole = ir.IntType(call.given[0].lanes)
-    return call.builder.icmp_unsigned("!=", call.builder.bitcast(call.values[0], whole), whole(0))
+def _lanes_set(call: Call) -> ir.Value:
+    lanes = call.builder.bitcast(call.values[0], ir.IntType(call.given[0].lanes))
+    return call.builder.zext(lanes, call.llvm(call.result))
 
 
-@operation(lambda mask: types.boolean, _any)
-def any_lane(mask: Mask) -> bool:
-    """Whether a lane is set."""
-    return bool(mask.any())
+@operation(lambda mask: types.int64, _lanes_set)
+def lanes_set(mask: Mask) -> int:
+    """The lanes where a mask is set as bits of an integer, the first as the lowest; 0 for none."""
+    return sum(1 << int(n) for n in np.flatnonzero(mask))
+
+
+def _lowest_bit(call: Call) -> ir.Value:
+    kind = call.llvm(call.result)
+    return call.intrinsic("cttz.i64", kind, call.number(0, call.result), ir.IntType(1)(1))
+
+
+@operation(lambda bits: types.int64, _lowest_bit)
+def lowest_bit(bits: int) -> int:
+    """The number of the lowest bit that is set, of one at least."""
+    return (bits & -bits).bit_length() - 1
 
 
 @operation(_same, lambda call: call.builder.fmul(*call.alike()))

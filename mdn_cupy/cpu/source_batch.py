@@ -7,10 +7,10 @@ from typing import NamedTuple
 from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.simd import (
     LANES,
-    any_lane,
     at_least,
     element,
     greatest,
+    lanes_set,
     least,
     load,
     present,
@@ -46,7 +46,7 @@ def survey(landings: LandingBatch, count: int, most: float) -> tuple[bool, bool]
         columns = load(landings.left, n, LANES) < load(landings.right, n, LANES)
         silent = silent | (inside & (inside ^ (rows & columns)))
         certain = certain | (inside & (load(landings.confidence, n, LANES) > most))
-    return any_lane(silent), any_lane(certain)
+    return lanes_set(silent) != 0, lanes_set(certain) != 0
 
 
 @inlined
@@ -84,7 +84,7 @@ def enclose(landings: LandingBatch, first: int, end: int) -> Box:
         least(where(inside, left, _FAR)),
         greatest(where(inside, right, 0)),
         greatest(where(inside, where(rows > columns, rows, columns), 0)),
-        not any_lane(differ & inside),
+        lanes_set(differ & inside) == 0,
     )
 
 

@@ -13,7 +13,6 @@ from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.cpu.simd import (
     LANES,
     Floats,
-    any_lane,
     at_least,
     at_most,
     ceil,
@@ -21,9 +20,11 @@ from mdn_cupy.cpu.simd import (
     floor,
     full,
     greatest,
+    lanes_set,
     least,
     load,
     load_where,
+    lowest_bit,
     present,
     ramp,
     rounded_product,
@@ -60,8 +61,8 @@ def collect(
     for j in range(start, stop, LANES):
         inside = present(j, stop, LANES)
         c = load_where(sources.confidence, at_c + j, inside)
-        voting = inside & (c != 0.0)
-        if every or any_lane(voting):
+        voting = lanes_set(inside if every else inside & (c != 0.0))
+        if voting:
             o_x = convert(load_where(sources.offsets, at_x + j, inside), np.float64)
             o_y = convert(
                 load_where(sources.offsets, at_x + height * width + j, inside), np.float64
@@ -72,17 +73,17 @@ def collect(
             store(landings.p_y, waiting, o_y + y)
             store(landings.confidence, waiting, c)
             store(landings.number, waiting, ramp(row + j, np.int64, LANES))
-            read = LANES if stop - j > LANES else stop - j
-            if every or not any_lane(inside ^ voting):
-                waiting += read
+            if voting == lanes_set(inside):
+                waiting += LANES if stop - j > LANES else stop - j
             else:
-                waiting = _close_gaps(landings, waiting, read)
+                waiting = _close_gaps(landings, waiting, voting)
     return waiting
 
 
 @inlined
-def _close_gaps(landings: LandingBatch, begin: int, count: int) -> int:
-    """Move the sources that vote to the front of those from `begin` on; return the end."""
+def _close_gaps(landings: LandingBatch, begin: int, voting: int) -> int:
+    """Move the sources that vote, bits of `voting`, to the front of those from `begin` on; return
+    the end."""
     p_x, p_y, confidence, number = (
         landings.p_x,
         landings.p_y,
@@ -90,11 +91,11 @@ def _close_gaps(landings: LandingBatch, begin: int, count: int) -> int:
         landings.number,
     )
     end = begin
-    for n in range(begin, begin + count):
-        votes = confidence[n] != 0.0
+    while voting:
+        n = begin + lowest_bit(voting)
         p_x[end], p_y[end], confidence[end] = p_x[n], p_y[n], confidence[n]
         number[end] = number[n]
-        end += votes
+        end, voting = end + 1, voting & (voting - 1)
     return end
 
 

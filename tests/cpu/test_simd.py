@@ -12,7 +12,6 @@ from mdn_cupy.cpu.jit_options import jit
 from mdn_cupy.cpu.simd import (
     HALF,
     LANES,
-    any_lane,
     at_least,
     at_most,
     bits,
@@ -24,9 +23,11 @@ from mdn_cupy.cpu.simd import (
     floor,
     full,
     greatest,
+    lanes_set,
     least,
     load,
     load_where,
+    lowest_bit,
     polynomial,
     present,
     product,
@@ -98,7 +99,8 @@ def comparisons(a, b, out):
     store(out, 3 * LANES, where(x >= 0.0, x, 2.0))
     store(out, 4 * LANES, where(x == y, 1.0, y))
     store(out, 5 * LANES, where((x != x) | ((x < y) & (y > 1.0)) ^ (x > 2.0), 1.0, x))
-    return any_lane(x == y), any_lane(x != x)
+    set_first = lanes_set(x == y) | 1 << LANES
+    return set_first, lowest_bit(set_first), lanes_set(x != x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
