@@ -50,6 +50,7 @@ __all__ = [
     "load",
     "load_where",
     "lowest_bit",
+    "move",
     "operation",
     "polynomial",
     "present",
@@ -311,6 +312,22 @@ def _store_where(call: Call) -> None:
 def store_where(array: Array, index: int, vector: Array, mask: Mask) -> None:
     """Write the lanes where a mask is set, and touch no memory for the others."""
     array.reshape(-1)[index + np.flatnonzero(mask)] = vector[mask]
+
+
+def _move(call: Call) -> None:
+    to, at = (call.number(n, types.int64) for n in (1, 2))
+    arrays = cgutils.unpack_tuple(call.builder, call.values[0])
+    for kind, array in zip(call.given[0].types, arrays, strict=True):
+        data = call.context.make_array(kind)(call.context, call.builder, array).data
+        element = call.builder.load(call.builder.gep(data, [at]))
+        call.builder.store(element, call.builder.gep(data, [to]))
+
+
+@operation(lambda arrays, to, at: types.void, _move)
+def move(arrays: tuple[Array, ...], to: int, at: int) -> None:
+    """Copy an element of each of some arrays, the one `at` an index, to another index."""
+    for array in arrays:
+        array[to] = array[at]
 
 
 def _ramp(call: Call) -> ir.Value:

@@ -7,12 +7,15 @@ from typing import NamedTuple
 from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.simd import (
     LANES,
+    Mask,
     at_least,
     element,
     greatest,
     lanes_set,
     least,
     load,
+    lowest_bit,
+    move,
     present,
     product,
     where,
@@ -36,15 +39,21 @@ class Box(NamedTuple):
 
 
 @inlined
+def _reaching(landings: LandingBatch, first: int, count: int) -> Mask:
+    """Which of `count` sources, from the first on, reach a pixel."""
+    rows = load(landings.upper, first, LANES) < load(landings.lower, first, LANES)
+    columns = load(landings.left, first, LANES) < load(landings.right, first, LANES)
+    return present(first, count, LANES) & rows & columns
+
+
+@inlined
 def survey(landings: LandingBatch, count: int, most: float) -> tuple[bool, bool]:
     """Whether one of `count` sources reaches no pixel, and whether the confidence of one is above
     `most`."""
     silent = certain = present(0, 0, LANES)
     for n in range(0, count, LANES):
         inside = present(n, count, LANES)
-        rows = load(landings.upper, n, LANES) < load(landings.lower, n, LANES)
-        columns = load(landings.left, n, LANES) < load(landings.right, n, LANES)
-        silent = silent | (inside & (inside ^ (rows & columns)))
+        silent = silent | (inside ^ _reaching(landings, n, count))
         certain = certain | (inside & (load(landings.confidence, n, LANES) > most))
     return lanes_set(silent) != 0, lanes_set(certain) != 0
 
@@ -52,16 +61,18 @@ def survey(landings: LandingBatch, count: int, most: float) -> tuple[bool, bool]
 @inlined
 def bring_to_front(landings: LandingBatch, count: int) -> int:
     """Move what is known of the sources that reach a pixel to the front; return how many."""
-    upper, lower, left, right = landings.upper, landings.lower, landings.left, landings.right
-    p_x, p_y, confidence = landings.p_x, landings.p_y, landings.confidence
-    scale, change, peak = landings.scale, landings.change, landings.peak
+    window = landings.upper, landings.lower, landings.left, landings.right
+    vote = landings.p_x, landings.p_y, landings.confidence
+    curve = landings.scale, landings.change, landings.peak
     end = 0
-    for n in range(count):
-        reaches = upper[n] < lower[n] and left[n] < right[n]
-        upper[end], lower[end], left[end], right[end] = upper[n], lower[n], left[n], right[n]
-        p_x[end], p_y[end], confidence[end] = p_x[n], p_y[n], confidence[n]
-        scale[end], change[end], peak[end] = scale[n], change[n], peak[n]
-        end += reaches
+    for first in range(0, count, LANES):
+        reaching = lanes_set(_reaching(landings, first, count))
+        while reaching:
+            n = first + lowest_bit(reaching)
+            move(window, end, n)
+            move(vote, end, n)
+            move(curve, end, n)
+            end, reaching = end + 1, reaching & (reaching - 1)
     return end
 
 

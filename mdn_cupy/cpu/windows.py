@@ -25,6 +25,7 @@ from mdn_cupy.cpu.simd import (
     load,
     load_where,
     lowest_bit,
+    move,
     present,
     ramp,
     rounded_product,
@@ -58,6 +59,7 @@ def collect(
     at_x = sources.offsets_plane[voter] * 2 * height * width + row
     (origin_y, origin_x), (stride_y, stride_x) = scalars.origin, scalars.stride
     y = origin_y + stride_y * i
+    batch = landings.p_x, landings.p_y, landings.confidence, landings.number
     for j in range(start, stop, LANES):
         inside = present(j, stop, LANES)
         c = load_where(sources.confidence, at_c + j, inside)
@@ -69,34 +71,18 @@ def collect(
             )
             # Rounded like the specification.
             x = rounded_product(ramp(j, np.float64, LANES), stride_x)
-            store(landings.p_x, waiting, x + origin_x + o_x)
-            store(landings.p_y, waiting, o_y + y)
-            store(landings.confidence, waiting, c)
-            store(landings.number, waiting, ramp(row + j, np.int64, LANES))
+            store(batch[0], waiting, x + origin_x + o_x)
+            store(batch[1], waiting, o_y + y)
+            store(batch[2], waiting, c)
+            store(batch[3], waiting, ramp(row + j, np.int64, LANES))
             if voting == lanes_set(inside):
                 waiting += LANES if stop - j > LANES else stop - j
             else:
-                waiting = _close_gaps(landings, waiting, voting)
+                begin = waiting
+                while voting:  # close the gaps
+                    move(batch, waiting, begin + lowest_bit(voting))
+                    waiting, voting = waiting + 1, voting & (voting - 1)
     return waiting
-
-
-@inlined
-def _close_gaps(landings: LandingBatch, begin: int, voting: int) -> int:
-    """Move the sources that vote, bits of `voting`, to the front of those from `begin` on; return
-    the end."""
-    p_x, p_y, confidence, number = (
-        landings.p_x,
-        landings.p_y,
-        landings.confidence,
-        landings.number,
-    )
-    end = begin
-    while voting:
-        n = begin + lowest_bit(voting)
-        p_x[end], p_y[end], confidence[end] = p_x[n], p_y[n], confidence[n]
-        number[end] = number[n]
-        end, voting = end + 1, voting & (voting - 1)
-    return end
 
 
 @inlined
