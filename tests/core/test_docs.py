@@ -154,13 +154,6 @@ def test_the_readme_is_a_screen_and_a_half():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 90
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if not page.startswith("docs/")])
-def test_what_a_text_points_to_is_there(page):
-    places = re.findall(r"\]\(([^)#:]+)[)#]", (ROOT / page).read_text("utf-8"))
-    for place in places:
-        assert ((ROOT / page).parent / place).exists(), place
-
-
 def _public(module):
     """The names of `__all__`, which is read, since napari or Dask may not be there."""
     path = importlib.util.find_spec(module).origin
