@@ -71,6 +71,30 @@ def test_root_is_not_asked(start, commands, monkeypatch):
     assert commands[1][0] == "apt-get"
 
 
+@pytest.mark.parametrize("uv", ["/usr/bin/uv", None])
+def test_it_installs_with_uv_or_else_with_pip(start, commands, monkeypatch, tmp_path, uv):
+    monkeypatch.setattr(start, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(start.shutil, "which", {"uv": uv}.get)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "Scripts").mkdir()
+    monkeypatch.setattr(
+        start.subprocess, "run", lambda command, **_: commands.append(command) or Ran()
+    )
+    assert start.main(["viewer", "my.mdn"]) == 0
+    install, run = ([str(word) for word in command] for command in commands)
+    python = run[0]
+    assert install[:4] == (
+        ["/usr/bin/uv", "pip", "install", "--quiet"] if uv else [python, "-m", "pip", "install"]
+    )
+    assert python in install
+    assert install[-2:] == ["--editable", f"{start.HERE}[viewer]"]
+    assert run[1:] == ["-m", "mdn_viewer", "my.mdn"]
+
+
+class Ran:
+    returncode = 0
+
+
 def test_help_teaches(start, capsys):
     assert start.main(["--help"]) == 0
     assert start.main([]) == 2
