@@ -11,9 +11,8 @@ from typing import Any
 __all__ = [
     "WINDOW",
     "Frames",
+    "Heartbeat",
     "heading",
-    "heartbeat",
-    "longest_gap",
     "now",
     "run_for",
     "start_display",
@@ -43,17 +42,32 @@ def run_for(seconds: float) -> None:
     loop.exec()
 
 
-def heartbeat() -> Any:
-    from qtpy.QtCore import QTimer
+class Heartbeat:
+    """Beat every 5 ms, as long as the window heeds anything."""
 
-    timer = QTimer()
-    timer.start(5)
-    return timer
+    def __init__(self) -> None:
+        from qtpy.QtCore import QTimer
 
+        self._beats = [(now(), time.thread_time())]
+        self._timer = QTimer()
+        self._timer.timeout.connect(lambda: self._beats.append((now(), time.thread_time())))
+        self._timer.start(5)
 
-def longest_gap(beats: list[float]) -> float:
-    """Return the longest time between two heartbeats, in ms."""
-    return 1e3 * max(after - before for before, after in pairwise(beats))
+    def stop(self) -> None:
+        """Beat no more."""
+        self._timer.stop()
+
+    @property
+    def longest(self) -> tuple[float, float]:
+        """The longest time between two beats, and the most that the thread computed in one, ms."""
+        gaps = [
+            [1e3 * (b - a) for a, b in zip(*pair, strict=True)] for pair in pairwise(self._beats)
+        ]
+        clock, processor = (max(each) for each in zip(*gaps, strict=True))
+        return clock, processor
+
+    def __str__(self) -> str:
+        return " | ".join(f"{milliseconds:.0f} ms" for milliseconds in self.longest)
 
 
 def now() -> float:

@@ -146,7 +146,7 @@ class MassDisplacement(QWidget):
         """Wait until the maps are those that the controls ask for, and everything is at rest."""
         QCoreApplication.processEvents()
         self.model.wait()
-        while self._selection.soon.isActive():
+        while self.opener.busy or self._selection.soon.isActive():
             QCoreApplication.processEvents()
             self.model.wait()
         if self._rest.isActive():
@@ -164,8 +164,7 @@ class MassDisplacement(QWidget):
         session, open_now = self.model.session, self.model.frames
         same = session is not None and session.fields.confidence.shape == first.confidence.shape
         if not same or (len(frames) > 1 and len(frames) != len(open_now)):
-            for data, keywords, _ in layer_data(values, "fields"):
-                self._viewer.add_image(data, **keywords)
+            self.opener.add(layer_data(values, "fields"))
             return
         self._unwritten = values
         self._write.start(_QUIET_MS)

@@ -41,8 +41,9 @@ class Picture(NamedTuple):
 class Cell:
     """A view box of a vispy canvas with its own visuals.
 
-    A visual is made by `make_missing`, not when it is first asked for: each compiles a shader,
-    20 to 30 ms under software rendering, and the window draws in between.
+    The view box and the visuals are made by `make_next`, not when they are first asked for: the box
+    takes vispy 30 ms, and each visual compiles a shader, 20 to 30 ms under software rendering; the
+    window draws and listens in between.
 
     Parameters
     ----------
@@ -53,12 +54,14 @@ class Cell:
     """
 
     def __init__(self, canvas: scene.SceneCanvas, name: str) -> None:
-        self.view = scene.widgets.ViewBox(parent=canvas.central_widget, bgcolor="black")
-        self.view.camera = scene.PanZoomCamera(interactive=False)
-        self.view.camera.flip = (False, True)
+        self._canvas = canvas
+        self.view: Any = None
         self.header = Header(canvas.native, name)
         self.header.show()
+        self.rectangle = 0, 0, 1, 1
+        """Left, top, width and height of the picture's part of the canvas, in screen pixels."""
         self.picture: Picture | None = None
+        self._seen = Rect(0, 0, 1, 1)  # in pixels of the output
         self._gray: npt.NDArray[np.float32] | None = None
         self._overlays: dict[str, tuple[Overlay, int]] = {}  # those that draw something
         self._image: Any = None
@@ -66,17 +69,11 @@ class Cell:
         self._nodes: dict[str, Any] = {}  # of overlays, drawn or hidden
 
     @property
-    def rectangle(self) -> tuple[int, int, int, int]:
-        """Left, top, width and height of the picture's part of the canvas, in screen pixels."""
-        left, top = self.view.pos
-        width, height = self.view.size
-        return int(left), int(top), int(width), int(height)
-
-    @property
     def complete(self) -> bool:
         """Whether everything that is shown has its visual."""
         return (
-            (self.picture is None or self._image is not None)
+            self.view is not None
+            and (self.picture is None or self._image is not None)
             and (self._gray is None or self._backdrop is not None)
             and self._overlays.keys() <= self._nodes.keys()
         )
@@ -84,16 +81,18 @@ class Cell:
     def put(self, left: int, top: int, width: int, height: int) -> None:
         """Put the cell at a place of the canvas, in screen pixels."""
         self.header.setGeometry(left, top, width - _GAP, HEIGHT)
-        self.view.pos = left, top + HEIGHT
-        self.view.size = max(1, width - _GAP), max(1, height - HEIGHT - _GAP)
+        size = max(1, width - _GAP), max(1, height - HEIGHT - _GAP)
+        self.rectangle = left, top + HEIGHT, *size
+        if self.view is not None:
+            self.view.pos, self.view.size = self.rectangle[:2], size
 
     def look(self, camera: Camera) -> None:
         """Show what a camera sees."""
-        width, height = self.view.size
+        _, _, width, height = self.rectangle
         seen = camera.extent((height, width))
-        self.view.camera.rect = Rect(
-            seen.left, seen.top, seen.right - seen.left, seen.bottom - seen.top
-        )
+        self._seen = Rect(seen.left, seen.top, seen.right - seen.left, seen.bottom - seen.top)
+        if self.view is not None:
+            self.view.camera.rect = self._seen
 
     def show(self, picture: Picture) -> bool:
         """Show a picture, and say whether it is another one than before."""
@@ -124,8 +123,11 @@ class Cell:
             overlay.write(node)
             node.visible = True
 
-    def make_missing(self) -> None:
-        """Make the visuals that are missing."""
+    def make_next(self) -> bool:
+        """Make the view box, or else the visuals that are missing; say if there is more to see."""
+        if self.view is None:
+            self._make_view()
+            return False
         parent = self.view.scene
         if self._gray is not None and self._backdrop is None:
             self._backdrop = scene.visuals.Image(cmap="grays", texture_format="auto", parent=parent)
@@ -141,12 +143,26 @@ class Cell:
             node = self._nodes[name] = overlay.make(parent)
             node.order = order
             overlay.write(node)
+        return True
 
     def remove(self) -> None:
         """Take the cell off its canvas."""
-        self.view.parent = None
+        if self.view is not None:
+            self.view.parent = None
         self.header.hide()
         self.header.deleteLater()
+
+    def _make_view(self) -> None:
+        left, top, width, height = self.rectangle
+        self.view = scene.widgets.ViewBox(
+            scene.PanZoomCamera(interactive=False),
+            pos=(left, top),
+            size=(width, height),
+            bgcolor="black",
+            parent=self._canvas.central_widget,
+        )
+        self.view.camera.flip = (False, True)
+        self.view.camera.rect = self._seen
 
     def _write_picture(self, picture: Picture, before: Picture | None) -> None:
         """Write what differs from the picture before."""

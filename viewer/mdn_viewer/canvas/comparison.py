@@ -181,7 +181,8 @@ class ComparisonCanvas(QWidget):
     def finish(self) -> None:
         """Make now what is missing."""
         for cell in self.cells.values():
-            cell.make_missing()
+            while not cell.complete:
+                cell.make_next()
         self.native.update()
 
     def draw_now(self) -> None:
@@ -236,18 +237,20 @@ class ComparisonCanvas(QWidget):
         return cell
 
     def _draw_soon(self) -> None:
-        """Draw what has changed; what has to be made first comes a cell a frame."""
+        """Draw what has changed; what has to be made first comes a cell at a time."""
         self._changed = True
         self.native.update()
         if not self.complete and not self._next.isActive():
             self._next.start(0)
 
     def _make_next(self) -> None:
-        for cell in self.cells.values():
-            if not cell.complete:
-                cell.make_missing()
-                self.native.update()
-                return
+        cell = next((cell for cell in self.cells.values() if not cell.complete), None)
+        if cell is None:
+            return
+        if cell.make_next():
+            self.native.update()  # and once that is drawn, the next
+        else:
+            self._next.start(0)
 
     def _release_context(self) -> None:
         """Have another OpenGL context current than that of the maps."""

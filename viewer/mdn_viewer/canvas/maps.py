@@ -80,7 +80,8 @@ class MapView:
             self._extra[name] = picture
         elif self._extra.pop(name, None) is None:
             return
-        self._show()
+        if self._model.voted is not None:  # else what is seen stays until there are other maps
+            self._show()
 
     def picture(self, kind: str) -> Picture:
         """Return how the map of a kind is shown."""

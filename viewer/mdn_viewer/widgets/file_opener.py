@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +15,10 @@ import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES
 from mdn_viewer.core.file_guess import SINGLE, FileReading, guess, paired
 from mdn_viewer.core.model import VotingModel
-from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.reader import Chain
 from mdn_viewer.settings import recall_reading, remember_reading
+from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.open_dialog import OpenDialog
 
 if TYPE_CHECKING:
@@ -42,6 +44,13 @@ class FileOpener:
 
     def __init__(self, viewer: Viewer, model: VotingModel, parent: QWidget) -> None:
         self._viewer, self._model, self._parent = viewer, model, parent
+        self._waiting: deque[LayerData] = deque()
+        self._next = single_shot_timer(self._add_next, parent)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are layers yet to be added."""
+        return bool(self._waiting)
 
     def ask(self) -> None:
         """Ask for files, without holding up the window."""
@@ -107,6 +116,17 @@ class FileOpener:
         frames = files[0] if len(files) == 1 else Chain(files)
         own = len(frames) == 1 and paths[0].suffix.lower() == ".mdn"
         origin = str(paths[0].absolute()) if own else ""
-        fields = frames[0] if len(frames) == 1 else frames
-        for data, keywords, _ in layer_data(fields, paths[0].stem, origin=origin):
+        self.add(
+            layer_data(frames[0] if len(frames) == 1 else frames, paths[0].stem, origin=origin)
+        )
+
+    def add(self, layers: Sequence[LayerData]) -> None:
+        """Add layers, one in a turn of the event loop: each takes napari a tenth of a second."""
+        self._waiting.extend(layers)
+        self._next.start(0)
+
+    def _add_next(self) -> None:
+        if self._waiting:
+            data, keywords, _ = self._waiting.popleft()
             self._viewer.add_image(data, **keywords)
+            self._next.start(0)
