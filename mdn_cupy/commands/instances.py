@@ -68,8 +68,8 @@ def add_to(commands: Any) -> None:
         help="how far from its peak a vote may land (default: as far as it reaches)",
     )
     voting.add_to(command)
-    large.add_to(command)
     opening.add_to(command)
+    large.add_to(command)
 
 
 def _instances(arguments: argparse.Namespace) -> str:

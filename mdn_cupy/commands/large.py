@@ -8,13 +8,13 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__
+from mdn_cupy.commands import opening
 from mdn_cupy.threads import get_num_threads
-from mdn_cupy.validation import per_axis
 
 if TYPE_CHECKING:
     from mdn_cupy.dask import LazyFields
@@ -23,7 +23,6 @@ __all__ = ["add_to", "find", "is_asked", "label", "vote"]
 
 _CHUNKS = 2048
 _RULES = {"evidence": "log_complement"}
-_READING = ("confidence", "offsets", "order", "layout", "sigmoid", "scale", "part", "cross")
 
 
 def add_to(command: argparse.ArgumentParser) -> None:
@@ -61,12 +60,12 @@ def is_asked(arguments: argparse.Namespace) -> bool:
     return any(x is not None for x in given) or str(arguments.output).endswith(".zarr")
 
 
-def vote(arguments: argparse.Namespace, source: str) -> str:
+def vote(arguments: argparse.Namespace) -> str:
     """Write a vote map to a Zarr store."""
     output = _store(arguments.output)
 
     def work() -> str:
-        problem = _problem(arguments, source)
+        problem = _problem(arguments)
         shape, did = _voted(problem, output, arguments.rule)
         return f"{arguments.rule} of shape {shape}, float32, {did}: written to {output}"
 
@@ -80,7 +79,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         from mdn_cupy import dask
 
         store = Path(f"{arguments.output}.partial.zarr")
-        problem = _problem(arguments, arguments.input)
+        problem = _problem(arguments)
         limits = {name: getattr(arguments, name) for name in (*_LIMITS, "rule")}
         array = _evidence(problem, store, arguments)
         table: Any = dask.peaks
@@ -102,10 +101,10 @@ def label(arguments: argparse.Namespace) -> str:
 
         output = _store(arguments.output)
         store = Path(f"{arguments.output}.partial.zarr")
-        problem = _problem(arguments, arguments.input)
+        problem = _problem(arguments)
         limits = {name: getattr(arguments, name) for name in _LIMITS}
         peaks = dask.find_peaks(_evidence(problem, store, arguments), **limits).compute()
-        radius, geometry = arguments.radius, problem.geometry
+        radius, geometry = arguments.radius, problem.fields.geometry
         labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
         said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
         with _bar("labels") as progress:
@@ -126,22 +125,20 @@ class _Problem:
     """What votes, and how."""
 
     fields: LazyFields
-    sigma: float
-    geometry: dict[str, Any]
     promised: float | None
     said: dict[str, Any]  # on which the values depend
 
     @property
     def votes(self) -> tuple[Any, Any, float]:
         """Confidence, offsets and sigma."""
-        return self.fields.confidence, self.fields.offsets, self.sigma
+        return self.fields.confidence, self.fields.offsets, self.fields.sigma
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The options of a map in chunks; its reach is measured once, unless it was promised."""
         from mdn_cupy import dask
 
-        options = {**self.geometry, "chunks": self.fields.confidence.chunksize[-2:]}
+        options = {**self.fields.geometry, "chunks": self.fields.confidence.chunksize[-2:]}
         if self.promised is None:
             return {**options, "reach": dask.measure_reach(*self.votes, **options)}
         return {**options, "reach": self.promised}
@@ -175,19 +172,20 @@ def _voted(problem: _Problem, output: str | Path, rule: str) -> tuple[tuple[int,
     return array.shape, f"{count} shards computed"
 
 
-def _problem(arguments: argparse.Namespace, source: str) -> _Problem:
+def _problem(arguments: argparse.Namespace) -> _Problem:
     """Open the fields, in the chunks that are asked for."""
     from mdn_cupy import dask
 
-    if getattr(arguments, "family", None) is not None:
+    reading = opening.reading_of(arguments)
+    if "adapter" in reading:
         raise ValueError(
             "--from is for fields that fit into memory; by chunks give --layout, --order, --scale"
         )
-    if getattr(arguments, "region", None) is not None:
+    if "region" in reading:
         raise ValueError("--region is for what fits into memory: leave out --chunks")
-    given = {n: x for n in _READING if (x := getattr(arguments, n, None)) is not None}
-    given["frame"] = _frame(arguments)
-    fields = dask.open_fields(source, chunks=_CHUNKS, **given)
+    chosen = {"part": arguments.part, "cross": arguments.cross, "frame": _frame(arguments)}
+    opened = partial(dask.open_fields, arguments.input, **chosen, **reading)
+    fields = opened(chunks=_CHUNKS)
     side = arguments.chunks
     if arguments.memory is not None:
         if side is not None:
@@ -197,24 +195,19 @@ def _problem(arguments: argparse.Namespace, source: str) -> _Problem:
     if side is not None and side < 1:
         raise ValueError(f"--chunks must be at least 1, got {side}")
     if side is not None:
-        fields = dask.open_fields(source, chunks=side, **given)
+        fields = opened(chunks=side)
     if fields.confidence.ndim > 3:
         shape = fields.confidence.shape
         raise ValueError(
-            f"{source}: wants confidence (H, W) or (P, H, W), or --frames, got {shape}"
+            f"{arguments.input}: wants confidence (H, W) or (P, H, W), or --frames, got {shape}"
         )
-    geometry = dict(fields.geometry)
-    for name in ("stride", "origin"):
-        if getattr(arguments, name) is not None:
-            geometry[name] = per_axis(name, getattr(arguments, name), positive=name == "stride")
-    sigma = float(fields.sigma if arguments.sigma is None else arguments.sigma)
-    said = {"version": __version__, **fields.fingerprint, "sigma": sigma, **geometry}
-    return _Problem(fields, sigma, geometry, arguments.reach, said)
+    said = {"version": __version__, **fields.fingerprint, "sigma": fields.sigma, **fields.geometry}
+    return _Problem(fields, arguments.reach, said)
 
 
 def _frame(arguments: argparse.Namespace) -> int | None:
     """Return the frame that is asked for, if one is."""
-    first, last, step = getattr(arguments, "frames", (None, None, None))
+    first, last, step = arguments.frames
     if (first, last, step) == (None, None, None):
         return None
     if first is None or last is None or last - first != 1:

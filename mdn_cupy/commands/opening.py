@@ -16,12 +16,15 @@ from mdn_cupy.commands import parsing
 from mdn_cupy.io import FieldsSequence, open_fields
 
 __all__ = [
+    "INPUT",
     "add_reading_to",
     "add_to",
     "counted",
     "in_frame",
+    "known",
     "numbers",
     "opened",
+    "path_of",
     "progress",
     "reading_of",
 ]
@@ -39,15 +42,14 @@ _OPTIONS = (
     "scale",
     "region",
 )
+INPUT = "a file, a folder, a quoted pattern, or the name of a sample"
 _FAMILIES = [name for name in adapters.__all__ if name.islower()]
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
 def add_to(command: argparse.ArgumentParser) -> None:
     """Add the file to open, and how to read it, to a subcommand."""
-    command.add_argument(
-        "input", metavar="IN", help="a file, a folder, a quoted pattern, or the name of a sample"
-    )
+    command.add_argument("input", metavar="IN", help=INPUT)
     command.add_argument(
         "--frames",
         type=parsing.span,
@@ -55,7 +57,7 @@ def add_to(command: argparse.ArgumentParser) -> None:
         metavar="A:B",
         help="take these frames only, as a Python slice: 100:200 (without 200), 5, ::10",
     )
-    add_reading_to(command)
+    add_reading_to(command.add_argument_group("how the file is read"))
 
 
 def add_reading_to(command: argparse._ActionsContainer) -> None:
@@ -106,7 +108,10 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
         help="output position of the first source: a number, or y,x (default: the file's, or 0)",
     )
     command.add_argument(
-        "--sigma", type=float, help="a width that suits the fields (default: the file's, or 2)"
+        "--sigma",
+        type=float,
+        metavar="PIXELS",
+        help="width of the Gaussian, in output pixels (default: the file's, or 2)",
     )
     command.add_argument(
         "--names", type=_texts, metavar="A,B,...", help="names of the parts (default: the file's)"
@@ -120,6 +125,7 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
     command.add_argument(
         "--scale",
         type=float,
+        metavar="FACTOR",
         help="factor of the offsets: the stride, where they are in cells (default: 1)",
     )
     command.add_argument(
@@ -132,9 +138,22 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
 
 def opened(arguments: argparse.Namespace) -> FieldsSequence:
     """Open what the arguments name, with all its frames."""
-    name = arguments.input
-    path = samples.path(name) if name in samples.names() else name
-    return open_fields(path, **reading_of(arguments))
+    with known():
+        return open_fields(path_of(arguments.input), **reading_of(arguments))
+
+
+def path_of(name: str) -> Any:
+    """Return the path of a sample or file."""
+    return samples.path(name) if name in samples.names() else name
+
+
+@contextmanager
+def known() -> Iterator[None]:
+    """List the samples where there is no such file."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; the samples are {', '.join(samples.names())}") from error
 
 
 def numbers(frames: FieldsSequence, arguments: argparse.Namespace) -> range:

@@ -59,8 +59,8 @@ def add_to(commands: Any) -> None:
         "-o", "--output", type=Path, required=True, metavar="OUT", help="table: .csv or .json"
     )
     voting.add_to(command)
-    large.add_to(command)
     opening.add_to(command)
+    large.add_to(command)
 
 
 def _peaks(arguments: argparse.Namespace) -> str:

@@ -1,4 +1,4 @@
-"""What the subcommands that find peaks have in common: whose votes, by which rule, above what."""
+"""Common to the subcommands that vote: whose votes, by which rule, and the peaks above what."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import argparse
 import math
 from typing import NamedTuple
 
+from mdn_cupy.commands import opening
 from mdn_cupy.fields import Fields
 from mdn_cupy.peaks import Peaks
 from mdn_cupy.votes import Votes
 
-__all__ = ["THRESHOLDS", "Found", "add_to", "find"]
+__all__ = ["THRESHOLDS", "Found", "add_part_to", "add_to", "find", "one_map"]
 
 THRESHOLDS = """\
 --threshold is in the unit of the evidence:
@@ -51,14 +52,37 @@ def add_to(command: argparse.ArgumentParser) -> None:
         default="noisy_or",
         help="how the votes combine (default: noisy_or)",
     )
+    add_part_to(command, "each for a map of its own")
+
+
+def add_part_to(command: argparse.ArgumentParser, default: str) -> None:
+    """Add the options of whose votes make a map to a subcommand."""
     command.add_argument(
         "--part",
-        help="name or number of the part to vote for (default: each for a map of its own); 'all': "
-        "all parts vote into one map",
+        help=f"name or number of the part to vote for (default: {default}); 'all': all parts vote "
+        "into one map",
     )
     command.add_argument(
         "--cross", action="store_true", help="let all parts vote for each one (cross offsets)"
     )
+
+
+def one_map(arguments: argparse.Namespace) -> tuple[Fields, str | None, Votes]:
+    """Open one frame; return it, the part that it is about (None: all together) and the votes."""
+    frames = opening.opened(arguments)
+    numbers = opening.numbers(frames, arguments)
+    if len(numbers) > 1:
+        raise ValueError(
+            f"{arguments.input}: one map is of one frame, and there are {len(numbers)}; "
+            f"name one, such as --frames {numbers[0]}"
+        )
+    with opening.in_frame(numbers[0], arguments):
+        fields = frames[numbers[0]]
+        part = fields.names[0] if arguments.part is None else arguments.part
+        if part == "all" and part not in fields.names:
+            part = None
+        fields.votes(part).check()  # cross offsets are NaN where there are none
+        return fields, part, fields.votes(part, cross=arguments.cross)
 
 
 def find(fields: Fields, arguments: argparse.Namespace) -> Found:

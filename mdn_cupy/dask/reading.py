@@ -61,6 +61,11 @@ def open_fields(
     offsets: str | None = None,
     order: Order = "xy",
     layout: str | None = None,
+    stride: float | Sequence[float] | None = None,
+    origin: float | Sequence[float] | None = None,
+    sigma: float | None = None,
+    names: Sequence[str] | None = None,
+    output_shape: Sequence[int] | None = None,
     sigmoid: bool = False,
     scale: float = 1.0,
     frame: int | None = None,
@@ -86,6 +91,8 @@ def open_fields(
         As in `mdn_cupy.open_fields`.
     layout : str, optional
         Other axes of the arrays than these, as in `mdn_cupy.open_fields`.
+    stride, origin, sigma, names, output_shape : optional
+        Instead of what the group says.
     frame : int, optional
         Which frame, where the arrays have a first axis of frames.
     part : int or str, optional
@@ -132,26 +139,33 @@ def open_fields(
     how = ArrayReading((None, None), given_layout or Layout(OWN), order, sigmoid, scale, {})
     with explained(str(url), "Zarr"):
         found = contents(url)
-        names = {
-            role: naming.chosen(found, role, given)
-            for role, given in (("confidence", confidence), ("offsets", offsets))
+        arrays = {
+            role: naming.chosen(found, role, name)
+            for role, name in (("confidence", confidence), ("offsets", offsets))
         }
-        group = names["confidence"].rpartition("/")[0]
+        group = arrays["confidence"].rpartition("/")[0]
         if cross:
-            names["offsets"] = f"{group}/cross_offsets".lstrip("/")
-            if names["offsets"] not in found.arrays:
+            arrays["offsets"] = f"{group}/cross_offsets".lstrip("/")
+            if arrays["offsets"] not in found.arrays:
                 raise Refusal(f"cross-part voting needs cross_offsets; {found.listed()}")
-        c, o = (_Reader(found.arrays[name], how, role, frame) for role, name in names.items())
-        for name, field in zip(names.values(), (c, o), strict=True):
+        c, o = (_Reader(found.arrays[name], how, role, frame) for role, name in arrays.items())
+        for name, field in zip(arrays.values(), (c, o), strict=True):
             if np.dtype(field.array.dtype).kind != "f":
                 raise Refusal(f"{name} must be of a floating dtype, got {field.array.dtype}")
-        c, o, shape, own = _arranged(c, o, given_layout, names)
+        c, o, shape, own = _arranged(c, o, given_layout, arrays)
         said = {name: found.beside(group, name) for name in (*_BESIDE, "names")}
+        given: dict[str, Any]
+        given = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
+        given = {**given, "names": names}
+        said |= {name: np.asarray(value) for name, value in given.items() if value is not None}
         beside = {name: _numbers(said[name]) for name in _BESIDE if said[name] is not None}
         if not isinstance(beside.get("sigma", 2.0), float):
             raise Refusal("sigma must be a number; give --sigma or sigma=")
         geometry: dict[str, Any]
-        geometry = {n: per_axis(n, beside.get(n, x)) for n, x in (("stride", 1.0), ("origin", 0.0))}
+        geometry = {
+            "stride": per_axis("stride", beside.get("stride", 1.0), positive=True),
+            "origin": per_axis("origin", beside.get("origin", 0.0)),
+        }
         if "output_shape" in beside:
             geometry["output_shape"] = tuple(map(int, beside["output_shape"]))
         texts = _names(said["names"], shape)
@@ -175,7 +189,7 @@ def open_fields(
     ones: tuple[int, ...] = (1,) * len(before)
     c, o = (replace(field, device=device) for field in (c, o))
     reading = {"order": order, "layout": layout, "sigmoid": sigmoid, "scale": scale}
-    identity = fingerprint_of(url, [*names.values()])
+    identity = fingerprint_of(url, [*arrays.values()])
     identity |= {**reading, "frame": frame, "cross": cross, "part": part}
     return LazyFields(
         c.lazy(shape, (*leading, *grid), identity),
@@ -280,7 +294,9 @@ def _names(member: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     """The names of the parts; their numbers where the group has none."""
     count = shape[0] if len(shape) == 3 else 1
     named = [] if member is None else [str(name) for name in np.asarray(member[...]).reshape(-1)]
-    return tuple(named) if len(named) == count else tuple(map(str, range(count)))
+    if named and len(named) != count:
+        raise Refusal(f"names must name {count} parts, got {len(named)}")
+    return tuple(named) or tuple(map(str, range(count)))
 
 
 def _part(part: str, names: tuple[str, ...]) -> int:

@@ -242,6 +242,24 @@ def test_widths_of_single_sources_are_used_and_said(capsys, tmp_path):
         assert f"sigma {said}\n" in out
 
 
+def test_vote_reads_a_frame_of_any_layout(capsys, tmp_path):
+    rng = np.random.default_rng(0)
+    heatmap = rng.normal(size=(3, 6, 8, 2)).astype(np.float32)
+    locref = rng.normal(size=(3, 6, 8, 4)).astype(np.float32)
+    np.savez(tmp_path / "run.npz", heatmap=heatmap, locref=locref)
+    given = ["--layout", "HW(CP)", "--order", "yx", "--scale", 4, "--sigmoid", "--stride", 4]
+    common = [tmp_path / "run.npz", *given, "--names", "nose,tail", "--part", "tail"]
+    path = tmp_path / "map.npy"
+    succeed(capsys, "vote", *common, "--frames", 1, "-o", path)
+    frames = mdn.open_fields(
+        tmp_path / "run.npz", layout="HW(CP)", order="yx", scale=4, sigmoid=True, stride=4
+    )
+    np.testing.assert_array_equal(np.load(path), frames[1].votes(1).noisy_or())
+    assert "there are 3; name one, such as --frames 0" in refuse(
+        capsys, "vote", *common, "-o", path
+    )
+
+
 def test_a_part_that_is_called_all_is_one_part(capsys, tmp_path):
     pose = mdn.samples.load("pose")
     fields = dataclasses.replace(pose, names=(*pose.names[:-1], "all"))
@@ -274,7 +292,7 @@ BAD = {
     "part": (["pose", "--part", "tail"], "no part 'tail'; the parts are nose, left eye"),
     "part number": (["pose", "--part", "17"], "no part '17'"),
     "missing file": (["hand.mdn"], f"hand.mdn: no such file; the samples are {SAMPLES}"),
-    "directory": (["."], "is a directory"),
+    "folder": (["."], "holds files of several kinds, .mdn and .npy; give a pattern of one kind"),
     "text file": (["text.mdn"], "text.mdn: not a readable .mdn file"),
     "truncated file": (["torn.mdn"], "torn.mdn: not a readable .mdn file"),
     "no offsets": (["lone.mdn"], "offsets missing"),
@@ -399,6 +417,38 @@ def test_info_says_of_every_backend_whether_it_works(capsys):
         assert re.search(r"\bworks: |\bnot here: \S", line)
     assert any("works: Numba" in line for line in lines)
     assert SAMPLES in lines[-1]
+
+
+def test_info_says_what_a_file_holds(capsys, tmp_path):
+    arrays = {"scoremap": np.zeros((5, 6, 7)), "x": np.zeros((9, 2), np.float32)}
+    np.savez(tmp_path / "run.npz", **arrays, stride=4.0)
+    first, *lines = succeed(capsys, "info", tmp_path / "run.npz").splitlines()
+    assert first == f"{tmp_path / 'run.npz'} holds"
+    assert [line.split() for line in lines] == [
+        ["scoremap", "float64", "[5,", "6,", "7]", "confidence"],
+        ["x", "float32", "[9,", "2]"],
+        ["stride", "float64", "[]"],
+        ["name", "the", "offsets", "by", "--offsets", "NAME"],
+        ["settings:", "stride"],
+    ]
+    assert SAMPLES in refuse(capsys, "info", "nowhere.npz")
+
+
+def test_commands_on_a_zarr_group_import_no_cupy(tmp_path):
+    """Zarr imports CuPy where it can, and CUDA's libraries with it: 230 MB."""
+    code = """
+import sys
+from mdn_cupy.__main__ import main
+assert main(["peaks", sys.argv[1], "--layout", "CHW", "--threshold", "1", "-o", "o.csv"]) == 0
+assert "zarr" in sys.modules
+print([name for name in sys.modules if name.startswith("cupy")])
+"""
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    group.create_array("confidence", data=np.full((4, 5), 0.9))
+    group.create_array("offsets", data=np.zeros((2, 4, 5)))
+    out = run_python("-c", code, tmp_path / "a.zarr", cwd=tmp_path)
+    assert out.splitlines()[-1] == "[]"
 
 
 def test_the_examples_of_the_help_work(capsys, tmp_path, monkeypatch):

@@ -58,9 +58,23 @@ def test_any_layout_is_read_by_chunks_as_it_is_whole(tmp_path, layout, frames):
     np.testing.assert_allclose(m.compute(), votes.noisy_or(), atol=1e-6)
 
 
+def test_numbers_and_names_that_are_given_go_before_those_of_the_group(tmp_path):
+    path = written(
+        tmp_path / "fields.zarr", "PCHW", stride=[2, 4], sigma=2.0, names=["a", "b", "c"]
+    )
+    fields = mdn.dask.open_fields(path, stride=3, origin=(1, 2), names=["d", "e", "f"], part="e")
+    assert (fields.geometry["stride"], fields.geometry["origin"]) == ((3.0, 3.0), (1.0, 2.0))
+    assert (fields.sigma, fields.names) == (2.0, ("e",))
+    fields = mdn.dask.open_fields(path, sigma=1.5, output_shape=(50, 60))
+    assert (fields.sigma, fields.geometry["output_shape"]) == (1.5, (50, 60))
+    assert fields.names == ("a", "b", "c")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"layout": "PCHW", "frame": 0, "names": ["d"]}, "names must name 3 parts, got 1"),
+        ({"layout": "PCHW", "frame": 0, "stride": 0}, "stride must be greater than 0"),
         ({"layout": "HWPC"}, r"got confidence \(4, 3, 21, 17\).*layout='PCHW'"),
         ({"layout": "PCHW"}, "and a frame where there are several"),
         ({"layout": "PCHW", "frame": 4}, "frame must be from 0 to 3, got 4"),
