@@ -115,6 +115,39 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(
     assert "not with" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_branches_are_compared(finished, data, capsys):
+    compare = importlib.import_module("compare_branches")
+    assert compare.main(["--data", str(data), "--runs", str(finished)]) == 0
+    tables = [
+        {row.split(" | ")[0].strip("| "): row.strip("| ").split(" | ")[1:] for row in table}
+        for table in map(str.splitlines, capsys.readouterr().out.split("\n\n"))
+    ]
+    boxes, backbone, keypoints = tables
+    plain, voting = (f"{model}-0" for model in MODELS)
+    last = []
+    for name in (plain, voting):
+        lines = [json.loads(line) for line in (finished / f"{name}.jsonl").open()]
+        names = ("classifier", "box_reg", "objectness", "rpn_box_reg")
+        last.append(np.mean([sum(x[f"loss_{n}"] for n in names) for x in lines if x["step"] > 2]))
+    assert boxes[plain] == [f"{last[0]:.3f}", "–"]
+    assert float(boxes[voting][1].split(" ± ")[0]) == pytest.approx(last[1] - last[0], abs=6e-4)
+    shares = [float(cell.removesuffix(" %")) for cell in backbone[voting]]
+    assert len(shares) == 4
+    assert sum(shares) == pytest.approx(100, abs=2)
+    assert backbone[plain][2:] == ["–", "–"]
+    assert plain not in keypoints
+    assert all(0 <= float(cell) <= 100 for cell in keypoints[voting])
+
+
+def test_a_folder_without_trainings_has_nothing_to_compare(samples, tmp_path, capsys):
+    compare = importlib.import_module("compare_branches")
+    with pytest.raises(SystemExit) as stop:
+        compare.main(["--data", str(tmp_path), "--runs", str(tmp_path)])
+    assert stop.value.code == 1
+    assert "has no finished training" in capsys.readouterr().err
+
+
 # Data
 
 
