@@ -106,11 +106,8 @@ def _moments_of(
     gaussian.profile(weights, 0, 0, columns, d_x, scale)
     gaussian.profile(weights, 2, 1, rows, d_y, scale)
     window = ((m * height + upper) * width + left, width, rows, columns)
-    factor = (landings.confidence[n], scalars.floor)
-    if scalars.rule == NOISY_OR:
-        moments.gather(scratch.moments, n, True, cotangent, window, weights, d_x, factor)
-    else:
-        moments.gather(scratch.moments, n, False, cotangent, window, weights, d_x, factor)
+    factor, noisy_or = (landings.confidence[n], scalars.floor), scalars.rule == NOISY_OR
+    moments.gather(scratch.moments, n, noisy_or, cotangent, window, weights, d_x, factor)
 
 
 @inlined

@@ -132,7 +132,9 @@ def _compiled_into_callers(function: F, always: bool) -> F:
             cgutils.alloca_once_value(builder, value) if _passed(given) != given else value
             for given, value in zip(signature.args, values, strict=True)
         ]
-        return context.call_internal(builder, made.fndesc, made.signature, passed)
+        call = context.call_internal_no_propagate  # there are no exceptions to look for
+        _, result = call(builder, made.fndesc, made.signature, passed)
+        return result
 
     register(function, typing, lower)
     return function

@@ -27,7 +27,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FORK_LOCKS.append(global_compiler_lock)  # a forked child must be able to compile
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 if hasattr(DefaultOptions, "_nrt"):
     # Counting the references to arrays takes an atomic instruction whenever a loop looks at one: a
     # fifth of the time.

@@ -35,15 +35,19 @@ Sums = tuple[Floats, Floats, Floats]
 
 
 @inlined
-def _pull(cotangent: Floats, place: int, inside: Mask, w: Floats, weights: Floats) -> Floats:
-    """g·w_x of some pixels of a row, in the type of the weights."""
-    return convert(load_where(cotangent, place, inside), weights.dtype) * w
-
-
-@inlined
-def _add(total: Sums, t: Floats, weights: Floats, y: int) -> Sums:
-    """Add t·w_y, t·w_y·d_y and t·w_y·d_y² of a row."""
+def _add(
+    total: Sums,
+    cotangent: Floats,
+    place: int,
+    inside: Mask,
+    w: Floats,
+    inverse: Floats,
+    weights: Floats,
+    y: int,
+) -> Sums:
+    """Add t·w_y, t·w_y·d_y and t·w_y·d_y² of some pixels of a row, t = g·w_x·inverse."""
     pitch = weights.shape[1]
+    t = convert(load_where(cotangent, place, inside), weights.dtype) * w * inverse
     return (
         total[0] + t * element(weights, pitch + y),
         total[1] + t * element(weights, 2 * pitch + y),
@@ -67,7 +71,8 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
         first, pitch, rows, width = window
         inside, w = present(x, width, lanes), load(weights, x, lanes)
         place, at = first + x, weights.shape[1]
-        zero = w * 0.0
+        zero = convert(full(0.0, lanes), weights.dtype)
+        one = convert(full(1.0, lanes), weights.dtype)
         total: Sums = (zero, zero, zero)
         if noisy_or:
             wc = w * factor[0]
@@ -80,21 +85,19 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
                 f3 = 1.0 - wc * element(weights, at + y + 3)
                 inverse = 1.0 / ((f0 * f1) * (f2 * f3))
                 r, s = inverse * (f2 * f3), inverse * (f0 * f1)
-                t0 = _pull(cotangent, place, inside, w, weights) * (r * f1)
-                t1 = _pull(cotangent, place + pitch, inside, w, weights) * (r * f0)
-                t2 = _pull(cotangent, place + 2 * pitch, inside, w, weights) * (s * f3)
-                t3 = _pull(cotangent, place + 3 * pitch, inside, w, weights) * (s * f2)
-                total = _add(_add(total, t0, weights, y), t1, weights, y + 1)
-                total = _add(_add(total, t2, weights, y + 2), t3, weights, y + 3)
-                place += 4 * pitch
+                total = _add(total, cotangent, place, inside, w, r * f1, weights, y)
+                total = _add(total, cotangent, place + pitch, inside, w, r * f0, weights, y + 1)
+                place += 2 * pitch
+                total = _add(total, cotangent, place, inside, w, s * f3, weights, y + 2)
+                total = _add(total, cotangent, place + pitch, inside, w, s * f2, weights, y + 3)
+                place += 2 * pitch
             for y in range(done, rows):
                 f = at_least(1.0 - wc * element(weights, at + y), factor[1])
-                t = _pull(cotangent, place, inside, w, weights) * (1.0 / f)
-                total = _add(total, t, weights, y)
+                total = _add(total, cotangent, place, inside, w, 1.0 / f, weights, y)
                 place += pitch
         else:
             for y in range(rows):
-                total = _add(total, _pull(cotangent, place, inside, w, weights), weights, y)
+                total = _add(total, cotangent, place, inside, w, one, weights, y)
                 place += pitch
         d = ramp(d_x + x, weights.dtype, lanes)
         t_x = total[0] * d

@@ -167,11 +167,15 @@ class Call:
     def pointer(self, array: int, vector: ir.Type, past: ir.Value = None) -> ir.Value:
         """The place of argument `array` at the index that follows it, and further on."""
         index = self.number(array + 1, types.int64)
-        data = self.context.make_array(self.given[array])(
-            self.context, self.builder, self.values[array]
-        ).data
         index = index if past is None else self.builder.add(index, past)
-        return self.builder.bitcast(self.builder.gep(data, [index]), vector.as_pointer())
+        place = self.builder.gep(self.data(self.given[array], self.values[array]), [index])
+        return self.builder.bitcast(place, vector.as_pointer())
+
+    def data(self, kind: Any, array: ir.Value) -> ir.Value:
+        """The place of the first element of an array of some type."""
+        return self.builder.extract_value(
+            array, self.context.data_model_manager[kind].get_field_position("data")
+        )
 
     def intrinsic(self, name: str, kind: ir.Type, *values: ir.Value) -> ir.Value:
         """Call a function of LLVM's."""
@@ -318,7 +322,7 @@ def _move(call: Call) -> None:
     to, at = (call.number(n, types.int64) for n in (1, 2))
     arrays = cgutils.unpack_tuple(call.builder, call.values[0])
     for kind, array in zip(call.given[0].types, arrays, strict=True):
-        data = call.context.make_array(kind)(call.context, call.builder, array).data
+        data = call.data(kind, array)
         element = call.builder.load(call.builder.gep(data, [at]))
         call.builder.store(element, call.builder.gep(data, [to]))
 
