@@ -3,7 +3,7 @@
     python samples/make_large_field.py /tmp/slide.zarr --size 8192
     python -m benchmarks.cluster /tmp/slide.zarr
 
-Each has one thread. The two clusters take turns. Where other programs run, the clock says little:
+Each has one thread. The two clusters run alternately. Where other programs run, the clock says little:
 what the busier of two workers had to do, in CPU time, is what it would take on an idle machine.
 """
 

@@ -4,7 +4,7 @@
 
 An internal link must lead to a file, and its anchor to an element of that page. A link to the
 repository's host must lead to a file of this checkout. Other addresses must be well-formed
-`https` ones; nobody is asked whether they answer. Prints each broken link and exits with 1.
+`https` ones; no request is sent to them. Prints each broken link and exits with 1.
 """
 
 from __future__ import annotations

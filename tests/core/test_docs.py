@@ -80,18 +80,12 @@ def _prepare_slide(names):
     names["function"] = lambda tile: (tile[0], np.zeros((2, *tile.shape[-2:]), "float32"))
 
 
-def _prepare_arrays(names):
-    heatmap, locref = _arrays()
-    names["heatmap"], names["locref"] = abs(heatmap[0]), locref[0]
-
-
 def _prepare_operations(names):
     names.update(vars(importlib.import_module("mdn_cupy.cpu.simd")))
 
 
 PREPARE = {
     "docs/cpu_engine.md": _prepare_operations,
-    "README.md": _prepare_arrays,
     "docs/files.md": _prepare_files,
     "docs/peaks.md": _prepare_files,
     "docs/large_fields.md": _prepare_slide,
