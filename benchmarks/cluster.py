@@ -3,8 +3,9 @@
     python samples/make_large_field.py /tmp/slide.zarr --size 8192
     python -m benchmarks.cluster /tmp/slide.zarr
 
-Each has one thread. The two clusters run alternately. Where other programs run, the clock says little:
-what the busier of two workers had to do, in CPU time, is what it would take on an idle machine.
+Each has one thread. The two clusters run alternately. Where other programs run, the clock says
+little: what the busier of two workers had to do, in CPU time, is what it would take on an idle
+machine.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def room_of(module: str) -> Room:
         if f"{name}.".startswith(f"{each}.")
     ]
     if not fitting:
-        raise LookupError(f"{module} belongs to no box of the drawing: add it to ROOMS in {__file__}")
+        raise LookupError(f"{module} is in no box of the drawing: add it to ROOMS in {__file__}")
     return max(fitting)[1]
 
 
