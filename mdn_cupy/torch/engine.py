@@ -11,16 +11,10 @@ from torch import Tensor
 
 from mdn_cupy.backends import module
 from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
-from mdn_cupy.torch import plain
-from mdn_cupy.torch.autograd import (
-    accumulate_by_function,
-    one_minus_exp,
-    refuse_tangents,
-    takes_function,
-)
+from mdn_cupy.torch import autograd, plain
+from mdn_cupy.torch.autograd import one_minus_exp
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import (
-    ACCUMULATE,
     GATHER,
     FieldTensors,
     TorchExecutor,
@@ -100,11 +94,7 @@ def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:
     arguments = scalars(rule, problem.options)
     if plain.is_plain():
         return plain.total(*problem.fields, arguments)
-    if takes_function(*problem.fields):
-        return accumulate_by_function(*problem.fields, *arguments)
-    refuse_tangents(*problem.fields)
-    total: Tensor = ACCUMULATE(*problem.fields, *arguments)
-    return total
+    return autograd.accumulate(problem.fields, arguments)
 
 
 def noisy_or(problem: TensorProblem) -> Tensor:

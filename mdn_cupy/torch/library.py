@@ -7,6 +7,7 @@ other devices, side streams, the backward thread and graph capture work as for t
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,7 +29,7 @@ from mdn_cupy.problem import (
     vote_problem,
 )
 from mdn_cupy.torch.checks import is_jit_tracing
-from mdn_cupy.validation import Pair, Shape, check_width, compute_dtype
+from mdn_cupy.validation import Pair, Shape
 
 __all__ = [
     "ACCUMULATE",
@@ -158,10 +159,10 @@ def _options(*values: Any) -> VoteOptions:
 def _width(sigma: Tensor, fields: Tensor) -> Any:
     """Sigma as a number if it has no dimensions and is a width, else as an array of the fields'."""
     if sigma.ndim == 0 and sigma.is_cpu:
-        try:
-            return check_width(float(sigma), compute_dtype(fields, fields))
-        except ValueError:  # A tensor's value raises nothing: that sigma casts no votes.
-            sigma = sigma.to(fields.device)
+        width = float(sigma)
+        if 0 < width < math.inf:
+            return width
+        sigma = sigma.to(fields.device)  # A tensor's value raises nothing: it casts no votes.
     return share(sigma)
 
 
