@@ -22,7 +22,7 @@ from benchmarks.roofline import pairs_per_second
 from benchmarks.runner import Step, run
 from benchmarks.timing import Budget, Contender, Timing, compete
 from mdn_cupy import Votes
-from mdn_cupy.backends import backends
+from mdn_cupy.backend import backends
 from mdn_cupy.problem import Gradients
 from mdn_cupy.threads import get_num_threads
 

@@ -19,20 +19,25 @@ Examples
 (True, True)
 """
 
-from importlib import import_module
-from types import ModuleType
+from __future__ import annotations
 
-from mdn_cupy.arrays import to_gpu, to_numpy
-from mdn_cupy.backends import backends
-from mdn_cupy.checks import check_fields
-from mdn_cupy.fields import Fields
-from mdn_cupy.functional import additive, compare, log_complement, noisy_or, plain_sum
-from mdn_cupy.io import load_fields, open_fields, save_fields
-from mdn_cupy.peaks import Instances, Peaks, find_peaks
-from mdn_cupy.problem import Gradients
-from mdn_cupy.provenance import Footprint, Voters
-from mdn_cupy.threads import get_num_threads, set_num_threads
-from mdn_cupy.votes import Votes
+from importlib import import_module
+
+TYPE_CHECKING = False  # as typing has it, which takes longer to import than all else here
+if TYPE_CHECKING:
+    from typing import Any
+
+    from mdn_cupy.arrays import to_gpu, to_numpy
+    from mdn_cupy.backend import backends
+    from mdn_cupy.checks import check_fields
+    from mdn_cupy.fields import Fields
+    from mdn_cupy.functional import additive, compare, log_complement, noisy_or, plain_sum
+    from mdn_cupy.io import load_fields, open_fields, save_fields
+    from mdn_cupy.peaks import Instances, Peaks, find_peaks
+    from mdn_cupy.problem import Gradients
+    from mdn_cupy.provenance import Footprint, Voters
+    from mdn_cupy.threads import get_num_threads, set_num_threads
+    from mdn_cupy.votes import Votes
 
 __version__ = "0.1.0"
 
@@ -66,14 +71,35 @@ __all__ = [
     "torch",
 ]
 
-_LAZY = ("adapters", "dask", "reference", "samples", "torch")
+# Imported when asked for, so that a command can say what Ctrl+C does while NumPy is imported.
+_MODULES = {"adapters", "dask", "reference", "samples", "torch"}
+_HOMES = {
+    name: home
+    for home, names in {
+        "arrays": ("to_gpu", "to_numpy"),
+        "backend": ("backends",),
+        "checks": ("check_fields",),
+        "fields": ("Fields",),
+        "functional": ("additive", "compare", "log_complement", "noisy_or", "plain_sum"),
+        "io": ("load_fields", "open_fields", "save_fields"),
+        "peaks": ("Instances", "Peaks", "find_peaks"),
+        "problem": ("Gradients",),
+        "provenance": ("Footprint", "Voters"),
+        "threads": ("get_num_threads", "set_num_threads"),
+        "votes": ("Votes",),
+    }.items()
+    for name in names
+}
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY:
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
         return import_module(f"mdn_cupy.{name}")
-    raise AttributeError(f"module 'mdn_cupy' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mdn_cupy' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"mdn_cupy.{_HOMES[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *__all__})

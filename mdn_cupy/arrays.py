@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.backends import Backend, module
+from mdn_cupy.backend import Backend, module
 
 __all__ = [
     "Array",

@@ -22,7 +22,7 @@ from mdn_cupy.arrays import (
     on_device,
     to_numpy,
 )
-from mdn_cupy.backends import module
+from mdn_cupy.backend import module
 from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
 from mdn_cupy.validation import Shape, floating_dtype

@@ -23,7 +23,7 @@ from mdn_cupy.arrays import (
     to_gpu,
     to_numpy,
 )
-from mdn_cupy.backends import Backend, module
+from mdn_cupy.backend import Backend, module
 from mdn_cupy.checks import check_fields
 from mdn_cupy.peaks import Instances, Peaks, located, radius_of, spread
 from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, rule_of, vote_problem

@@ -32,7 +32,7 @@ class Room(NamedTuple):
 _OPERATOR = ("autograd", "batching", "checks", "engine", "library", "peaks", "plain")
 ROOMS = [
     Room(0, 0, "mdn_viewer", "the napari plugin", ("mdn_viewer",)),
-    Room(1, 0, "mdn-cupy", "the command line", ("__main__", "commands")),
+    Room(1, 0, "mdn-cupy", "the command line", ("__main__", "interrupts", "program", "commands")),
     Room(0, 3, "functional", "one call, one map", ("functional",)),
     Room(1, 1, "adapters, samples", "networks' outputs as Fields", ("adapters", "samples")),
     Room(2, 1, "dask", "fields larger than memory", ("dask",)),
@@ -49,8 +49,8 @@ ROOMS = [
     Room(2, 6, "cpu", "kernels in Numba", ("cpu",)),
     Room(1, 7, "problem, validation", "what a backend is given",
          ("problem", "validation", "maxima")),
-    Room(0, 7, "arrays, backends", "array libraries, devices, threads",
-         ("arrays", "backends", "threads", "console", "files", "notebook")),
+    Room(0, 7, "arrays, backend", "array libraries, devices, threads",
+         ("arrays", "backend", "threads", "console", "files", "notebook")),
 ]  # fmt: skip
 
 
@@ -101,10 +101,10 @@ def loads() -> set[tuple[Room, Room]]:
     loaders = {
         room_of(".".join(("mdn_cupy", *source.relative_to(package).with_suffix("").parts)))
         for source in package.rglob("*.py")
-        if re.search(r"mdn_cupy.backends import .*\bmodule\b", source.read_text(encoding="utf-8"))
+        if re.search(r"mdn_cupy.backend import .*\bmodule\b", source.read_text(encoding="utf-8"))
     }
     backends = {room_of("mdn_cupy.cpu"), room_of("mdn_cupy.cuda")}
-    base = room_of("mdn_cupy.backends")
+    base = room_of("mdn_cupy.backend")
     return set(product({room for room in loaders if room.row < base.row}, backends))
 
 

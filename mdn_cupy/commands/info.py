@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mdn_cupy import __version__, samples
-from mdn_cupy.backends import Status, backends
+from mdn_cupy.backend import Status, backends
 from mdn_cupy.commands import opening, parsing
 from mdn_cupy.io import inspect_file
 

@@ -29,7 +29,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.backends import Status
+from mdn_cupy.backend import Status
 from mdn_cupy.cpu import backward, forward
 from mdn_cupy.cpu.instances import label, new_targets
 from mdn_cupy.cpu.jit_options import interpreted

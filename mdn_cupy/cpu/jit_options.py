@@ -19,7 +19,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.options import DefaultOptions
 from numba.core.serialize import dumps
 
-from mdn_cupy.backends import FORK_LOCKS
+from mdn_cupy.backend import FORK_LOCKS
 
 __all__ = ["interpreted", "jit"]
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace, on_device, stable_argsort
-from mdn_cupy.backends import Status
+from mdn_cupy.backend import Status
 from mdn_cupy.cuda.kernel_source import options, source
 from mdn_cupy.cuda.launch_plan import Executor, Launch, Operand, PeakPlan, VotePlan
 from mdn_cupy.maxima import cells_of, inside, strongest_first

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdn_cupy.backends import module
+from mdn_cupy.backend import module
 from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
 from mdn_cupy.torch import autograd, plain
 from mdn_cupy.torch.autograd import one_minus_exp

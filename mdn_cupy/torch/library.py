@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdn_cupy.backends import module
+from mdn_cupy.backend import module
 from mdn_cupy.problem import (
     OPTIONS,
     Rule,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdn_cupy.backends import module
+from mdn_cupy.backend import module
 from mdn_cupy.torch.checks import check_device, check_floating
 from mdn_cupy.torch.library import TorchExecutor, share
 

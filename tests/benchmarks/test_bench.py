@@ -87,7 +87,7 @@ def test_bench_measures_all_there_is_to_measure(tiny):
 
 
 def test_without_torch_the_rest_is_measured(monkeypatch):
-    for module in ("benchmarks.peers", "mdn_cupy.backends"):
+    for module in ("benchmarks.peers", "mdn_cupy.backend"):
         monkeypatch.setattr(sys.modules[module], "find_spec", lambda _: None)
     without_processes(monkeypatch, peak=None)
     report = cpu.measure(TINY)

@@ -16,7 +16,7 @@ from benchmarks.inputs import collapsed, scattered
 from benchmarks.report import Limits
 from benchmarks.timing import Budget
 from mdn_cupy import cuda as backend
-from mdn_cupy.backends import Status
+from mdn_cupy.backend import Status
 
 
 class HostDevice:

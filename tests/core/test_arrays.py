@@ -12,7 +12,7 @@ from helpers import assert_gradients_close
 
 import mdn_cupy as mdn
 from mdn_cupy import arrays, cuda
-from mdn_cupy.backends import Status
+from mdn_cupy.backend import Status
 
 C = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
 O = np.random.default_rng(1).normal(size=(3, 2, 4, 5)).astype(np.float32)  # noqa: E741

@@ -310,7 +310,7 @@ def test_frames_of_other_sizes_are_refused_for_labels(capsys, run):
 
 
 def test_every_example_of_the_help_is_a_command_line(capsys):
-    from mdn_cupy.__main__ import _parser
+    from mdn_cupy.program import _parser
 
     for command in ("peaks", "instances"):
         with pytest.raises(SystemExit):

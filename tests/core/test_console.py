@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from helpers import environment
+from helpers import environment, run_python
 from mdn_viewer.__main__ import main as view
 
 import mdn_cupy as mdn
@@ -198,3 +198,62 @@ sys.exit(main(["vote", "a.mdn", "--sigma", "200", "-o", "a.npy"]))  # would take
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mdn"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends it with a status of its own")
+@pytest.mark.parametrize("module", ["mdn_cupy.program", "numpy", "numpy._core", "mdn_cupy.votes"])
+def test_ctrl_c_while_the_command_line_is_imported(module):
+    code = f"""
+import signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+from mdn_cupy.__main__ import main
+sys.exit(main(["info"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (
+        -signal.SIGINT,
+        b"",
+        b"",
+    )  # 130 in a shell
+
+
+def test_ctrl_c_is_an_exception_again_once_the_command_line_is_imported():
+    code = """
+import signal
+from mdn_cupy.interrupts import load
+load("mdn_cupy.program")
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("raised")
+"""
+    assert run_python("-c", code) == "raised\n"
+
+
+@pytest.mark.parametrize("setting", ["SIG_IGN", "SIG_DFL"])
+def test_a_program_that_has_settled_what_ctrl_c_does_keeps_it(setting):
+    code = f"""
+import signal
+signal.signal(signal.SIGINT, signal.{setting})
+from mdn_cupy.interrupts import load
+load("mdn_cupy.program")
+print(signal.getsignal(signal.SIGINT) is signal.{setting})
+"""
+    assert run_python("-c", code) == "True\n"
+
+
+def test_the_command_line_is_imported_in_a_thread_too():
+    code = """
+from threading import Thread
+from mdn_cupy.interrupts import load
+thread = Thread(target=lambda: print(load("mdn_cupy.program").__name__))
+thread.start()
+thread.join()
+"""
+    assert run_python("-c", code) == "mdn_cupy.program\n"

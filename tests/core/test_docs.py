@@ -17,7 +17,8 @@ import pytest
 from helpers import ROOT
 
 import mdn_cupy
-from mdn_cupy.__main__ import _parser, main
+from mdn_cupy.__main__ import main
+from mdn_cupy.program import _parser
 
 ELSEWHERE = {
     "docs/torch.md",

@@ -39,6 +39,19 @@ def test_importing_the_package_loads_nothing_heavy():
     assert run_python("-c", code) == "[]\n"
 
 
+def test_the_command_line_imports_no_more_than_it_must_before_it_minds_ctrl_c():
+    code = """
+import sys
+import mdn_cupy.__main__
+print(*sorted(name for name in sys.modules if name.startswith("mdn_cupy")))
+print({"numpy", "enum", "re", "typing"} & set(sys.modules))
+"""
+    code = f"import sys; sys.path.append({str(ROOT)!r})\n{code}"
+    ours, slow = run_python("-I", "-S", "-c", code).splitlines()  # not what site imports
+    assert ours == "mdn_cupy mdn_cupy.__main__ mdn_cupy.interrupts"
+    assert slow == "set()"
+
+
 def test_voting_on_numpy_arrays_loads_no_other_array_library_and_no_viewer():
     unwanted = HEAVY - {"numba", "scipy"}  # Numba loads SciPy where there is one
     code = f"{VOTE}\nimport sys; print(sorted({unwanted} & set(sys.modules)))"
