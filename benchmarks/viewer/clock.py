@@ -50,7 +50,7 @@ class Heartbeat:
 
         self._beats = [(now(), time.thread_time())]
         self._timer = QTimer()
-        self._timer.timeout.connect(lambda: self._beats.append((now(), time.thread_time())))
+        self._timer.timeout.connect(self._beat)
         self._timer.start(5)
 
     def stop(self) -> None:
@@ -65,6 +65,9 @@ class Heartbeat:
         ]
         clock, processor = (max(each) for each in zip(*gaps, strict=True))
         return clock, processor
+
+    def _beat(self) -> None:
+        self._beats.append((now(), time.thread_time()))
 
     def __str__(self) -> str:
         return " | ".join(f"{milliseconds:.0f} ms" for milliseconds in self.longest)

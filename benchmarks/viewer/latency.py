@@ -175,7 +175,7 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     widget.wait()
     if case.zoom:
         look_into_the_middle(widget.canvas, case.zoom)
-        run_for(0.5)
+    let_settle(widget.controls.sigma.native)
     trace, script = Trace(), mouse_script(widget.controls.sigma, case.widest, seconds)
     watch = Watch(widget, trace)
     process, begun = subprocess.Popen(["xdotool", *script]), time.process_time()
@@ -189,6 +189,17 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     trace.renderer = str(gl.glGetParameter(gl.GL_RENDERER))
     widget.canvas.native.doneCurrent()
     return trace
+
+
+def let_settle(slider: Any) -> None:
+    """Let the window run until the slider has stayed where it is for a second."""
+    from qtpy.QtCore import QPoint
+
+    since, place = now(), None
+    while now() - since < 1:
+        run_for(0.1)
+        if slider.mapToGlobal(QPoint()) != place:
+            since, place = now(), slider.mapToGlobal(QPoint())
 
 
 def look_into_the_middle(canvas: Any, zoom: float) -> None:

@@ -353,9 +353,11 @@ def _sources(problem: VoteProblem) -> Sources:
 
 
 def _flat(array: npt.NDArray[Any], *plane: int) -> npt.NDArray[Any]:
-    """All leading axes as one."""
+    """All leading axes as one, read-only: else Numba compiles for arrays of both kinds."""
     planes = math.prod(array.shape[: array.ndim - len(plane)])
-    return np.ascontiguousarray(array).reshape(planes, *plane)
+    flat = np.ascontiguousarray(array).reshape(planes, *plane)
+    flat.flags.writeable = False
+    return flat
 
 
 def _scalars(problem: VoteProblem, rule: Rule) -> Scalars:

@@ -13,6 +13,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.window)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_compiled_beside():
+    """Leave the processors to the tests: what they call compiles here, if it has to."""
+    from mdn_viewer.core import compilation
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compilation, "begin", lambda: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def shared(qapp):
     """A window with the dock widget and no layers, for all tests of a module: it takes 2 s."""

@@ -13,11 +13,12 @@ from napari.utils.progress import cancelable_progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from mdn_viewer.core import compilation
 from mdn_viewer.core.jobs import Stopped
 
 __all__ = ["LatestOnlyWorker"]
 
-_AT_ONCE = 0.16  # seconds, of jobs that share the machine with the drawing: half of that alone
+_AT_ONCE = 0.12  # seconds, of jobs that share the machine with the drawing: half of that alone
 _REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share the machine
 _BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
 _LONG_MS = 1000  # what takes longer is announced
@@ -162,12 +163,13 @@ class LatestOnlyWorker(QObject):
             self._on_long("", None)
 
     def _announce(self) -> None:
-        announced = _Announcement(self._title, self._stop.start)
+        title = compilation.TITLE if compilation.under_way() else self._title
+        announced = _Announcement(title, self._stop.start)
         if self._running is None:  # napari draws it at once, and handles what comes meanwhile
             announced.close()
         else:
             self._announced = announced
-            self._on_long(self._title, self._stop.start)
+            self._on_long(title, self._stop.start)
 
     def _on_stop(self) -> None:
         if self._running is not None:

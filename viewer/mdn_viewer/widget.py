@@ -18,6 +18,7 @@ from mdn_viewer.canvas.maps import MapView
 from mdn_viewer.canvas.placement import CentralArea
 from mdn_viewer.canvas.questions import Questions
 from mdn_viewer.canvas.user_layers import UserLayers
+from mdn_viewer.core import compilation
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
@@ -78,6 +79,7 @@ class MassDisplacement(QWidget):
 
     def __init__(self, napari_viewer: Viewer) -> None:
         super().__init__()
+        compilation.begin()
         self._viewer = napari_viewer
         self._rested = False
         self._unwritten: mdn.Fields | list[mdn.Fields] | None = (

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mdn_cupy as mdn
+from mdn_viewer.core import compilation
 from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.process import WindowProcess
@@ -209,6 +210,7 @@ def open_window(
     opened: Opened | None, name: str, viewer: Viewer | None = None
 ) -> MassDisplacementWindow:
     """Open a window on what has been opened, if anything has, or show it in a viewer."""
+    compilation.begin()  # while napari is imported
     layers = []
     if opened is not None:
         layers = layer_data(opened.fields, name, opened.part, opened.origin)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
+from mdn_viewer.core import compilation
 from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, VotingSession
 
@@ -209,6 +210,7 @@ def detect(session: VotingSession, search: Search) -> Detections:
     if not 0 < search.score < least:
         raise ValueError(f"the least score must lie between 0 and {least:g}, got {search.score:g}")
     threshold = -math.log1p(-search.score) if rule == "noisy_or" else search.score
+    compilation.wait("peaks")
     votes = every_part(session) if search.every_part else session.votes
     peaks = votes.peaks(threshold=threshold, min_distance=search.distance, rule=rule)
     return Detections(session, search, peaks, votes)

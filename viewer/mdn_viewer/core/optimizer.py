@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mdn_viewer.core import compilation
 from mdn_viewer.core.losses import Loss, LossGradient, loss_gradient, loss_of
 from mdn_viewer.core.session import ALL, VotingSession
 
@@ -113,6 +114,7 @@ class Descent:
     @classmethod
     def begin(cls, session: VotingSession, target: FloatArray, loss: Loss) -> Descent:
         """Stand where a session is; raises ValueError as `loss_of` does."""
+        compilation.wait("gradient")
         pull = loss_gradient(session, target, loss)
         c, o = np.zeros_like(pull.confidence), np.zeros_like(pull.offsets)
         moments = Moments(c, c), Moments(o, o[..., :1, :, :])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_cupy.plotting import Peak
-from mdn_viewer.core import device
+from mdn_viewer.core import compilation, device
 from mdn_viewer.core.window import Window, votes_in, widths_of
 
 __all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes", "title"]
@@ -113,6 +113,7 @@ class VotingSession:
         array, or tuple of array
             What the method returns, in NumPy arrays wherever it was computed.
         """
+        self._await_kernels()
         return device.call(self.fields, (self.part, self.cross), self.votes, method, *arguments)
 
     @property
@@ -194,6 +195,7 @@ class VotingSession:
 
     def _arrays_in(self, window: Window, noisy_or: bool, additive: bool) -> tuple[FloatArray, ...]:
         def arrays() -> tuple[FloatArray, ...]:
+            self._await_kernels()
             votes = votes_in(self.fields, (self.part, self.cross), self.votes, window)
             found = self._arrays(
                 lambda method, *arguments: getattr(votes, method)(*arguments), noisy_or, additive
@@ -248,6 +250,9 @@ class VotingSession:
         reached = (2 * self.truncate * min(self.sigma / step, rows + columns) + 1) ** 2
         a_source = share * (min(reached, rows * columns) + _VOTING) + _LOOKING
         return float(rows * columns + self.votes.confidence.size * a_source)
+
+    def _await_kernels(self) -> None:
+        compilation.wait("part" if self.votes.aggregate is None else "together")
 
     def _check_cross(self) -> None:
         if self.fields.cross_offsets is None:
