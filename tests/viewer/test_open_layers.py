@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.widgets.parts import PartsPanel
-from viewer_support import add_fields, assert_shows, mouse, press, two_parts, wrong
+from qtpy.QtWidgets import QSlider
+from viewer_support import add_fields, assert_shows, drag, mouse, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -182,3 +183,40 @@ def test_a_part_of_133_is_found_by_some_letters(widget, qtbot):
     assert panel.list.count() == 133
     panel.filter.setText("cheek 1")
     assert panel.count.text() == "22 of 133 parts"
+
+
+def several(parts):
+    """Return confidences and offsets of three frames, and the image of each."""
+    made = [
+        two_parts(confidence=np.full((2, 6, 8), 0.2 * n, np.float32), stride=4.0, origin=1.5)
+        for n in (1, 2, 3)
+    ]
+    c, o = (np.stack([getattr(f, name)[parts] for f in made]) for name in ("confidence", "offsets"))
+    image = np.stack([np.full((24, 32), 50 * n, np.uint8) for n in (1, 2, 3)])
+    return c, o, image
+
+
+@pytest.mark.parametrize("parts", [slice(None), 0], ids=["of two parts", "of one part"])
+def test_plain_layers_of_frames_follow_the_sliders(widget, qtbot, parts):
+    c, o, image = several(parts)
+    add(widget, c, o, image)
+    assert not wrong(widget)
+    model, dims = widget.model, widget._viewer.dims
+    axis = dims.ndim - c.ndim  # the frames come first
+    assert len(model.frames) == 3
+    assert len(model.session.fields.names) == (2 if parts == slice(None) else 1)
+    for frame in (2, 1):
+        dims.set_current_step(axis, frame)  # napari's own slider
+        widget.wait()
+        assert model.frame == widget.controls.frame.value == frame
+        np.testing.assert_array_equal(model.session.fields.confidence.reshape(c[0].shape), c[frame])
+        np.testing.assert_array_equal(model.session.fields.offsets.reshape(o[0].shape), o[frame])
+        np.testing.assert_array_equal(model.session.fields.image, image[frame])
+        assert model.maps["noisy_or"].peak.value == pytest.approx(
+            model.session.vote()["noisy_or"].peak.value
+        )
+    slider = widget.controls.frame.native.findChild(QSlider)
+    qtbot.waitUntil(slider.isVisible)
+    drag(qtbot, slider, 0, 2)
+    widget.wait()
+    assert model.frame == dims.current_step[axis] == 2

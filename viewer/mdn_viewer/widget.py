@@ -116,8 +116,6 @@ class MassDisplacement(QWidget):
         self.results = ResultLayers(self.model, self.maps, self.canvas, links)
         self._questions = Questions(self.model, self.canvas)
         self._readout = StatusReadout(self.model, self.canvas, self)
-        self._part_slider = DimsSlider(napari_viewer, -3, self.controls.choose_part)
-        self._frame_slider = DimsSlider(napari_viewer, -4, self._go_to)
         self._rest = single_shot_timer(self.model.settle, self)
         self._write = single_shot_timer(self._write_values, self)
         builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
@@ -127,6 +125,11 @@ class MassDisplacement(QWidget):
             self.model.cancel,
             lambda: builder.begin(self._selection),
         )
+        chosen = self._selection
+        self._part_slider = DimsSlider(
+            napari_viewer, lambda: chosen.part_axis, self.controls.choose_part
+        )
+        self._frame_slider = DimsSlider(napari_viewer, lambda: chosen.frame_axis, self._go_to)
         self._user_layers = UserLayers(napari_viewer, self.canvas, self.model, self._frame)
         self._lay_out()
         self._connect()

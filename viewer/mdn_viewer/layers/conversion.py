@@ -26,6 +26,7 @@ __all__ = [
     "fields_of",
     "first_part",
     "frames_of",
+    "has_frames",
     "is_output",
     "layer_data",
     "layout_of",
@@ -316,6 +317,7 @@ def to_fields(
     image: Image | None,
     reading: Reading,
     frame: Frame | None = None,
+    number: int = 0,
 ) -> mdn.Fields:
     """Make a field set of layers.
 
@@ -332,6 +334,8 @@ def to_fields(
         How the offsets are to be read.
     frame : Frame, optional
         Where the output's pixels are; by default those of the image.
+    number : int
+        Which frame, of layers that have an axis of frames before the others.
 
     Returns
     -------
@@ -344,20 +348,22 @@ def to_fields(
         If they do not fit each other; the message says why.
     """
     expect_gray(confidence, "confidence")
-    c = values_of(confidence)
+    layout, at = layout_of(confidence, offsets, reading), None
+    if layout is not None and layout.leading(confidence.data.shape, offsets.data.shape):
+        at = number
+    c = values_of(confidence, at)
     expect_floating(confidence, c)
-    layout = layout_of(confidence, offsets, reading)
     if layout is None:
         c = c[None] if c.ndim == 2 else c
         o = _offsets_of(offsets, c.shape, reading, frame or Frame.of(image))
     else:
         expect_gray(offsets, "offsets")
-        c, o = layout_guess.one_frame(layout, c, _floating(values_of(offsets)))
+        c, o = layout_guess.one_frame(layout, c, _floating(values_of(offsets, at)))
         o = o[:, ::-1] if reading.rows_first else o
     found: dict[str, Any] = {
         "confidence": _scores(c, reading),
         "offsets": _in_pixels(o, reading),
-        "image": None if image is None else values_of(image),
+        "image": None if image is None else _image_of(image, at, len(confidence.data)),
         "stride": reading.stride,
         "origin": reading.origin,
     }
@@ -365,6 +371,16 @@ def to_fields(
     if carried is not None and carried.confidence.shape == c.shape:
         return dataclasses.replace(carried, **found)
     return mdn.Fields(**found)
+
+
+def has_frames(image: Image, count: int) -> bool:
+    """Whether an image has so many frames."""
+    shape = image.data[0].shape if image.multiscale else image.data.shape
+    return len(shape) == 3 + bool(image.rgb) and shape[0] == count
+
+
+def _image_of(image: Image, number: int | None, count: int) -> Array:
+    return values_of(image, number if has_frames(image, count) else None)
 
 
 def layout_of(confidence: Layer, offsets: Layer, reading: Reading) -> Layout | None:
@@ -454,8 +470,8 @@ def sigmoid(logits: Array) -> Array:
     return found.astype(x.dtype)
 
 
-def values_of(layer: Image) -> Array:
-    """Return a layer's data, at full resolution, as an array.
+def values_of(layer: Image, number: int | None = None) -> Array:
+    """Return a layer's data, or one frame of it, at full resolution, as an array.
 
     Raises
     ------
@@ -464,6 +480,7 @@ def values_of(layer: Image) -> Array:
     """
     try:
         data = layer.data[0] if layer.multiscale else layer.data
+        data = data if number is None else data[number]
         return mdn.to_numpy(np.asanyarray(data), layer.name)
     except Exception as error:  # whatever the files or the functions behind them raise
         what = f"{type(error).__name__}: {error}".removesuffix(": ")

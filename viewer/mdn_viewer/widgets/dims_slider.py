@@ -18,21 +18,25 @@ class DimsSlider:
     ----------
     viewer : napari.Viewer
         The viewer.
-    axis : int
-        Which axis of the world, from the last: −3 pages through parts, −4 through frames.
+    axis : callable
+        Returns which axis of the world, from the last: −3 may page through parts, −4 through
+        frames; or None.
     choose : callable
         Takes the step that the slider was moved to.
     """
 
-    def __init__(self, viewer: Viewer, axis: int, choose: Callable[[int], Any]) -> None:
+    def __init__(
+        self, viewer: Viewer, axis: Callable[[], int | None], choose: Callable[[int], Any]
+    ) -> None:
         self._dims, self._axis, self._choose = viewer.dims, axis, choose
         self._step = self._now()
         self._dims.events.current_step.connect(self._on_step)
 
     def show(self, step: int) -> None:
         """Move the slider to a step."""
-        if self._now() not in (None, step):
-            self._dims.set_current_step(self._dims.ndim + self._axis, step)
+        axis = self._axis()
+        if axis is not None and self._now() not in (None, step):
+            self._dims.set_current_step(self._dims.ndim + axis, step)
 
     def close(self) -> None:
         """Follow the slider no longer."""
@@ -45,5 +49,5 @@ class DimsSlider:
 
     def _now(self) -> int | None:
         """The present step; None while the world has no such axis."""
-        steps = self._dims.current_step
-        return int(steps[self._axis]) if len(steps) >= -self._axis else None
+        steps, axis = self._dims.current_step, self._axis()
+        return None if axis is None or len(steps) < -axis else int(steps[axis])

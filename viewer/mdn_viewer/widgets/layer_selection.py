@@ -18,6 +18,7 @@ from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
     fields_of,
     frames_of,
+    has_frames,
     is_output,
     read_as,
     renew,
@@ -25,6 +26,7 @@ from mdn_viewer.layers.conversion import (
     to_fields,
     values_of,
 )
+from mdn_viewer.layers.plain_frames import PlainFrames
 from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
 from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["Inputs", "LayerSelection", "images", "offset_layers"]
 
 _MOST_COMPARED = 1 << 20  # confidences: the votes of as many take a tenth of a second
+_FRAMES, _PARTS = -4, -3  # axes of napari's world, as `layer_data` has them
+_FRAMES_OF_ONE = Layout("CHW")
 _BETTER = 1.05  # times the evidence: less is no reason to exchange channels
 
 
@@ -125,21 +129,41 @@ class LayerSelection:
             return None
         if layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
             grid_of(confidence, self.frame)
-        if self.frames:
-            return read_as(self.frames[self.frame_number], self._controls.reading)
+        frames = self.frames
+        if isinstance(frames, PlainFrames):
+            return frames[self.frame_number]
+        if frames:
+            return read_as(frames[self.frame_number], self._controls.reading)
         return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
 
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the layers that are chosen; none of layers of one frame."""
-        frames = frames_of(self.layers.confidence)
-        return frames if frames is frames_of(self.layers.offsets) else ()
+        confidence, offsets, image = self.layers
+        frames = frames_of(confidence)
+        if frames:
+            return frames if frames is frames_of(offsets) else ()
+        if confidence is None or offsets is None:
+            return ()
+        plain = PlainFrames(confidence, offsets, image, self._controls.reading, self.frame)
+        return plain if len(plain) > 1 else ()
+
+    @property
+    def frame_axis(self) -> int:
+        """The axis of napari's world that is the frames', from the last."""
+        frames = self.frames
+        return frames.axis if isinstance(frames, PlainFrames) else _FRAMES
+
+    @property
+    def part_axis(self) -> int | None:
+        """The axis of napari's world that is the parts', from the last, unless frames have it."""
+        return None if self.frame_axis == _PARTS else _PARTS
 
     @property
     def frame_number(self) -> int:
         """The frame that napari's slider is at."""
-        steps = self._viewer.dims.current_step
-        return min(int(steps[-4]), len(self.frames) - 1) if self.frames and len(steps) > 3 else 0
+        steps, frames, axis = self._viewer.dims.current_step, self.frames, self.frame_axis
+        return min(int(steps[axis]), len(frames) - 1) if frames and len(steps) >= -axis else 0
 
     def write(self, fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
         """Write other values into the layers that are chosen; they vote already."""
@@ -265,7 +289,11 @@ class LayerSelection:
             return
         self._understood, self._scored = seen, []
         size = None if image is None else _size(image)
-        fitting = layout_guess.layouts(confidence.data.shape, offsets.data.shape, size)
+        shapes = confidence.data.shape, offsets.data.shape
+        fitting = layout_guess.layouts(*shapes, size)
+        if _FRAMES_OF_ONE.leading(*shapes):  # as which P fields of one part each may be read
+            first = image is not None and has_frames(image, shapes[0][0])
+            fitting.insert(0 if first else len(fitting), _FRAMES_OF_ONE)
         texts, chosen = [layout.text for layout in fitting], controls.reading.layout
         if fitting and confidence.data.size <= _MOST_COMPARED:
             with suppress(TypeError, ValueError):  # of values that no votes are made of
@@ -273,8 +301,11 @@ class LayerSelection:
                 stride = layout_guess.grids(grid, size or grid)[0].stride
                 values = values_of(confidence), values_of(offsets)
                 self._scored = layout_guess.compare(*values, fitting, float(np.max(stride)))
-        if self._scored and len(texts) > 1 and chosen not in texts:
-            chosen = self._scored[0].layout.text
+        if chosen not in texts and fitting[:1] == [_FRAMES_OF_ONE]:
+            chosen = texts[0]
+        elif self._scored and len(texts) > 1 and chosen not in texts:
+            own = [each.layout.text for each in self._scored if each.layout != _FRAMES_OF_ONE]
+            chosen = own[0]
         with controls.silent():
             controls.offer_axes(texts, chosen)
 
@@ -407,7 +438,8 @@ def offset_layers(viewer: Viewer) -> list[Layer]:
 def _size(image: Image) -> tuple[int, int]:
     """Return the rows and columns of an image."""
     shape = image.data[0].shape if image.multiscale else image.data.shape
-    rows, columns = shape[:2] if image.rgb or len(shape) == 3 else shape[-2:]
+    colour = image.rgb or (len(shape) == 3 and shape[-1] in (3, 4))
+    rows, columns = shape[-3:-1] if colour else shape[-2:]
     return int(rows), int(columns)
 
 
