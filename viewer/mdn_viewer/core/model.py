@@ -10,7 +10,7 @@ from typing import Any
 from psygnal import Signal
 
 import mdn_cupy as mdn
-from mdn_viewer.core.jobs import AtOnce, MakeWorker, Stopped, Worker
+from mdn_viewer.core.jobs import AtOnce, MakeWorker, NewestOnly, Stopped, Worker
 from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, same_votes
 from mdn_viewer.core.window import Window
 
@@ -93,6 +93,7 @@ class VotingModel:
         self.asked_rule = RULES[0]
         self.source: Source | None = None
         self.window: Window | None = None
+        self._whole = NewestOnly()
         self._at_rest = True  # whether the newest job computes what is shown at rest
 
     @property
@@ -333,8 +334,12 @@ class VotingModel:
             self._voting.cancel()  # all pixels take longer than a frame
         self._at_rest = at_rest
         known = session.knows(kinds, window)
+
+        def maps() -> dict[str, VoteMap]:
+            return session.vote(kinds, window)
+
         self._voting.submit(
-            lambda: (loaded, session, session.vote(kinds, window)),
+            lambda: (loaded, session, self._whole.run(maps) if at_rest else maps()),
             1.0 if known else session.work_in(window),
             "Counting votes",
             (kinds, session.program, window is None, known),
