@@ -44,15 +44,16 @@ def check_fields(confidence: Array, offsets: Array, sigma: Array | float) -> Non
     s = np.asarray(float(sigma)) if is_number(sigma) else to_numpy(sigma, "sigma")
     vote_problem(c, o, 1.0 if is_number(sigma) else s, VoteOptions())
     found = [
-        _outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
-        _outside("offsets", o, np.isfinite(o), "not finite"),
-        _outside("sigma", s, (s > 0) & np.isfinite(s), "not positive and finite"),
+        outside("confidence", c, (c >= 0) & (c <= 1), "outside [0, 1]"),
+        outside("offsets", o, np.isfinite(o), "not finite"),
+        outside("sigma", s, (s > 0) & np.isfinite(s), "not positive and finite"),
     ]
     if any(found):
         raise ValueError("; ".join(message for message in found if message))
 
 
-def _outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:
+def outside(name: str, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_], what: str) -> str:
+    """Count the values that are not valid and show the first; an empty text if all are."""
     count = values.size - int(np.count_nonzero(valid))
     if count == 0:
         return ""

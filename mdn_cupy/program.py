@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None) -> int:
         TypeError,
         OSError,
         MemoryError,
-        ModuleNotFoundError,
+        ImportError,  # of an extra, or of what fsspec needs for a URL
         RuntimeError,
     )
     return console.run(_PROGRAM, lambda: _run(argv), refusals)

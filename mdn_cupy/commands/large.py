@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import shutil
 import sys
 import warnings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["add_to", "find", "is_asked", "label", "vote"]
 
 _CHUNKS = 2048
+_MOST = 20_000  # chunks: a file and 4 kB of the graph each
 _RULES = {"evidence": "log_complement"}
 
 
@@ -184,7 +186,7 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
     if "region" in reading:
         raise ValueError("--region is for what fits into memory: leave out --chunks")
     chosen = {"part": arguments.part, "cross": arguments.cross, "frame": _frame(arguments)}
-    opened = partial(dask.open_fields, arguments.input, **chosen, **reading)
+    opened = partial(dask.open_fields, arguments.input, check=True, **chosen, **reading)
     fields = opened(chunks=_CHUNKS)
     side = arguments.chunks
     if arguments.memory is not None:
@@ -195,6 +197,9 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
     if side is not None and side < 1:
         raise ValueError(f"--chunks must be at least 1, got {side}")
     if side is not None:
+        count = math.prod(-(-n // side) for n in fields.confidence.shape[-2:])
+        if count > _MOST:
+            raise ValueError(f"--chunks {side} makes {count} chunks; give more pixels, for {_MOST}")
         fields = opened(chunks=side)
     if fields.confidence.ndim > 3:
         shape = fields.confidence.shape

@@ -12,7 +12,7 @@ from dask.array.core import normalize_chunks, slices_from_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-__all__ = ["Index", "Read", "StoredArray", "lazily", "read", "stored_array"]
+__all__ = ["Index", "Read", "StoredArray", "lazily", "read", "shown", "stored_array"]
 
 Index = tuple[slice, ...]
 Read = Callable[[Index], Any]
@@ -92,11 +92,15 @@ def read(array: Any, index: Index) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        shown = ", ".join(f"{part.start}:{part.stop}" for part in index)
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"{array.store_path}[{shown}] cannot be read ({reason}): is a chunk cut off?"
+            f"{array.store_path}[{shown(index)}] cannot be read ({reason}): is a chunk cut off?"
         ) from error
+
+
+def shown(index: Index) -> str:
+    """Write slices as in Python."""
+    return ", ".join(f"{part.start}:{part.stop}" for part in index)
 
 
 def _within(whole: slice, part: slice) -> slice:

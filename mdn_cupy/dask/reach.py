@@ -362,7 +362,8 @@ def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
     leading = np.broadcast_shapes(c.shape[:-2], o.shape[:-3])
     c = np.broadcast_to(widened(c), leading + c.shape[-2:]).astype(dtype, copy=False)
     o = np.broadcast_to(widened(o), leading + o.shape[-3:]).astype(dtype, copy=False)
-    return c.reshape(-1, *c.shape[-2:]), o.reshape(-1, *o.shape[-3:])
+    planes = math.prod(leading)
+    return c.reshape(planes, *c.shape[-2:]), o.reshape(planes, *o.shape[-3:])
 
 
 def _sources_in(

@@ -12,7 +12,9 @@ import dask.array as da
 import numpy as np
 
 from mdn_cupy.arrays import to_gpu
-from mdn_cupy.dask.lazy import Index, lazily, read
+from mdn_cupy.checks import outside
+from mdn_cupy.cpu.half import widened
+from mdn_cupy.dask.lazy import Index, lazily, read, shown
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
@@ -72,6 +74,7 @@ def open_fields(
     part: int | str | None = None,
     cross: bool = False,
     device: Literal["cpu", "cuda"] = "cpu",
+    check: bool = False,
 ) -> LazyFields:
     """Open the fields in a Zarr group, of version 2 or 3, as Dask arrays.
 
@@ -103,6 +106,9 @@ def open_fields(
     device : {'cpu', 'cuda'}
         Where the votes are cast: a task copies what it has read to the GPU, and `to_zarr` copies
         its map back before the task ends. Give a worker one thread for each GPU.
+    check : bool
+        Look at all values that are read, as `mdn_cupy.check_fields` does: others than votes are a
+        ValueError when a result is computed. Cross offsets may be NaN.
 
     Returns
     -------
@@ -148,7 +154,16 @@ def open_fields(
             arrays["offsets"] = f"{group}/cross_offsets".lstrip("/")
             if arrays["offsets"] not in found.arrays:
                 raise Refusal(f"cross-part voting needs cross_offsets; {found.listed()}")
-        c, o = (_Reader(found.arrays[name], how, role, frame) for role, name in arrays.items())
+        c, o = (
+            _Reader(
+                found.arrays[name],
+                how,
+                role,
+                frame,
+                check=check and not cross * (role == "offsets"),
+            )
+            for role, name in arrays.items()
+        )
         for name, field in zip(arrays.values(), (c, o), strict=True):
             if np.dtype(field.array.dtype).kind != "f":
                 raise Refusal(f"{name} must be of a floating dtype, got {field.array.dtype}")
@@ -158,7 +173,7 @@ def open_fields(
         given = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
         given = {**given, "names": names}
         said |= {name: np.asarray(value) for name, value in given.items() if value is not None}
-        beside = {name: _numbers(said[name]) for name in _BESIDE if said[name] is not None}
+        beside = {name: _numbers(name, said[name]) for name in _BESIDE if said[name] is not None}
         if not isinstance(beside.get("sigma", 2.0), float):
             raise Refusal("sigma must be a number; give --sigma or sigma=")
         geometry: dict[str, Any]
@@ -212,25 +227,27 @@ class _Reader:
     is_arranged: bool = False  # its axes are those of the layout
     part: int | None = None
     device: str = "cpu"
+    check: bool = False
 
     def __call__(self, index: Index) -> Any:
-        if self.part is not None:
-            index = (slice(self.part, self.part + 1), *index)
-        values = self._arranged(index) if self.is_arranged else self._stored(index)
-        values = values if self.part is None else values[0]
-        return self._settled(values)
+        whole = index if self.part is None else (slice(self.part, self.part + 1), *index)
+        values = self._arranged(whole) if self.is_arranged else self._stored(whole)
+        values = self._taken(values if self.part is None else values[0])
+        if self.check and (said := _unsound(self.role, widened(values))):
+            raise ValueError(f"{self.array.store_path}[{shown(index)}]: {said}")
+        return to_gpu(values) if self.device == "cuda" else values
 
     def lazy(
         self, shape: Sequence[int], chunks: Sequence[int], said: Mapping[str, Any]
     ) -> da.Array:
         """Return the field as a Dask array."""
-        meta = self._settled(np.empty((0,) * len(shape), self.array.dtype))
+        meta = self._taken(np.empty((0,) * len(shape), self.array.dtype))
+        meta = to_gpu(meta) if self.device == "cuda" else meta
         named = {"array": str(self.array.store_path), "device": self.device, **said}
         return lazily(self, shape, chunks, meta, named)
 
-    def _settled(self, values: Any) -> Any:
-        take = self.how.scores if self.role == "confidence" else self.how.vectors
-        return to_gpu(take(values)) if self.device == "cuda" else take(values)
+    def _taken(self, values: Any) -> Any:
+        return (self.how.scores if self.role == "confidence" else self.how.vectors)(values)
 
     def _stored(self, index: Index) -> Any:
         if self.frame is None:
@@ -290,6 +307,18 @@ def _arranged(
     return c, o, shape, own
 
 
+def _unsound(role: str, values: Any) -> str:
+    """Say which values are no votes; two passes, unless there are some, of 0.05 ns a value each."""
+    low, high = values.min(initial=0), values.max(initial=0)  # NaN if there is one
+    if role == "confidence":
+        if low >= 0 and high <= 1:
+            return ""
+        return outside(role, values, (values >= 0) & (values <= 1), "outside [0, 1]")
+    return (
+        "" if np.isfinite(high - low) else outside(role, values, np.isfinite(values), "not finite")
+    )
+
+
 def _names(member: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
     """The names of the parts; their numbers where the group has none."""
     count = shape[0] if len(shape) == 3 else 1
@@ -307,8 +336,11 @@ def _part(part: str, names: tuple[str, ...]) -> int:
     raise Refusal(f"no part {part!r}; the parts are {', '.join(names)}, or all")
 
 
-def _numbers(member: Any) -> Any:
-    values = np.asarray(member[...], np.float64).reshape(-1).tolist()
+def _numbers(name: str, member: Any) -> Any:
+    try:
+        values = np.asarray(member[...], np.float64).reshape(-1).tolist()
+    except (TypeError, ValueError):
+        raise Refusal(f"{name} must be of numbers, got {member[...]!r}") from None
     return values[0] if len(values) == 1 else tuple(values)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,7 +38,7 @@ def working(address: str | None) -> Iterator[None]:
     Raises
     ------
     OSError
-        If nothing answers there.
+        If nothing answers there within 10 s, or it has no worker.
     """
     if address is None:
         with dask.config.set(scheduler="threads", num_workers=get_num_threads()):
@@ -44,9 +46,14 @@ def working(address: str | None) -> Iterator[None]:
         return
     import distributed
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are raised, too
     with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
         client = distributed.Client(address, timeout="10s", set_as_default=True)
     with client:
+        try:
+            client.wait_for_workers(1, timeout=10)
+        except TimeoutError:
+            raise TimeoutError(f"{address}: the cluster has had no worker for 10 s") from None
         yield
 
 
@@ -68,6 +75,11 @@ def computed(
     -------
     list
         What the keys stand for, in their order.
+
+    Raises
+    ------
+    RuntimeError
+        If the cluster was lost, or a task killed its workers.
     """
     client = _client()
     wanted = set(keys)
@@ -83,15 +95,19 @@ def computed(
     # A dict would be hashed, task by task: 2 s for 64 chunks, before the first one begins.
     optimized = HighLevelGraph.merge(da.Array.__dask_optimize__(graph, keys))
     futures = client.get(optimized, keys, sync=False)
+    distributed = sys.modules["distributed"]
     try:
-        for future in sys.modules["distributed"].as_completed(futures):
+        for future in distributed.as_completed(futures):
             if future.status != "finished":
                 future.result()
             if done is not None:
                 done()
         return list(client.gather(futures))
+    except (CancelledError, distributed.KilledWorker) as error:
+        raise RuntimeError(f"the cluster was lost: {error}") from None
     finally:
-        client.cancel(futures)
+        for future in futures:
+            future.release()  # unlike cancel, also where the connection is closed
 
 
 def _client() -> Any:

@@ -193,6 +193,9 @@ def test_the_commands_do_by_chunks_what_they_do_in_memory(slide, tmp_path, capsy
         (["--chunks", "99", "-o", "votes.npy"], "votes.npy: name a .zarr store"),
         (["--reach", "1", "-o", "votes.zarr"], "beyond the promised reach of 1 pixels"),
         (["--part", "7", "-o", "votes.zarr"], "no part '7'"),
+        (["--chunks", "1", "-o", "votes.zarr"], "--chunks 1 makes 90000 chunks; give more pixels"),
+        (["--set", "a=1", "-o", "votes.zarr"], "--set is for the settings of an adapter"),
+        (["-o", "nothing://votes.zarr"], "Protocol not known"),
     ],
 )
 def test_a_command_that_cannot_be_done_is_refused_in_one_line(
@@ -203,6 +206,44 @@ def test_a_command_that_cannot_be_done_is_refused_in_one_line(
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("confidence", np.nan, "confidence: 6 of "),
+        ("confidence", 1.5, r"outside \[0, 1\], the first at \(5, 7\) is 1.5"),
+        (
+            "offsets",
+            -np.inf,
+            r"offsets\[0:2, 0:128, 0:128\]: offsets: 12 of 32768 values not finite",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reach", [[], ["--reach", "40"]])
+def test_values_that_are_no_votes_are_refused_and_named(
+    slide, tmp_path, capsys, name, value, message, reach
+):
+    path, _c, _o = slide
+    zarr.open_group(path)[name][..., 5:8, 7:9] = value
+    store = tmp_path / "votes.zarr"
+    assert main(["vote", str(path), "--chunks", "128", *reach, "-o", str(store)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(message, said) or reach
+    assert f"{name}: " in said
+    fields = mdn.dask.open_fields(path, chunks=SIDE)
+    m = mdn.dask.noisy_or(fields.confidence, fields.offsets, fields.sigma).compute()
+    assert np.isnan(m).any() == bool(np.isnan(value))
+
+
+def test_a_slide_without_a_pixel_has_a_map_without_one(tmp_path):
+    group = zarr.open_group(tmp_path / "empty.zarr")
+    group.create_array("confidence", data=np.zeros((0, 7)), chunks=(1, 1))
+    group.create_array("offsets", data=np.zeros((2, 0, 7)), chunks=(1, 1, 1))
+    arguments = ["vote", str(tmp_path / "empty.zarr"), "--chunks", "64", "-o"]
+    assert main([*arguments, str(tmp_path / "votes.zarr")]) == 0
+    assert zarr.open_array(tmp_path / "votes.zarr", path="0", mode="r").shape == (0, 7)
 
 
 def test_a_chunk_that_is_cut_off_is_named_and_what_is_done_stays(slide, tmp_path, capsys):
@@ -347,3 +388,28 @@ def test_a_worker_that_was_killed_loses_nothing_and_has_its_own_threads(slide, t
     found = zarr.open_array(store, path="0", mode="r")[:]
     np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
     shutil.rmtree(store)
+
+
+@pytest.mark.slow
+def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(slide, tmp_path, capsys):
+    distributed = pytest.importorskip("distributed")
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    cluster = distributed.LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None)
+    address = cluster.scheduler_address
+    arguments = ["vote", str(path), "--chunks", "64", "--scheduler", address, "-o", str(store)]
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert (said.count("\n"), "has had no worker" in said) == (1, True)
+    assert not store.exists()
+    cluster.scale(1)
+
+    def progress(level, done, total):
+        if done == 3:
+            cluster.close()
+
+    with mdn.dask.working(address), pytest.raises(RuntimeError, match="cluster was lost"):
+        mdn.dask.to_zarr(evidence(path), store, progress=progress)
+    assert mdn.dask.to_zarr(evidence(path), store) < 9
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
