@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mdn_cupy.cpu import gaussian, moments
 from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.jit_options import jit
-from mdn_cupy.cpu.simd import LANES, Floats
+from mdn_cupy.cpu.simd import LANES, Floats, by_type, element, store
 from mdn_cupy.cpu.sources import (
     ADDITIVE,
     NOISY_OR,
@@ -88,10 +88,11 @@ def _moments(
     for n in range(count):
         if landings.right[n] <= landings.left[n] or landings.lower[n] <= landings.upper[n]:
             continue
-        if scalars.double or not abs(landings.confidence[n]) <= _SINGLE_UP_TO:
-            _moments_of(scalars, cotangent, m, n, scratch.double, scratch)
+        single = by_type(cotangent, scratch.single, scratch.double)
+        if by_type(cotangent, abs(landings.confidence[n]) <= _SINGLE_UP_TO, False):
+            _moments_of(scalars, cotangent, m, n, single, scratch)
         else:
-            _moments_of(scalars, cotangent, m, n, scratch.single, scratch)
+            _moments_of(scalars, cotangent, m, n, scratch.double, scratch)
 
 
 @inlined
@@ -121,27 +122,32 @@ def _add_gradients(
 ) -> None:
     """Turn the moments of a row of sources into gradients, and add them to the outputs."""
     voter, i, (start, stop) = row
-    plane, offsets, sigmas = (
-        sources.confidence_plane[voter],
-        sources.offsets_plane[voter],
-        sources.sigma_plane[voter],
-    )
-    grad_confidence, grad_offsets, grad_sigma = outputs
-    landings = scratch.landings
+    height, width = sources.confidence.shape[1:]
+    first = i * width + start  # in a plane
+    at_c = sources.confidence_plane[voter] * height * width + first
+    at_x = sources.offsets_plane[voter] * 2 * height * width + first
+    at_s = sources.sigma_plane[voter] * height * width + first
+    landings, moments = scratch.landings, scratch.moments
     for n in range(stop - start):
-        if landings.right[n] <= landings.left[n] or landings.lower[n] <= landings.upper[n]:
+        if element(landings.right, n) <= element(landings.left, n):
             continue
-        j, sigma = start + n, landings.sigma[n]
-        weight = landings.peak[n]
+        if element(landings.lower, n) <= element(landings.upper, n):
+            continue
+        sigma, weight = element(landings.sigma, n), element(landings.peak, n)
         if scalars.rule == NOISY_OR:
             weight = -weight
-        pull, pull_x, pull_y, pull_square = scratch.moments[n]
-        grad_confidence[plane, i, j] += weight * pull
-        slope = weight * landings.confidence[n] / (sigma * sigma)
+        pull, square = element(moments, 4 * n), element(moments, 4 * n + 3)
+        _add(outputs[0], at_c + n, weight * pull)
+        slope = weight * element(landings.confidence, n) / (sigma * sigma)
         if wanted[1]:
-            grad_offsets[offsets, 0, i, j] += slope * pull_x
-            grad_offsets[offsets, 1, i, j] += slope * pull_y
+            _add(outputs[1], at_x + n, slope * element(moments, 4 * n + 1))
+            _add(outputs[1], at_x + height * width + n, slope * element(moments, 4 * n + 2))
         if wanted[2]:
             if scalars.rule == ADDITIVE:
-                pull_square -= 2.0 * sigma * sigma * pull
-            grad_sigma[sigmas, i, j] += slope * pull_square / sigma
+                square -= 2.0 * sigma * sigma * pull
+            _add(outputs[2], at_s + n, slope * square / sigma)
+
+
+@inlined
+def _add(gradient: Floats, place: int, value: float) -> None:
+    store(gradient, place, element(gradient, place) + value)

@@ -74,8 +74,8 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
         zero = convert(full(0.0, lanes), weights.dtype)
         one = convert(full(1.0, lanes), weights.dtype)
         total: Sums = (zero, zero, zero)
+        wc, done = w * factor[0], 0
         if noisy_or:
-            wc = w * factor[0]
             # One division for four rows, where the product of their factors stays in range.
             done = by_type(weights, rows & -4, 0)
             for y in range(0, done, 4):
@@ -91,14 +91,12 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
                 total = _add(total, cotangent, place, inside, w, s * f3, weights, y + 2)
                 total = _add(total, cotangent, place + pitch, inside, w, s * f2, weights, y + 3)
                 place += 2 * pitch
-            for y in range(done, rows):
-                f = at_least(1.0 - wc * element(weights, at + y), factor[1])
-                total = _add(total, cotangent, place, inside, w, 1.0 / f, weights, y)
-                place += pitch
-        else:
-            for y in range(rows):
-                total = _add(total, cotangent, place, inside, w, one, weights, y)
-                place += pitch
+        for y in range(done, rows):
+            inverse = one
+            if noisy_or:
+                inverse = 1.0 / at_least(1.0 - wc * element(weights, at + y), factor[1])
+            total = _add(total, cotangent, place, inside, w, inverse, weights, y)
+            place += pitch
         d = ramp(d_x + x, weights.dtype, lanes)
         t_x = total[0] * d
         return convert(sums(total[0], t_x, total[1], t_x * d + total[2]), np.float64)

@@ -293,14 +293,15 @@ def load_where(array: Array, index: int, mask: Mask) -> Array:
 
 
 def _store(call: Call) -> None:
-    value = call.converted(2, call.given[0].dtype)
+    vector, dtype = isinstance(call.given[2], Vector), call.given[0].dtype
+    value = call.converted(2, dtype) if vector else call.number(2, dtype)
     call.builder.store(value, call.pointer(0, value.type), align=call.given[0].dtype.bitwidth // 8)
 
 
-@operation(lambda array, index, vector: types.void, _store)
-def store(array: Array, index: int, vector: Array) -> None:
-    """Write a vector from an index on, in the type of the array."""
-    array.reshape(-1)[index : index + len(vector)] = vector
+@operation(lambda array, index, values: types.void, _store)
+def store(array: Array, index: int, values: Any) -> None:
+    """Write a vector from an index on, or a number, in the type of the array."""
+    array.reshape(-1)[index : index + np.size(values)] = values
 
 
 def _store_where(call: Call) -> None:
