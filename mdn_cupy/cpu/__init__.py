@@ -367,7 +367,6 @@ def _scalars(problem: VoteProblem, rule: Rule) -> Scalars:
         problem.stride,
         problem.origin,
         problem.saturation_floor,
-        problem.dtype == np.float64,
     )
 
 

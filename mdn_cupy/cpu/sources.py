@@ -49,7 +49,6 @@ class Scalars(NamedTuple):
     stride: tuple[float, float]  # y, x
     origin: tuple[float, float]
     floor: float  # least factor 1 − w·c
-    double: bool  # whether the fields are float64
 
 
 class LandingBatch(NamedTuple):
