@@ -88,7 +88,7 @@ def _moments(
     for n in range(count):
         if landings.right[n] <= landings.left[n] or landings.lower[n] <= landings.upper[n]:
             continue
-        single = by_type(cotangent, scratch.single, scratch.double)
+        single: Floats = by_type(cotangent, scratch.single, scratch.double)
         if by_type(cotangent, abs(landings.confidence[n]) <= _SINGLE_UP_TO, False):
             _moments_of(scalars, cotangent, m, n, single, scratch)
         else:
