@@ -226,7 +226,8 @@ class ComparisonCanvas(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:
-        """Tell which files were dropped."""
+        """Tell which files were dropped; where they come from hears that they are taken."""
+        event.acceptProposedAction()
         self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls()])
 
     def _new_cell(self, name: str) -> Cell:
