@@ -77,6 +77,18 @@ def test_a_cell_that_comes_or_goes_refits_the_pictures(widget, canvas):
     assert canvas.camera == camera
 
 
+def test_every_cell_shows_its_picture(widget, canvas, qtbot):
+    widget.compare.shown["evidence"].setChecked(True)  # a cell that comes last
+    widget.wait()
+    qtbot.wait(200)
+    pixels = canvas.screenshot()[..., :3].max(axis=2)
+    scale = pixels.shape[0] / canvas.native.height()
+    for left, top, width, height in boxes(canvas):
+        rows, columns = (slice(round(a * scale), round((a + n) * scale)) for a, n in
+                         ((top, height), (left, width)))  # fmt: skip
+        assert (pixels[rows, columns] > 40).mean() > 0.2  # the image lies under each map
+
+
 def test_a_drag_moves_all_cells_and_asks_nothing(widget, canvas, qtbot):
     before = canvas.camera
     move_to(qtbot, widget, "additive", 12, 12)

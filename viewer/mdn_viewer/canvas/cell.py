@@ -81,10 +81,14 @@ class Cell:
     def put(self, left: int, top: int, width: int, height: int) -> None:
         """Put the cell at a place of the canvas, in screen pixels."""
         self.header.setGeometry(left, top, width - _GAP, HEIGHT)
-        size = max(1, width - _GAP), max(1, height - HEIGHT - _GAP)
-        self.rectangle = left, top + HEIGHT, *size
+        self.rectangle = (
+            left,
+            top + HEIGHT,
+            max(1, width - _GAP),
+            max(1, height - HEIGHT - _GAP),
+        )
         if self.view is not None:
-            self.view.pos, self.view.size = self.rectangle[:2], size
+            self._place()
 
     def look(self, camera: Camera) -> None:
         """Show what a camera sees."""
@@ -152,15 +156,16 @@ class Cell:
         self.header.hide()
         self.header.deleteLater()
 
+    def _place(self) -> None:
+        self.view.pos, self.view.size = self.rectangle[:2], self.rectangle[2:]
+
     def _make_view(self) -> None:
-        left, top, width, height = self.rectangle
         self.view = scene.widgets.ViewBox(
             scene.PanZoomCamera(interactive=False),
-            pos=(left, top),
-            size=(width, height),
             bgcolor="black",
             parent=self._canvas.central_widget,
         )
+        self._place()  # now: a place that is given to the box when it is made, it does not clip to
         self.view.camera.flip = (False, True)
         self.view.camera.rect = self._seen
 
