@@ -7,7 +7,8 @@ import math
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -142,7 +143,9 @@ class _Problem:
 
         options = {**self.fields.geometry, "chunks": self.fields.confidence.chunksize[-2:]}
         if self.promised is None:
-            return {**options, "reach": dask.measure_reach(*self.votes, **options)}
+            with _bar("reach") as progress:
+                reach = dask.measure_reach(*self.votes, progress=progress, **options)
+            return {**options, "reach": reach}
         return {**options, "reach": self.promised}
 
 
@@ -193,7 +196,7 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
         if side is not None:
             raise ValueError("give --chunks or --memory, not both")
         pixel = fields.confidence.dtype.itemsize + 2 * fields.offsets.dtype.itemsize
-        side = dask.chunk_for(dask.parse_bytes(arguments.memory), pixel, get_num_threads())
+        side = dask.chunk_for(arguments.memory, pixel, get_num_threads())
     if side is not None and side < 1:
         raise ValueError(f"--chunks must be at least 1, got {side}")
     if side is not None:
@@ -236,34 +239,21 @@ def _worked(arguments: argparse.Namespace, work: Callable[[], str]) -> str:
     return "\n".join([*notes, text])
 
 
-class _bar:
-    """A bar over the shards, on a terminal."""
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a bar for each level of a store, or for another pass, on a terminal."""
+    from tqdm import tqdm
 
-    def __init__(self, what: str) -> None:
-        self._what, self._level = what, ""
-        self._shown: Any = None
+    bars: dict[str, Any] = {}
+    with ExitStack() as shown:
 
-    def __enter__(self) -> Callable[[str, int, int], None]:
-        return self._progress
+        def progress(level: str, done: int, total: int) -> None:
+            if level not in bars:
+                shown.close()
+                said = f"{what}, level {level}" if level.isdigit() else level
+                options: dict[str, Any] = {"file": sys.stderr, "leave": False, "disable": None}
+                bar = tqdm(desc=said, total=total, initial=done, unit="shard", **options)
+                bars[level] = shown.enter_context(bar)
+            bars[level].update(done - bars[level].n)
 
-    def __exit__(self, *exception: object) -> None:
-        if self._shown is not None:
-            self._shown.close()
-
-    def _progress(self, level: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if self._shown is None or level != self._level:
-            if self._shown is not None:
-                self._shown.close()
-            self._level = level
-            said = f"{self._what}, level {level}"
-            options: dict[str, Any] = {
-                "unit": "shard",
-                "file": sys.stderr,
-                "leave": False,
-                "disable": None,
-            }
-            self._shown = tqdm(desc=said, total=total, initial=done, **options)
-        else:
-            self._shown.update(done - self._shown.n)
+        yield progress

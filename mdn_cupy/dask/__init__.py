@@ -39,7 +39,7 @@ from mdn_cupy.dask.network import from_network
 from mdn_cupy.dask.peaks import find_peaks
 from mdn_cupy.dask.reach import OutlierWarning, Reach, measure_reach
 from mdn_cupy.dask.reading import LazyFields, open_fields
-from mdn_cupy.dask.scheduling import chunk_for, parse_bytes, working
+from mdn_cupy.dask.scheduling import chunk_for, working
 from mdn_cupy.dask.spread import peaks
 from mdn_cupy.dask.store import stored, to_zarr
 
@@ -60,7 +60,6 @@ __all__ = [
     "noisy_or",
     "noisy_or_vjp",
     "open_fields",
-    "parse_bytes",
     "peaks",
     "plain_sum",
     "plain_sum_vjp",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from functools import partial
 from typing import Any
@@ -138,19 +137,8 @@ def _label(
         table = np.ravel_multi_index(own, local) if len(number) else table[:0]
     with on_device(votes.confidence):
         xp = namespace(votes.confidence)
-        columns = {name: to_numpy(getattr(peaks, name), name)[number] for name in ("x", "y")}
-        part = dataclasses.replace(
-            peaks,
-            map=xp.asarray(table),
-            **{name: xp.asarray(column) for name, column in columns.items()},
-            score=None,
-            evidence=None,
-            xx=None,
-            xy=None,
-            yy=None,
-            voters=None,
-            maps_shape=local,
-        )
+        x, y = (xp.asarray(to_numpy(getattr(peaks, n), n)[number]) for n in ("x", "y"))
+        part = Peaks(xp.asarray(table), x, y, score=None, evidence=None, maps_shape=local)
         labels, _ = votes.instances(part, radius=radius)
         numbers = xp.asarray(np.concatenate(([0], number + 1)).astype(np.int32))
         return numbers[labels]

@@ -19,7 +19,7 @@ from mdn_cupy.arrays import is_number, kind_of, library, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
-from mdn_cupy.dask.scheduling import computed
+from mdn_cupy.dask.scheduling import Progress, computed
 from mdn_cupy.problem import VoteOptions
 
 __all__ = [
@@ -124,6 +124,7 @@ def measure_reach(
     *,
     chunks: Any = None,
     gradients: bool = False,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Reach:
     """Look at every vote once, and find which chunks of the output need which chunks of the fields.
@@ -139,6 +140,8 @@ def measure_reach(
     gradients : bool
         Count the sources of confidence 0, too: they have gradients. The functions `…_vjp` need it,
         the others do with either.
+    progress : callable, optional
+        Called with "reach", the chunks looked at and the chunks there are.
 
     Returns
     -------
@@ -159,10 +162,11 @@ def measure_reach(
     >>> mdn.dask.measure_reach(c, o, 2.0)  # six chunks, which vote for themselves and neighbours
     Reach(6 blocks of sources, 28 links, 6144 voters, 0 outliers)
     """
-    return measure(blocks_of(confidence, offsets, sigma, chunks, **options), gradients)
+    blocks = blocks_of(confidence, offsets, sigma, chunks, **options)
+    return measure(blocks, gradients, progress)
 
 
-def measure(blocks: Blocks, gradients: bool = False) -> Reach:
+def measure(blocks: Blocks, gradients: bool = False, progress: Progress | None = None) -> Reach:
     """Measure the reach of a problem; see `measure_reach`."""
     token = f"measured-{'gradients-' if gradients else ''}{blocks.token}"
     name = f"mdn-reach-{token}"
@@ -173,7 +177,7 @@ def measure(blocks: Blocks, gradients: bool = False) -> Reach:
         look = partial(_look, setting)
         layer[(name, *block)] = (look, *blocks.keys(block))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.computed)
-    found = computed(graph, list(layer))
+    found = computed(graph, list(layer), "reach", progress)
     links = {b: one.links for b, one in zip(blocks.sources(), found, strict=True)}
     voters = sum(one.voters for one in found)
     outliers = [one.outliers for one in found if one.outliers is not None]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -14,15 +14,17 @@ import dask
 import dask.array as da
 from dask.callbacks import Callback
 from dask.highlevelgraph import HighLevelGraph
+from dask.utils import parse_bytes
 
 from mdn_cupy.threads import get_num_threads
 
-__all__ = ["chunk_for", "computed", "parse_bytes", "working"]
+__all__ = ["Progress", "chunk_for", "computed", "working"]
+
+Progress = Callable[[str, int, int], None]
 
 _STEP = 256  # pixels
 _BASE = 350e6  # bytes of Python, NumPy, Numba, Dask and Zarr, compiled kernels and a graph
 _PER_PIXEL = 60  # bytes of a block while it is voted: fields, their parts, sums and a result
-_UNITS = {"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 @contextmanager
@@ -58,7 +60,11 @@ def working(address: str | None) -> Iterator[None]:
 
 
 def computed(
-    graph: HighLevelGraph, keys: list[Any], done: Callable[[], None] | None = None
+    graph: HighLevelGraph,
+    keys: list[Any],
+    what: str,
+    progress: Progress | None = None,
+    before: int = 0,
 ) -> list[Any]:
     """Compute keys of a graph of arrays with the scheduler in force.
 
@@ -68,8 +74,12 @@ def computed(
         In which the keys are.
     keys : list
         What to compute.
-    done : callable, optional
-        Called after each.
+    what : str
+        The first argument of `progress`.
+    progress : callable, optional
+        Called first and after each, with the number of those that are done and of all.
+    before : int
+        How many more there are, which were done before.
 
     Returns
     -------
@@ -81,12 +91,21 @@ def computed(
     RuntimeError
         If the cluster was lost, or a task killed its workers.
     """
+    count, total = itertools.count(before), before + len(keys)
+
+    def done() -> None:
+        if progress is not None:
+            progress(what, next(count), total)
+
+    done()
+    if not keys:
+        return []
     client = _client()
     wanted = set(keys)
     if client is None:
 
         def after(key: Any, *_: Any) -> None:
-            if done is not None and key in wanted:
+            if key in wanted:
                 done()
 
         with Callback(posttask=after):
@@ -100,8 +119,7 @@ def computed(
         for future in distributed.as_completed(futures):
             if future.status != "finished":
                 future.result()
-            if done is not None:
-                done()
+            done()
         return list(client.gather(futures))
     except (CancelledError, distributed.KilledWorker) as error:
         raise RuntimeError(f"the cluster was lost: {error}") from None
@@ -121,13 +139,13 @@ def _client() -> Any:
         return None
 
 
-def chunk_for(memory: float, pixel: int, threads: int) -> int:
+def chunk_for(memory: float | str, pixel: int, threads: int) -> int:
     """Return the side of the largest chunks with which a run stays within a memory limit.
 
     Parameters
     ----------
-    memory : float
-        Bytes that the process may need.
+    memory : float or str
+        Bytes that the process may need: 2e9 or "2GB".
     pixel : int
         Bytes of a source in the store, of confidence and offsets together.
     threads : int
@@ -138,6 +156,10 @@ def chunk_for(memory: float, pixel: int, threads: int) -> int:
     ValueError
         If even the smallest need more.
     """
+    try:
+        memory = float(parse_bytes(memory))
+    except (ValueError, OverflowError):
+        raise ValueError(f"memory must be a number of bytes such as 2GB, got {memory!r}") from None
 
     def needed(side: int) -> float:
         return _BASE + threads * side * side * (pixel + _PER_PIXEL)
@@ -149,13 +171,3 @@ def chunk_for(memory: float, pixel: int, threads: int) -> int:
             f"{memory / 1e6:.0f}MB; or set fewer threads by MDN_NUM_THREADS"
         )
     return sides[-1]
-
-
-def parse_bytes(text: str) -> float:
-    """Read a number of bytes such as 2GB; ValueError for anything else."""
-    found = re.fullmatch(r"\s*([0-9.]+)\s*([kmg]?i?b?)\s*", text.lower())
-    try:
-        number, unit = found.groups()  # type: ignore[union-attr]
-        return float(number) * _UNITS[unit if unit in _UNITS else f"{unit}b"]
-    except (AttributeError, KeyError, ValueError):
-        raise ValueError(f"give a number of bytes such as 2GB or 800MB, not {text!r}") from None

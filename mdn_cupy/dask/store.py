@@ -6,10 +6,8 @@ So the shards that are there are those that are done, and no other book is kept.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +22,7 @@ from zarr.core.sync import sync
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
-from mdn_cupy.dask.scheduling import computed
+from mdn_cupy.dask.scheduling import Progress, computed
 
 __all__ = ["stored", "to_zarr"]
 
@@ -33,8 +31,6 @@ _INNER = 512  # pixels of a side of the chunks in a shard, at most
 _FINEST = 128  # pixels of a side of a shard that is written together with the one it is made of
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.shuffle)  # 2/3 of Zstandard's time
 _NAME = "mdn_cupy"
-
-Progress = Callable[[str, int, int], None]
 
 
 def to_zarr(
@@ -290,21 +286,11 @@ def _complete(
     numbers = list(np.ndindex(*array.numblocks))
     missing = [n for n in numbers if not all(_is_whole(target, n) for target in targets)]
     name = str(levels[0])
-    if progress is not None:
-        progress(name, len(numbers) - len(missing), len(numbers))
-    if not missing:
-        return 0
     key = f"mdn-shard-{name}-{array.name}"
     write = partial(_write, targets, kind)
     layer = {(key, *n): (partial(write, n), (array.name, *n)) for n in missing}
     graph = HighLevelGraph.from_collections(key, layer, dependencies=[array])
-    count = itertools.count(len(numbers) - len(missing) + 1)
-
-    def done() -> None:
-        if progress is not None:
-            progress(name, next(count), len(numbers))
-
-    computed(graph, list(layer), done)
+    computed(graph, list(layer), name, progress, len(numbers) - len(missing))
     return len(missing)
 
 

@@ -188,7 +188,7 @@ def test_the_commands_do_by_chunks_what_they_do_in_memory(slide, tmp_path, capsy
     ("arguments", "message"),
     [
         (["--chunks", "0", "-o", "votes.zarr"], "--chunks must be at least 1"),
-        (["--memory", "lots", "-o", "votes.zarr"], "give a number of bytes such as 2GB"),
+        (["--memory", "lots", "-o", "votes.zarr"], "memory must be a number of bytes such as 2GB"),
         (["--memory", "5MB", "-o", "votes.zarr"], "memory must be at least"),
         (["--chunks", "99", "-o", "votes.npy"], "votes.npy: name a .zarr store"),
         (["--reach", "1", "-o", "votes.zarr"], "beyond the promised reach of 1 pixels"),
