@@ -46,7 +46,7 @@ def lowest(session):
 @nox.session(python="3.11")
 def numpy1(session):
     """Test votes on the CPU with NumPy 1.26, which other dependencies of the tests would raise."""
-    lowest = ("numpy==1.26.0", "numba==0.60.0", "torch==2.4.0", "pytest==8.0.0", "scipy==1.13.0")
+    lowest = ("numpy==1.26.0", "numba==0.60.0", "torch==2.6.0", "pytest==8.0.0", "scipy==1.13.0")
     session.install(*lowest, "hypothesis==6.100.0", "joblib==1.3.0", "-e", ".[plot]")
     session.run("pytest", "-q", *(session.posargs or CPU), env=ENVIRONMENT)
 
@@ -54,7 +54,8 @@ def numpy1(session):
 @nox.session
 def newest(session):
     """Test with the newest version of each dependency."""
-    session.install("--upgrade", "-e", ".[test]")
+    # torch by name: else uv prefers the newest CUDA toolkit, for which there is an old torch only.
+    session.install("--upgrade", "torch", "torchvision", "-e", ".[test]")
     session.run("pytest", "-q", *(session.posargs or DEPENDENCIES), env=ENVIRONMENT)
 
 

@@ -223,7 +223,7 @@ def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
         return None
     try:
         if any(map(_is_traced, wanted)):
-            return cast(tuple[int, int], tuple(wanted))
+            return cast("tuple[int, int]", tuple(wanted))
         height, width = (n if _is_whole(n) else operator.index(n) for n in wanted)
     except (TypeError, ValueError):
         raise ValueError(f"output_shape must be two integers (Ho, Wo), got {wanted!r}") from None
@@ -335,7 +335,7 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
     # Of a set or a dict, y might come last. A tuple is mostly what comes, and found at once.
     ordered = isinstance(value, (tuple, np.ndarray, Sequence))
     try:
-        y, x = cast(Sequence[object], value) if ordered else (None, None)
+        y, x = cast("Sequence[object]", value) if ordered else (None, None)
     except (TypeError, ValueError):
         y = x = None
     if not (is_number(y) and is_number(x)):

@@ -174,6 +174,5 @@ for _operator, _function in ((ACCUMULATE, _Accumulate), (GATHER, _Gather)):
     torch.library.register_autograd(
         _operator.name(), _function.backward, setup_context=_function.setup_context
     )
-if hasattr(torch.library, "register_vmap"):  # since torch 2.5; until then by the functions alone
-    torch.library.register_vmap(ACCUMULATE.name(), vmap_accumulate(ACCUMULATE))
-    torch.library.register_vmap(GATHER.name(), vmap_gather(GATHER))
+torch.library.register_vmap(ACCUMULATE.name(), vmap_accumulate(ACCUMULATE))
+torch.library.register_vmap(GATHER.name(), vmap_gather(GATHER))

@@ -437,7 +437,9 @@ def test_compiled_forward_mode_raises():
     def derivative(x):
         return torch.func.jvp(lambda x: mdn.noisy_or(x, offsets, sigma), (x,), (x,))[1]
 
-    with pytest.raises(NotImplementedError, match=r"forward-mode .* use reverse mode"):
+    # torch 2.6 and 2.7 fail before that: they cannot trace NumPy's function within jvp.
+    errors = NotImplementedError, AssertionError, torch._dynamo.exc.InternalTorchDynamoError
+    with pytest.raises(errors, match=r"forward-mode .* use reverse mode|np\.broadcast_shapes"):
         derivative(confidence)
 
 
