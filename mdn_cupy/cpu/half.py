@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +30,8 @@ def _table() -> npt.NDArray[np.float32]:
 
 
 @jit
-def _look_up(bits: Any, table: Any, found: Any) -> None:
+def _look_up(
+    bits: npt.NDArray[np.uint16], table: npt.NDArray[np.float32], found: npt.NDArray[np.float32]
+) -> None:
     for n in range(len(bits)):
         found[n] = table[bits[n]]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.sources import Scalars, Sources
 from mdn_cupy.maxima import Cells
 
 __all__ = ["MARGIN", "Targets", "cell", "label", "new_targets"]
@@ -46,7 +47,13 @@ def new_targets(
 
 @jit
 def label(
-    sources: Any, scalars: Any, truncate: float, targets: Any, labels: Any, place: Any, rows: Any
+    sources: Sources,
+    scalars: Scalars,
+    truncate: float,
+    targets: Targets,
+    labels: npt.NDArray[np.int32],
+    place: tuple[int, int, int],
+    rows: tuple[int, int],
 ) -> None:
     """Label the sources in rows [first, last) of the v-th voter of map m, [plane, H, W] of labels.
 
@@ -69,7 +76,7 @@ def label(
 
 
 @inlined
-def _nearest(targets: Any, m: int, p_x: float, p_y: float, reach: float) -> int:
+def _nearest(targets: Targets, m: int, p_x: float, p_y: float, reach: float) -> int:
     """Return the number from 1 of the nearest peak of map m in reach and radius; 0 for none."""
     found, least = 0, targets.radius * targets.radius
     spread = min(reach, targets.radius) + MARGIN

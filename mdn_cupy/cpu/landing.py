@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.simd import Floats
 
 __all__ = ["tile_boxes"]
 
@@ -53,7 +54,13 @@ def tile_boxes(
 
 @jit
 def _fill(
-    confidence: Any, offsets: Any, rows: Any, columns: Any, tile: int, every: bool, boxes: Any
+    confidence: Floats,
+    offsets: Floats,
+    rows: Float64,
+    columns: Float64,
+    tile: int,
+    every: bool,
+    boxes: Float64,
 ) -> int:
     """Fill in the boxes; return how many sources count."""
     planes, height, width = confidence.shape

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mdn_cupy.cpu.inlining import inlined
-from mdn_cupy.cpu.instances import MARGIN, cell
+from mdn_cupy.cpu.instances import MARGIN, Targets, cell
 from mdn_cupy.cpu.jit_options import jit
-from mdn_cupy.cpu.sources import ADDITIVE, NOISY_OR
+from mdn_cupy.cpu.sources import ADDITIVE, NOISY_OR, Scalars, Sources
 
 __all__ = ["add_moments"]
+
+Float64 = npt.NDArray[np.float64]
 
 
 @jit
 def add_moments(
-    sources: Any, scalars: Any, targets: Any, evidence: Any, moments: Any, m: int, rows: Any
+    sources: Sources,
+    scalars: Scalars,
+    targets: Targets,
+    evidence: Float64,
+    moments: Float64,
+    m: int,
+    rows: tuple[int, int],
 ) -> None:
     """Add the votes in rows [first, last) of all voters of map m to the moments [peaks, 7].
 
@@ -41,10 +51,10 @@ def add_moments(
 
 @inlined
 def _add(
-    scalars: Any,
-    targets: Any,
-    evidence: Any,
-    moments: Any,
+    scalars: Scalars,
+    targets: Targets,
+    evidence: Float64,
+    moments: Float64,
     m: int,
     vote: tuple[float, float, float, float],
 ) -> None:

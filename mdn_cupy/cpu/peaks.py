@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from mdn_cupy.cpu.inlining import inlined
 from mdn_cupy.cpu.jit_options import jit
+from mdn_cupy.cpu.simd import Floats
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.maxima import inside, strongest_first
 
@@ -90,7 +91,7 @@ def candidates(evidence: npt.NDArray[Any], threshold: float) -> tuple[Int64, Int
 
 
 def _candidates(
-    evidence: npt.NDArray[Any], threshold: Any, first: int, last: int
+    evidence: npt.NDArray[Any], threshold: np.floating, first: int, last: int
 ) -> tuple[Int64, Int64]:
     """Pixels of the rows [first, last), counted over all maps, that no neighbour exceeds: those
     without an equal neighbour, and those with one."""
@@ -139,7 +140,9 @@ def spaced(
 
 
 @jit
-def _scan(evidence: Any, threshold: Any, rows: Any, found: Any) -> tuple[int, int, int]:
+def _scan(
+    evidence: Floats, threshold: np.floating, rows: tuple[int, int], found: Int64
+) -> tuple[int, int, int]:
     """Find the candidates in rows [first, last) until there may be no room for those of a row.
 
     Returns
@@ -185,7 +188,13 @@ def _scan(evidence: Any, threshold: Any, rows: Any, found: Any) -> tuple[int, in
 
 
 @jit
-def _flood(evidence: Any, candidates: Any, visited: Any, queue: Any, middles: Any) -> int:
+def _flood(
+    evidence: Floats,
+    candidates: Int64,
+    visited: npt.NDArray[np.bool_],
+    queue: Int64,
+    middles: Int64,
+) -> int:
     """Find the middle of every plateau of one map that holds a candidate and is exceeded nowhere.
 
     Returns
@@ -222,11 +231,11 @@ def _flood(evidence: Any, candidates: Any, visited: Any, queue: Any, middles: An
 
 
 @inlined
-def _middle(plateau: Any, size: int, width: int, sums: Any) -> Any:
+def _middle(plateau: Int64, size: int, width: int, sums: tuple[int, int]) -> np.int64:
     """The pixel of a plateau that is nearest to the mean of its pixels, halves rounded down."""
     mean_i = (2 * sums[0] + size - 1) // (2 * size)
     mean_j = (2 * sums[1] + size - 1) // (2 * size)
-    best = plateau[0]
+    best: np.int64 = plateau[0]
     best_y, best_x = _FARTHEST, _FARTHEST
     for n in range(size):
         y, x = plateau[n] // width - mean_i, plateau[n] % width - mean_j
@@ -238,7 +247,14 @@ def _middle(plateau: Any, size: int, width: int, sums: Any) -> Any:
 
 
 @jit
-def _space(place: Any, shape: Any, limits: Any, heads: Any, following: Any, kept: Any) -> None:
+def _space(
+    place: Int64,
+    shape: tuple[int, int, int, int],
+    limits: tuple[int, int],
+    heads: Int64,
+    following: Int64,
+    kept: npt.NDArray[np.bool_],
+) -> None:
     """Keep a peak that no kept one is near, and at most so many of a map.
 
     `heads` has the last peak kept in each cell, and `following` the one kept there before it.
