@@ -14,7 +14,7 @@ import mdn_cupy as mdn
 
 __all__ = ["measure_acts"]
 
-QUIET = 1.0  # seconds without a new frame: all is there
+QUIET = 2.0  # seconds without a new frame: all is there
 
 Act = tuple[str, Callable[[], Any]]
 

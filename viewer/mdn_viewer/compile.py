@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -15,8 +14,6 @@ from mdn_viewer.core.optimizer import Descent, Rates
 from mdn_viewer.core.session import ALL, VotingSession
 
 __all__ = ["main"]
-
-_NICE = 10  # of what the window does not wait for as soon as it opens
 
 
 def main() -> None:
@@ -34,8 +31,6 @@ def main() -> None:
     for stage in STAGES:
         stages[stage]()
         print(stage, flush=True)
-        if stage == STAGES[0] and hasattr(os, "nice"):
-            os.nice(_NICE)
     mark_done()
 
 
