@@ -7,6 +7,7 @@ library is loaded already, so it is looked for in `sys.modules`.
 from __future__ import annotations
 
 import numbers
+import operator
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
@@ -23,6 +24,7 @@ __all__ = [
     "adopt",
     "cast_to",
     "dtype_name",
+    "integer",
     "is_number",
     "is_proxy",
     "is_torch",
@@ -57,6 +59,16 @@ def is_number(value: object) -> bool:
     """True for a Python or NumPy real scalar, which has no device and no dtype to promote."""
     # float by its name first: asking the abstract class takes longer than all other checks.
     return isinstance(value, (float, numbers.Real)) and not isinstance(value, bool)
+
+
+def integer(value: Any) -> int:
+    """Return an integer of any kind as an int; TypeError for anything else.
+
+    Also for True and False, which Python counts as 1 and 0.
+    """
+    if isinstance(value, bool):
+        raise TypeError("got a bool")
+    return operator.index(value)
 
 
 def is_torch(value: object) -> bool:
@@ -142,7 +154,7 @@ def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]
             )
             raise TypeError(
                 f"the arrays must be of one library and on one device, but {seen}; move them with "
-                "cupy.asarray(...), cupy.asnumpy(...) or tensor.to(...)"
+                "cupy.asarray(...), cupy.asnumpy(...), torch.as_tensor(...) or tensor.to(...)"
             )
     return _BACKENDS[first[0]], adopted
 
@@ -158,7 +170,7 @@ def cast_to(array: Array, dtype: np.dtype[Any] | str) -> Array:
         return array.astype(dtype)
 
 
-def to_gpu(array: Array, name: str = "the array") -> Array:
+def to_gpu(array: Array, name: str = "array") -> Array:
     """Copy an array to the GPU, where the voting functions then compute.
 
     Parameters
@@ -199,7 +211,7 @@ def to_gpu(array: Array, name: str = "the array") -> Array:
     return module("cuda").from_numpy(array) if isinstance(array, np.ndarray) else array
 
 
-def to_numpy(array: Array, name: str = "the array") -> npt.NDArray[Any]:
+def to_numpy(array: Array, name: str = "array") -> npt.NDArray[Any]:
     """Return an array of any library as a NumPy array, copied only if it is not on the CPU.
 
     Parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from mdn_cupy.arrays import (
     adopt,
     cast_to,
     dtype_name,
+    integer,
     is_number,
     kind_of,
     library,
@@ -24,12 +24,19 @@ from mdn_cupy.arrays import (
     to_numpy,
 )
 from mdn_cupy.problem import VoteOptions
-from mdn_cupy.validation import check_positive, compute_dtype, floating_dtype, per_axis
+from mdn_cupy.validation import (
+    check_positive,
+    compute_dtype,
+    floating_dtype,
+    named_in_errors,
+    per_axis,
+)
 from mdn_cupy.votes import Votes
 
 __all__ = ["Fields"]
 
 
+@named_in_errors
 @dataclass(frozen=True, eq=False, repr=False)
 class Fields:
     """The fields of a network on one image: P parts on an H × W grid.
@@ -257,7 +264,7 @@ class Fields:
         if isinstance(name, str) and name in self.names:
             return list(self.names).index(name)
         try:
-            index = int(name) if isinstance(name, str) else operator.index(name)
+            index = int(name) if isinstance(name, str) else integer(name)
         except (TypeError, ValueError):
             index = -1
         if not 0 <= index < len(self.names):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from mdn_cupy.arrays import Array, is_proxy
+from mdn_cupy.validation import called
 from mdn_cupy.votes import Votes
 
 __all__ = ["additive", "compare", "log_complement", "noisy_or", "plain_sum"]
@@ -27,10 +28,11 @@ class _Traced:
         return partial(self._proxy.__torch_function__, globals()[name], *self._call)
 
 
-def _votes(*fields: Any, **options: Any) -> Votes:
+def _votes(function: str, fields: tuple[Any, ...], options: dict[str, Any]) -> Votes:
     """The votes of the arguments of a function."""
-    traced = is_proxy(fields[0] if fields else options.get("confidence"))
-    return cast(Votes, _Traced(*fields, **options)) if traced else Votes(*fields, **options)
+    if is_proxy(fields[0] if fields else options.get("confidence")):
+        return cast(Votes, _Traced(*fields, **options))
+    return called(function, Votes, *fields, **options)
 
 
 def _takes_arguments_of(
@@ -85,7 +87,7 @@ def noisy_or(*fields: Any, **options: Any) -> Array:
     >>> float(mdn.noisy_or(c, o, sigma=0.5)[1, 2])
     0.75
     """
-    return _votes(*fields, **options).noisy_or()
+    return _votes("noisy_or", fields, options).noisy_or()
 
 
 @_takes_arguments_of(Votes)
@@ -99,7 +101,7 @@ def log_complement(*fields: Any, **options: Any) -> Array:
     >>> float(mdn.log_complement(np.full((1, 1), 0.5), np.zeros((2, 1, 1)), 1.0)[0, 0])
     -0.6931471805599453
     """
-    return _votes(*fields, **options).log_complement()
+    return _votes("log_complement", fields, options).log_complement()
 
 
 @_takes_arguments_of(Votes)
@@ -114,7 +116,7 @@ def additive(*fields: Any, **options: Any) -> Array:
     >>> bool(np.isclose(s[0, 0], 1 / (2 * np.pi * 2.0**2)))
     True
     """
-    return _votes(*fields, **options).additive()
+    return _votes("additive", fields, options).additive()
 
 
 @_takes_arguments_of(Votes)
@@ -128,7 +130,7 @@ def plain_sum(*fields: Any, **options: Any) -> Array:
     >>> float(mdn.plain_sum(np.full((1, 1), 0.75), np.zeros((2, 1, 1)), 1.0)[0, 0])
     0.75
     """
-    return _votes(*fields, **options).plain_sum()
+    return _votes("plain_sum", fields, options).plain_sum()
 
 
 @_takes_arguments_of(Votes)
@@ -143,4 +145,4 @@ def compare(*fields: Any, **options: Any) -> tuple[Array, Array, Array]:
     >>> float(m[0, 0]), float(s[0, 0].round(4))
     (0.5, 0.0796)
     """
-    return _votes(*fields, **options).compare()
+    return _votes("compare", fields, options).compare()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import operator
 import os
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from mdn_cupy.arrays import (
     adopt,
     cast_to,
     dtype_name,
+    integer,
     is_number,
     namespace,
     on_device,
@@ -542,7 +542,7 @@ def _reach(min_distance: float) -> int:
 
 def _count(name: str, value: object, least: int) -> int:
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = integer(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if number < least:

@@ -8,7 +8,6 @@ add up to what the maps have there.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import Array, to_numpy
+from mdn_cupy.arrays import Array, integer, to_numpy
 from mdn_cupy.problem import Rule, VoteProblem
 
 __all__ = ["Footprint", "Voters", "footprint", "voters"]
@@ -168,7 +167,7 @@ def footprint(problem: VoteProblem, source: Sequence[int], rule: Rule) -> Footpr
 def _index(name: str, index: Sequence[int], shape: Index, what: str) -> Index:
     """Check an index into an array of some shape; it does not count from the end."""
     try:
-        found = tuple(operator.index(n) for n in index)
+        found = tuple(integer(n) for n in index)
     except TypeError:
         raise TypeError(f"{name} must be integers, an index into {what}, got {index!r}") from None
     if len(found) != len(shape) or any(not 0 <= n < m for n, m in zip(found, shape, strict=True)):

@@ -43,6 +43,8 @@ def set_num_threads(n: int | None) -> None:
         _set = None
         return
     try:
+        if isinstance(n, bool):
+            raise TypeError
         n = operator.index(n)
     except TypeError:
         raise TypeError(

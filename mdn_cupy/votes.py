@@ -27,7 +27,7 @@ from mdn_cupy.backend import Backend, module
 from mdn_cupy.checks import check_fields
 from mdn_cupy.peaks import Instances, Peaks, located, radius_of, spread
 from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, rule_of, vote_problem
-from mdn_cupy.validation import Pair, crop_range
+from mdn_cupy.validation import Pair, called, crop_range, named_in_errors
 
 if TYPE_CHECKING:
     from mdn_cupy.provenance import Footprint, Voters
@@ -38,6 +38,7 @@ _FIELDS = ("confidence", "offsets", "sigma")
 _MOST_DRAWN = 1 << 22  # pixels of all maps
 
 
+@named_in_errors
 @dataclass(frozen=True, eq=False, repr=False)
 class Votes(VoteOptions):
     r"""Displaced, blurred votes: one for every source of a confidence and an offset field.
@@ -559,7 +560,7 @@ class Votes(VoteOptions):
         12.0
         """
         given = {name: getattr(self, name) for name in _FIELDS}
-        return type(self)(**{**given, **self.named, **changes})
+        return called("Votes.replace", type(self), **{**given, **self.named, **changes})
 
     def crop(self, rows: slice, columns: slice) -> Votes:
         """Return the votes for a part of the map, or for every n-th of its pixels.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from mdn_cupy.adapters.layout import cells, check_positive, clipped, convert, vectors
-from mdn_cupy.arrays import Array, namespace
+from mdn_cupy.arrays import Array, integer, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = ["deeplabcut", "mmpose_udp", "openpifpaf"]
@@ -166,7 +165,7 @@ def mmpose_udp(
     """
     check_positive("mmpose_udp", radius_factor=radius_factor)
     try:
-        size_x, size_y = map(operator.index, input_size)
+        size_x, size_y = map(integer, input_size)
     except (TypeError, ValueError):
         raise ValueError(
             f"mmpose_udp: input_size must be width and height, as (192, 256), got {input_size!r}"

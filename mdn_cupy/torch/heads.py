@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import torch
 from torch import Tensor, nn
 
+from mdn_cupy.arrays import integer
 from mdn_cupy.torch.checks import check_dtype, check_floating, is_jit_tracing, refuse_script
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.modules import MassDisplacement, Sigma, vote
@@ -326,7 +326,7 @@ def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, i
 
 def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     try:
-        return [(operator.index(a), operator.index(b)) for a, b in edges]
+        return [(integer(a), integer(b)) for a, b in edges]
     except (TypeError, ValueError):
         raise TypeError(f"edges must be pairs of parts, such as [(0, 1)], got {edges!r}") from None
 
@@ -348,7 +348,7 @@ def _counts(name: str, value: int | Sequence[int]) -> tuple[int, int]:
 
 def _count(name: str, value: object) -> int:
     try:
-        count = operator.index(value)  # type: ignore[arg-type]
+        count = integer(value)
     except TypeError:
         count = 0
     if count < 1:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mdn_cupy.problem import RuleName, VoteOptions, rule_of
 from mdn_cupy.torch.checks import check_dtype, refuse_script
+from mdn_cupy.validation import called
 from mdn_cupy.votes import Votes
 
 __all__ = ["MassDisplacement", "Sigma"]
@@ -88,7 +89,7 @@ class MassDisplacement(nn.Module):
         rule_of(rule)
         check_dtype(dtype)
         self.rule = rule
-        self.options = VoteOptions(**options)
+        self.options = called(type(self).__name__, VoteOptions, **options)
         self.initial_sigma = _widths(sigma, dtype or torch.get_default_dtype())
         # One dimension at least: torch's fully_shard takes no parameter without any.
         size = self.initial_sigma.shape or (1,)
@@ -122,7 +123,8 @@ class MassDisplacement(nn.Module):
 
         Options that are given take the place of the module's.
         """
-        return Votes(confidence, offsets, self.sigma, **{**self.options.named, **options})
+        options = {**self.options.named, **options}
+        return called("MassDisplacement.votes", Votes, confidence, offsets, self.sigma, **options)
 
     def extra_repr(self) -> str:
         """Rule, sigma, whether it is learnable, and the options that were set, for `repr`."""

@@ -214,13 +214,16 @@ def test_object_arrays(function, name):
         ({"output_shape": (-1, 3)}, ValueError, ["output_shape", "negative", "(-1, 3)"]),
         *(
             ({"output_shape": value}, ValueError, ["output_shape", "two integers"])
-            for value in (5, (1, 2, 3), (4,), (2.5, 3.0), "ab")
+            for value in (5, (1, 2, 3), (4,), (2.5, 3.0), "ab", (True, 3), {3, 4}, {3: 0, 4: 0})
         ),
         *(
             ({"aggregate": axis}, ValueError, ["aggregate", str(axis), "(3, H, W)"])
             for axis in (1, 2, 3, -1, -2, -4)
         ),
-        *(({"aggregate": axis}, TypeError, ["aggregate", "axis"]) for axis in (0.5, "0", (0,))),
+        *(
+            ({"aggregate": axis}, TypeError, ["aggregate", "axis"])
+            for axis in (0.5, "0", (0,), False)
+        ),
         ({"deterministic": "no"}, TypeError, ["deterministic", "True or False", "'no'"]),
     ],
     ids=readable,
@@ -322,3 +325,72 @@ def test_a_map_larger_than_any_machine():
         "output_shape",
         "stride",
     )
+
+
+VOTES = mdn.Votes(**FIELDS)
+FLAGS = {
+    "rows": lambda: VOTES.crop(slice(True, 3), slice(None)),
+    "columns": lambda: VOTES.crop(slice(None), slice(0, 3, True)),
+    "pixel": lambda: VOTES.voters((0, True, 1)),
+    "source": lambda: VOTES.footprint((False, 1, 1)),
+    "max_peaks": lambda: VOTES.peaks(threshold=1.0, max_peaks=True),
+    "border": lambda: VOTES.peaks(threshold=1.0, border=True),
+    "n": lambda: mdn.set_num_threads(True),
+    "part": lambda: mdn.Fields(FIELDS["confidence"], FIELDS["offsets"]).votes(True, sigma=1.0),
+    "parts": lambda: mdn.torch.MDNKeypointHead(8, True),
+    "stride": lambda: mdn.torch.MDNKeypointHead(8, 3, stride=True),
+    "edges": lambda: mdn.torch.MDNKeypointHead(8, 3, edges=[(False, True)]),
+    "input_size": lambda: mdn.adapters.mmpose_udp(np.zeros((3, 8, 8)), input_size=(True, 8)),
+}
+
+
+@pytest.mark.parametrize("name", FLAGS)
+def test_true_is_no_integer(name):
+    refused(FLAGS[name], (TypeError, ValueError), name)
+
+
+OPTIONS = "truncate, stride, origin, output_shape, aggregate, deterministic"
+ARGUMENTS = f"confidence, offsets, sigma, {OPTIONS}"
+LAYER = mdn.torch.MassDisplacement()
+CALLS = {
+    **{name: getattr(mdn, name) for name in ("noisy_or", "log_complement", "additive")},
+    **{name: getattr(mdn, name) for name in ("plain_sum", "compare", "Votes")},
+    "Votes.replace": VOTES.replace,
+    "MassDisplacement.votes": LAYER.votes,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(
+    ("given", "meant"), [("strides", "stride"), ("output_size", "output_shape")]
+)
+def test_an_unknown_option_names_the_function_that_was_called_and_the_nearest(name, given, meant):
+    fields = {} if name == "Votes.replace" else FIELDS
+    if name.startswith("Mass"):
+        fields = {n: torch.from_numpy(x) for n, x in FIELDS.items() if n != "sigma"}
+    message = refused(lambda: CALLS[name](**fields, **{given: 2}), TypeError)
+    seen = f"{name}(): unexpected argument {given!r}, did you mean {meant!r}? It takes {ARGUMENTS}"
+    assert message == seen
+
+
+def test_an_unknown_option_of_a_class_names_the_nearest():
+    message = refused(lambda: mdn.torch.MassDisplacement(strides=2), TypeError)
+    assert message == (
+        "MassDisplacement(): unexpected argument 'strides', did you mean 'stride'? It takes "
+        + OPTIONS
+    )
+    fields = FIELDS["confidence"], FIELDS["offsets"]
+    refused(lambda: mdn.Fields(*fields, part="nose"), TypeError, "Fields(): ", "'part'; it takes")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "missing a required argument: 'confidence'"),
+        ([1, 2], "missing a required argument: 'sigma'"),
+        ([1, 2, 3, 4.0], "too many positional arguments"),
+    ],
+)
+def test_a_wrong_number_of_arguments_names_the_function_that_was_called(arguments, problem):
+    message = refused(lambda: mdn.noisy_or(*arguments), TypeError)
+    assert message == f"noisy_or(): {problem}; it takes {ARGUMENTS}"

@@ -166,11 +166,6 @@ def test_a_reset_module_forgets_what_it_learned():
     torch.testing.assert_close(layer.sigma.item(), 2.0)
 
 
-def test_an_option_of_another_name_is_refused_by_python():
-    with pytest.raises(TypeError, match="unexpected keyword argument 'truncated'"):
-        mdn.torch.MassDisplacement(truncated=3.0)
-
-
 @pytest.mark.parametrize("dtype", [torch.int32, torch.bool, torch.complex64, "float32"])
 def test_a_dtype_that_is_not_floating_is_refused(dtype):
     for make in (mdn.torch.MassDisplacement, lambda **o: mdn.torch.MDNKeypointHead(8, 3, **o)):
