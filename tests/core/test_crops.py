@@ -1,12 +1,13 @@
 """A crop is the problem with its origin moved: it equals the whole map there."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from backends import BACKENDS
-from helpers import RULES, assert_maps_close, vote
+from helpers import RULES, assert_maps_close
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import Drawn, votes
+from strategies import votes as drawn_votes
 
 import mdn_cupy as mdn
 from mdn_cupy.cpu import planner
@@ -14,17 +15,11 @@ from mdn_cupy.cpu import planner
 CLOSE = {np.float32: 2e-7, np.float64: 1e-9}  # CUDA sums in float32, or in a unit of its strongest
 
 
-def crop(drawn, top, left, rows, columns):
-    """The voting problem of the map on some rows and columns."""
-    origin = np.broadcast_to(drawn.options.get("origin", 0.0), 2) - [top, left]
-    options = {**drawn.options, "origin": origin, "output_shape": (rows, columns)}
-    return Drawn(drawn.confidence, drawn.offsets, drawn.sigma, options)
-
-
-def partition(draw, size):
-    """Cut [0, size) anywhere into up to four parts: the first of each and its length."""
+def partition(draw, size, step):
+    """Cut [0, size) anywhere into up to four parts, and each into every step-th of its pixels."""
     cuts = draw(st.lists(st.integers(0, size), max_size=3).map(sorted))
-    return [(a, b - a) for a, b in zip([0, *cuts], [*cuts, size], strict=True)]
+    ends = zip([0, *cuts], [*cuts, size], strict=True)
+    return [slice(first + n, last, step) for first, last in ends for n in range(step)]
 
 
 @pytest.mark.slow
@@ -32,17 +27,16 @@ def partition(draw, size):
 @pytest.mark.parametrize("rule", RULES)
 @given(data=st.data())
 def test_any_partition_into_crops_is_the_whole_map(backend, rule, dtype, data):
-    drawn = data.draw(votes(dtype))
-    whole = vote(backend, rule, drawn)
-    height, width = whole.shape[-2:]
-    parts = [
-        [
-            vote(backend, rule, crop(drawn, top, left, rows, columns))
-            for left, columns in partition(data.draw, width)
-        ]
-        for top, rows in partition(data.draw, height)
-    ]
-    together = np.concatenate([np.concatenate(row, axis=-1) for row in parts], axis=-2)
+    drawn = data.draw(drawn_votes(dtype))
+    step = data.draw(st.sampled_from([1, 2]))  # by which all that is divided stays exact
+    votes = backend.votes(*drawn.fields, **drawn.options)
+    whole = backend.to_numpy(getattr(votes, rule)())
+    together = np.full_like(whole, np.inf)
+    for rows, columns in product(*(partition(data.draw, size, step) for size in whole.shape[-2:])):
+        part = getattr(votes.crop(rows, columns), rule)()
+        together[..., rows, columns] = backend.to_numpy(part)
+    if rule == "additive":  # a density per pixel
+        together /= step**2
     assert_maps_close(together, whole, CLOSE[dtype], np.maximum(1, np.abs(whole)))
 
 
@@ -100,10 +94,10 @@ def test_a_crop_that_is_a_tile_of_the_cpu_has_its_bits(monkeypatch, dtype, aggre
     offsets = rng.normal(0, 20, (3, 2, 60, 90)).astype(np.float32)  # positions are then exact
     fields = rng.random((3, 60, 90)).astype(dtype), offsets.astype(dtype), 1.7
     monkeypatch.setattr(planner, "_LARGEST_TILE", 1 << 10)
-    drawn = Drawn(*fields, {**options, "aggregate": aggregate})
-    m = vote(BACKENDS["cpu"], "noisy_or", drawn)
+    votes = mdn.Votes(*fields, **options, aggregate=aggregate)
+    m = votes.noisy_or()
     tiles = planner._cut(*m.shape[-2:], 1 << 10)
     assert len(tiles) > 4
     for top, left, rows, columns in tiles:
-        got = vote(BACKENDS["cpu"], "noisy_or", crop(drawn, top, left, rows, columns))
-        np.testing.assert_array_equal(got, m[..., top : top + rows, left : left + columns])
+        where = slice(top, top + rows), slice(left, left + columns)
+        np.testing.assert_array_equal(votes.crop(*where).noisy_or(), m[..., *where])
