@@ -147,7 +147,7 @@ def adopt(**named: object) -> tuple[Backend | Literal["torch"], dict[str, Array]
     first, *others = places.values()
     if any(place != first for place in others):
         # A tensor without dimensions is a number, which may stay on the CPU.
-        placed = {places[n] for n, x in adopted.items() if places[n][0] != "torch" or x.ndim}
+        placed = {p for n, p in places.items() if adopted[n].ndim or str(p[1]) != "cpu"}
         if len({kind for kind, _ in places.values()}) > 1 or len(placed) > 1:
             seen = ", ".join(
                 f"{name} is on {_KINDS[kind]}{device})" for name, (kind, device) in places.items()
@@ -310,7 +310,7 @@ def remedy(name: str, value: object) -> str:
         return f"; pass numpy.asarray({name}, 'float32')"
     if library(value) is not None:
         return f"; pass mdn_cupy.to_numpy({name})"
-    convertible = hasattr(value, "__array__") and not isinstance(value, type)
+    convertible = hasattr(value, "__array__") and not isinstance(value, (type, np.bool_))
     return f"; pass numpy.asarray({name})" if convertible else ""
 
 

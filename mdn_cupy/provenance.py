@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import Array, integer, to_numpy
 from mdn_cupy.problem import Rule, VoteProblem
+from mdn_cupy.validation import is_ordered
 
 __all__ = ["Footprint", "Voters", "footprint", "voters"]
 
@@ -167,6 +168,8 @@ def footprint(problem: VoteProblem, source: Sequence[int], rule: Rule) -> Footpr
 def _index(name: str, index: Sequence[int], shape: Index, what: str) -> Index:
     """Check an index into an array of some shape; it does not count from the end."""
     try:
+        if not is_ordered(index):
+            raise TypeError
         found = tuple(integer(n) for n in index)
     except TypeError:
         raise TypeError(f"{name} must be integers, an index into {what}, got {index!r}") from None

@@ -43,6 +43,7 @@ __all__ = [
     "compute_dtype",
     "crop_range",
     "floating_dtype",
+    "is_ordered",
     "leading_axis",
     "named_in_errors",
     "output_size",
@@ -278,7 +279,7 @@ def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
     try:
         if any(map(_is_traced, wanted)):
             return cast("tuple[int, int]", tuple(wanted))
-        if not _is_ordered(wanted):
+        if not is_ordered(wanted):
             raise TypeError
         height, width = (n if _is_whole(n) else integer(n) for n in wanted)
     except (TypeError, ValueError):
@@ -288,7 +289,7 @@ def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _is_ordered(value: object) -> bool:
+def is_ordered(value: object) -> bool:
     """False for a set or a dict, whose y might come last."""
     return isinstance(value, tuple) or not isinstance(value, (Set, Mapping))  # asked in 0.4 µs
 
@@ -394,7 +395,7 @@ def per_axis(name: str, value: object, positive: bool = False) -> Pair:
         number = check(name, value)
         return number, number
     try:
-        y, x = cast("Sequence[object]", value) if _is_ordered(value) else (None, None)
+        y, x = cast("Sequence[object]", value) if is_ordered(value) else (None, None)
     except (TypeError, ValueError):
         y = x = None
     if not (is_number(y) and is_number(x)):

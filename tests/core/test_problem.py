@@ -394,3 +394,19 @@ def test_an_unknown_option_of_a_class_names_the_nearest():
 def test_a_wrong_number_of_arguments_names_the_function_that_was_called(arguments, problem):
     message = refused(lambda: mdn.noisy_or(*arguments), TypeError)
     assert message == f"noisy_or(): {problem}; it takes {ARGUMENTS}"
+
+
+@pytest.mark.parametrize("index", [{0, 1, 2}, {0: 0, 1: 0, 2: 0}], ids=readable)
+def test_what_has_no_order_is_no_index(index):
+    refused(lambda: VOTES.voters(index), TypeError, "pixel must be integers")
+    refused(lambda: VOTES.footprint(index), TypeError, "source must be integers")
+
+
+def test_a_number_on_another_device_than_the_fields_is_refused():
+    fields = [torch.from_numpy(FIELDS[name]) for name in ("confidence", "offsets")]
+    nowhere = torch.tensor(1.0, device="meta")  # of which torch would make a map of any bits
+    refused(
+        lambda: mdn.noisy_or(*fields, nowhere), TypeError, "confidence is on torch (cpu)", "sigma"
+    )
+    on_meta = [field.to("meta") for field in fields]
+    assert mdn.noisy_or(*on_meta, torch.tensor(1.0)).shape == (3, 4, 5)
