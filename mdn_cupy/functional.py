@@ -80,11 +80,8 @@ def noisy_or(*fields: Any, **options: Any) -> Array:
     --------
     >>> import numpy as np
     >>> import mdn_cupy as mdn
-    >>> c = np.zeros((3, 5), np.float32)
-    >>> c[1, 0] = c[1, 4] = 0.5
-    >>> o = np.zeros((2, 3, 5), np.float32)
-    >>> o[0, 1] = [2, 0, 0, 0, -2]  # both vote for column 2
-    >>> float(mdn.noisy_or(c, o, sigma=0.5)[1, 2])
+    >>> c, o = np.full((1, 2), 0.5), np.array([[[0.0, -1.0]], [[0.0, 0.0]]])  # both vote for (0, 0)
+    >>> float(mdn.noisy_or(c, o, sigma=0.1)[0, 0])
     0.75
     """
     return _votes("noisy_or", fields, options).noisy_or()
