@@ -25,6 +25,7 @@ from mdn_cupy.arrays import (
 )
 from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import (
+    check_flag,
     check_positive,
     compute_dtype,
     floating_dtype,
@@ -235,7 +236,7 @@ class Fields:
         """
         confidence, offsets = self.confidence, self.offsets
         own_sigma: Any = self.sigma
-        if cross:
+        if check_flag("cross", cross):
             if self.cross_offsets is None or part is None:
                 missing = "a part to vote for" if part is None else "a field set with cross_offsets"
                 raise ValueError(f"cross-part voting needs {missing}")

@@ -10,15 +10,27 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["as_path", "replacing"]
+__all__ = ["as_path", "explained_write", "replacing"]
 
 
 def as_path(path: str | bytes | os.PathLike[str]) -> Path:
-    """Return a path; TypeError for what names no file."""
+    """Return a path; TypeError for what names no file, ValueError for an empty text."""
     try:
-        return Path(os.fsdecode(path))
+        text = os.fsdecode(path)
     except TypeError:
         raise TypeError(f"path must be a str or os.PathLike, got {type(path).__name__}") from None
+    if not text:
+        raise ValueError("path is empty; name a file")
+    return Path(text)
+
+
+@contextmanager
+def explained_write(path: Path) -> Iterator[None]:
+    """Say of an error of the system that `path` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(f"{path}: cannot be written ({error.strerror})") from error
 
 
 @contextmanager
@@ -58,10 +70,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     kept = path.stat().st_mode & 0o777 if path.exists() else None
     # The system applies the umask: to read it, a process would have to change it for a moment.
     opener = partial(os.open, mode=0o666 if kept is None else kept)
-    try:
+    with explained_write(path):
         file = open(beside, "xb", opener=opener)  # noqa: SIM115
-    except OSError as error:
-        raise type(error)(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with file:
             yield file

@@ -166,6 +166,8 @@ def mmpose_udp(
     check_positive("mmpose_udp", radius_factor=radius_factor)
     try:
         size_x, size_y = map(integer, input_size)
+        if min(size_x, size_y) < 1:
+            raise ValueError
     except (TypeError, ValueError):
         raise ValueError(
             f"mmpose_udp: input_size must be width and height, as (192, 256), got {input_size!r}"

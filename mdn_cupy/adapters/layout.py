@@ -14,7 +14,7 @@ from typing import Any
 
 from mdn_cupy.arrays import Array, adopt, cast_to, is_number, is_torch, namespace, on_device
 from mdn_cupy.fields import Fields
-from mdn_cupy.validation import floating_dtype
+from mdn_cupy.validation import check_flag, floating_dtype
 
 __all__ = ["cells", "check_positive", "clipped", "convert", "no_cross_votes", "vectors"]
 
@@ -105,7 +105,7 @@ def convert(
 
 def clipped(array: Array, apply_sigmoid: bool) -> Array:
     """Bring a network's scores to [0, 1]: by the logistic function, or cut off."""
-    if not apply_sigmoid:
+    if not check_flag("apply_sigmoid", apply_sigmoid):
         return array.clip(0, 1)
     if is_torch(array):
         return array.sigmoid()

@@ -173,7 +173,8 @@ def in_frame(number: int, arguments: argparse.Namespace) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{arguments.input}, frame {number}: {error}") from error
+        what = str(error).removeprefix(f"{arguments.input}: ")
+        raise ValueError(f"{arguments.input}, frame {number}: {what}") from error
 
 
 def counted(number: int, thing: str) -> str:
@@ -215,7 +216,7 @@ def progress(items: Any) -> Any:
 
 def _setting(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not (name and equals):
         raise argparse.ArgumentTypeError(f"give NAME=VALUE, not {text!r}")
     try:
         return name, ast.literal_eval(value)

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from mdn_cupy import __version__
 from mdn_cupy.commands import large, opening, parsing, voting
-from mdn_cupy.files import replacing
+from mdn_cupy.files import explained_write, replacing
 from mdn_cupy.io import FieldsSequence
 
 __all__ = ["add_to"]
@@ -102,8 +102,10 @@ def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespa
     numbers = opening.numbers(frames, arguments)
     settings = _as_line(_settings(frames, arguments))
     done, size = _done(journal, settings)
+    with explained_write(journal):
+        file = open(journal, "r+b" if done else "wb")  # noqa: SIM115
     try:
-        with open(journal, "r+b" if done else "wb") as file:
+        with file:
             file.truncate(size)
             file.seek(size)
             if not done:

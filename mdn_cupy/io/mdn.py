@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -60,7 +60,7 @@ def save_fields(path: str | os.PathLike[str], fields: Fields | Iterable[Fields])
         with replacing(path) as file:
             np.savez_compressed(file, **_entries(fields))
         return
-    if not isinstance(fields, Iterable):
+    if isinstance(fields, (str, bytes, Mapping)) or not isinstance(fields, Iterable):
         raise TypeError(f"fields must be a field set{_expected(fields)}")
     with replacing(path) as file:
         _write_frames(file, fields, as_path(path).resolve().parent)

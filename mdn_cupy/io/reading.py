@@ -188,6 +188,8 @@ class _ArrayFrames:
 
 def _in_region(fields: Fields, region: Region) -> Fields:
     """Settle the stride of every n-th source; an image and its size are of the whole."""
+    if not fields.confidence.size:
+        raise ValueError(f"region must take a row and a column of sources at least, got {region}")
     steps = [part.step or 1 for part in region]
     stride = tuple((np.broadcast_to(fields.stride, 2) * steps).tolist())
     return replace(fields, stride=stride, image=None, output_shape=None)

@@ -562,6 +562,11 @@ def test_what_is_no_floating_array_is_named(family):
             getattr(A, family)(**arrays | {name: array.tolist()}, **options)
 
 
+def test_a_word_is_no_flag():
+    with pytest.raises(TypeError, match="apply_sigmoid must be True or False, got 'no'"):
+        A.deeplabcut(np.zeros((1, H, W)), np.zeros((2, H, W)), stride=8, apply_sigmoid="no")
+
+
 def test_arrays_of_two_libraries_are_refused():
     with pytest.raises(TypeError, match=r"foreground is on torch \(cpu\), offsets is on NumPy"):
         A.sleap_nn(torch.zeros(1, H, W), np.zeros((2, H, W)), stride=2)

@@ -306,6 +306,12 @@ BAD = {
     "stride 0": (["pose", "--stride", "4,0"], "stride must be greater than 0"),
     "three strides": (["pose", "--stride", "4,3,2"], "a number or a pair of numbers (y, x)"),
     "sigma infinite": (["pose", "--sigma", "inf"], "sigma"),
+    "no name": ([""], "path is empty; name a file"),
+    "no source in the region": (["pose", "--region", "5:2,0:3"], "region must take a row and"),
+    "a setting that is a word": (
+        ["sea.npz", *["--from", "deeplabcut", "--stride", "8", "--set", "apply_sigmoid=false"]],
+        "sea.npz: apply_sigmoid must be True or False, got 'false'",
+    ),
 }
 
 
@@ -324,6 +330,7 @@ def bad_files(tmp_path, monkeypatch):
     mdn.save_fields("hole.mdn", mdn.Fields(fields.confidence, offsets))
     with (tmp_path / "none.mdn").open("wb") as file:
         np.savez(file, confidence=fields.confidence[:0], offsets=fields.offsets[:0])
+    np.savez("sea.npz", scoremap=np.zeros((2, 9, 9)), locref=np.zeros((4, 9, 9)))
     for suffix in ("png", "npy"):
         (tmp_path / f"precious.{suffix}").write_text("precious")
     return tmp_path

@@ -445,6 +445,10 @@ def test_votes_across_parts_need_cross_offsets_and_a_part():
         mdn.Fields(C, O).votes(0, cross=True)
     with pytest.raises(ValueError, match="a part to vote for"):
         mdn.Fields(C, O, O[None]).votes(cross=True)
+    with pytest.raises(TypeError, match="cross must be True or False, got 'no'"):
+        mdn.Fields(C, O, O[None]).votes(0, cross="no")
+    with pytest.raises(ValueError, match="no part True"):
+        mdn.Fields(C, O).votes(True)
 
 
 @pytest.mark.parametrize("name", ["confidence", "offsets", "cross_offsets"])

@@ -148,6 +148,8 @@ def test_frames_that_differ_from_the_first_are_refused_and_nothing_is_written(
         ([], ValueError, "at least one frame"),
         ([C], TypeError, "frame 0 must be a field set"),
         (5, TypeError, "fields must be a field set"),
+        ("pose", TypeError, "fields must be a field set"),
+        ({"a": C}, TypeError, "fields must be a field set"),
     ],
 )
 def test_what_is_no_sequence_of_fields_is_refused(tmp_path, fields, error, fragment):

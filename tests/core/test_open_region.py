@@ -52,6 +52,19 @@ def test_a_region_has_the_sources_of_its_rows_and_columns(path):
     assert part.votes(0).shape == (37, 145)
 
 
+@pytest.mark.parametrize(
+    "region", [slice(0, 5), (slice(0, 5),), (slice(0, 5), 3), (slice(5, 0, -1), slice(None)), "5:9"]
+)
+def test_what_is_no_region_is_refused(path, region):
+    with pytest.raises(ValueError, match="region must be two slices that go forward"):
+        mdn.open_fields(path, region=region)
+
+
+def test_a_region_without_a_source_is_refused(path):
+    with pytest.raises(ValueError, match="region must take a row and a column"):
+        mdn.open_fields(path, region=(slice(5, 2), slice(None)))[0]
+
+
 def test_the_map_of_a_region_is_the_crop_of_the_whole_within_its_margin(path):
     region = slice(5, 28), slice(3, 40)
     whole, part = (mdn.open_fields(path, region=r)[0] for r in (None, region))
