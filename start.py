@@ -13,6 +13,7 @@ OpenGL need, if any is missing: at once as root, else by sudo, after it has aske
 already is left as it is.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -45,36 +46,45 @@ DEBIAN = [
     "libxcb-xkb1",
 ]
 DEBIAN_TESTS = ["xvfb", "xauth", "xdotool", "g++"]
+# Debian's own Python cannot make an environment with pip before it has this package.
+VENV = [] if importlib.util.find_spec("ensurepip") else ["python3-venv"]
 
 
 def main(arguments):
     """Install what is missing for the wanted thing, and run it."""
     if arguments == ["packages"]:
-        print(*DEBIAN, *DEBIAN_TESTS)
+        print(*DEBIAN, *DEBIAN_TESTS, *VENV)
         return 0
     if not arguments or arguments[0] not in EXTRAS:
         print(__doc__)
         return 0 if arguments in (["-h"], ["--help"]) else 2
     wanted, *rest = arguments
-    install_debian_packages(DEBIAN + (DEBIAN_TESTS if wanted == "tests" else []))
+    install_debian_packages(VENV + DEBIAN + (DEBIAN_TESTS if wanted == "tests" else []))
     bin_folder = ENVIRONMENT / ("Scripts" if os.name == "nt" else "bin")
     if not bin_folder.exists():
         print(f"creating {ENVIRONMENT}", flush=True)
-        venv.create(ENVIRONMENT, with_pip=True)
+        try:
+            venv.create(ENVIRONMENT, with_pip=True)
+        except BaseException:
+            shutil.rmtree(ENVIRONMENT, ignore_errors=True)  # the next run would take it for whole
+            raise
     python = bin_folder / "python"
     print(f"installing this checkout with the extra [{EXTRAS[wanted]}]", flush=True)
-    subprocess.run([*installer(python), "--editable", f"{HERE}[{EXTRAS[wanted]}]"], check=True)
+    install(python, "--editable", f"{HERE}[{EXTRAS[wanted]}]")
     if wanted == "viewer":
         return subprocess.run([python, "-m", "mdn_viewer", *(rest or ["pose"])]).returncode
     command = [python, "-m", "pytest", *SIDE_BY_SIDE, *rest]
     return subprocess.run(command, cwd=HERE, env=PASSIVE | os.environ).returncode
 
 
-def installer(python):
-    """Return the command that installs packages for this Python: uv's where there is one."""
+def install(python, *what):
+    """Install packages for this Python: by uv if it is there, else, or if it fails, by pip."""
     if uv := shutil.which("uv"):  # a quarter of pip's time for the tests' packages
-        return [uv, "pip", "install", "--quiet", "--python", python]
-    return [python, "-m", "pip", "install", "--quiet"]
+        by_uv = [uv, "pip", "install", "--quiet", "--python", python, *what]
+        if subprocess.run(by_uv).returncode == 0:
+            return
+        print("uv failed; trying pip, which has settings of its own", flush=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True)
 
 
 def install_debian_packages(packages):

@@ -48,7 +48,7 @@ def _run(name: str, measure: Measure, arguments: argparse.Namespace) -> int:
     text = ""
     try:
         with ExitStack() as stack:
-            # Opened before the work, so that it is not in vain.
+            # Opened before the work, so that it is not lost.
             file = stack.enter_context(replacing(arguments.json)) if arguments.json else None
             text, data = measure(arguments.quick)
             if file:

@@ -79,7 +79,7 @@ def gather(
 def _moments(
     sources: Sources, scalars: Scalars, cotangent: Floats, row: Row, scratch: BackwardScratch
 ) -> None:
-    """Sum the pull g·φ′·w of the pixels in the windows of a row of sources; see `moments`."""
+    """Sum g·w, or g·w / (1 − w·c), and its moments, over the windows of a row; see `moments`."""
     voter, i, columns = row
     m, height, width = voter[0], cotangent.shape[1], cotangent.shape[2]
     landings = scratch.landings

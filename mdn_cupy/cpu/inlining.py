@@ -73,7 +73,7 @@ def register(
         "key": function,
         "generic": generic,
         "prefer_literal": prefer_literal,
-        "metadata": {"target": "cpu"},  # tried first: each that is tried in vain takes time
+        "metadata": {"target": "cpu"},  # tried first: each that is tried without success takes time
     }
     infer_global(function, types.Function(type("Template", (AbstractTemplate,), body)))
     for each in arguments:

@@ -518,7 +518,7 @@ def _function(device: int, kernel: str) -> Any:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what CuPy raises for want of memory, compiler or driver into one line and a remedy."""
+    """Turn what CuPy raises for lack of memory, compiler or driver into one line and a remedy."""
     import cupy
 
     try:

@@ -42,7 +42,7 @@ __device__ inline void gather_source(const Geometry &geometry, const Vote<T> &vo
     T pull = 0, pull_x = 0, pull_y = 0, pull_square = 0;
     for (int top = 0; top < vote.y.count; top += SPAN) {
         for (int left = 0; left < vote.x.count; left += SPAN) {
-            const Box window = window_of(vote);  // read anew: kept, it takes registers
+            const Box window = window_of(vote);  // read again: kept, it takes registers
             const Box part = {window.row + top, window.column + left, min(SPAN, window.rows - top),
                               min(SPAN, window.columns - left)};
             __syncwarp();  // the last part's factors are no longer read

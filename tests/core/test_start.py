@@ -29,7 +29,7 @@ def commands(start, monkeypatch):
 def test_packages_prints_them_and_does_nothing(start, commands, capsys):
     assert start.main(["packages"]) == 0
     printed = capsys.readouterr().out.split()
-    assert printed == start.DEBIAN + start.DEBIAN_TESTS
+    assert printed == start.DEBIAN + start.DEBIAN_TESTS + start.VENV
     assert commands == []
 
 
@@ -99,3 +99,33 @@ def test_help_teaches(start, capsys):
     assert start.main(["--help"]) == 0
     assert start.main([]) == 2
     assert "start.py packages" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("status", "tried"), [(0, 1), (2, 2)])
+def test_where_uv_fails_pip_installs(start, monkeypatch, status, tried):
+    ran = []
+
+    def run(command, **how):
+        ran.append(command)
+        return start.subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(start.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(start.subprocess, "run", run)
+    start.install("python", "mdn-cupy")
+    assert [command[0] for command in ran] == ["/usr/bin/uv", "python"][:tried]
+    assert all(command[-1] == "mdn-cupy" for command in ran)
+
+
+def test_an_environment_that_is_not_finished_is_removed(start, commands, tmp_path, monkeypatch):
+    environment = tmp_path / "env"
+
+    def create(path, with_pip):
+        (path / "bin").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "ENVIRONMENT", environment)
+    monkeypatch.setattr(start.venv, "create", create)
+    monkeypatch.setattr(start, "installed", lambda package: True)
+    with pytest.raises(KeyboardInterrupt):
+        start.main(["viewer"])
+    assert not environment.exists()
