@@ -366,6 +366,11 @@ def fingerprint_of(url: str | Path, names: list[str]) -> dict[str, Any]:
     dict
         The path, and of all files of the arrays the number, the bytes and the time of the last
         change.
+
+    Raises
+    ------
+    ValueError
+        If a file is empty.
     """
     import fsspec
 
@@ -374,6 +379,11 @@ def fingerprint_of(url: str | Path, names: list[str]) -> dict[str, Any]:
     latest = ""
     for name in names:
         for found in filesystem.find(f"{root}/{name}", detail=True).values():
+            if found.get("size") == 0 and not found["name"].rpartition("/")[2].startswith("."):
+                raise ValueError(  # of which zarr may read zeros
+                    f"{url}: {found['name']} is empty: was it cut off? Write it again, or delete "
+                    "it where all its values are the fill value"
+                )
             count, size = count + 1, size + int(found.get("size") or 0)
             changed = found.get("mtime") or found.get("LastModified") or found.get("ETag") or ""
             latest = max(latest, str(changed))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,7 @@ import zarr
 from dask.highlevelgraph import HighLevelGraph
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.core.sync import sync
+from zarr.errors import BaseZarrError
 
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.dask.lazy import lazily, read
@@ -31,6 +34,7 @@ _INNER = 512  # pixels of a side of the chunks in a shard, at most
 _FINEST = 128  # pixels of a side of a shard that is written together with the one it is made of
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.shuffle)  # 2/3 of Zstandard's time
 _NAME = "mdn_cupy"
+_NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 
 
 def to_zarr(
@@ -50,12 +54,13 @@ def to_zarr(
     Parameters
     ----------
     array : dask array [..., H, W]
-        Its chunks are all of one size but for the last ones, and become the shards.
+        Of 2 to 5 axes. Its chunks are all of one size but for the last ones, and become the shards.
     url : str or path
         A folder, or any URL that fsspec knows.
     fingerprint : dict, optional
         Texts and numbers on which the values depend, as JSON has them; by default the array's name,
-        which is a hash of its graph. A store of another fingerprint is not touched.
+        which is a hash of its graph. A store of another fingerprint is not touched, unless it has
+        no shard yet.
     pyramid : bool
         Write levels of half the size, each pixel the maximum of four, down to 512 pixels.
     kind : {'image', 'labels'}
@@ -71,10 +76,16 @@ def to_zarr(
     Raises
     ------
     ValueError
-        If the chunks are no shards, or there is a store of other arguments or inputs.
+        If the array has other axes, the chunks are no shards, or there is a store of other
+        arguments or inputs, or of damaged metadata.
     OSError
         If the store cannot be written; what was written stays, and the same call goes on from it.
     """
+    if not 2 <= array.ndim <= 5:
+        raise ValueError(
+            f"array must have 2 to 5 axes, (..., H, W), got the shape {array.shape}; "
+            "reshape it, such as array[None] for one more"
+        )
     shard = _shard(array)
     said = {"name": array.name} if fingerprint is None else fingerprint
     said = json.loads(json.dumps({**said, "chunks": shard, "shape": array.shape}))
@@ -105,16 +116,25 @@ def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Arr
     -------
     dask array [..., H, W] or None
         In the store's shards; None where it is not there or not complete.
+
+    Raises
+    ------
+    ValueError
+        If the metadata is damaged.
     """
-    try:
-        group = zarr.open_group(str(url), mode="r", zarr_format=3)
-    except FileNotFoundError:
-        return None
-    said = dict(group.attrs).get(_NAME)
+    group = _group(url)
+    said = None if group is None else dict(group.attrs).get(_NAME)
     wanted = json.loads(json.dumps(fingerprint or {}))
-    if not isinstance(said, dict) or any(said.get(n) != x for n, x in wanted.items()):
+    if group is None or not isinstance(said, dict):
         return None
-    levels: list[Any] = [group[str(n)] for n in range(len(list(group.array_keys())))]
+    if any(said.get(n) != x for n, x in wanted.items()):
+        return None
+    levels: list[Any] = []
+    with _explained(url):
+        for dataset in dict(group.attrs)["ome"]["multiscales"][0]["datasets"]:
+            if dataset["path"] not in group:
+                return None
+            levels.append(group[dataset["path"]])
     arrays = [zarr_array(each, each.shards, said) for each in levels]
     for each, array in zip(levels, arrays, strict=True):
         if not all(_is_whole(each, n) for n in np.ndindex(*array.numblocks)):
@@ -169,16 +189,29 @@ def _begin(
     dtype: Any,
     kind: str,
 ) -> None:
-    """Create the store, or see that it is of the same fingerprint."""
-    try:
-        before = dict(zarr.open_group(str(url), mode="r", zarr_format=3).attrs).get(_NAME)
-    except FileNotFoundError:
+    """Create the store, or what it lacks of the same fingerprint."""
+    group = _group(url)
+    there: set[int] = set()
+    if group is None:
         _refuse_others(url)
     else:
-        if before != said:
-            raise ValueError(f"{url}: {_difference(before, said)}; name another output")
-        return
+        before = dict(group.attrs).get(_NAME)
+        with _explained(url):
+            if before == said:
+                there = {number for number in range(len(levels)) if str(number) in group}
+            elif not isinstance(before, dict):
+                raise ValueError(
+                    f"{url}: there is a store that was not written by mdn-cupy; name another output"
+                )
+            elif any(_is_begun(each) for _, each in group.members()):
+                raise ValueError(
+                    f"{url}: {_difference(before, said)}; delete it, or name another output"
+                )
+            else:
+                zarr.open_group(str(url), mode="w", zarr_format=3)  # empties it
     for number, level in enumerate(levels):
+        if number in there:
+            continue
         zarr.create_array(
             str(url),
             name=str(number),
@@ -193,8 +226,37 @@ def _begin(
         )
     # The group comes last: a store that has a fingerprint has all its arrays.
     attributes = {"ome": _ome([level.shape for level in levels], kind), _NAME: said}
-    group = zarr.open_group(str(url), mode="a", zarr_format=3)
-    group.attrs.update(attributes)
+    if len(there) < len(levels):
+        zarr.open_group(str(url), mode="a", zarr_format=3).attrs.update(attributes)
+
+
+def _group(url: str | Path) -> Any:
+    """The store, to read; None where it is not there."""
+    with _explained(url):
+        try:
+            return zarr.open_group(str(url), mode="r", zarr_format=3)
+        except FileNotFoundError:
+            return None
+
+
+@contextmanager
+def _explained(url: str | Path) -> Iterator[None]:
+    """Name the store, and what to do, where its metadata cannot be read."""
+    try:
+        yield
+    except (BaseZarrError, LookupError, TypeError, AttributeError, *_NOT_JSON) as error:
+        if isinstance(error, OSError):
+            raise
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{url}: its metadata is not that of a store of mdn-cupy ({reason}): is a zarr.json "
+            "damaged? Delete the store, or name another output"
+        ) from error
+
+
+def _is_begun(member: Any) -> bool:
+    """Say whether there is a shard in an array; a group is somebody else's, and counts as one."""
+    return not isinstance(member, zarr.Array) or member.nchunks_initialized > 0
 
 
 def _refuse_others(url: str | Path) -> None:
@@ -205,9 +267,7 @@ def _refuse_others(url: str | Path) -> None:
             raise ValueError(f"{url}: there is something else; name another output")
 
 
-def _difference(before: Any, said: dict[str, Any]) -> str:
-    if not isinstance(before, dict):
-        return "there is a store that was not written by mdn-cupy"
+def _difference(before: dict[str, Any], said: dict[str, Any]) -> str:
     names = [n for n in {**before, **said} if before.get(n) != said.get(n)]
     shown = ", ".join(f"{n} {before.get(n)!r} instead of {said.get(n)!r}" for n in names[:3])
     return f"there is a result of other arguments or inputs ({shown})"
@@ -321,12 +381,14 @@ def _is_whole(target: Any, number: tuple[int, ...]) -> bool:
         return False
     corner = tuple(slice(s.start, s.start + 1) for s in _region(target, number))
     try:
-        read(target, corner)
+        if sync(place.store.getsize(place.path)):  # zarr reads zeros of a file without a byte
+            read(target, corner)
+            return True
     except ValueError:
-        if not target.read_only:
-            sync(place.delete())
-        return False
-    return True
+        pass
+    if not target.read_only:
+        sync(place.delete())
+    return False
 
 
 def _sweep(url: str | Path, level: int) -> None:

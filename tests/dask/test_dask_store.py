@@ -83,6 +83,88 @@ def test_only_what_is_missing_or_cut_off_is_computed_again(slide, tmp_path):
     assert not list(store.rglob("*.partial"))
 
 
+@pytest.mark.parametrize("size", [0, 1, 20, 200])
+def test_a_shard_of_too_few_bytes_is_not_done(slide, tmp_path, capsys, size):
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    command = ["vote", str(path), "--sigma", "2", "--chunks", "128", "-o", str(store)]
+    assert main(command) == 0
+    os.truncate(shards(store)[4], size)
+    assert mdn.dask.stored(store) is None
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 shards computed" in capsys.readouterr().out
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
+    assert main(command) == 0
+    assert "which had been done" in capsys.readouterr().out
+
+
+def test_an_empty_file_of_the_fields_is_named(slide):
+    path, _c, _o = slide
+    (chunk,) = path.glob("confidence/c/3/3")
+    chunk.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"confidence/c/3/3 is empty: was it cut off\?"):
+        mdn.dask.open_fields(path)
+
+
+@pytest.mark.parametrize("gone", ["0", "1", "2", "1/zarr.json"])
+def test_a_level_that_is_gone_is_made_again(tmp_path, gone):
+    store = tmp_path / "votes.zarr"
+    array = da.from_array(np.random.default_rng(1).random((1111, 700)), chunks=(256, 256))
+    count = mdn.dask.to_zarr(array, store)
+    levels = [zarr.open_array(store, path=str(n), mode="r")[:] for n in range(3)]
+    place = store / gone
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    assert mdn.dask.stored(store) is None
+    assert 0 < mdn.dask.to_zarr(array, store) <= count
+    for n, level in enumerate(levels):
+        np.testing.assert_array_equal(zarr.open_array(store, path=str(n), mode="r")[:], level)
+    assert mdn.dask.stored(store) is not None
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]"])
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
+def test_damaged_metadata_names_the_store_and_the_remedy(slide, tmp_path, capsys, name, text):
+    store = tmp_path / "votes.zarr"
+    command = ["vote", str(slide[0]), "--chunks", "128", "-o", str(store)]
+    assert main(command) == 0
+    (store / name).write_text(text)
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{store}: " in said
+    assert "name another output" in said
+    with pytest.raises(ValueError, match="name another output"):
+        mdn.dask.to_zarr(evidence(slide[0]), store)
+
+
+def test_a_store_without_a_shard_is_for_other_arguments_too(slide, tmp_path, capsys):
+    table = tmp_path / "peaks.csv"
+    command = ["peaks", str(slide[0]), "--threshold", "0.5", "--chunks", "128", "-o", str(table)]
+    partial = Path(f"{table}.partial.zarr")
+    assert main([*command, "--reach", "1"]) == 2
+    assert partial.is_dir()
+    assert main([*command, "--sigma", "3"]) == 0
+    assert not partial.exists()
+    assert main([*command, "--reach", "1"]) == 2
+    shard = partial / "0" / "c" / "0" / "0"
+    shard.parent.mkdir(parents=True)
+    shard.write_bytes(b"kept")
+    capsys.readouterr()
+    assert main([*command, "--sigma", "3"]) == 2
+    assert f"{partial}: there is a result of other" in (said := capsys.readouterr().err)
+    assert "delete it, or name another output" in said
+    assert shard.read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (1, 1, 1, 1, 7, 7)])
+def test_an_array_of_other_axes_is_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="array must have 2 to 5 axes"):
+        mdn.dask.to_zarr(da.zeros(shape), tmp_path / "votes.zarr")
+    assert not (tmp_path / "votes.zarr").exists()
+
+
 def test_a_store_of_other_inputs_or_of_somebody_else_is_not_touched(slide, tmp_path):
     path, _, _ = slide
     store = tmp_path / "votes.zarr"
