@@ -63,11 +63,17 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
                 working.leave()
 
     helpers = min(threads, len(tasks)) - 1
-    helping = [_pool(threads).submit(work, threads) for _ in range(helpers)]
+    pool, helping = _pool(threads), []
     try:
+        for _ in range(helpers):
+            helping.append(pool.submit(work, threads))  # noqa: PERF401 (kept if the next is not)
         work()
-    except BaseException:
+    except BaseException as error:
         tuple(waiting)  # so that the helpers find none left
+        if isinstance(error, KeyboardInterrupt):
+            # A thread that it met as it started is not registered: Python would wait for it at exit.
+            _pool.cache_clear()
+            pool.shutdown(wait=False)
         raise
     finally:
         if helping:

@@ -235,3 +235,30 @@ if __name__ == "__main__":
         print(workers.map(count, [0]))
 """
     assert run_python("-c", code) == "[5]\n"
+
+
+INTERRUPTED_AS_A_THREAD_STARTS = """
+import threading
+
+import numpy as np
+
+import mdn_cupy as mdn
+
+mdn.set_num_threads(2)
+start = threading.Thread.start
+
+def interrupted(thread):
+    start(thread)
+    raise KeyboardInterrupt
+
+fields = np.ones((2, 64, 64)), np.zeros((2, 2, 64, 64)), 1.0
+threading.Thread.start = interrupted
+try:
+    mdn.noisy_or(*fields)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_as_a_thread_starts_does_not_hold_up_the_exit():
+    assert run_python("-c", INTERRUPTED_AS_A_THREAD_STARTS, timeout=120) == "interrupted\n"
