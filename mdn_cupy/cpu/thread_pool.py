@@ -71,7 +71,7 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
     except BaseException as error:
         tuple(waiting)  # so that the helpers find none left
         if isinstance(error, KeyboardInterrupt):
-            # A thread that it met as it started is not registered: Python would wait for it at exit.
+            # A thread that was just starting is not registered: Python would wait for it at exit.
             _pool.cache_clear()
             pool.shutdown(wait=False)
         raise
