@@ -256,6 +256,40 @@ def test_a_process_of_its_own(qtbot, qapp):
 
 
 @pytest.mark.window
+@pytest.mark.parametrize("given", ["confidence, offsets", "confidence, offsets, image"])
+def test_a_new_window_shows_every_cell_without_a_resize(given, tmp_path):
+    script = run_script(
+        tmp_path,
+        f"""
+        import mdn_viewer
+        import numpy as np
+        from qtpy.QtWidgets import QApplication
+
+        rng = np.random.default_rng(0)
+        confidence = rng.random((3, 40, 50), np.float32)
+        offsets = rng.normal(0, 8, (3, 2, 40, 50)).astype(np.float32)
+        image = rng.random((40, 50), np.float32)
+        window = mdn_viewer.show({given}, sigma=2.0, block=False)
+        window.widget.wait()
+        while not window.widget.canvas.complete:
+            QApplication.processEvents()
+        picture = window.viewer.screenshot(canvas_only=False, flash=False)
+        canvas = window.widget.canvas
+        corner = canvas.native.mapTo(canvas.window(), canvas.native.rect().topLeft())
+        for cell in canvas.cells.values():
+            left, top, width, height = cell.rectangle
+            rows = picture[corner.y() + top :, corner.x() + left :]
+            print(rows[:height, :width, :3].std())
+        window.close()
+        """,
+    )
+    out, complaint = script.communicate(timeout=120)
+    contrasts = [float(text) for text in out.split()]
+    assert len(contrasts) == 4, complaint
+    assert min(contrasts) > 10
+
+
+@pytest.mark.window
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, None])
 def test_the_window_ends_with_its_parent(how, tmp_path, qtbot, qapp):
     """A script without a guard of its main module; None: it ends by itself."""
