@@ -57,6 +57,48 @@ def test_deeplabcut_s_table(tmp_path):
     assert truth.of(1) == {"left": (11, 6)}
 
 
+def test_deeplabcut_s_rows_say_their_frames(tmp_path):
+    table = DEEPLABCUT.replace("img0.png", "labeled-data/day2/img0040.png")
+    table = table.replace("img1.png", "img0090.png")
+    truth = read_annotations(write(tmp_path, "a.csv", table))
+    assert truth.frames == [40, 90]
+    split = table.replace("img0090.png,", "labeled-data,day2,img0090.png,")
+    split = split.replace("labeled-data/day2/img0040.png,", "labeled-data,day2,img0040.png,")
+    for name in ("scorer", "bodyparts", "coords"):
+        split = split.replace(f"{name},", f"{name},,,")
+    found = read_annotations(write(tmp_path, "split.csv", split))
+    assert found.places == truth.places == {**truth.places, (90, "left"): (11.0, 6.0)}
+    analysed = DEEPLABCUT.replace("img0.png", "7").replace("img1.png", "8")
+    assert read_annotations(write(tmp_path, "b.csv", analysed)).frames == [7, 8]
+
+
+def test_deeplabcut_s_animals_are_not_mixed(tmp_path):
+    animals = DEEPLABCUT.replace("bodyparts", "individuals,a,a,a,{b},{b},{b}\nbodyparts")
+    animals = animals.replace("right", "left")
+    with pytest.raises(ValueError, match="individuals a, b; give a file of one"):
+        read_annotations(write(tmp_path, "a.csv", animals.format(b="b")))
+    one = DEEPLABCUT.replace("bodyparts", "individuals,a,a,a,a,a,a\nbodyparts")
+    truth = read_annotations(write(tmp_path, "one.csv", one))
+    assert truth.of(0) == {"left": (10, 5), "right": (12, 20)}
+
+
+def test_a_plain_table_may_name_images_have_a_mark_and_empty_places(tmp_path):
+    text = "\ufeffimage,part,x,y\nimg0040.png,left,5,10\nimg0041.png,left,nan,10\n"
+    text += "img0041.png,right,inf,3\nimg0041.png,nose,1,2\nno number.png,left,,\n"
+    truth = read_annotations(write(tmp_path, "a.csv", text))
+    assert truth.places == {(40, "left"): (10, 5), (41, "nose"): (2, 1)}
+
+
+def test_of_coco_s_persons_the_largest_has_no_part_of_another(tmp_path):
+    data = coco()
+    (_, person) = data["annotations"]
+    hidden = {**person, "keypoints": [7, 8, 2, 0, 0, 0], "area": 900.0}
+    data["annotations"] = [hidden, person]
+    truth = read_annotations(write(tmp_path, "a.json", json.dumps(data)))
+    assert truth.of(0) == {"left": (8, 7)}
+    assert truth.areas[0] == 900
+
+
 def test_coco_s_file_with_its_area(tmp_path):
     truth = read_annotations(write(tmp_path, "a.json", json.dumps(coco())))
     assert truth.of(0) == {"left": (10, 5), "right": (12, 20)}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,8 @@ class Annotations:
     Attributes
     ----------
     places : dict of (frame, part) to (row, column)
-        In pixels of the image; the frame is a number or a file's name, or None for any.
+        In pixels of the image; the frame is a number, that in a file's name, or None for any; of a
+        name without one the name.
     areas : dict of frame to float
         Of the annotated object, in square pixels, where the file says.
     source : str
@@ -56,7 +60,8 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     path : path
         COCO keypoints (`.json`), DeepLabCut (`.csv`, or `.h5` where pandas and tables are there),
         or any `.csv` with the columns part, x and y (or column and row), and frame if there are
-        several.
+        several: a number, or a file's name with a number in it. Places that are empty, NaN or
+        infinite count as not annotated.
 
     Raises
     ------
@@ -93,12 +98,13 @@ def _read_coco(path: Path) -> Annotations:
         raise ValueError("it has no annotations; give the file of the annotations, not of results")  # noqa: TRY004
     names = {c["id"]: c["keypoints"] for c in data["categories"] if "keypoints" in c}
     frames = {image["id"]: n for n, image in enumerate(data["images"])}
+    largest: dict[int, Any] = {}
+    for each in sorted(data["annotations"], key=lambda a: float(a.get("area", 0))):
+        if each.get("num_keypoints", 1) and each["category_id"] in names:
+            largest[frames[each["image_id"]]] = each
     places: dict[tuple[Any, str], Place] = {}
     areas: dict[Any, float] = {}
-    for each in sorted(data["annotations"], key=lambda a: float(a.get("area", 0))):
-        if not each.get("num_keypoints", 1) or each["category_id"] not in names:
-            continue
-        frame = frames[each["image_id"]]
+    for frame, each in largest.items():
         points = np.asarray(each["keypoints"], float).reshape(-1, 3)
         for name, (x, y, visible) in zip(names[each["category_id"]], points, strict=True):
             if visible > 0:
@@ -108,7 +114,7 @@ def _read_coco(path: Path) -> Annotations:
 
 
 def _read_csv(path: Path) -> Annotations:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:  # Excel writes the mark
         rows = [row for row in csv.reader(file) if row]
     if not rows:
         raise ValueError("it is empty")
@@ -118,26 +124,36 @@ def _read_csv(path: Path) -> Annotations:
     part, x, y = (_column(header, names) for names in (_PART, _X, _Y))
     frame = next((header.index(name) for name in _FRAME if name in header), None)
     places = {
-        (None if frame is None else _number(row[frame]), row[part]): (float(row[y]), float(row[x]))
+        (None if frame is None else _frame(row[frame]), row[part]): place
         for row in rows[1:]
-        if row[x] and row[y]
+        if (place := _place(row[y], row[x])) is not None
     }
     return Annotations(places, {}, str(path))
 
 
 def _deeplabcut(rows: Sequence[Sequence[str]], path: Path) -> Annotations:
-    """Read DeepLabCut's table: a header of scorer, (individuals,) bodyparts and coords."""
+    """Read DeepLabCut's table: a header of scorer, (individuals,) bodyparts and coords.
+
+    The frame is the number in the index, or the last one in the name of the row's image.
+    """
     header = {row[0].strip().casefold(): row for row in rows[:4] if not _is_number(row[-1])}
     parts, coords = header["bodyparts"], header["coords"]
+    animals = [*dict.fromkeys(name for name in header.get("individuals", ())[1:] if name)]
+    if len(animals) > 1:
+        raise ValueError(
+            f"it has the individuals {', '.join(animals)}; give a file of one of them, as the maps "
+            "have one place a part"
+        )
     places: dict[tuple[Any, str], Place] = {}
     first = 1 + [row[0].strip().casefold() for row in rows].index("coords")
     x_of = {
         n: part for n, (part, what) in enumerate(zip(parts, coords, strict=True)) if what == "x"
     }
-    for frame, row in enumerate(rows[first:]):
+    for row in rows[first:]:
+        frame = _frame("/".join(row[: min(x_of, default=1)]))  # or labeled-data, video, image
         for n, part in x_of.items():
-            if row[n] and row[n + 1]:
-                places[frame, part] = float(row[n + 1]), float(row[n])
+            if (place := _place(row[n + 1], row[n])) is not None:
+                places[frame, part] = place
     return Annotations(places, {}, str(path))
 
 
@@ -156,8 +172,8 @@ def _read_h5(path: Path) -> Annotations:
         for level, name in enumerate(table.columns.names)
     ]
     rows += [
-        [str(n), *("" if v != v else str(v) for v in values)]
-        for n, values in enumerate(table.values)
+        ["/".join(map(str, index)) if isinstance(index, tuple) else str(index), *map(str, values)]
+        for index, values in zip(table.index, table.values, strict=True)
     ]
     return _deeplabcut(rows, path)
 
@@ -169,8 +185,20 @@ def _column(header: Sequence[str], names: Sequence[str]) -> int:
     raise ValueError(f"no column {' or '.join(names)} among {', '.join(header)}")
 
 
-def _number(text: str) -> Any:
-    return int(text) if text.strip().lstrip("-").isdigit() else text
+def _frame(text: str) -> Any:
+    """Return the number that a text is, or the last one in the name of a file; else the text."""
+    with suppress(ValueError):
+        return int(text)
+    numbers = re.findall(r"\d+", Path(text.replace("\\", "/")).stem)
+    return int(numbers[-1]) if numbers else text
+
+
+def _place(row: str, column: str) -> Place | None:
+    """Return a place, or None of one that is empty or not finite."""
+    if not (row and column):
+        return None
+    place = float(row), float(column)
+    return place if all(map(math.isfinite, place)) else None
 
 
 def _is_number(text: str) -> bool:

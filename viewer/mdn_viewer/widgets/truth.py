@@ -45,6 +45,7 @@ _SOURCES = {
     "change": Column("pull", "+.2f", "By how much it moves the peak away from the truth."),
 }
 _NONE = "(none)"
+_LISTED = 10  # frames that are named
 _FILES = "Annotations (*.json *.csv *.h5 *.hdf5)"
 
 Answer = tuple[Errors, Influence | None]
@@ -197,6 +198,17 @@ class TruthPanel(QWidget):
             return _places(layer, self._frame(), session)
         return {} if self.annotations is None else self.annotations.of(self._model.frame)
 
+    @property
+    def _nothing(self) -> str:
+        """Say why there are no errors."""
+        session, annotations = self._model.session, self.annotations
+        if session is None or annotations is None or self._layer is not None or self._truth():
+            return _WELCOME
+        frames = [str(frame) for frame in annotations.frames]
+        more = f", … ({len(frames)})" if len(frames) > _LISTED else ""
+        listed = ", ".join(frames[:_LISTED]) + more
+        return f"Annotated frames: {listed or 'none'}; none is frame {self._model.frame}."
+
     def _area(self) -> float | None:
         if self.annotations is None or self._layer is not None:
             return None
@@ -219,7 +231,7 @@ class TruthPanel(QWidget):
         show_influence(self._canvas, self.influence)
         self.parts.show_columns({} if self.errors is None else self.errors.columns)
         self.sources.show_columns({} if self.influence is None else self.influence.columns)
-        self.summary.setText(_WELCOME if self.errors is None else _summary(self.errors))
+        self.summary.setText(self._nothing if self.errors is None else _summary(self.errors))
         self.pull.setText("" if self.influence is None else _pull(self.influence))
         self._export.setEnabled(self.errors is not None)
 
