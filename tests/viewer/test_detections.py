@@ -99,6 +99,23 @@ def test_the_files_can_be_read_again(tmp_path):
     assert {"time", "individual", "x", "y", "confidence"} <= rows[0].keys()
 
 
+def test_the_files_say_frame_and_individual(tmp_path):
+    """A movement of one keypoint has a place for each time and individual."""
+    found = detect(VotingSession(two_parts(), "left", 2.0), Search(score=0.5, every_part=True))
+    again = np.array([0, 1, 0])  # a second, weaker peak of the first part
+    columns = {name: np.array(values)[again] for name, values in found.peaks.to_dict().items()}
+    columns["evidence"][0] /= 2
+    several = replace(found, peaks=replace(found.peaks, **columns))
+    several.save_movement(tmp_path / "movement.csv", 2)
+    several.save_coco(tmp_path / "peaks.json", 2)
+    with open(tmp_path / "movement.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    said = [(row["time"], row["individual"], row["keypoint"]) for row in rows]
+    assert said == [("2", "id_1", "left"), ("2", "id_0", "right"), ("2", "id_0", "left")]
+    (person,) = json.loads((tmp_path / "peaks.json").read_text())
+    assert person["image_id"] == 2
+
+
 def test_coco_needs_the_maps_of_all_parts(tmp_path):
     found = detect(VotingSession(two_parts(), "left", 2.0), Search(score=0.5))
     with pytest.raises(ValueError, match="tick 'every part'"):

@@ -147,8 +147,10 @@ class Detections:
         rows = zip(*(c.tolist() for c in self.columns.values()), strict=True)
         write_csv(path, [*self.columns], rows)
 
-    def save_coco(self, path: str | os.PathLike[str]) -> None:
+    def save_coco(self, path: str | os.PathLike[str], frame: int = 0) -> None:
         """Write the peaks of all parts as COCO's keypoint results: one person, a peak a part.
+
+        The frame is the image's identifier.
 
         Raises
         ------
@@ -159,21 +161,28 @@ class Detections:
         """
         if not self.search.every_part:
             raise ValueError("COCO's keypoints are of all parts: tick 'every part' first")
-        text = json.dumps(self.peaks.to_coco_keypoints(), indent=1)
+        text = json.dumps(self.peaks.to_coco_keypoints(image_ids=[frame]), indent=1)
         with replacing(path) as file:
             file.write(f"{text}\n".encode())
 
-    def save_movement(self, path: str | os.PathLike[str]) -> None:
+    def save_movement(self, path: str | os.PathLike[str], frame: int = 0) -> None:
         """Write the table with the columns of movement: time, individual, keypoint, x, y, ….
+
+        The frame is the time. The individual is the peak's rank in its part, the surest 0: movement
+        has one place for each keypoint of an individual.
 
         Raises
         ------
         OSError
             If the file cannot be written there.
         """
+        order = np.lexsort((-np.asarray(self.peaks.evidence), self.parts))
+        ranks = np.empty(len(self), np.int64)
+        _, first, count = np.unique(self.parts[order], return_index=True, return_counts=True)
+        ranks[order] = np.arange(len(self)) - np.repeat(first, count)
         columns = {
-            "time": [0] * len(self),
-            "individual": ["id_0"] * len(self),
+            "time": [frame] * len(self),
+            "individual": [f"id_{rank}" for rank in ranks],
             "keypoint": self.part_names.tolist(),
             "x": np.asarray(self.peaks.x).tolist(),
             "y": np.asarray(self.peaks.y).tolist(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ _COLUMNS = {
 _POINTS, _LABELS = "detections", "instances"
 
 Found = tuple[Detections, Any]
+Save = Callable[[str], None]
 
 
 class PeaksPanel(QWidget):
@@ -225,16 +227,30 @@ class PeaksPanel(QWidget):
         if found is None:
             return
         name, patterns, save, suffix = _FILES[kind]
+        frame = self._model.frame  # whose peaks they are
         ask_where(
-            self, name, patterns, lambda path: write(self._model, save(found), path, _TABLE, suffix)
+            self,
+            name,
+            patterns,
+            lambda path: write(self._model, save(found, frame), path, _TABLE, suffix),
         )
 
 
 _TABLE = "a table of peaks is"
-_FILES: dict[str, tuple[str, str, Callable[[Detections], Callable[[str], None]], str]] = {
-    "csv": ("peaks.csv", "CSV (*.csv)", lambda found: found.save_csv, ".csv"),
-    "json": ("peaks.json", "JSON (*.json)", lambda found: found.save_coco, ".json"),
-    "move": ("movement.csv", "CSV (*.csv)", lambda found: found.save_movement, ".csv"),
+_FILES: dict[str, tuple[str, str, Callable[[Detections, int], Save], str]] = {
+    "csv": ("peaks.csv", "CSV (*.csv)", lambda found, _: found.save_csv, ".csv"),
+    "json": (
+        "peaks.json",
+        "JSON (*.json)",
+        lambda found, frame: partial(found.save_coco, frame=frame),
+        ".json",
+    ),
+    "move": (
+        "movement.csv",
+        "CSV (*.csv)",
+        lambda found, frame: partial(found.save_movement, frame=frame),
+        ".csv",
+    ),
 }
 
 
