@@ -12,11 +12,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from dask.array.core import normalize_chunks
 from dask.base import tokenize
 
 from mdn_cupy.arrays import Array, is_number
-from mdn_cupy.dask.lazy import StoredArray, stored_array
+from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
 from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import (
     Shape,
@@ -275,8 +274,7 @@ def _output_chunks(
 ) -> Chunks:
     """Chunks of the output: those asked for, or the sources', scaled by the stride."""
     if chunks is not None:
-        found: Chunks = normalize_chunks(chunks, size, dtype=dtype)
-        return found
+        return chunk_sizes(chunks, size, dtype)
     scaled = []
     for own, step, length in zip(grid, options.stride, size, strict=True):  # type: ignore[arg-type]
         ends = np.rint(edges(own) * step).clip(0, length).astype(int)

@@ -65,7 +65,8 @@ def _parts(chunks: tuple[int, ...], halo: int) -> list[list[tuple[int, int, int]
     ends, found = edges(chunks), []
     for start, end in itertools.pairwise(ends):
         low, high = max(start - halo, 0), min(end + halo, ends[-1])
-        first = max(int(np.searchsorted(ends, low, "right")) - 1, 0)
+        # An axis without a pixel has one chunk, from 0 to 0.
+        first = min(int(np.searchsorted(ends, low, "right")) - 1, len(chunks) - 1)
         last = max(int(np.searchsorted(ends, high, "left")), first + 1)
         found.append(
             [

@@ -12,7 +12,16 @@ from dask.array.core import normalize_chunks, slices_from_chunks
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
-__all__ = ["Index", "Read", "StoredArray", "lazily", "read", "shown", "stored_array"]
+__all__ = [
+    "Index",
+    "Read",
+    "StoredArray",
+    "chunk_sizes",
+    "lazily",
+    "read",
+    "shown",
+    "stored_array",
+]
 
 Index = tuple[slice, ...]
 Read = Callable[[Index], Any]
@@ -79,6 +88,20 @@ def lazily(
     source = StoredArray(read, dict(zip(numbers, slices_from_chunks(settled), strict=True)))
     graph = HighLevelGraph({name: _Reads(name, source)}, {name: set()})
     return da.Array(graph, name, chunks=settled, meta=meta, dtype=meta.dtype)
+
+
+def chunk_sizes(chunks: Any, shape: Sequence[int], dtype: Any) -> tuple[tuple[int, ...], ...]:
+    """Return the sizes of chunks along each axis, as Dask does; ValueError for what is no size."""
+    each = chunks.values() if isinstance(chunks, Mapping) else chunks
+    for size in each if not isinstance(each, str) and np.iterable(each) else [each]:
+        is_flag = isinstance(size, bool | np.bool_)
+        if is_flag or (isinstance(size, int | float | np.number) and size < 1 and size != -1):
+            raise ValueError(
+                "chunks must be numbers of at least 1, -1 for a whole axis, or what else "
+                f"dask.array takes, such as 'auto' or '64MB', got {chunks!r}"
+            )
+    found: tuple[tuple[int, ...], ...] = normalize_chunks(chunks, tuple(shape), dtype=dtype)
+    return found
 
 
 def read(array: Any, index: Index) -> Any:

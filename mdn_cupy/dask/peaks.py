@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -152,7 +153,7 @@ def _look(
     values = to_numpy(padded, "evidence")
     values = np.ascontiguousarray(values, floating_dtype("evidence", values))
     leading = values.shape[:-2]
-    values = values.reshape(-1, *values.shape[-2:])
+    values = values.reshape(math.prod(leading), *values.shape[-2:])
     rows, columns = values.shape[1:]
     scores = values[:, cores[0], cores[1]] if score is None else to_numpy(score, "score")
     scores = scores.reshape(len(values), *scores.shape[-2:])
@@ -243,7 +244,8 @@ def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Look
     peaks = peaks.at(inside(peaks.place, height, width, limits.border))
     order = np.lexsort((peaks.place, 0 - peaks.values, peaks.place // max(height * width, 1)))
     peaks = peaks.at(order)
-    peaks = peaks.at(spaced(peaks.place, (height, width), limits.reach, limits.max_peaks))
+    if len(peaks.place):
+        peaks = peaks.at(spaced(peaks.place, (height, width), limits.reach, limits.max_peaks))
     table = Peaks(
         peaks.place // max(height * width, 1),
         peaks.x,

@@ -14,7 +14,7 @@ import numpy as np
 from mdn_cupy.arrays import to_gpu
 from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
-from mdn_cupy.dask.lazy import Index, lazily, read, shown
+from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
@@ -58,7 +58,7 @@ class LazyFields:
 def open_fields(
     url: str | Path,
     *,
-    chunks: int | Sequence[int] | None = None,
+    chunks: Any = None,
     confidence: str | None = None,
     offsets: str | None = None,
     order: Order = "xy",
@@ -85,8 +85,9 @@ def open_fields(
     ----------
     url : str or path
         A folder, or any URL that fsspec knows.
-    chunks : int or (int, int), optional
-        Rows and columns of the chunks; by default the shards of the confidence, or its chunks.
+    chunks : optional
+        Rows and columns of the chunks, as Dask takes them, such as a number for both; by default
+        the shards of the confidence, or its chunks.
     confidence, offsets : str, optional
         Names of the two arrays, [..., H, W] and [..., 2, H, W]; by default found as
         `mdn_cupy.open_fields` finds them.
@@ -187,9 +188,10 @@ def open_fields(
         number = None if part in (None, "all") else _part(str(part), texts)
         if layout is not None and "P" not in how.layout.maps:
             number = 0  # one map
-    leading, grid = (1,) * (len(shape) - 2), own[-2:]
+    leading: tuple[int, ...] = (1,) * (len(shape) - 2)
+    grid: tuple[Any, ...] = own[-2:]
     if chunks is not None:
-        grid = np.broadcast_to(chunks, 2).tolist()
+        grid = chunk_sizes(chunks, shape[-2:], c.array.dtype)
     if len(own) == len(shape):
         leading = own[:-2]
     before: tuple[int, ...] = (shape[0],) if cross else ()
@@ -281,6 +283,15 @@ def _arranged(
     and the store's own chunks of its last axes, or of all."""
     framed = int(c.frame is not None)
     shape, other = (tuple(field.array.shape[framed:]) for field in (c, o))
+    if c.frame is not None and (
+        len(c.array.shape) < 3
+        if layout is None
+        else layout.leading(c.array.shape, o.array.shape) == ()
+    ):
+        raise Refusal(
+            f"it has no frames: {names['confidence']} has the shape {tuple(c.array.shape)}; "
+            "leave out the frame"
+        )
     if c.frame is not None and not 0 <= c.frame < c.array.shape[0]:
         raise Refusal(f"frame must be from 0 to {c.array.shape[0] - 1}, got {c.frame}")
     own: Any = getattr(c.array, "shards", None) or getattr(c.array, "chunks", c.array.shape)

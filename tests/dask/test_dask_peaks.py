@@ -23,6 +23,19 @@ def check_same(found, wanted):
         )
 
 
+@pytest.mark.parametrize("shape", [(0, 12), (12, 0), (0, 0), (3, 0, 12), (0, 3, 4)])
+def test_maps_without_a_pixel_have_no_peaks(shape):
+    c = da.zeros(shape, chunks=4, dtype=np.float32)
+    o = da.zeros((*shape[:-2], 2, *shape[-2:]), chunks=4, dtype=np.float32)
+    m = mdn.dask.noisy_or(c, o, 2.0)
+    np.testing.assert_array_equal(m.compute(), mdn.noisy_or(c.compute(), o.compute(), 2.0))
+    check_same(
+        mdn.dask.find_peaks(m, threshold=0.1).compute(),
+        mdn.find_peaks(m.compute(), threshold=0.1),
+    )
+    assert len(mdn.dask.peaks(c, o, 2.0, threshold=0.1).compute()) == 0
+
+
 @st.composite
 def maps(draw):
     """Maps with plateaus that cross chunks: few values, and blobs of one."""
