@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,7 +43,18 @@ def main(argv: Sequence[str] | None) -> int:
         ImportError,  # of an extra, or of what fsspec needs for a URL
         RuntimeError,
     )
-    return console.run(_PROGRAM, lambda: _run(argv), refusals)
+    return console.run(_PROGRAM, lambda: _said_in_options(argv), refusals)
+
+
+def _said_in_options(argv: Sequence[str] | None) -> int:
+    """Run the command line, and write `layout='CHW'` in what it refuses as an option."""
+    try:
+        return _run(argv)
+    except ValueError as error:
+        message = re.sub(
+            "layout='(.*?)'", lambda found: f"--layout {shlex.quote(found[1])}", str(error)
+        )
+        raise ValueError(message or type(error).__name__) from error
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from mdn_cupy.commands import opening, parsing, voting
@@ -33,7 +32,11 @@ def add_to(commands: Any) -> None:
         examples=_EXAMPLES,
     )
     command.add_argument(
-        "-o", "--output", type=Path, required=True, help="figure to write: .png, .pdf or .svg"
+        "-o",
+        "--output",
+        type=parsing.path,
+        required=True,
+        help="figure to write: .png, .pdf or .svg",
     )
     voting.add_part_to(command, "the first")
     opening.add_to(command)

@@ -65,6 +65,7 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "-o",
         "--output",
+        type=parsing.named,
         required=True,
         metavar="OUT",
         help="a .mdn file for all frames; or a folder, with a / at its end, for a file each",

@@ -55,7 +55,7 @@ def add_to(commands: Any) -> None:
     command.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=parsing.path,
         required=True,
         metavar="OUT",
         help="labels: .tif or .npy, or .zarr",

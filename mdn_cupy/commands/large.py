@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdn_cupy import __version__
+from mdn_cupy import __version__, samples
 from mdn_cupy.commands import opening
 from mdn_cupy.threads import get_num_threads
 
@@ -89,7 +89,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         peaks = table(*problem.votes, **problem.options, evidence=array, **limits).compute()
         columns = peaks.to_dict()
         names = [problem.fields.names[n] for n in columns.pop("map")]
-        write([{"frame": [0] * len(peaks), "part": names, **columns}])
+        write([{"frame": [_frame(arguments) or 0] * len(peaks), "part": names, **columns}])
         shutil.rmtree(store)
         return f"{len(peaks)} peaks: written to {arguments.output}"
 
@@ -181,6 +181,11 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
     """Open the fields, in the chunks that are asked for."""
     from mdn_cupy import dask
 
+    if arguments.input in samples.names():
+        raise ValueError(
+            f"{arguments.input}: it is a sample, which fits into memory; by chunks name a Zarr "
+            "group, or leave out --chunks and what else is for chunks, and write no .zarr"
+        )
     reading = opening.reading_of(arguments)
     if "adapter" in reading:
         raise ValueError(

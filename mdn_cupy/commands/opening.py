@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mdn_cupy import adapters, samples
 from mdn_cupy.commands import parsing
-from mdn_cupy.io import FieldsSequence, open_fields
+from mdn_cupy.io import FieldsSequence, inspect_file, open_fields
+from mdn_cupy.io.layout import Layout
+from mdn_cupy.io.zarr import is_zarr
 
 __all__ = [
     "INPUT",
@@ -44,6 +47,7 @@ _OPTIONS = (
 )
 INPUT = "a file, a folder, a quoted pattern, or the name of a sample"
 _FAMILIES = [name for name in adapters.__all__ if name.islower()]
+_ONE_MAP = Layout("CHW")
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
@@ -138,8 +142,22 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
 
 def opened(arguments: argparse.Namespace) -> FieldsSequence:
     """Open what the arguments name, with all its frames."""
+    path, options = path_of(arguments.input), reading_of(arguments)
     with known():
-        return open_fields(path_of(arguments.input), **reading_of(arguments))
+        if "adapter" not in options and "layout" not in options and _is_one_map(path, options):
+            options["layout"] = _ONE_MAP.text
+        return open_fields(path, **options)
+
+
+def _is_one_map(path: Any, options: dict[str, Any]) -> bool:
+    """Say whether a Zarr group holds fields without an axis of parts, as they are by chunks."""
+    if not is_zarr(Path(path)):
+        return False
+    found = inspect_file(path)
+    names = (options.get(role) or getattr(found, role) for role in ("confidence", "offsets"))
+    arrays = [found.arrays.get(name) for name in names]
+    shapes = [array.shape for array in arrays if array is not None]
+    return len(shapes) == 2 and _ONE_MAP.leading(*shapes) == ()
 
 
 def path_of(name: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_suffix", "floats", "place", "region", "span", "subcommand"]
+__all__ = ["check_suffix", "floats", "named", "path", "place", "region", "span", "subcommand"]
 
 
 def subcommand(
@@ -31,9 +31,9 @@ def subcommand(
     return command
 
 
-def check_suffix(output: Path, known: Collection[str]) -> str:
+def check_suffix(output: Path | str, known: Collection[str]) -> str:
     """Return the lower-case suffix of a file to write; ValueError if it is not a known one."""
-    suffix = output.suffix.lower()
+    suffix = "" if isinstance(output, str) else output.suffix.lower()  # a URL is no file
     if suffix not in known:
         *most, last = known
         raise ValueError(f"{output}: name a {', '.join(most)}{' or ' if most else ''}{last} file")
@@ -51,9 +51,23 @@ def floats(text: str) -> float | list[float]:
     return values[0] if len(values) == 1 else values
 
 
+def named(text: str) -> str:
+    """Refuse the empty name of an output."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a file")
+    return text
+
+
+def path(text: str) -> Path:
+    """Parse the path of an output."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"name a file, not a URL: {text}")
+    return Path(named(text))
+
+
 def place(text: str) -> Path | str:
-    """Parse a path, and leave a URL as it is."""
-    return text if "://" in text else Path(text)
+    """Parse the path of an output, and leave a URL as it is."""
+    return text if "://" in text else path(text)
 
 
 def span(text: str) -> list[int | None]:

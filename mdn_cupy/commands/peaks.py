@@ -56,7 +56,12 @@ def add_to(commands: Any) -> None:
         examples=_EXAMPLES,
     )
     command.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="table: .csv or .json"
+        "-o",
+        "--output",
+        type=parsing.path,
+        required=True,
+        metavar="OUT",
+        help="table: .csv or .json",
     )
     voting.add_to(command)
     opening.add_to(command)

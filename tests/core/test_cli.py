@@ -356,6 +356,7 @@ def test_bad_input_gets_one_line_and_touches_nothing(
     [
         ("compare", "out.txt", "out.txt: name a .png, .pdf or .svg file"),
         ("compare", "out", "out: name a .png, .pdf or .svg file"),
+        ("vote", "memory://out.npy", "memory://out.npy: name a .npy file"),
         ("vote", "precious.png", "precious.png: name a .npy file"),
         ("compare", "no/out.png", "no/out.png: cannot be written"),
         ("vote", "no/out.npy", "no/out.npy: cannot be written"),
@@ -373,6 +374,26 @@ def test_an_output_that_cannot_be_is_refused(capsys, bad_files, command, output,
     for suffix in ("png", "npy"):
         (bad_files / f"folder.{suffix}").rmdir()
     assert contents(bad_files) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "message"),
+    [
+        *(
+            (each, "", "it is empty; name a file")
+            for each in ("vote", "compare", "peaks", "instances", "convert")
+        ),
+        ("peaks", "s3://a/out.csv", "name a file, not a URL: s3://a/out.csv"),
+        ("instances", "s3://a/out.npy", "name a file, not a URL: s3://a/out.npy"),
+        ("compare", "s3://a/out.png", "name a file, not a URL: s3://a/out.png"),
+    ],
+)
+def test_an_output_is_a_named_file(capsys, command, output, message):
+    limit = ["--threshold", "1"] if command in ("peaks", "instances") else []
+    with pytest.raises(SystemExit) as ended:
+        main([command, "delta", *limit, "-o", output])
+    assert ended.value.code == 2
+    assert f"argument -o/--output: {message}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])

@@ -90,6 +90,82 @@ def test_what_does_not_fit_is_refused(tmp_path, given, message):
         mdn.dask.open_fields(path, **given)
 
 
+def test_a_frame_of_a_store_without_frames_is_refused_as_that(tmp_path, capsys):
+    said = "it has no frames: confidence has the shape (21, 17)"
+    path = written(tmp_path / "fields.zarr", "CHW")
+    command = ["vote", str(path), "--sigmoid", "--frames", "0", "-o", str(tmp_path / "m.zarr")]
+    for given in ([], ["--layout", "CHW"]):
+        assert main([*command, *given]) == 2
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chunks", [-3, 0, True, (4, 0), (True, 4), 0.5, (-2, 7), np.int64(-5)])
+def test_chunks_that_are_no_sizes_are_refused(tmp_path, chunks):
+    path = written(tmp_path / "fields.zarr", "CHW")
+    with pytest.raises(ValueError, match="chunks must be numbers of at least 1, -1 for a whole"):
+        mdn.dask.open_fields(path, chunks=chunks)
+    fields = mdn.dask.open_fields(path)
+    with pytest.raises(ValueError, match="chunks must be numbers of at least 1, -1 for a whole"):
+        mdn.dask.noisy_or(fields.confidence, fields.offsets, 2.0, chunks=chunks)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "wanted"),
+    [
+        (np.int64(9), ((9, 9, 3), (9, 8))),
+        ((-1, 9), ((21,), (9, 8))),
+        ("auto", ((21,), (17,))),
+        (((20, 1), 17), ((20, 1), (17,))),
+    ],
+)
+def test_chunks_are_what_dask_takes(tmp_path, chunks, wanted):
+    fields = mdn.dask.open_fields(written(tmp_path / "fields.zarr", "CHW"), chunks=chunks)
+    assert fields.confidence.chunks == wanted
+    assert fields.offsets.chunks == ((2,), *wanted)
+
+
+@pytest.mark.parametrize("command", ["peaks", "instances", "vote"])
+def test_fields_of_one_map_need_no_layout_in_memory_either(tmp_path, capsys, command):
+    path = written(tmp_path / "fields.zarr", "CHW")
+    output = tmp_path / {"peaks": "n.csv", "instances": "i.npy", "vote": "m.npy"}[command]
+    limits = [] if command == "vote" else ["--threshold", "0.5"]
+    assert main([command, str(path), "--sigmoid", *limits, "-o", str(output)]) == 0
+    found = output.read_bytes()
+    given = ["--layout", "CHW", "--sigmoid", *limits, "-o", str(output)]
+    assert main([command, str(path), *given]) == 0
+    assert found == output.read_bytes()
+
+
+@pytest.mark.parametrize("output", ["n.csv", "--chunks=9"])
+def test_a_command_names_a_layout_as_its_option(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    written("fields.zarr", "(PC)HW")
+    by_chunks = [output, "-o", "m.csv"] if output.startswith("-") else ["-o", output]
+    given = ["--layout", "HWPC", "--threshold", "1"]
+    assert main(["peaks", "fields.zarr", *given, *by_chunks]) == 2
+    said = capsys.readouterr().err
+    assert "give --layout '(PC)HW' (two channels" in said
+    assert "layout=" not in said
+
+
+@pytest.mark.parametrize("frame", [[], ["--frames", "1"]])
+def test_the_table_names_the_frame_by_chunks_too(tmp_path, frame):
+    path = written(tmp_path / "fields.zarr", "PCHW", frames=3 if frame else None)
+    table = tmp_path / "n.json"
+    found = []
+    for given in ([], ["--chunks", "9"]):
+        limits = ["--sigmoid", "--threshold", "0.5", *frame, *given]
+        assert main(["peaks", str(path), *limits, "-o", str(table)]) == 0
+        found.append({row["frame"] for row in json.loads(table.read_text())})
+    assert found == [{1 if frame else 0}] * 2
+
+
+def test_a_sample_by_chunks_is_refused_as_a_sample(tmp_path, capsys):
+    assert main(["vote", "pose", "-o", str(tmp_path / "x.zarr")]) == 2
+    said = capsys.readouterr().err
+    assert "pose: it is a sample, which fits into memory; by chunks name a Zarr group" in said
+
+
 @pytest.fixture
 def people(tmp_path):
     """Three named parts that vote for themselves and for each other."""
