@@ -146,11 +146,32 @@ def test_a_part_without_votes_has_no_place():
     confidence = fields.confidence.copy()
     confidence[0] = 0
     session = VotingSession(replace(fields, confidence=confidence), 0, 2.0)
-    errors = errors_of(session, {"left": (10.0, 5.0)})
+    errors = errors_of(session, {"left": (10.0, 5.0)}, area=900.0)
     assert np.isnan(errors.error).all()
     assert errors.oks == 0
     with pytest.raises(ValueError, match="no vote lands"):
         influence_of(session, (10.0, 5.0))
+
+
+def test_parts_in_a_line_have_no_oks():
+    session = VotingSession(two_parts(), 0, 2.0)
+    for truth in ({"left": (10.0, 8.0)}, {"left": (10.0, 5.0), "right": (10.0, 20.0)}):
+        errors = errors_of(session, truth)
+        assert np.isfinite(errors.error).all()
+        assert np.isnan(errors.oks)
+    assert errors_of(session, truth, area=900.0).oks > 0
+
+
+def test_of_many_sources_the_tab_says_how_many_were_left_out():
+    from mdn_viewer.widgets.truth import _pull
+
+    rng = np.random.default_rng(0)
+    offsets = rng.normal(0, 2, (1, 2, 20, 20)).astype(np.float32)
+    session = VotingSession(mdn.Fields(np.full((1, 20, 20), 0.5), offsets), 0, 8.0)
+    found = influence_of(session, (8.0, 9.0))
+    assert f"the 200 strongest of {len(found.voters.share)} sources" in _pull(found)
+    few = influence_of(VotingSession(scattered(0), 0, 2.5), (8.0, 9.0))
+    assert "strongest" not in _pull(few)
 
 
 def scattered(seed, parts=1):

@@ -226,3 +226,22 @@ def test_files_are_dropped(widget, canvas, tmp_path):
     widget.wait()
     assert widget.inputs.confidence.current_choice == "hand confidence"
     assert widget.model.session.sigma == 1.5
+
+
+def test_annotations_are_dropped(widget, canvas, tmp_path):
+    from mdn_viewer.widgets.truth import TruthPanel
+
+    (panel,) = (panel for panel in widget.panels if isinstance(panel, TruthPanel))
+    before = names(widget._viewer)
+    (tmp_path / "truth.csv").write_text("part,x,y\nleft,5,13\n")
+    drop(canvas, tmp_path / "truth.csv")
+    panel.wait()
+    assert panel.errors.error.tolist() == [3.0]
+    (tmp_path / "late.csv").write_text("frame,part,x,y\n7,left,5,13\n")
+    drop(canvas, tmp_path / "late.csv")
+    panel.wait()
+    assert panel.summary.text() == "Annotated frames: 7; none is frame 0."
+    (tmp_path / "results.json").write_text("[]")
+    drop(canvas, tmp_path / "results.json")
+    assert "not of results" in wrong(widget)
+    assert names(widget._viewer) == before

@@ -60,10 +60,14 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
         (["a.npz", "--set", "x=1"], "--set is for the settings of an adapter"),
         (["a.npz", "--from", "posenet", "--order", "yx"], "posenet takes no order"),
         (["a.npz"], "give layout='(PC)HW'"),
-        (["a.npz", "--scale", "nan"], "scale must be finite"),
+        (["a.npz", "--scale", "nan"], "scale must be a finite number"),
+        (["c.npy"], "or name the offsets' file too: c.npy OFFSETS.npy"),
+        (["maps.npz", "--region", "0:0,0:0"], "region"),
+        (["maps.npz", "--region", "5:3,:"], "region"),
         (["pose", "--image", "gone.png"], "gone.png: "),
         (["pose", "--image", "a.npz"], "image must have the shape"),
-        (["--watch", "gone"], "gone: no folder to watch"),
+        (["--watch", "gone"], "gone: no folder or file to watch"),
+        (["--watch", "gone/a.npz"], "gone/a.npz: no folder or file to watch"),
         (["pose", "--watch", "."], "--watch takes a folder"),
         (["a.npy", "b.npy"], "a.npy: "),
     ],
@@ -71,6 +75,8 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
 def test_what_makes_no_sense_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     np.savez("a.npz", confidence=np.zeros((2, 6, 8)), offsets=np.zeros((4, 6, 8)))
+    np.savez("maps.npz", confidence=np.zeros((2, 6, 8)), offsets=np.zeros((2, 2, 6, 8)))
+    np.save("c.npy", np.zeros((2, 6, 8)))
     np.save("a.npy", np.zeros(3))
     np.save("b.npy", np.zeros(3))
     assert main(arguments) == 2
@@ -105,6 +111,18 @@ def test_the_newest_file_of_a_folder_is_shown_once_it_is_whole(tmp_path, qtbot):
     shutil.rmtree(tmp_path)
     qtbot.wait(600)
     assert read[-1][0] == "19.mdn"
+
+
+def test_a_watched_file_may_come_later_and_others_are_left_alone(tmp_path, qtbot):
+    parent, read = QObject(), []
+    watched = NewestFile(tmp_path / "best.mdn", lambda path: path.name, parent)
+    watched.read.connect(read.append)
+    mdn.save_fields(tmp_path / "other.mdn", two_parts())
+    qtbot.wait(800)
+    assert read == []
+    for count in (1, 2):
+        mdn.save_fields(tmp_path / "best.mdn", two_parts())
+        qtbot.waitUntil(lambda count=count: read == ["best.mdn"] * count, timeout=20000)
 
 
 def test_layers_become_a_file_by_napari(shared, tmp_path):

@@ -46,6 +46,7 @@ def test_help_teaches(capsys):
     ("arguments", "message"),
     [
         (["nowhere.mdn"], f"nowhere.mdn: no such file; the samples are {SAMPLES}"),
+        (["pose", "coins"], "one sample at a time"),
         (["."], "bad.mdn: not a readable .mdn file"),
         (["bad.mdn"], "bad.mdn: not a readable .mdn file"),
         (["bad.mdn-session"], "bad.mdn-session: it is not JSON, so no session"),

@@ -191,6 +191,26 @@ def test_what_is_open_and_asked_comes_back(shared, shown, qtbot, tmp_path):
 
 
 @pytest.mark.slow
+def test_frames_of_one_file_are_kept(shared, shown, tmp_path):
+    widget = shared
+    widget._viewer.layers.clear()
+    fields = two_parts()
+    frames = [replace(fields, confidence=fields.confidence * np.float32(x)) for x in (1, 0.5, 0.2)]
+    mdn.save_fields(tmp_path / "video.mdn", frames)
+    widget.opener.open([str(tmp_path / "video.mdn")])
+    widget.wait()
+    widget.model.go_to(2)
+    widget.wait()
+    widget.sessions.save(str(tmp_path / "a.mdn-session"))
+    assert not (tmp_path / "a.mdn").exists()
+    widget._viewer.layers.clear()
+    widget.wait()
+    widget.sessions.open(str(tmp_path / "a.mdn-session"))
+    widget.wait()
+    assert widget.model.frame == 2
+    np.testing.assert_allclose(widget.model.session.fields.confidence, frames[2].confidence)
+
+
 def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
     widget = shown("pose")
     widget.model.change(part="left eye")

@@ -76,6 +76,45 @@ def test_fields_votes_paths_frames_and_one_part(tmp_path):
     assert one.confidence.shape == (1, 6, 8)
 
 
+@pytest.mark.parametrize("layout", ["PCHW", "PHWC", "HWP PCHW"])
+@pytest.mark.parametrize("frames", [False, True])
+def test_a_layout_that_fits_alone_is_taken(layout, frames):
+    rng = np.random.default_rng(0)
+    whole = rng.random((3, 6, 8), np.float32), rng.random((3, 2, 6, 8), np.float32)
+    if layout.startswith("HWP"):
+        c, o = whole[0].transpose(1, 2, 0), whole[1]
+    else:
+        c, o = whole[0], whole[1] if layout == "PCHW" else whole[1].transpose(0, 2, 3, 1)
+    if frames:
+        (found,) = opened_from(torch.tensor(c)[None], torch.tensor(o)[None], None, {}).fields
+    else:
+        found = opened_from(c, o, None, {}).fields
+    np.testing.assert_array_equal(found.confidence, whole[0])
+    np.testing.assert_array_equal(found.offsets, whole[1])
+    np.testing.assert_array_equal(newer(two_parts(), c, o, None).offsets, whole[1])
+
+
+def test_layouts_that_fit_are_named():
+    with pytest.raises(ValueError, match=r"layouts \(PC\)HW and \(CP\)HW; bring them to"):
+        opened_from(np.zeros((3, 40, 50)), np.zeros((6, 40, 50)), None, {})
+    with pytest.raises(ValueError, match=r"layouts HW\(PC\) and HW\(CP\)"):
+        opened_from(np.zeros((40, 50, 3)), np.zeros((40, 50, 6)), None, {})
+    with pytest.raises(ValueError, match="layouts PHWC and HWPC"):
+        opened_from(np.zeros((40, 50, 3)), np.zeros((40, 50, 3, 2)), None, {})
+
+
+@pytest.mark.parametrize("colours", [3, 4])
+def test_one_picture_of_as_many_rows_as_frames_is_every_frame_s(colours):
+    frames = 24
+    fields = two_parts()
+    c, o = (np.stack([x] * frames) for x in (fields.confidence, fields.offsets))
+    image = np.zeros((frames, 32, colours), np.uint8)
+    for found in (opened_from(c, o, image, GIVEN).fields, newer(None, c, o, image)):
+        assert found[5].image.shape == image.shape
+    several = np.zeros((frames, 24, 32), np.uint8)
+    assert opened_from(c, o, several, GIVEN).fields[5].image.shape == (24, 32)
+
+
 def test_new_values_are_copied_and_keep_the_rest():
     fields = two_parts()
     c, o = fields.confidence.copy(), fields.offsets.copy()

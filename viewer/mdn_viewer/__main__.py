@@ -71,15 +71,20 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _opened(args: argparse.Namespace) -> Opened | None:
-    """Open what the arguments name; None of a folder that is watched, whatever is in it."""
+    """Open what the arguments name; None of what is watched, whatever is in it."""
     width, args.sigma = args.sigma, None  # of the window, and not of the file
     args.reading = reading_of(args)
     args.pixels = None if args.image is None else _image(args.image)
     if args.watch is not None:
         if args.fields or args.screenshot:
-            raise ValueError("--watch takes a folder, and neither fields nor a screenshot")
-        if not args.watch.is_dir():
-            raise NotADirectoryError(f"{args.watch}: no folder to watch")
+            raise ValueError(
+                "--watch takes a folder or a file, and neither fields nor a screenshot"
+            )
+        from mdn_viewer.watching import is_file
+
+        file = is_file(args.watch) and args.watch.absolute().parent.is_dir()
+        if not (file or args.watch.is_dir()):
+            raise NotADirectoryError(f"{args.watch}: no folder or file to watch")
         return None
     return _first_session(_read(args.fields or ["pose"], args), args.part, width)
 
@@ -135,8 +140,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--watch",
         type=Path,
-        metavar="DIR",
-        help="show the newest file of a folder, and every newer one as soon as it is written",
+        metavar="PATH",
+        help="show the newest file of a folder, and every newer one as soon as it is written; or a "
+        "file, whenever it is written again",
     )
     parser.add_argument(
         "--screenshot", type=Path, metavar="FILE", help="write the window to a PNG file, and leave"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, overload
 import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES, Layout, inspect_file
 from mdn_viewer.core import layout_guess
-from mdn_viewer.core.file_guess import guess, paired, thinned
+from mdn_viewer.core.file_guess import SINGLE, guess, paired, thinned
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
@@ -135,6 +135,9 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
         return Opened(
             replace(mdn.samples.load(name), **given), f"sample:{name}", opening_part(name)
         )
+    named = next((str(path) for path in paths if str(path) in mdn.samples.names()), None)
+    if named is not None and not Path(named).exists():
+        raise ValueError(f"{named} is a sample, and others are named too; one sample at a time")
     try:
         pair = None if {"confidence", "offsets"} & given.keys() else paired(paths)
         if pair is not None:
@@ -142,6 +145,14 @@ def open_paths(paths: Sequence[str | os.PathLike[str]], **given: Any) -> Opened:
         files = [
             mdn.open_fields(path, **thinned(path, _with_layout(path, given))) for path in paths
         ]
+    except ValueError as error:
+        suffix = Path(paths[0]).suffix
+        alone = len(paths) == 1 and suffix.lower() in SINGLE and not Path(paths[0]).is_dir()
+        if not alone or {"confidence", "offsets", "adapter"} & given.keys():
+            raise
+        raise ValueError(
+            f"{error}; or name the offsets' file too: {name} OFFSETS{suffix}"
+        ) from error
     except FileNotFoundError as error:
         names = ", ".join(mdn.samples.names())
         raise FileNotFoundError(f"{error}; the samples are {names}") from error
@@ -275,7 +286,7 @@ def _read(path: Paths) -> list[LayerData]:
     return [
         layer
         for p in map(Path, _each(path))
-        for layer in layer_data(mdn.load_fields(p), p.stem, origin=str(p.absolute()))
+        for layer in layer_data(mdn.open_fields(p), p.stem, origin=str(p.absolute()))
     ]
 
 

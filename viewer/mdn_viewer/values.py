@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_cupy.io import Layout
 from mdn_viewer.reader import Opened, open_paths
 
 __all__ = ["newer", "opened_from"]
@@ -87,11 +88,35 @@ def _frames(
     if offsets is None or len(offsets) != len(confidence):
         count = None if offsets is None else len(offsets)
         raise ValueError(f"offsets must have {len(confidence)} frames, as confidence; got {count}")
-    each = getattr(image, "ndim", 0) > 2 and len(image) == len(confidence)
+    several = getattr(image, "ndim", 0) == 4
+    if getattr(image, "ndim", 0) == 3:
+        several = image.shape[-1] not in (3, 4)  # else it is one picture in colour
+    each = several and len(image) == len(confidence)
     return [
         _fields(c, o, image[n] if each else image, given, copy=copy)
         for n, (c, o) in enumerate(zip(confidence, offsets, strict=True))
     ]
+
+
+def _in_own_layout(c: Any, o: Any) -> tuple[Any, Any]:
+    """Bring arrays to (P, H, W) and (P, 2, H, W) if they fit so in only one way."""
+    if c.ndim == 2 and o.shape == (2, *c.shape):
+        return c[None], o[None]
+    if c.ndim == 3 and o.shape == (c.shape[0], 2, *c.shape[1:]):
+        return c, o
+    fitting = Layout.fitting(c.shape, o.shape) if c.ndim in (2, 3) else []
+    told = [layout for layout in fitting if "".join(layout.maps) == "PHW"]
+    if len(told) == 1 and c.shape[0] <= min(c.shape[1:]):
+        fitting = told  # as documented; a last axis that is shorter may be that of the parts
+    if len(fitting) > 1:
+        raise ValueError(
+            f"confidence {c.shape} and offsets {o.shape} fit in the layouts "
+            f"{' and '.join(layout.text for layout in fitting)}; bring them to (P, H, W) and "
+            "(P, 2, H, W)"
+        )
+    if fitting and fitting[0].leading(c.shape, o.shape) == ():
+        return fitting[0].confidence(c), fitting[0].offsets(o, c.shape)
+    return (c[None], o[None] if o.ndim == 3 else o) if c.ndim == 2 else (c, o)
 
 
 def _fields(
@@ -119,8 +144,7 @@ def _fields(
             "offsets are missing; give confidence and offsets, or one Fields, Votes or path"
         )
     c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
-    if c.ndim == 2:
-        c, o = c[None], o[None] if o.ndim == 3 else o
+    c, o = _in_own_layout(c, o)
     c, o = (x.copy() if copy else np.ascontiguousarray(x) for x in (c, o))
     pixels = None if image is None else mdn.to_numpy(image, "image")
     if copy and pixels is not None:

@@ -1,4 +1,4 @@
-"""Follows a folder: reads its newest file as soon as it is written whole."""
+"""Follows a folder or a file: reads what is newest as soon as it is written whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal  # type: ign
 
 from mdn_cupy.io import SUFFIXES
 
-__all__ = ["NewestFile"]
+__all__ = ["NewestFile", "is_file"]
 
 _POLL_MS = 250  # network drives tell of no change; and a file that has rested so long is whole
 
@@ -20,15 +20,16 @@ Stamp = tuple[Path, int, int]  # path, time of the last change in ns, bytes
 
 
 class NewestFile(QObject):
-    """Reads the newest file of a folder in a thread of its own; of several, only the last.
+    """Reads the newest file of a folder, or one file, in a thread of its own; the last of several.
 
     A file is read once it has not changed from one look to the next. One that cannot be read is
     read again when it has changed.
 
     Parameters
     ----------
-    folder : Path
-        The folder; it may be empty, or come later.
+    path : Path
+        The folder, which may be empty, or come later; or the file, whose folder is watched, as a
+        file that is replaced is another one.
     open : callable
         Takes a path and returns what is emitted. Called in the thread.
     parent : QObject
@@ -38,8 +39,11 @@ class NewestFile(QObject):
     read = Signal(object)
     refused = Signal(str)
 
-    def __init__(self, folder: Path, open: Callable[[Path], Any], parent: QObject) -> None:
+    def __init__(self, path: Path, open: Callable[[Path], Any], parent: QObject) -> None:
         super().__init__(parent)
+        one = is_file(path)
+        folder = path.absolute().parent if one else path
+        self._name = path.name if one else None
         self._folder, self._open = folder, open
         self._seen: Stamp | None = None  # at the last look
         self._taken: Stamp | None = None  # is being read, or has been
@@ -56,7 +60,7 @@ class NewestFile(QObject):
 
     def look(self, *_: Any) -> None:
         """Look at the folder, and have its newest file read if it is new and rests."""
-        newest, before = _newest(self._folder), self._seen
+        newest, before = _newest(self._folder, self._name), self._seen
         self._seen = newest
         rests = newest == before and self.sender() is not self._watcher
         if newest is not None and rests and newest != self._taken and not self._busy:
@@ -75,12 +79,19 @@ class NewestFile(QObject):
         self._busy = False
 
 
-def _newest(folder: Path) -> Stamp | None:
-    """Return the file that was changed last, of those that may hold fields."""
+def is_file(path: Path) -> bool:
+    """Whether a path to watch is that of a file; it need not be there yet."""
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
+
+
+def _newest(folder: Path, name: str | None) -> Stamp | None:
+    """Return the file that was changed last, of those that may hold fields, or of a name."""
     found = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if name is not None and entry.name != name:
+                    continue
                 if not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES):
                     stat = entry.stat()  # gone meanwhile, where it raises
                     found.append((stat.st_mtime_ns, stat.st_size, Path(entry.path)))

@@ -19,6 +19,7 @@ from mdn_viewer.canvas.placement import CentralArea
 from mdn_viewer.canvas.questions import Questions
 from mdn_viewer.canvas.user_layers import UserLayers
 from mdn_viewer.core import compilation
+from mdn_viewer.core.annotation_files import read_annotations
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
@@ -97,7 +98,7 @@ class MassDisplacement(QWidget):
         self.compare = ComparePanel(self.model, self.maps)
         links = LinkedLayers(napari_viewer, self._frame)
         peaks = PeaksPanel(self.model, self.canvas, links)
-        truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
+        self._truth = truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
         second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
         gradient = GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame)
         asked = self.compare, peaks, gradient, truth, second
@@ -311,8 +312,24 @@ class MassDisplacement(QWidget):
                 self.sessions.open(path)
             except (OSError, TypeError, ValueError) as error:
                 self.model.refuse(error)
+        paths = [path for path in paths if not self._take_annotations(path)]
         if paths:
             self.opener.open(paths)
+
+    def _take_annotations(self, path: str) -> bool:
+        """Open a file of annotations in its tab; napari has tables of its own."""
+        if not path.lower().endswith((".json", ".csv")):
+            return False
+        try:
+            annotations = read_annotations(path)
+        except (OSError, ValueError) as error:
+            if path.lower().endswith(".csv"):
+                return False
+            self.model.refuse(error)
+        else:
+            self._truth.take(annotations)
+            self.open_tab(TruthPanel.title)
+        return True
 
     def _dress(self, *_: Any) -> None:
         """Have the canvas' lines in the colours of napari's theme."""

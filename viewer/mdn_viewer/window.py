@@ -124,7 +124,9 @@ def show(
         of a file that `open_fields` reads.
     offsets : array, optional
         Offsets (x, y) in pixels of the output, of the confidence's shape with an axis of 2 before
-        the rows: (2, H, W), (P, 2, H, W), (N, P, 2, H, W).
+        the rows: (2, H, W), (P, 2, H, W), (N, P, 2, H, W). Arrays of one frame, or of each, whose
+        sizes fit in only one other layout of `mdn_cupy.open_fields`, such as (P, H, W, 2), are read
+        so; where several fit, they are named.
     image : array, optional
         What the fields were computed from: (Hi, Wi), (Hi, Wi, 3 or 4), or one for each frame.
     sigma, stride, origin, names : optional

@@ -109,7 +109,8 @@ def _read_coco(path: Path) -> Annotations:
         for name, (x, y, visible) in zip(names[each["category_id"]], points, strict=True):
             if visible > 0:
                 places[frame, name] = float(y), float(x)
-        areas[frame] = float(each.get("area", 0)) or 1.0
+        if (area := float(each.get("area", 0))) > 0:
+            areas[frame] = area
     return Annotations(places, areas, str(path))
 
 

@@ -59,7 +59,7 @@ class Errors:
     error : float64 array [n]
         Their distance, in pixels.
     similarity : float64 array [n]
-        exp(−error² / (2·area·(2σ)²)), the term of COCO's OKS.
+        exp(−error² / (2·area·(2σ)²)), the term of COCO's OKS; NaN where the object has no area.
     """
 
     names: list[str]
@@ -88,6 +88,8 @@ class Errors:
 @dataclass(frozen=True, eq=False)
 class Influence:
     """What each source does to a peak's error: the error without it, all else as it is.
+
+    Of many sources, the 200 of the largest shares.
 
     Attributes
     ----------
@@ -156,6 +158,7 @@ def errors_of(
         By the parts' names, in pixels of the output; other names are left out.
     area : float, optional
         Of the object, in square pixels; by default that of the box around the annotated parts.
+        Of one part, or of parts in a row or a column, the box has none, and there is no OKS.
     """
     names = [name for name in session.fields.names if _plain(name) in {*map(_plain, truth)}]
     places = {_plain(name): at for name, at in truth.items()}
@@ -169,16 +172,18 @@ def errors_of(
     if area is None:
         area = float(np.prod(np.ptp(at, axis=0))) if len(at) > 1 else 0.0
     sigma = np.array([COCO_SIGMAS.get(_plain(name), _OTHER_SIGMA) for name in names])
-    with np.errstate(invalid="ignore"):
-        similarity = np.exp(-(error**2) / (8 * max(area, 1.0) * sigma**2))
-    return Errors(names, at, found, error, np.nan_to_num(similarity, nan=0.0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        similarity = np.nan_to_num(np.exp(-(error**2) / (8 * area * sigma**2)), nan=0.0)
+    if not area > 0:
+        similarity[:] = np.nan
+    return Errors(names, at, found, error, similarity)
 
 
 def influence_of(session: VotingSession, truth: Place) -> Influence:
     """Leave the sources of a peak and of the true place out in turn, and measure the error.
 
     The evidence is a sum over votes, so that without a vote it is exactly the evidence less the
-    vote's terms: no map is computed again.
+    vote's terms: no map is computed again. Of many sources, the 200 of the largest shares.
 
     Parameters
     ----------

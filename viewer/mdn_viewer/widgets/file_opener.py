@@ -114,7 +114,7 @@ class FileOpener:
     def _show(self, files: list[Any], paths: list[Path]) -> None:
         """Make layers of all frames of all files."""
         frames = files[0] if len(files) == 1 else Chain(files)
-        own = len(frames) == 1 and paths[0].suffix.lower() == ".mdn"
+        own = len(paths) == 1 and paths[0].suffix.lower() == ".mdn"
         origin = str(paths[0].absolute()) if own else ""
         self.add(
             layer_data(frames[0] if len(frames) == 1 else frames, paths[0].stem, origin=origin)

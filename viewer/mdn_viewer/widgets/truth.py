@@ -105,10 +105,15 @@ class TruthPanel(QWidget):
     def open(self, path: str) -> None:
         """Read annotations from a file; what fails is said where all is said that fails."""
         try:
-            self.annotations = read_annotations(path)
+            annotations = read_annotations(path)
         except (OSError, ValueError) as error:
             self._model.refuse(error)
-            return
+        else:
+            self.take(annotations)
+
+    def take(self, annotations: Annotations) -> None:
+        """Compare with annotations."""
+        self.annotations = annotations
         with QSignalBlocker(self.layers):
             self.layers.setCurrentIndex(0)
         self._watch(None)
@@ -308,13 +313,13 @@ def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple
 def _summary(errors: Errors) -> str:
     if not errors.names:
         return "None of the annotated parts is among the fields' parts."
-    return (
-        f"{len(errors.names)} parts: mean error {np.nanmean(errors.error):.2f} px, "
-        f"OKS {errors.oks:.3f}"
-    )
+    oks = f"OKS {errors.oks:.3f}" if np.isfinite(errors.oks) else "no OKS without an area"
+    return f"{len(errors.names)} parts: mean error {np.nanmean(errors.error):.2f} px, {oks}"
 
 
 def _pull(influence: Influence) -> str:
     worst = influence.change[0] if len(influence.change) else 0.0
     helps = f"; without the worst source {influence.without[0]:.2f} px" if worst > 0 else ""
-    return f"The peak is {influence.error:.2f} px from the truth{helps}."
+    tried, total = len(influence.without), len(influence.voters.share)
+    some = f" Left out in turn: the {tried} strongest of {total} sources." if tried < total else ""
+    return f"The peak is {influence.error:.2f} px from the truth{helps}.{some}"
