@@ -72,6 +72,12 @@ def test_deeplabcut_s_rows_say_their_frames(tmp_path):
     assert read_annotations(write(tmp_path, "b.csv", analysed)).frames == [7, 8]
 
 
+def test_deeplabcut_s_videos_are_not_mixed(tmp_path):
+    table = DEEPLABCUT.replace("img0.png", "day1/img4.png").replace("img1.png", "day2/img4.png")
+    with pytest.raises(ValueError, match=r"day1/img4\.png and day2/img4\.png are both frame 4"):
+        read_annotations(write(tmp_path, "a.csv", table))
+
+
 def test_deeplabcut_s_animals_are_not_mixed(tmp_path):
     animals = DEEPLABCUT.replace("bodyparts", "individuals,a,a,a,{b},{b},{b}\nbodyparts")
     animals = animals.replace("right", "left")

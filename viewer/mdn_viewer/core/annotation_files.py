@@ -150,8 +150,12 @@ def _deeplabcut(rows: Sequence[Sequence[str]], path: Path) -> Annotations:
     x_of = {
         n: part for n, (part, what) in enumerate(zip(parts, coords, strict=True)) if what == "x"
     }
+    seen: dict[Any, str] = {}
     for row in rows[first:]:
-        frame = _frame("/".join(row[: min(x_of, default=1)]))  # or labeled-data, video, image
+        image = "/".join(row[: min(x_of, default=1)])  # or labeled-data, video, image
+        frame = _frame(image)
+        if seen.setdefault(frame, image) != image:
+            raise ValueError(f"{seen[frame]} and {image} are both frame {frame}; give one video's")
         for n, part in x_of.items():
             if (place := _place(row[n + 1], row[n])) is not None:
                 places[frame, part] = place
