@@ -192,10 +192,10 @@ def _begin(
     """Create the store, or what it lacks of the same fingerprint."""
     group = _group(url)
     there: set[int] = set()
+    before = None if group is None else dict(group.attrs).get(_NAME)
     if group is None:
         _refuse_others(url)
     else:
-        before = dict(group.attrs).get(_NAME)
         with _explained(url):
             if before == said:
                 there = {number for number in range(len(levels)) if str(number) in group}
@@ -207,8 +207,10 @@ def _begin(
                 raise ValueError(
                     f"{url}: {_difference(before, said)}; delete it, or name another output"
                 )
-            else:
-                zarr.open_group(str(url), mode="w", zarr_format=3)  # empties it
+    if group is None or before != said:
+        # The group comes first: a run that is stopped here goes on with the arrays that it lacks.
+        attributes = {"ome": _ome([level.shape for level in levels], kind), _NAME: said}
+        zarr.create_group(str(url), attributes=attributes, overwrite=group is not None)
     for number, level in enumerate(levels):
         if number in there:
             continue
@@ -224,10 +226,6 @@ def _begin(
             overwrite=True,
             dimension_names=_axes(len(level.shape)),
         )
-    # The group comes last: a store that has a fingerprint has all its arrays.
-    attributes = {"ome": _ome([level.shape for level in levels], kind), _NAME: said}
-    if len(there) < len(levels):
-        zarr.open_group(str(url), mode="a", zarr_format=3).attrs.update(attributes)
 
 
 def _group(url: str | Path) -> Any:
@@ -263,7 +261,7 @@ def _refuse_others(url: str | Path) -> None:
     """Raise ValueError for a file, or a folder of something else, where a store is to be."""
     if "://" not in str(url):
         path = Path(url)
-        if path.is_file() or (path.is_dir() and {*os.listdir(path)} - {"zarr.json", "0"}):
+        if path.is_file() or (path.is_dir() and os.listdir(path)):
             raise ValueError(f"{url}: there is something else; name another output")
 
 

@@ -123,6 +123,25 @@ def test_a_level_that_is_gone_is_made_again(tmp_path, gone):
     assert mdn.dask.stored(store) is not None
 
 
+@pytest.mark.parametrize("made", [0, 1, 2])
+def test_a_run_that_was_stopped_when_it_made_the_levels_goes_on(tmp_path, monkeypatch, made):
+    create, store, levels = zarr.create_array, tmp_path / "votes.zarr", []
+
+    def interrupted(*arguments, **options):
+        if len(levels) == made:
+            raise KeyboardInterrupt
+        levels.append(create(*arguments, **options))
+
+    array = da.from_array(np.random.default_rng(1).random((1111, 700)), chunks=(256, 256))
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr, "create_array", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mdn.dask.to_zarr(array, store)
+    assert mdn.dask.stored(store) is None
+    mdn.dask.to_zarr(array, store)
+    np.testing.assert_array_equal(mdn.dask.stored(store).compute(), array.compute())
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]"])
 @pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
 def test_damaged_metadata_names_the_store_and_the_remedy(slide, tmp_path, capsys, name, text):
