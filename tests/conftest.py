@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 
 import pytest
@@ -24,6 +25,10 @@ settings.register_profile(
     "reproducible", derandomize=True, deadline=None, database=None, max_examples=60
 )
 settings.load_profile("reproducible")
+
+
+# A shell's background job ignores Ctrl+C, and so would the processes of the tests that send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser, pluginmanager):
