@@ -31,13 +31,7 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    command.add_argument(
-        "-o",
-        "--output",
-        type=parsing.path,
-        required=True,
-        help="figure to write: .png, .pdf or .svg",
-    )
+    parsing.add_output_to(command, "figure to write: .png, .pdf or .svg")
     voting.add_part_to(command, "the first")
     opening.add_to(command)
 

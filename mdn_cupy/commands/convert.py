@@ -62,13 +62,10 @@ def add_to(commands: Any) -> None:
         examples=_EXAMPLES,
     )
     opening.add_to(command)
-    command.add_argument(
-        "-o",
-        "--output",
-        type=parsing.named,
-        required=True,
-        metavar="OUT",
-        help="a .mdn file for all frames; or a folder, with a / at its end, for a file each",
+    parsing.add_output_to(
+        command,
+        "a .mdn file for all frames; or a folder, with a / at its end, for a file each",
+        parsing.named,
     )
 
 

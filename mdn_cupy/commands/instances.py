@@ -52,14 +52,7 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    command.add_argument(
-        "-o",
-        "--output",
-        type=parsing.path,
-        required=True,
-        metavar="OUT",
-        help="labels: .tif or .npy, or .zarr",
-    )
+    parsing.add_output_to(command, "labels: .tif or .npy, or .zarr")
     command.add_argument(
         "--radius",
         type=float,

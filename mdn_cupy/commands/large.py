@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__, samples
-from mdn_cupy.commands import opening
+from mdn_cupy.commands import opening, voting
 from mdn_cupy.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
 
         store = Path(f"{arguments.output}.partial.zarr")
         problem = _problem(arguments)
-        limits = {name: getattr(arguments, name) for name in (*_LIMITS, "rule")}
-        array = _evidence(problem, store, arguments)
+        limits = {**voting.limits(arguments), "rule": arguments.rule}
+        array = _evidence(problem, store, arguments.rule)
         table: Any = dask.peaks
         peaks = table(*problem.votes, **problem.options, evidence=array, **limits).compute()
         columns = peaks.to_dict()
@@ -105,8 +105,8 @@ def label(arguments: argparse.Namespace) -> str:
         output = _store(arguments.output)
         store = Path(f"{arguments.output}.partial.zarr")
         problem = _problem(arguments)
-        limits = {name: getattr(arguments, name) for name in _LIMITS}
-        peaks = dask.find_peaks(_evidence(problem, store, arguments), **limits).compute()
+        limits = voting.limits(arguments)
+        peaks = dask.find_peaks(_evidence(problem, store, arguments.rule), **limits).compute()
         radius, geometry = arguments.radius, problem.fields.geometry
         labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
         said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
@@ -118,9 +118,6 @@ def label(arguments: argparse.Namespace) -> str:
         return f"{len(peaks)} instances: labels {[*labels.shape]} written to {output}"
 
     return _worked(arguments, work)
-
-
-_LIMITS = ("threshold", "min_distance", "max_peaks", "border")
 
 
 @dataclass(frozen=True)
@@ -149,16 +146,11 @@ class _Problem:
         return {**options, "reach": self.promised}
 
 
-def _evidence(problem: _Problem, store: Path, arguments: argparse.Namespace) -> Any:
+def _evidence(problem: _Problem, store: Path, rule: str) -> Any:
     """Vote for the evidence, unless that was done, and return it as it lies on the disk."""
     from mdn_cupy import dask
 
-    if not arguments.threshold > 0:
-        raise ValueError(
-            f"threshold must be greater than 0, which is the evidence where nothing votes, got "
-            f"{arguments.threshold:g}"
-        )
-    _voted(problem, store, "evidence" if arguments.rule == "noisy_or" else arguments.rule)
+    _voted(problem, store, "evidence" if rule == "noisy_or" else rule)
     return dask.stored(store)
 
 

@@ -7,7 +7,17 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_suffix", "floats", "named", "path", "place", "region", "span", "subcommand"]
+__all__ = [
+    "add_output_to",
+    "check_suffix",
+    "floats",
+    "named",
+    "path",
+    "place",
+    "region",
+    "span",
+    "subcommand",
+]
 
 
 def subcommand(
@@ -29,6 +39,15 @@ def subcommand(
     )
     command.set_defaults(run=run)
     return command
+
+
+def add_output_to(
+    command: argparse.ArgumentParser, help: str, kind: Callable[[str], Any] | None = None
+) -> None:
+    """Add the file to write to a subcommand; a path, unless another kind is parsed."""
+    command.add_argument(
+        "-o", "--output", type=kind or path, required=True, metavar="OUT", help=help
+    )
 
 
 def check_suffix(output: Path | str, known: Collection[str]) -> str:

@@ -55,14 +55,7 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    command.add_argument(
-        "-o",
-        "--output",
-        type=parsing.path,
-        required=True,
-        metavar="OUT",
-        help="table: .csv or .json",
-    )
+    parsing.add_output_to(command, "table: .csv or .json")
     voting.add_to(command)
     opening.add_to(command)
     large.add_to(command)

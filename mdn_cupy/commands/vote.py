@@ -36,12 +36,8 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         examples=_EXAMPLES,
     )
-    command.add_argument(
-        "-o",
-        "--output",
-        type=parsing.place,
-        required=True,
-        help="map to write: .npy, or .zarr (OME-Zarr with a pyramid) by chunks",
+    parsing.add_output_to(
+        command, "map to write: .npy, or .zarr (OME-Zarr with a pyramid) by chunks", parsing.place
     )
     command.add_argument(
         "--rule",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mdn_cupy.commands import opening
 from mdn_cupy.fields import Fields
 from mdn_cupy.peaks import Peaks
 from mdn_cupy.votes import Votes
 
-__all__ = ["THRESHOLDS", "Found", "add_part_to", "add_to", "find", "one_map"]
+__all__ = ["THRESHOLDS", "Found", "add_part_to", "add_to", "find", "limits", "one_map"]
 
 THRESHOLDS = """\
 --threshold is in the unit of the evidence:
@@ -89,19 +89,19 @@ def find(fields: Fields, arguments: argparse.Namespace) -> Found:
     """Vote and find the peaks, as the options say; ValueError for values that are no votes."""
     votes, names = _votes(fields, arguments.part, arguments.cross)
     Votes(fields.confidence, fields.offsets, fields.sigma).check()  # cross offsets may be NaN
+    peaks = votes.peaks(rule=arguments.rule, **limits(arguments))
+    return Found(votes, names, peaks)
+
+
+def limits(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return which peaks count, as arguments of `find_peaks`."""
     if not arguments.threshold > 0:
         raise ValueError(
             f"threshold must be greater than 0, which is the evidence where nothing votes, got "
             f"{arguments.threshold:g}"
         )
-    peaks = votes.peaks(
-        threshold=arguments.threshold,
-        min_distance=arguments.min_distance,
-        max_peaks=arguments.max_peaks,
-        border=arguments.border,
-        rule=arguments.rule,
-    )
-    return Found(votes, names, peaks)
+    names = ("threshold", "min_distance", "max_peaks", "border")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _votes(fields: Fields, part: str | None, cross: bool) -> tuple[Votes, tuple[str, ...]]:

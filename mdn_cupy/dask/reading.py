@@ -138,8 +138,6 @@ def open_fields(
     ...     m.chunks, bool(m.compute().min() > 0.9)
     (((256, 44), (256, 144)), True)
     """
-    if order not in ("xy", "yx"):
-        raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
     given_layout = None if layout is None else Layout(layout)
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,7 +207,7 @@ def _begin(
                 raise ValueError(
                     f"{url}: {_difference(before, said)}; delete it, or name another output"
                 )
-    if group is None or before != said:
+    if before != said:
         # The group comes first: a run that is stopped here goes on with the arrays that it lacks.
         attributes = {"ome": _ome([level.shape for level in levels], kind), _NAME: said}
         zarr.create_group(str(url), attributes=attributes, overwrite=group is not None)
@@ -253,7 +253,7 @@ def _explained(url: str | Path) -> Iterator[None]:
 
 
 def _is_begun(member: Any) -> bool:
-    """Say whether there is a shard in an array; a group is somebody else's, and counts as one."""
+    """Whether an array has a shard; a group, which this module never writes, counts as one."""
     return not isinstance(member, zarr.Array) or member.nchunks_initialized > 0
 
 
@@ -378,12 +378,10 @@ def _is_whole(target: Any, number: tuple[int, ...]) -> bool:
     if not sync(place.exists()):
         return False
     corner = tuple(slice(s.start, s.start + 1) for s in _region(target, number))
-    try:
+    with suppress(ValueError):  # which names what cannot be read
         if sync(place.store.getsize(place.path)):  # zarr reads zeros of a file without a byte
             read(target, corner)
             return True
-    except ValueError:
-        pass
     if not target.read_only:
         sync(place.delete())
     return False

@@ -14,9 +14,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from mdn_cupy.arrays import Array, is_number
+from mdn_cupy.arrays import Array
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import as_path
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
@@ -26,7 +24,6 @@ from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.io.reading import BESIDE, ArrayReading, Order, Reading
 from mdn_cupy.io.sequence import FieldsSequence
-from mdn_cupy.validation import check_flag
 
 __all__ = ["SUFFIXES", "Inspected", "inspect_file", "is_folder", "open_fields"]
 
@@ -127,13 +124,6 @@ def open_fields(
     ...     len(frames), frames[8].origin
     (9, 4.0)
     """
-    if order not in ("xy", "yx"):
-        raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
-    check_flag("sigmoid", sigmoid)
-    if not (is_number(scale) and np.isfinite(scale)):
-        raise ValueError(f"scale must be a finite number, got {scale!r}")
-    if region is not None:
-        _check_region(region)
     settings = {
         "stride": stride,
         "origin": origin,
@@ -153,15 +143,6 @@ def open_fields(
             "give its own arguments to it: functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
     return FieldsSequence(_source(as_path(path), AdaptedReading((confidence, offsets), adapter)))
-
-
-def _check_region(region: object) -> None:
-    if not (isinstance(region, Sequence) and len(region) == 2 and all(map(_is_forward, region))):
-        raise ValueError(f"region must be two slices that go forward, got {region!r}")
-
-
-def _is_forward(part: object) -> bool:
-    return isinstance(part, slice) and (part.step is None or part.step >= 1)
 
 
 class Inspected(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import EllipsisType
 from typing import Any, Literal, Protocol
@@ -10,10 +10,12 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy.arrays import is_number
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
+from mdn_cupy.validation import check_flag
 
 __all__ = [
     "BESIDE",
@@ -75,6 +77,15 @@ class ArrayReading:
     scale: float
     given: Mapping[str, Any]
     region: Region | None = None
+
+    def __post_init__(self) -> None:
+        if self.order not in ("xy", "yx"):
+            raise ValueError(f"order must be 'xy' or 'yx', got {self.order!r}")
+        check_flag("sigmoid", self.sigmoid)
+        if not (is_number(self.scale) and np.isfinite(self.scale)):
+            raise ValueError(f"scale must be a finite number, got {self.scale!r}")
+        if self.region is not None and not _goes_forward(self.region):
+            raise ValueError(f"region must be two slices that go forward, got {self.region!r}")
 
     def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
         """Find the two arrays, and refuse those of other shapes and dtypes."""
@@ -184,6 +195,15 @@ class _ArrayFrames:
             return np.asarray(member[index])[wanted]
         chunked: Any = member
         return np.asarray(chunked[wanted if index is ... else (index, *wanted)])
+
+
+def _goes_forward(region: object) -> bool:
+    """Whether an argument is two slices without a negative step."""
+    return (
+        isinstance(region, Sequence)
+        and len(region) == 2
+        and all(isinstance(p, slice) and (p.step is None or p.step >= 1) for p in region)
+    )
 
 
 def _in_region(fields: Fields, region: Region) -> Fields:

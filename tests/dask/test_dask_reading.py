@@ -226,3 +226,17 @@ def test_fields_at_urls_are_read_and_maps_written_there(people):
         server.server_close()
     with pytest.raises(OSError, match=r"votes\.zarr: cannot be read"):
         mdn.dask.open_fields(f"http://127.0.0.1:{server.server_port}/votes.zarr")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"order": "zy"}, ValueError, "order must be 'xy' or 'yx', got 'zy'"),
+        ({"sigmoid": "no"}, TypeError, "sigmoid must be True or False, got 'no'"),
+        ({"scale": "2"}, ValueError, "scale must be a finite number, got '2'"),
+    ],
+)
+def test_how_it_is_read_is_checked_as_for_files_in_memory(tmp_path, wrong, error, message):
+    for opens in (mdn.open_fields, mdn.dask.open_fields):
+        with pytest.raises(error, match=message):
+            opens(tmp_path / "slide.zarr", **wrong)

@@ -223,6 +223,6 @@ def _done(job: Callable[[], Any]) -> Future[Any]:
     future: Future[Any] = Future()
     try:
         future.set_result(job())
-    except Exception as error:  # as the pool does: the caller hears of it in the future
+    except Exception as error:  # as the pool does: the caller gets it from the future
         future.set_exception(error)
     return future

@@ -43,7 +43,7 @@ class Cell:
 
     The view box and the visuals are made by `make_next`, not when they are first asked for: the box
     takes vispy 30 ms, and each visual compiles a shader, 20 to 30 ms under software rendering; the
-    window draws and listens in between.
+    window draws and handles input in between.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def place(fields: mdn.Fields) -> Place:
 def call(fields: mdn.Fields, key: Any, votes: mdn.Votes, method: str, *arguments: Any) -> Any:
     """Call a method of votes, on the GPU where there is one.
 
-    What the GPU fails to do, for want of memory or whatever reason, the CPU does, and from then on
+    What the GPU fails to do, for lack of memory or whatever reason, the CPU does, and from then on
     all votes of that field set.
 
     Parameters

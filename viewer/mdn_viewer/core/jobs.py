@@ -82,7 +82,7 @@ class NewestOnly:
         self._turn, self._count, self._newest = Lock(), Lock(), 0
 
     def run(self, job: Callable[[], T]) -> T:
-        """Run a job in its turn; the window's thread waits for nobody.
+        """Run a job in its turn; the window's thread never waits.
 
         Raises
         ------

@@ -93,7 +93,7 @@ class VotingModel:
         self.asked_rule = RULES[0]
         self.source: Source | None = None
         self.window: Window | None = None
-        self._whole = NewestOnly()
+        self._newest = NewestOnly()
         self._at_rest = True  # whether the newest job computes what is shown at rest
 
     @property
@@ -292,7 +292,7 @@ class VotingModel:
             self._voting.wait()
 
     def close(self) -> None:
-        """Say no more to anybody, whatever is still under way."""
+        """Emit no further signals, whatever is still under way."""
         for worker in self._workers:
             worker.close()
         for name in (
@@ -339,7 +339,7 @@ class VotingModel:
             return session.vote(kinds, window)
 
         self._voting.submit(
-            lambda: (loaded, session, self._whole.run(maps) if at_rest else maps()),
+            lambda: (loaded, session, self._newest.run(maps) if at_rest else maps()),
             1.0 if known else session.work_in(window),
             "Counting votes",
             (kinds, session.program, window is None, known),

@@ -278,7 +278,7 @@ class Controls(Container[Any]):
         )
 
     def follow(self, session: VotingSession) -> None:
-        """Set the choices and the values to those of a session, without anybody acting on it."""
+        """Set the choices and the values to those of a session, without emitting signals."""
         with ExitStack() as stack:
             for control in (self.part, self.sigma, self.cross):
                 stack.enter_context(control.changed.blocked())
@@ -312,7 +312,7 @@ class Controls(Container[Any]):
             self.part.value = part
 
     def leave_part(self) -> None:
-        """Have the part take no letters any more, unless somebody is typing."""
+        """Take the focus from the part box, unless its text has been edited."""
         box = self.part.native
         if box.hasFocus() and not box.lineEdit().isModified():
             box.clearFocus()

@@ -169,7 +169,7 @@ class InputControls(Container[Any]):
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Set values without anybody acting on it."""
+        """Set values without emitting signals."""
         with ExitStack() as stack:
             for control in (*self.layer_boxes, *self.readings):
                 stack.enter_context(control.changed.blocked())
