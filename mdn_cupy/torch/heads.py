@@ -166,7 +166,7 @@ class MDNKeypointHead(nn.Module):
         voters = 1 + _INITIAL_TRUST * neighbours
         confidence_bias = -math.log(sources * voters / self.initial_votes - 1)
         # As wide as torch's own start: with 0.001 the features learn late, since little gradient
-        # comes through to them (docs/training.md, "What brought the votes level").
+        # comes through to them (docs/training_figures.md, "What brought the votes … level").
         wide = 1 / math.sqrt(3 * self.confidence.in_channels)
         for convolution, std, bias in (
             (self.confidence, wide, confidence_bias),
