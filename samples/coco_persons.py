@@ -2,11 +2,10 @@
 
 import contextlib
 import io
-import json
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
+from coco_file import entries_of, identity_of, is_repeated, read_images, read_json, read_person
 
 import mdn_cupy as mdn
 
@@ -15,16 +14,6 @@ SPREAD = 2 * np.array(
     # nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles
     [0.026, *np.repeat([0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089], 2)]
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Person:
-    """One annotated person; positions in pixels of the image."""
-
-    image: dict  # the entry of its image in the file: id, file_name, perhaps width and height
-    box: tuple  # left, top, width, height
-    keypoints: np.ndarray  # (17, 3): x, y and visibility, 0 where a part is not marked
-    area: float
 
 
 def load_persons(path):
@@ -54,11 +43,7 @@ def load_persons(path):
     OSError
         If the file cannot be read.
     """
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            dataset = json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error})") from error
+    dataset = read_json(path)
     try:
         return _read_persons(dataset)
     except ValueError as error:
@@ -158,18 +143,18 @@ def _ignored_truth(annotation):
 
 def _read_persons(dataset):
     """Return what `load_persons` returns, of the file's content."""
-    entries = _entries(dataset, "images")
-    images = _read_images(entries)
-    annotations, category = _entries(dataset, "annotations"), _person_category(dataset)
+    entries = entries_of(dataset, "images")
+    images = read_images(entries)
+    annotations, category = entries_of(dataset, "annotations"), _person_category(dataset)
     persons, ignored, known, repeated = [], {}, {}, len(entries) - len(images)
     for number, annotation in enumerate(annotations, start=1):
         if category is not None and annotation.get("category_id", category) != category:
             continue
         try:
-            if _is_repeated(annotation, known):
+            if is_repeated(annotation, known):
                 repeated += 1
                 continue
-            person = _read_person(annotation, images)
+            person = read_person(annotation, images, len(SPREAD))
         except ValueError as error:
             raise ValueError(f"annotation number {number}: {error}") from error
         if annotation.get("iscrowd") or not (person.keypoints[:, 2] > 0).any():
@@ -177,125 +162,26 @@ def _read_persons(dataset):
         else:
             persons.append(person)
     if not persons:
-        raise ValueError(f"no persons with keypoints among {len(annotations)} annotations")
+        raise ValueError(
+            f"no persons with keypoints among {len(annotations)} annotations; COCO has them in"
+            " person_keypoints_*.json, not in instances_*.json"
+        )
     order = {identity: place for place, identity in enumerate(images)}
     return sorted(persons, key=lambda person: order[person.image["id"]]), ignored, repeated
-
-
-def _entries(dataset, name):
-    """Return one of the file's lists of objects."""
-    entries = dataset.get(name) if isinstance(dataset, dict) else None
-    is_list = isinstance(entries, list)
-    strange = [one for one in entries if not isinstance(one, dict)] if is_list else [entries]
-    if strange:
-        raise ValueError(
-            f"not a COCO keypoint file, which has a list of objects as {name!r},"
-            f" not {_short(strange[0])}"
-        )
-    return entries
-
-
-def _read_images(entries):
-    """Return the images, checked, by their ids."""
-    if not entries:
-        raise ValueError("'images' is empty")
-    images = {}
-    for number, image in enumerate(entries, start=1):
-        try:
-            _identity(image, "id")
-            if not _is_repeated(image, images):
-                _check_image(image)
-        except ValueError as error:
-            raise ValueError(f"image number {number}: {error}") from error
-    return images
-
-
-def _is_repeated(entry, known):
-    """Return whether an entry has come before, word for word, and remember it."""
-    identity = entry.get("id")  # annotations need none
-    key = identity if _is_identity(identity) else (json.dumps(entry, sort_keys=True),)
-    first = known.setdefault(key, entry)
-    if first != entry:
-        raise ValueError(f"the id {_short(identity)} is that of another entry, which differs")
-    return first is not entry
-
-
-def _check_image(image):
-    """Raise ValueError that says what is wrong with an image's entry."""
-    if not isinstance(_get(image, "file_name"), str) or not image["file_name"]:
-        raise ValueError(f"file_name must be a text, got {_short(image['file_name'])}")
-    for side in ("width", "height"):
-        if side in image and not (_is_number(image[side]) and image[side] > 0):
-            raise ValueError(f"{side} must be a number of pixels, got {_short(image[side])}")
-
-
-def _read_person(annotation, images):
-    """Return one annotation, checked; the area, where it has none, is that of its box."""
-    identity = _identity(annotation, "image_id")
-    if identity not in images:
-        raise ValueError(f"no image has the id {_short(identity)}")
-    keypoints = _numbers(annotation.get("keypoints", [0] * (3 * len(SPREAD))), 3 * len(SPREAD))
-    if keypoints is None:
-        raise ValueError(f"keypoints must be 3 × {len(SPREAD)} finite numbers")
-    box = _numbers(_get(annotation, "bbox"), 4)
-    if box is None or (box[2:] < 0).any():
-        raise ValueError(
-            f"bbox must be left, top, width and height, got {_short(annotation['bbox'])}"
-        )
-    area = annotation.get("area") or float(box[2] * box[3])
-    if not _is_number(area) or area < 0:
-        raise ValueError(f"area must be a number of pixels, got {_short(area)}")
-    if annotation.get("iscrowd") not in (None, 0, 1):
-        raise ValueError(f"iscrowd must be 0 or 1, got {_short(annotation['iscrowd'])}")
-    return Person(images[identity], tuple(box.tolist()), keypoints.reshape(-1, 3), float(area))
 
 
 def _person_category(dataset):
     """Id of the category whose keypoints are COCO's 17; None where the file names no categories."""
     if not dataset.get("categories"):
         return None
-    categories = _entries(dataset, "categories")
+    categories = entries_of(dataset, "categories")
     for category in categories:
         names = category.get("keypoints")
         if isinstance(names, list) and [str(name).replace("_", " ") for name in names] == list(
             mdn.adapters.POSENET_PARTS
         ):
-            return _identity(category, "id", "the person's category: ")
+            return identity_of(category, "id", "the person's category: ")
     for category in categories:
         if category.get("name") == "person" and not category.get("keypoints"):
-            return _identity(category, "id", "the person's category: ")
+            return identity_of(category, "id", "the person's category: ")
     raise ValueError("no category has COCO's 17 keypoints, from 'nose' to 'right_ankle'")
-
-
-def _get(entry, key, of=""):
-    if key not in entry:
-        raise ValueError(f"{of}no {key!r}")
-    return entry[key]
-
-
-def _identity(entry, key, of=""):
-    identity = _get(entry, key, of)
-    if not _is_identity(identity):
-        raise ValueError(f"{of}{key} must be a whole number, got {_short(identity)}")
-    return identity
-
-
-def _is_identity(value):
-    return isinstance(value, (int, str))
-
-
-def _is_number(value):
-    """Return whether it is one that float64 can hold."""
-    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
-
-
-def _numbers(value, count):
-    """Return a list of so many finite numbers as an array; None if it is something else."""
-    fits = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-    return np.array(value, float) if fits else None
-
-
-def _short(value):
-    """Return how a value of any size is shown in a message."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -62,7 +62,7 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         trained = _trained(options.runs)
         if not trained:
             raise ValueError(f"{options.runs} has no finished training of train_mask_rcnn.py")
-        persons = Persons(options.data, "val")
+        persons = Persons(options.data, "val", any("masks" in path.stem for path in trained))
         rows = [_compare(path, persons, options.images) for path in tqdm(trained, unit="model")]
     except (OSError, ValueError) as error:
         parser.exit(1, f"{parser.prog}: {error}\n")

@@ -28,7 +28,8 @@ from pathlib import Path
 import coco_persons as coco
 import numpy as np
 import posenet
-from person_cutouts import cut_out, read_image
+from coco_file import read_image
+from person_cutouts import cut_out
 from pose_decoding import WAYS, Voting, decode
 from tqdm import tqdm
 
@@ -135,7 +136,7 @@ def find(network, persons, arguments, trained=()):
     ----------
     network : callable
         `posenet.PoseNet`: (385, 385, 3) uint8 -> `mdn_cupy.Fields`. None where no way is wanted.
-    persons : list of coco_persons.Person
+    persons : list of coco_file.Person
         By image: each is read once.
     arguments : argparse.Namespace
         images, ways, sigma, neighbours.
@@ -254,6 +255,8 @@ def _check(arguments):
     """Refuse what would fail only after all the work."""
     if not arguments.images.is_dir():
         raise FileNotFoundError(f"{arguments.images}: no such folder of images")
+    if not arguments.annotations.is_file():
+        raise FileNotFoundError(f"{arguments.annotations}: no such file of annotations")
     if not (np.isfinite(arguments.sigma) and arguments.sigma > 0):
         raise ValueError(f"--sigma must be greater than 0, got {arguments.sigma:g}")
     if not 0 <= arguments.neighbours <= 1:

@@ -1,66 +1,12 @@
-"""Photographs as they are met, and persons cut out of them for the network.
-
-Real photographs are grey, of inks, on their side, or missing; what cannot be used raises an error
-that says why, so that the evaluation can leave it out and count it.
-"""
+"""Persons cut out of photographs for the network, and the way back."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import posenet
-from PIL import Image, ImageOps
 
 SIDE = 385  # of the network's input, in pixels
 MARGIN = 1.25  # of the cutout, times the box; usual for networks that see one person at a time
-
-
-def read_image(folder, image):
-    """Read a photograph as 8-bit RGB, the way up that its annotations are.
-
-    A camera's note that the picture lies on its side (EXIF) is heeded, unless the width and height
-    in the annotation file say that the stored pixels are what was annotated.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the images are.
-    image : dict
-        The entry of the image in the annotation file.
-
-    Returns
-    -------
-    (H, W, 3) uint8 array
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no image that can be read, or not of the size that the annotations are for.
-    """
-    path = folder / image["file_name"]
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with Image.open(path) as stored:
-            upright = ImageOps.exif_transpose(stored)
-            size = (image.get("width", upright.width), image.get("height", upright.height))
-            if size not in (upright.size, stored.size):
-                raise ValueError(f"is {stored.size}, annotated at {size}")
-            chosen = upright if upright.size == size else stored
-            return _to_rgb(chosen)
-    except Exception as error:  # whatever a file of any content makes Pillow raise
-        raise ValueError(f"{path}: not usable ({error})") from error
-
-
-def _to_rgb(image):
-    """Return the pixels (H, W, 3) of a Pillow image with 8 bits each, from any mode."""
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
-        return np.array(image.convert("RGB"))
-    values = np.array(image)  # Pillow would clip to 255 and not scale
-    if image.mode == "F" or values.max() > 0xFFFF or values.min() < 0:
-        raise ValueError("has more than 16 bits a pixel, of unknown range; save it with 8 or 16")
-    return np.repeat((values // 257).astype(np.uint8)[..., None], 3, axis=2)
 
 
 @dataclass(frozen=True)

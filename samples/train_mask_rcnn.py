@@ -171,7 +171,13 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 def _run(options: argparse.Namespace, device: torch.device) -> str:
     """Train what is not trained yet; keep what came out of each, and return the tables."""
-    persons, judged = (Persons(options.data, split) for split in ("train", options.judge))
+    masks = any("masks" in model for model in options.models)
+    persons, judged = (Persons(options.data, split, masks) for split in ("train", options.judge))
+    if not persons.edges and options.voting == "across" and any("mdn" in m for m in options.models):
+        raise ValueError(
+            f"{options.data} has no skeleton to vote across; add one to the category, or give"
+            " --voting within"
+        )
     results: dict[str, list[Measures]] = {model: [] for model in options.models}
     tables = ""
     for seed, model in itertools.product(options.seeds, options.models):

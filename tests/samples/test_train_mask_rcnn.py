@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -253,10 +255,73 @@ def test_data_that_is_none_is_named(script, tmp_path, capsys):
     file = tmp_path / "annotations" / "person_keypoints_train.json"
     file.parent.mkdir()
     for content, said in (
-        ("[]", "not a COCO-format file"),
-        ("{", "not a COCO-format file"),
-        ('{"categories": [{"id": 1}]}', "no category with keypoints"),
-        ('{"categories": [{"id": 1, "keypoints": ["nose"]}], "annotations": []}', "no persons"),
+        ("[]", "list of objects as 'categories'"),
+        ("{", "not a JSON file"),
+        ('{"categories": [{"id": 1}]}', "no category has keypoints"),
+        ('{"categories": [{"id": 1, "keypoints": ["nose"]}]}', "list of objects as 'images'"),
     ):
         file.write_text(content)
         assert said in message()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d, a: a.pop("bbox"), "annotation number 1: no 'bbox'"),
+        (lambda d, a: a.update(image_id=77), "annotation number 1: no image has the id 77"),
+        (lambda d, a: a.update(keypoints=[1, 2, 3]), "keypoints must be 3 × 13 finite numbers"),
+        (lambda d, a: a.update(bbox=[500, 0, 9, 9]), "is outside its image of 128 × 128"),
+        (lambda d, a: a.pop("segmentation"), "no 'segmentation' of polygons or runs; train models"),
+        (lambda d, a: a.update(segmentation=[[1, 2]]), "no 'segmentation' of polygons or runs"),
+        (lambda d, a: d["images"][0].pop("width"), "no width and height, which masks need"),
+        (lambda d, a: d["images"][0].pop("file_name"), "image number 1: no 'file_name'"),
+        (lambda d, a: d["categories"][0].update(skeleton=[[1, 14]]), "skeleton must join parts 1"),
+        (lambda d, a: d["categories"][0]["keypoints"].__setitem__(0, "tail"), "no sigma of 'tail'"),
+        (lambda d, a: d["annotations"].append({**a, "area": 1}), "of another entry, which differs"),
+        (lambda d, a: d["annotations"].clear(), "has no persons with a box"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_before_the_training(data, tmp_path, change, message):
+    shutil.copytree(data, tmp_path / "broken")
+    path = tmp_path / "broken" / "annotations" / "person_keypoints_val.json"
+    dataset = json.loads(path.read_text())
+    change(dataset, dataset["annotations"][0])
+    path.write_text(json.dumps(dataset))
+    with pytest.raises(ValueError, match=re.escape(str(path))) as wrong:
+        persons(tmp_path / "broken")
+    assert message in str(wrong.value)
+
+
+def test_what_a_file_leaves_out_is_filled_in(data, tmp_path):
+    """Masks are asked for where they are learned, and an area is that of its box."""
+    folder = shutil.copytree(data, tmp_path / "sparse")
+    path = folder / "annotations" / "person_keypoints_val.json"
+    dataset = json.loads(path.read_text())
+    for annotation in dataset["annotations"]:
+        for name in ("segmentation", "area", "num_keypoints", "iscrowd", "id"):
+            del annotation[name]
+    del dataset["annotations"][0]["keypoints"]
+    dataset["annotations"] *= 2  # a published file has such repetitions
+    path.write_text(json.dumps(dataset))
+    people = importlib.import_module("persons.dataset").Persons(folder, "val", masks=False)
+    first = next(iter(people.coco.anns.values()))
+    assert first["area"] == first["bbox"][2] * first["bbox"][3]
+    assert first["num_keypoints"] == 0
+    assert len(people.coco.anns) == len(dataset["annotations"]) / 2
+    image, target = people.sample(0)
+    assert target.keys() == {"boxes", "labels", "keypoints"}
+    assert image.shape == (3, 128, 128)
+
+
+def test_votes_across_need_a_skeleton(script, data, tmp_path, capsys):
+    folder = shutil.copytree(data, tmp_path / "bare")
+    for path in folder.glob("annotations/*.json"):
+        dataset = json.loads(path.read_text())
+        del dataset["categories"][0]["skeleton"]
+        path.write_text(json.dumps(dataset))
+    with pytest.raises(SystemExit) as stop:
+        run(script, folder, tmp_path / "out")
+    assert stop.value.code == 1
+    assert "no skeleton to vote across; add one to the category, or give --voting within" in (
+        capsys.readouterr().err
+    )
