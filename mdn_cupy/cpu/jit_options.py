@@ -16,7 +16,6 @@ import numpy as np
 import numpy.ma  # which Numba loads in a first call, where a fork does not wait for it
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.options import DefaultOptions
 from numba.core.serialize import dumps
 
 from mdn_cupy.backend import FORK_LOCKS
@@ -27,11 +26,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 FORK_LOCKS.append(global_compiler_lock)  # a forked child must be able to compile
 
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
-if hasattr(DefaultOptions, "_nrt"):
+_OPTIONS: dict[str, Any] = {
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,
     # Counting the references to arrays takes an atomic instruction whenever a loop looks at one: a
     # fifth of the time.
-    _OPTIONS["_nrt"] = False
+    "_nrt": False,
+}
 
 interpreted = bool(vars(numba.config)["DISABLE_JIT"])
 """Whether NUMBA_DISABLE_JIT is set: kernels then run in Python, on NumPy, for debuggers."""
@@ -81,7 +82,9 @@ class _KernelCache(FunctionCache):
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(signature, target_context)
+            # Not `super().load_overload`, which first imports all that Numba needs to compile,
+            # and SciPy: 0.3 s, of which compiled code without reference counts needs nothing.
+            return self._load_overload(signature, target_context)
         except Exception:  # whatever unpickling a damaged file raises
             with suppress(Exception):
                 self.flush()

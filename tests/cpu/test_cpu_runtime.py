@@ -38,6 +38,13 @@ def filled(tmp_path_factory):
     return cache
 
 
+@pytest.mark.slow
+def test_a_call_from_the_cache_does_not_load_what_compiles(filled):
+    code = f"{VOTE}\nimport sys; print('numba.np.linalg' in sys.modules)"
+    printed = run_python("-c", code, env=environment(NUMBA_CACHE_DIR=str(filled)))
+    assert printed.split() == ["0.8461411", "False"]
+
+
 def without_a_block(data):
     """As a crash of the machine leaves a file: of the right length, with zeros in its middle."""
     middle = len(data) // 2
