@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from mdn_cupy.adapters.displacements import POSENET_PARTS
-from mdn_cupy.adapters.layout import check_positive, clipped, convert, no_cross_votes, vectors
+from mdn_cupy.adapters.layout import (
+    by_image,
+    check_positive,
+    clipped,
+    made,
+    no_cross_votes,
+    vectors,
+)
 from mdn_cupy.arrays import Array, namespace
 from mdn_cupy.fields import Fields
 
@@ -23,6 +30,7 @@ CENTERFACE_PARTS = (
 """A face and CenterFace's landmarks in their order; left and right are the person's own."""
 
 
+@by_image(heatmap="P H W", offset="2 H W", hps="2P H W", center="1 H W", center_offset="2 H W")
 def centernet(
     heatmap: Array,
     offset: Array | None = None,
@@ -86,19 +94,22 @@ def centernet(
     >>> float(fields.offsets.max()), fields.stride
     (1.0, 4.0)
     """
-
-    arrays = {
-        "heatmap": heatmap,
-        "offset": offset,
-        "hps": hps,
-        "center": center,
-        "center_offset": center_offset,
-    }
     return _center_point(
-        "centernet", arrays, False, stride, apply_sigmoid, sigma=sigma, names=names, image=image
+        "centernet",
+        heatmap,
+        offset,
+        hps,
+        center,
+        center_offset,
+        stride=stride,
+        apply_sigmoid=apply_sigmoid,
+        sigma=sigma,
+        names=names,
+        image=image,
     )
 
 
+@by_image(heatmap="P H W", offset="2P H W", hps="2P H W", center="1 H W")
 def movenet(
     heatmap: Array,
     offset: Array,
@@ -153,31 +164,41 @@ def movenet(
     >>> fields.names[:2], fields.offsets.shape
     (('nose', 'left eye'), (17, 2, 48, 48))
     """
-
-    arrays = {"heatmap": heatmap, "offset": offset, "hps": hps, "center": center}
     return _center_point(
-        "movenet", arrays, True, stride, apply_sigmoid, sigma=sigma, names=names, image=image
+        "movenet",
+        heatmap,
+        offset,
+        hps,
+        center,
+        stride=stride,
+        apply_sigmoid=apply_sigmoid,
+        sigma=sigma,
+        names=POSENET_PARTS if names is None and len(heatmap) == len(POSENET_PARTS) else names,
+        image=image,
     )
 
 
 def _center_point(
     family: str,
-    arrays: dict[str, Array | None],
-    rows_first: bool,
+    heatmap: Array,
+    offset: Array | None,
+    hps: Array | None,
+    center: Array | None,
+    center_offset: Array | None = None,
+    *,
     stride: float,
     apply_sigmoid: bool,
-    *,
-    sigma: float | None,
     names: Sequence[str] | None,
-    image: Any,
-) -> Fields | list[Fields]:
+    **more: Any,
+) -> Fields:
     """Convert the heads that CenterNet and MoveNet have in common.
 
-    `rows_first` is MoveNet's way: y before x, and an offset of its own for every part.
+    MoveNet has y before x, and an offset of its own for every part.
     """
     check_positive(family, stride=stride)
-    if (arrays["hps"] is None) != (arrays["center"] is None):
+    if (hps is None) != (center is None):
         raise ValueError(f"{family}: give both hps and center, or neither")
+    rows_first, parts, join = family == "movenet", len(heatmap), namespace(heatmap).concatenate
 
     def pairs(array: Array, parts: int) -> Array:
         return vectors(array, parts)[:, [1, 0]] if rows_first else vectors(array, parts)
@@ -186,52 +207,29 @@ def _center_point(
         """Return offsets [parts, 2, H, W] in cells; CenterNet's are the same for all parts."""
         ones = namespace(scores).ones_like(scores)[:, None]
         if offset is None:
-            return namespace(scores).concatenate([ones, ones], axis=1) * (not rows_first) / 2
+            return join([ones, ones], axis=1) * (not rows_first) / 2
         return pairs(offset, len(scores) if rows_first else 1) * ones
 
-    def to_fields(
-        heatmap: Array,
-        offset: Array | None = None,
-        hps: Array | None = None,
-        center: Array | None = None,
-        center_offset: Array | None = None,
-    ) -> dict[str, Any]:
-        offsets, cross, parts = own(offset, heatmap), None, len(heatmap)
-        called = names
-        if called is None and rows_first and parts == len(POSENET_PARTS):
-            called = POSENET_PARTS
-        if center is not None and hps is not None:
-            join = namespace(heatmap).concatenate
-            heatmap = join([heatmap, center])
-            offsets = join([offsets, own(center_offset, center)])
-            cross = no_cross_votes(offsets)
-            cross[:parts, parts] = pairs(hps, parts)
-            cross = cross * stride
-            called = (*(called or (f"part {p}" for p in range(parts))), "center")
-        return {
-            "confidence": clipped(heatmap, apply_sigmoid),
-            "offsets": offsets * stride,
-            "cross_offsets": cross,
-            "names": called or (),
-        }
-
-    return convert(
+    offsets, cross = own(offset, heatmap), None
+    if center is not None and hps is not None:
+        heatmap = join([heatmap, center])
+        offsets = join([offsets, own(center_offset, center)])
+        cross = no_cross_votes(offsets)
+        cross[:parts, parts] = pairs(hps, parts)
+        cross = cross * stride
+        names = (*(names or (f"part {p}" for p in range(parts))), "center")
+    return made(
         family,
-        to_fields,
-        arrays,
-        {
-            "heatmap": "P H W",
-            "offset": "2P H W" if rows_first else "2 H W",
-            "hps": "2P H W",
-            "center": "1 H W",
-            "center_offset": "2 H W",
-        },
+        clipped(heatmap, apply_sigmoid),
+        offsets * stride,
+        cross_offsets=cross,
         stride=stride,
-        sigma=sigma,
-        image=image,
+        names=names,
+        **more,
     )
 
 
+@by_image(heatmap="1 H W", scale="2 H W", offset="2 H W", landmarks="10 H W")
 def centerface(
     heatmap: Array,
     scale: Array,
@@ -299,24 +297,14 @@ def centerface(
     >>> fields.names[3], fields.offsets[3, :, 0, 0].tolist()  # a quarter of 4 pixels
     ('nose', [1.0, 1.0])
     """
-
     check_positive("centerface", stride=stride)
-
-    def to_fields(heatmap: Array, scale: Array, offset: Array, landmarks: Array) -> dict[str, Any]:
-        xp = namespace(heatmap)
-        size = xp.exp(scale[[1, 0]])
-        center = offset[[1, 0]][None]
-        around = center + (vectors(landmarks, 5)[:, [1, 0]] - 0.5) * size
-        return {
-            "confidence": xp.concatenate([clipped(heatmap, False)] * len(CENTERFACE_PARTS)),
-            "offsets": stride * xp.concatenate([center, around]),
-        }
-
-    return convert(
+    xp = namespace(heatmap)
+    center = offset[[1, 0]][None]
+    around = center + (vectors(landmarks, 5)[:, [1, 0]] - 0.5) * xp.exp(scale[[1, 0]])
+    return made(
         "centerface",
-        to_fields,
-        {"heatmap": heatmap, "scale": scale, "offset": offset, "landmarks": landmarks},
-        {"heatmap": "1 H W", "scale": "2 H W", "offset": "2 H W", "landmarks": "10 H W"},
+        xp.concatenate([clipped(heatmap, False)] * len(CENTERFACE_PARTS)),
+        stride * xp.concatenate([center, around]),
         stride=stride,
         centred=True,
         sigma=sigma,

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mdn_cupy.adapters.layout import cells, check_positive, clipped, convert, no_cross_votes
+from mdn_cupy.adapters.layout import (
+    by_image,
+    cells,
+    check_positive,
+    clipped,
+    made,
+    no_cross_votes,
+)
 from mdn_cupy.arrays import Array, cast_to, dtype_name, namespace
 from mdn_cupy.fields import Fields
 
@@ -54,6 +61,7 @@ POSENET_EDGES = (
 """PoseNet's skeleton in the order of the displacements' channels: indices of `POSENET_PARTS`."""
 
 
+@by_image(heatmap="H W P", offsets="H W 2P", displacement_fwd="H W 2E", displacement_bwd="H W 2E")
 def posenet(
     heatmap: Array,
     offsets: Array,
@@ -127,38 +135,17 @@ def posenet(
     check_positive("posenet", stride=stride)
     if (displacement_fwd is None) != (displacement_bwd is None):
         raise ValueError("posenet: give both displacement_fwd and displacement_bwd, or neither")
-
-    def to_fields(
-        heatmap: Array,
-        offsets: Array,
-        displacement_fwd: Array | None = None,
-        displacement_bwd: Array | None = None,
-    ) -> dict[str, Any]:
-        confidence = clipped(namespace(heatmap).moveaxis(heatmap, -1, 0), apply_sigmoid)
-        own = _rows_first(offsets)
-        made: dict[str, Any] = {"confidence": confidence, "offsets": own}
-        if displacement_fwd is not None:
-            there, back = _rows_first(displacement_fwd), _rows_first(displacement_bwd)
-            made["cross_offsets"] = _along_edges(own, there, back, edges, stride)
-        if len(own) == len(POSENET_PARTS):
-            made["names"] = POSENET_PARTS
-        return made
-
-    return convert(
+    own, cross = _rows_first(offsets), None
+    if displacement_fwd is not None:
+        there, back = _rows_first(displacement_fwd), _rows_first(displacement_bwd)
+        cross = _along_edges(own, there, back, edges, stride)
+    if names is None and len(own) == len(POSENET_PARTS):
+        names = POSENET_PARTS
+    return made(
         "posenet",
-        to_fields,
-        {
-            "heatmap": heatmap,
-            "offsets": offsets,
-            "displacement_fwd": displacement_fwd,
-            "displacement_bwd": displacement_bwd,
-        },
-        {
-            "heatmap": "H W P",
-            "offsets": "H W 2P",
-            "displacement_fwd": "H W 2E",
-            "displacement_bwd": "H W 2E",
-        },
+        clipped(namespace(heatmap).moveaxis(heatmap, -1, 0), apply_sigmoid),
+        own,
+        cross_offsets=cross,
         stride=stride,
         sigma=sigma,
         names=names,

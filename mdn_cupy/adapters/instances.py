@@ -7,13 +7,14 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from mdn_cupy.adapters.layout import check_positive, clipped, convert
+from mdn_cupy.adapters.layout import by_image, check_positive, clipped, made
 from mdn_cupy.arrays import Array, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = ["embedseg", "panoptic_deeplab", "sleap_nn", "spotiflow"]
 
 
+@by_image(foreground="1 H W", offsets="2 H W")
 def sleap_nn(
     foreground: Array,
     offsets: Array,
@@ -68,20 +69,11 @@ def sleap_nn(
     >>> fields.origin, fields.output_shape
     (1.0, (16, 18))
     """
-
     check_positive("sleap_nn", stride=stride)
-
-    def to_fields(foreground: Array, offsets: Array) -> dict[str, Any]:
-        return {
-            "confidence": clipped(foreground, False),
-            "offsets": offsets[None],
-        }
-
-    return convert(
+    return made(
         "sleap_nn",
-        to_fields,
-        {"foreground": foreground, "offsets": offsets},
-        {"foreground": "1 H W", "offsets": "2 H W"},
+        clipped(foreground, False),
+        offsets[None],
         stride=stride,
         centred=True,
         sigma=sigma,
@@ -90,6 +82,7 @@ def sleap_nn(
     )
 
 
+@by_image(semantic="C H W", offset="2 H W")
 def panoptic_deeplab(
     semantic: Array,
     offset: Array,
@@ -143,36 +136,34 @@ def panoptic_deeplab(
     >>> float(fields.confidence.max())
     0.25
     """
-
     try:
         channels = [operator.index(channel) for channel in things]
     except TypeError:
         raise ValueError(
             f"panoptic_deeplab: things must list channels, as [11, 12], got {things!r}"
         ) from None
-
-    def to_fields(semantic: Array, offset: Array) -> dict[str, Any]:
-        if not len(channels) or not all(0 <= n < len(semantic) for n in channels):
-            raise ValueError(
-                "panoptic_deeplab: things must name channels of semantic, "
-                f"0 to {len(semantic) - 1}, got {channels}"
-            )
-        xp = namespace(semantic)
-        powers = xp.exp(semantic - xp.amax(semantic, axis=0))
-        of_things = powers[channels].sum(axis=0) / powers.sum(axis=0)
-        return {"confidence": clipped(of_things[None], False), "offsets": offset[None, [1, 0]]}
-
-    return convert(
+    if not len(channels) or not all(0 <= n < len(semantic) for n in channels):
+        raise ValueError(
+            "panoptic_deeplab: things must name channels of semantic, "
+            f"0 to {len(semantic) - 1}, got {channels}"
+        )
+    xp = namespace(semantic)
+    powers = xp.exp(semantic - xp.amax(semantic, axis=0))
+    of_things = powers[channels].sum(axis=0) / powers.sum(axis=0)
+    return made(
         "panoptic_deeplab",
-        to_fields,
-        {"semantic": semantic, "offset": offset},
-        {"semantic": "C H W", "offset": "2 H W"},
+        clipped(of_things[None], False),
+        offset[None, [1, 0]],
         sigma=sigma,
         names=names,
         image=image,
     )
 
 
+@by_image(
+    prediction="4|5 H W",
+    others={"it looks like EmbedSeg in 3D, which has no votes here": {"prediction": "7 D H W"}},
+)
 def embedseg(
     prediction: Array,
     *,
@@ -226,28 +217,26 @@ def embedseg(
     """
     check_positive("embedseg", grid_y=grid_y, grid_x=grid_x, pixel_y=pixel_y, pixel_x=pixel_x)
     scale_y, scale_x = (grid_y - 1) / pixel_y, (grid_x - 1) / pixel_x
-
-    def to_fields(prediction: Array) -> dict[str, Any]:
-        xp = namespace(prediction)
-        x, y = xp.tanh(prediction[0]) * scale_x, xp.tanh(prediction[1]) * scale_y
-        widths = xp.exp(-5 * prediction[2:-1].mean(axis=0)) / math.sqrt(2)
-        return {
-            "confidence": clipped(prediction[-1:], True),
-            "offsets": xp.stack([x, y])[None],
-            "sigma": widths[None] * math.sqrt(scale_x * scale_y),
-        }
-
-    return convert(
+    xp = namespace(prediction)
+    x, y = xp.tanh(prediction[0]) * scale_x, xp.tanh(prediction[1]) * scale_y
+    widths = xp.exp(-5 * prediction[2:-1].mean(axis=0)) / math.sqrt(2)
+    return made(
         "embedseg",
-        to_fields,
-        {"prediction": prediction},
-        {"prediction": "4|5 H W"},
-        others={"it looks like EmbedSeg in 3D, which has no votes here": {"prediction": "7 D H W"}},
+        clipped(prediction[-1:], True),
+        xp.stack([x, y])[None],
+        sigma=widths[None] * math.sqrt(scale_x * scale_y),
         names=names,
         image=image,
     )
 
 
+@by_image(
+    heatmap="H W",
+    subpix="H W 2",
+    others={
+        "it looks like details.flow; give details.subpix": {"heatmap": "H W", "subpix": "H W 3"}
+    },
+)
 def spotiflow(
     heatmap: Array,
     subpix: Array,
@@ -296,19 +285,11 @@ def spotiflow(
     >>> fields.names, fields.offsets.shape
     (('spot',), (1, 2, 6, 9))
     """
-
-    def to_fields(heatmap: Array, subpix: Array) -> dict[str, Any]:
-        offsets = namespace(subpix).stack([subpix[..., 1], subpix[..., 0]])
-        return {"confidence": clipped(heatmap[None], False), "offsets": offsets[None]}
-
-    return convert(
+    offsets = namespace(subpix).stack([subpix[..., 1], subpix[..., 0]])
+    return made(
         "spotiflow",
-        to_fields,
-        {"heatmap": heatmap, "subpix": subpix},
-        {"heatmap": "H W", "subpix": "H W 2"},
-        others={
-            "it looks like details.flow; give details.subpix": {"heatmap": "H W", "subpix": "H W 3"}
-        },
+        clipped(heatmap[None], False),
+        offsets[None],
         sigma=sigma,
         names=names,
         image=image,

@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mdn_cupy.adapters.layout import cells, check_positive, clipped, convert, vectors
+from mdn_cupy.adapters.layout import by_image, cells, check_positive, clipped, made, vectors
 from mdn_cupy.arrays import Array, integer, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = ["deeplabcut", "mmpose_udp", "openpifpaf"]
 
 
+@by_image(
+    scoremap="J H W",
+    locref="2J H W",
+    others={
+        "they look like DeepLabCut 2's; give scmap.transpose(2, 0, 1), locref.reshape(H, W, "
+        "2 * J).transpose(2, 0, 1), apply_sigmoid=False and locref_std=1": {
+            "scoremap": "H W J",
+            "locref": "H W J 2",
+        }
+    },
+)
 def deeplabcut(
     scoremap: Array,
     locref: Array,
@@ -79,27 +90,11 @@ def deeplabcut(
     Fields(confidence=float64 [1, 2, 3], offsets=float64 [1, 2, 2, 3], stride=8.0, origin=4.0, \
 sigma=4.0, names=('part 0',), source='deeplabcut', output_shape=(16, 24))
     """
-
     check_positive("deeplabcut", stride=stride, locref_std=locref_std)
-
-    def to_fields(scoremap: Array, locref: Array) -> dict[str, Any]:
-        return {
-            "confidence": clipped(scoremap, apply_sigmoid),
-            "offsets": vectors(locref, len(scoremap)) * locref_std,
-        }
-
-    return convert(
+    return made(
         "deeplabcut",
-        to_fields,
-        {"scoremap": scoremap, "locref": locref},
-        {"scoremap": "J H W", "locref": "2J H W"},
-        others={
-            "they look like DeepLabCut 2's; give scmap.transpose(2, 0, 1), locref.reshape(H, W, "
-            "2 * J).transpose(2, 0, 1), apply_sigmoid=False and locref_std=1": {
-                "scoremap": "H W J",
-                "locref": "H W J 2",
-            }
-        },
+        clipped(scoremap, apply_sigmoid),
+        vectors(locref, len(scoremap)) * locref_std,
         stride=stride,
         centred=True,
         sigma=sigma,
@@ -108,6 +103,7 @@ sigma=4.0, names=('part 0',), source='deeplabcut', output_shape=(16, 24))
     )
 
 
+@by_image(heatmaps="3K H W")
 def mmpose_udp(
     heatmaps: Array,
     *,
@@ -172,25 +168,15 @@ def mmpose_udp(
         raise ValueError(
             f"mmpose_udp: input_size must be width and height, as (192, 256), got {input_size!r}"
         ) from None
-
-    def to_fields(heatmaps: Array) -> dict[str, Any]:
-        height, width = heatmaps.shape[-2:]
-        stride_y, stride_x = size_y / max(height - 1, 1), size_x / max(width - 1, 1)
-        label, x, y = (heatmaps[n::3] for n in range(3))
-        radius = radius_factor * max(width, height)
-        return {
-            "confidence": clipped(label, False),
-            "offsets": namespace(x).stack(
-                [x * (radius * stride_x), y * (radius * stride_y)], axis=1
-            ),
-            "stride": (stride_y, stride_x),
-        }
-
-    return convert(
+    height, width = heatmaps.shape[-2:]
+    stride_y, stride_x = size_y / max(height - 1, 1), size_x / max(width - 1, 1)
+    label, x, y = (heatmaps[n::3] for n in range(3))
+    radius = radius_factor * max(width, height)
+    return made(
         "mmpose_udp",
-        to_fields,
-        {"heatmaps": heatmaps},
-        {"heatmaps": "3K H W"},
+        clipped(label, False),
+        namespace(x).stack([x * (radius * stride_x), y * (radius * stride_y)], axis=1),
+        stride=(stride_y, stride_x),
         sigma=sigma,
         names=names,
         output_shape=(size_y, size_x),
@@ -198,6 +184,12 @@ def mmpose_udp(
     )
 
 
+@by_image(
+    cif="F 5 H W",
+    others={
+        "it looks like a CAF (8) or CifDet (6) field; give the CIF head's": {"cif": "F 6|8 H W"}
+    },
+)
 def openpifpaf(
     cif: Array,
     *,
@@ -254,26 +246,13 @@ def openpifpaf(
     ((17, 6, 9), 4.0, 8.0)
     >>> m = fields.votes(3).noisy_or()
     """
-
     check_positive("openpifpaf", stride=stride)
-
-    def to_fields(cif: Array) -> dict[str, Any]:
-        return {
-            "confidence": clipped(cif[:, 1], False),
-            "offsets": (cif[:, 2:4] - cells(cif[0, 0])) * stride,
-            "sigma": (cif[:, 4] * (stride / 2)).clip(1, None),
-        }
-
-    return convert(
+    return made(
         "openpifpaf",
-        to_fields,
-        {"cif": cif},
-        {"cif": "F 5 H W"},
-        others={
-            "it looks like a CAF (8) or CifDet (6) field; give the CIF head's": {"cif": "F 6|8 H W"}
-        },
+        clipped(cif[:, 1], False),
+        (cif[:, 2:4] - cells(cif[0, 0])) * stride,
         stride=stride,
-        sigma=sigma,
+        sigma=(cif[:, 4] * (stride / 2)).clip(1, None) if sigma is None else sigma,
         names=names,
         image=image,
     )

@@ -1,4 +1,4 @@
-"""Which axes an array has: the check that every adapter begins with, and what it makes of a batch.
+"""What all adapters share: the check of their arrays' axes, a batch image by image, and helpers.
 
 A layout is written as a string of axes, "2J H W": a letter stands for one length throughout a
 family's arrays, a number for itself, a number before a letter multiplies it, "4|5" allows either.
@@ -10,97 +10,128 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial, wraps
+from inspect import signature
+from typing import Any, ParamSpec
 
-from mdn_cupy.arrays import Array, adopt, cast_to, is_number, is_torch, namespace, on_device
+from mdn_cupy.arrays import (
+    Array,
+    adopt,
+    cast_to,
+    is_number,
+    is_torch,
+    kind_of,
+    namespace,
+    on_device,
+)
 from mdn_cupy.fields import Fields
-from mdn_cupy.validation import check_flag, floating_dtype
+from mdn_cupy.validation import called, check_flag, floating_dtype
 
-__all__ = ["cells", "check_positive", "clipped", "convert", "no_cross_votes", "vectors"]
+__all__ = ["by_image", "cells", "check_positive", "clipped", "made", "no_cross_votes", "vectors"]
+
+P = ParamSpec("P")
 
 Layouts = Mapping[str, str]
 Shape = tuple[int, ...]
 
 
-def convert(
-    family: str,
-    to_fields: Callable[..., dict[str, Any]],
-    arrays: Mapping[str, Array | None],
-    layouts: Layouts,
-    *,
-    centred: bool = False,
-    image: Any = None,
-    others: Mapping[str, Layouts] | None = None,
-    **settings: Any,
-) -> Fields | list[Fields]:
-    """Check the layout of a family's arrays and convert them, one image after the other.
+def by_image(
+    others: Mapping[str, Layouts] | None = None, **layouts: str
+) -> Callable[[Callable[P, Fields | list[Fields]]], Callable[P, Fields | list[Fields]]]:
+    """Let a function of one image's arrays take those of a batch, too, and check their axes.
+
+    The function gets arrays of a floating dtype of at least 32 bits, on their device, and one
+    `image`. The adapter raises TypeError if an array is not floating, or they are not on one
+    device, and ValueError if the shapes fit no layout; the message says which other they look like.
 
     Parameters
     ----------
-    family : str
-        The adapter's name, for error messages and as the fields' source.
-    to_fields : callable
-        Takes the arrays of one image, of a floating dtype of at least 32 bits, by name; returns
-        keywords of `Fields`.
-    arrays : dict of array
-        What the network wrote, by the adapter's argument; None where it was left out.
-    layouts : dict of str
-        The axes of every array for one image.
-    centred : bool
-        Whether cells sit half a stride in, and cover the output: stride · (H, W) pixels.
-    image : array or sequence of array, optional
-        The image, or one for each of a batch.
     others : dict of dict of str, optional
         Other layouts that users have, by what to say of them.
-    **settings
-        More keywords of `Fields`, the same for all images; what is None is left out. Without sigma
-        it is half a stride, at which the votes of neighbouring cells meet, and 2 at least.
-
-    Returns
-    -------
-    Fields or list of Fields
-        A list where the arrays have one more leading axis, the batch.
-
-    Raises
-    ------
-    TypeError
-        If an array is not floating, or they are not on one device.
-    ValueError
-        If the shapes fit no layout; the message says which other they look like.
+    **layouts : str
+        The axes of every array for one image, by the function's parameters.
     """
-    _, given = adopt(**{name: x for name, x in arrays.items() if x is not None})
-    given = {name: cast_to(x, floating_dtype(name, x)) for name, x in given.items()}
-    shapes = {name: tuple(x.shape) for name, x in given.items()}
-    layouts = {name: layouts[name] for name in given}
-    settings = {name: value for name, value in settings.items() if value is not None}
 
-    def one(image: Any, values: Mapping[str, Array]) -> Fields:
-        made = {"source": family, "stride": 1.0, **to_fields(**values), **settings}
-        stride = made["stride"]
-        if centred:
-            height, width = made["confidence"].shape[-2:]
-            made["origin"] = stride / 2
-            made["output_shape"] = round(stride * height), round(stride * width)
-        widest = max(stride) if isinstance(stride, tuple) else stride
-        made.setdefault("sigma", max(2.0, widest / 2))
-        if image is not None:
-            made.pop("output_shape", None)
-        return Fields(**made, image=image)
+    def decorate(
+        function: Callable[P, Fields | list[Fields]],
+    ) -> Callable[P, Fields | list[Fields]]:
+        family, takes = function.__name__, signature(function)
 
-    first = next(iter(given.values()))
-    if _fit(shapes, layouts):
-        with on_device(first):
-            return one(image, given)
-    if not _fit(shapes, _batched(layouts)):
-        raise ValueError(f"{family}: {_misfit(shapes, layouts, others or {})}")
-    count = len(first)
-    if image is not None and len(image) != count:
-        raise ValueError(
-            f"{family}: image must hold {count} images, as the batch, got {len(image)}"
-        )
-    images = [None] * count if image is None else image
-    with on_device(first):
-        return [one(images[b], {name: x[b] for name, x in given.items()}) for b in range(count)]
+        @wraps(function)
+        def convert(*arguments: Any, **options: Any) -> Fields | list[Fields]:
+            given = takes.bind(*arguments, **options).arguments
+            image = given.pop("image", None)
+            arrays = {n: given.pop(n) for n in layouts if n in given}
+            wanted = {
+                n: layouts[n] for n, x in arrays.items() if x is not takes.parameters[n].default
+            }
+            _, arrays = adopt(**{name: arrays[name] for name in wanted})
+            arrays = {name: cast_to(x, floating_dtype(name, x)) for name, x in arrays.items()}
+            shapes = {name: tuple(x.shape) for name, x in arrays.items()}
+            alone = _fit(shapes, wanted)
+            if alone:
+                arrays = {name: x[None] for name, x in arrays.items()}
+                image = None if image is None else [image]
+            elif not _fit(shapes, _batched(wanted)):
+                raise ValueError(f"{family}: {_misfit(shapes, wanted, others or {})}")
+            first = next(iter(arrays.values()))
+            images = [None] * len(first) if image is None else image
+            held = len(images) if hasattr(images, "__len__") else kind_of(images)
+            if held != len(first):
+                raise ValueError(
+                    f"{family}: image must hold {len(first)} images, as the batch, got {held}"
+                )
+            one: Callable[..., Any] = partial(function, **given)
+            with on_device(first):
+                found = [
+                    one(**{name: x[b] for name, x in arrays.items()}, image=image)
+                    for b, image in enumerate(images)
+                ]
+            return found[0] if alone else found
+
+        @wraps(function)
+        def adapter(*arguments: P.args, **options: P.kwargs) -> Fields | list[Fields]:
+            return called(family, convert, *arguments, **options)
+
+        return adapter
+
+    return decorate
+
+
+def made(
+    family: str,
+    confidence: Array,
+    offsets: Array,
+    *,
+    stride: Any = 1.0,
+    centred: bool = False,
+    output_shape: tuple[int, int] | None = None,
+    sigma: Any = None,
+    names: Sequence[str] | None = None,
+    image: Any = None,
+    cross_offsets: Array | None = None,
+) -> Fields:
+    """Return the field set of one image of a family, which is its source.
+
+    Where `centred`, cells sit half a stride in, and cover the output: stride · (H, W) pixels.
+    Without sigma it is half a stride, at which the votes of neighbouring cells meet, and 2 at
+    least.
+    """
+    if centred:
+        output_shape = tuple(round(stride * n) for n in confidence.shape[-2:])
+    widest = max(stride) if isinstance(stride, tuple) else stride
+    return Fields(
+        confidence,
+        offsets,
+        cross_offsets,
+        image,
+        stride=stride,
+        origin=stride / 2 if centred else 0.0,
+        sigma=max(2.0, widest / 2) if sigma is None else sigma,
+        names=() if names is None else names,
+        source=family,
+        output_shape=output_shape if image is None else None,
+    )
 
 
 def clipped(array: Array, apply_sigmoid: bool) -> Array:

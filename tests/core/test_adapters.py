@@ -451,6 +451,7 @@ def test_a_batch_is_a_list_of_what_its_images_are(family):
     short = refusal(lambda: getattr(A, family)(**arrays, **options, image=images[:2]))
     assert "3 images" in short
     assert "got 2" in short
+    assert "got int" in refusal(lambda: getattr(A, family)(**arrays, **options, image=7))
     none = {name: array[:0] for name, array in arrays.items()}
     assert getattr(A, family)(**none, **options) == []
 
@@ -560,6 +561,19 @@ def test_what_is_no_floating_array_is_named(family):
             getattr(A, family)(**arrays | {name: array.astype(int)}, **options)
         with pytest.raises(TypeError, match=f"{name} must be an array"):
             getattr(A, family)(**arrays | {name: array.tolist()}, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"locref": None}, "locref must be an array .*, got NoneType"),
+        ({"strides": 8}, r"deeplabcut\(\): unexpected argument 'strides', did you mean 'stride'"),
+    ],
+)
+def test_arguments_that_an_adapter_does_not_take(changes, message):
+    arrays, options = outputs("deeplabcut")
+    with pytest.raises(TypeError, match=message):
+        A.deeplabcut(**arrays | options | changes)
 
 
 def test_a_word_is_no_flag():
