@@ -77,9 +77,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mdn-cupy {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    for subcommand in (info, compare, vote, peaks, instances, convert):
-        subcommand.add_to(commands)
+    for each in (info, compare, vote, peaks, instances, convert):
+        command = commands.add_parser(
+            each.__name__.rpartition(".")[2],
+            help=each.HELP,
+            description=each.DESCRIPTION,
+            epilog=each.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        each.add_to(command)
+        command.set_defaults(run=each.run)
     return parser
 
 

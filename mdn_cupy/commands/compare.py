@@ -3,40 +3,33 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from mdn_cupy.commands import opening, parsing, voting
 from mdn_cupy.files import replacing
 
-__all__ = ["add_to"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "draw image, confidence, noisy-or and additive map, and print the peaks"
+DESCRIPTION = """\
 Draw the image, the confidence, the noisy-or and the additive map of a part side by side, and print
 the peaks of both maps."""
 
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   mdn-cupy compare pose --part nose --sigma 8 -o compare.png
   mdn-cupy compare pose --part "right wrist" --cross -o cross.png
   mdn-cupy compare run.h5 --from deeplabcut --stride 8 --sigmoid --frames 5 -o frame5.png"""
 
 
-def add_to(commands: Any) -> None:
-    """Add `compare` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "compare",
-        _compare,
-        help="draw image, confidence, noisy-or and additive map, and print the peaks",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `compare` to its parser."""
     parsing.add_output_to(command, "figure to write: .png, .pdf or .svg")
     voting.add_part_to(command, "the first")
     opening.add_to(command)
 
 
-def _compare(arguments: argparse.Namespace) -> str:
+def run(arguments: argparse.Namespace) -> str:
+    """Write the figure; return what is to be said."""
     from mdn_cupy import plotting
 
     suffix = parsing.check_suffix(arguments.output, (".png", ".pdf", ".svg")).lstrip(".")

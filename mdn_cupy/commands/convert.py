@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from mdn_cupy.commands import opening, parsing
 from mdn_cupy.fields import Fields
 from mdn_cupy.io import FieldsSequence, save_fields
 from mdn_cupy.votes import Votes
 
-__all__ = ["add_to"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "write what a network wrote as a .mdn file"
+DESCRIPTION = """\
 Write the fields in a file of another kind as a .mdn file, frame by frame.
 
 IN is a .npz, HDF5, torch (.pt) or Zarr file, one of a pair of .npy or TIFF files, such as
@@ -22,7 +22,7 @@ hand_heatmap.npy beside hand_offsets.npy, or a folder or quoted pattern of these
 usual names (heatmap, scoremap, locref, part_offsets ...) are found; if none or several are, the
 message lists what the file holds, to be named."""
 
-_EXAMPLES = """\
+EXAMPLES = """\
 examples, one of each adapter, whose arrays and settings help(mdn_cupy.adapters.deeplabcut) tells:
   mdn-cupy convert run.h5 -o run.mdn --from deeplabcut --stride 8 --sigmoid --names "nose,tail base"
   mdn-cupy convert out.npz -o out.mdn --from sleap_nn --stride 2
@@ -51,16 +51,8 @@ examples without an adapter:
     mdn-cupy convert run.h5 -o some.mdn --frames 100:200"""
 
 
-def add_to(commands: Any) -> None:
-    """Add `convert` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "convert",
-        _convert,
-        help="write what a network wrote as a .mdn file",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `convert` to its parser."""
     opening.add_to(command)
     parsing.add_output_to(
         command,
@@ -69,7 +61,8 @@ def add_to(commands: Any) -> None:
     )
 
 
-def _convert(arguments: argparse.Namespace) -> str:
+def run(arguments: argparse.Namespace) -> str:
+    """Write the file or files; return what is to be said."""
     output = Path(arguments.output)
     each = arguments.output.endswith(("/", os.sep)) or output.is_dir()
     if not each and output.suffix.lower() != ".mdn":

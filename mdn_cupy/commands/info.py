@@ -5,38 +5,30 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 
 from mdn_cupy import __version__, samples
 from mdn_cupy.backend import Status, backends
-from mdn_cupy.commands import opening, parsing
+from mdn_cupy.commands import opening
 from mdn_cupy.io import inspect_file
 
-__all__ = ["add_to", "run"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "say which backends work here, or what a file holds"
+DESCRIPTION = """\
 Say which backends work here, and why others do not; or, of a file, which arrays it holds, which two
 of them are taken for confidence and offsets, and what else it says. None of its arrays is read."""
 
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   mdn-cupy info
   mdn-cupy info pose
   mdn-cupy info slide.zarr"""
 
 
-def add_to(commands: Any) -> None:
-    """Add `info` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "info",
-        run,
-        help="say which backends work here, or what a file holds",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `info` to its parser."""
     command.add_argument("input", metavar="IN", nargs="?", help=opening.INPUT)
     command.set_defaults(output=None)
 

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,16 @@ from mdn_cupy.commands import large, opening, parsing, voting
 from mdn_cupy.files import replacing
 from mdn_cupy.io import FieldsSequence
 
-__all__ = ["add_to"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "label every source with the peak that it votes for"
+DESCRIPTION = """\
 Label every source of a file's fields with the peak to whose evidence its vote adds most: 1, 2, ...
 in the order of `mdn-cupy peaks`, from 1 in every frame, and 0 for none. At stride 1 that is an
 instance segmentation. OUT holds int32 [frames, parts, H, W], without the axes of which there is
 one."""
 
-_EXAMPLES = f"""\
+EXAMPLES = f"""\
 {voting.THRESHOLDS}
 
 examples:
@@ -42,16 +43,8 @@ Labels = npt.NDArray[np.int32]
 _LARGEST_TIFF = 0xF0000000  # bytes; a TIFF counts them in 32 bits
 
 
-def add_to(commands: Any) -> None:
-    """Add `instances` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "instances",
-        _instances,
-        help="label every source with the peak that it votes for",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `instances` to its parser."""
     parsing.add_output_to(command, "labels: .tif or .npy, or .zarr")
     command.add_argument(
         "--radius",
@@ -65,7 +58,8 @@ def add_to(commands: Any) -> None:
     large.add_to(command)
 
 
-def _instances(arguments: argparse.Namespace) -> str:
+def run(arguments: argparse.Namespace) -> str:
+    """Write the labels; return what is to be said."""
     if large.is_asked(arguments):
         return large.label(arguments)
     output: Path = arguments.output

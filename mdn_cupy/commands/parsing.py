@@ -1,4 +1,4 @@
-"""Common to all subcommands: their parsers, and values of their options."""
+"""Common to all subcommands: their output, and values of their options."""
 
 from __future__ import annotations
 
@@ -16,29 +16,7 @@ __all__ = [
     "place",
     "region",
     "span",
-    "subcommand",
 ]
-
-
-def subcommand(
-    commands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], str],
-    *,
-    help: str,
-    description: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    """Add a subcommand whose description and examples keep their line breaks."""
-    command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=help,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(run=run)
-    return command
 
 
 def add_output_to(

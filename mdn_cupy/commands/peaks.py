@@ -16,9 +16,10 @@ from mdn_cupy.commands import large, opening, parsing, voting
 from mdn_cupy.files import explained_write, replacing
 from mdn_cupy.io import FieldsSequence
 
-__all__ = ["add_to"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "write the peaks of every frame as a table"
+DESCRIPTION = """\
 Find the peaks of the votes in every frame of a file, and write them as a table: a row a peak, with
 its frame and part, where it is to a fraction of a pixel (x, y), its score (m, or the sum) and its
 evidence, the covariance of where its votes land (xx, xy, yy, in square pixels), and how many voters
@@ -26,7 +27,7 @@ it has, effectively.
 
 A run that was stopped goes on where it stopped: until it is done, its frames lie in OUT.partial."""
 
-_EXAMPLES = f"""\
+EXAMPLES = f"""\
 {voting.THRESHOLDS}
 
 examples:
@@ -45,23 +46,16 @@ examples:
 _COLUMNS = ("frame", "part", "x", "y", "score", "evidence", "xx", "xy", "yy", "voters")
 
 
-def add_to(commands: Any) -> None:
-    """Add `peaks` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "peaks",
-        _peaks,
-        help="write the peaks of every frame as a table",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `peaks` to its parser."""
     parsing.add_output_to(command, "table: .csv or .json")
     voting.add_to(command)
     opening.add_to(command)
     large.add_to(command)
 
 
-def _peaks(arguments: argparse.Namespace) -> str:
+def run(arguments: argparse.Namespace) -> str:
+    """Write the table; return what is to be said."""
     output: Path = arguments.output
     writers = {".csv": _write_csv, ".json": _write_json}
     write = writers[parsing.check_suffix(output, writers)]

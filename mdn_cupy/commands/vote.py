@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import numpy as np
 
 from mdn_cupy.commands import large, opening, parsing, voting
 from mdn_cupy.files import replacing
 
-__all__ = ["add_to"]
+__all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
 
-_DESCRIPTION = """\
+HELP = "write a vote map, as a NumPy array or to Zarr"
+DESCRIPTION = """\
 Write the vote map of a part: as a NumPy array; or, by chunks, which need not fit into memory, as
 OME-Zarr with a pyramid, which napari and others open."""
 
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   mdn-cupy vote pose --part nose --sigma 8 -o nose.npy
   mdn-cupy vote coins --part all --rule evidence -o evidence.npy
@@ -26,16 +26,8 @@ examples:
   mdn-cupy vote slide.zarr --scheduler tcp://host:8786 -o m.zarr"""
 
 
-def add_to(commands: Any) -> None:
-    """Add `vote` to the subcommands of a parser."""
-    command = parsing.subcommand(
-        commands,
-        "vote",
-        _vote,
-        help="write a vote map, as a NumPy array or to Zarr",
-        description=_DESCRIPTION,
-        examples=_EXAMPLES,
-    )
+def add_to(command: argparse.ArgumentParser) -> None:
+    """Add the options of `vote` to its parser."""
     parsing.add_output_to(
         command, "map to write: .npy, or .zarr (OME-Zarr with a pyramid) by chunks", parsing.place
     )
@@ -52,7 +44,8 @@ def add_to(commands: Any) -> None:
     large.add_to(command)
 
 
-def _vote(arguments: argparse.Namespace) -> str:
+def run(arguments: argparse.Namespace) -> str:
+    """Write the map; return what is to be said."""
     from mdn_cupy.plotting import peak
 
     if large.is_asked(arguments):
