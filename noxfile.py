@@ -3,6 +3,7 @@
     nox -s lowest                        # the lowest version of each declared dependency
     nox -s newest                        # the newest ones
     nox -s numpy1                        # NumPy 1.26, with the lowest Numba and torch
+    nox -s napari_next                   # the viewer on napari's next version, a pre-release
     nox -s lowest -- tests/core tests/cpu    # some tests only
     nox -s docs
 
@@ -12,7 +13,7 @@ The environments are made by uv, which alone can install lowest versions.
 import nox
 
 nox.options.default_venv_backend = "uv"
-nox.options.sessions = ["lowest", "numpy1", "newest"]
+nox.options.sessions = ["lowest", "numpy1", "newest", "napari_next"]
 
 # The tests that use each declared dependency; the others would repeat these ways into it.
 DEPENDENCIES = [
@@ -33,6 +34,7 @@ CPU = [
     *("tests/core/test_votes.py", "tests/core/test_fields.py"),
     *("tests/cpu/test_determinism.py", "tests/cpu/test_cpu_planner.py"),
 ]
+VIEWER = ["-m", "not slow", "tests/viewer"]
 ENVIRONMENT = {"NAPARI_ENSURE_PLUGIN_MAIN_THREAD": "1"}
 
 
@@ -57,6 +59,14 @@ def newest(session):
     # torch by name: else uv prefers the newest CUDA toolkit, for which there is an old torch only.
     session.install("--upgrade", "torch", "torchvision", "-e", ".[test]")
     session.run("pytest", "-q", *(session.posargs or DEPENDENCIES), env=ENVIRONMENT)
+
+
+@nox.session
+def napari_next(session):
+    """Test the viewer with the newest napari, pre-releases included."""
+    # A bound that is itself a pre-release lets uv take one, of this package only.
+    session.install("--upgrade", "napari[pyqt6]>=0.10.0a0", "-e", ".[test]")
+    session.run("pytest", "-q", *(session.posargs or VIEWER), env=ENVIRONMENT)
 
 
 @nox.session
