@@ -18,6 +18,7 @@ __all__ = [
     "Influence",
     "errors_of",
     "influence_of",
+    "peak_of",
     "place_of",
 ]
 
@@ -48,14 +49,14 @@ _MOST = 200  # sources that are left out in turn, the strongest
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """How far the strongest pixel of each part's map is from where the part truly is.
+    """How far the highest peak of each part's map is from where the part truly is.
 
     Attributes
     ----------
     names : list of str
         The annotated parts.
     truth, found : float64 array [n, 2]
-        Row and column; NaN where no vote landed.
+        Row and column, to a fraction of a pixel; NaN where no vote landed.
     error : float64 array [n]
         Their distance, in pixels.
     similarity : float64 array [n]
@@ -148,7 +149,7 @@ class Influence:
 def errors_of(
     session: VotingSession, truth: Mapping[str, Place], area: float | None = None
 ) -> Errors:
-    """Compare the strongest pixel of each annotated part's map with where the part is.
+    """Compare the highest peak of each annotated part's map with where the part is.
 
     Parameters
     ----------
@@ -165,9 +166,7 @@ def errors_of(
     at = np.array([places[_plain(name)] for name in names], float).reshape(-1, 2)
     numbers = [session.fields.part(name) for name in names]
     evidence = every_part(session).evidence() if names else np.zeros((0, 1, 1))
-    found = np.full((len(names), 2), np.nan)
-    for n, number in enumerate(numbers):
-        found[n] = _strongest(evidence[number])
+    found = np.array([peak_of(evidence[number]) for number in numbers]).reshape(-1, 2)
     error = np.hypot(*(found - at).T)
     if area is None:
         area = float(np.prod(np.ptp(at, axis=0))) if len(at) > 1 else 0.0
@@ -201,10 +200,10 @@ def influence_of(session: VotingSession, truth: Place) -> Influence:
     """
     votes = session.votes
     evidence = np.asarray(session.compute("evidence"), np.float64)
-    found = _strongest(evidence)
-    if not np.isfinite(found).all():
+    pixel, found = _strongest(evidence), peak_of(evidence)
+    if pixel is None:
         raise ValueError("no vote lands on the map")
-    voters = votes.voters((int(found[0]), int(found[1])))
+    voters = votes.voters(pixel)
     strongest = np.argsort(-np.abs(voters.share), kind="stable")[:_MOST]
     without = np.empty(len(strongest))
     for n, k in enumerate(strongest):
@@ -212,7 +211,7 @@ def influence_of(session: VotingSession, truth: Place) -> Influence:
         rows, columns = vote.window[-2:]
         kept = evidence[rows, columns].copy()
         evidence[rows, columns] -= vote.terms
-        without[n] = np.hypot(*(_strongest(evidence) - truth))
+        without[n] = np.hypot(*(peak_of(evidence) - truth))
         evidence[rows, columns] = kept
     order = np.argsort(without, kind="stable")
     return Influence(
@@ -220,12 +219,27 @@ def influence_of(session: VotingSession, truth: Place) -> Influence:
     )
 
 
-def _strongest(evidence: npt.NDArray[np.floating]) -> Float64:
-    """Return the row and column of the most evidence; NaN where there is none."""
-    index = int(np.argmax(np.nan_to_num(evidence, nan=-np.inf)))
-    if not evidence.size or not evidence.flat[index] > 0:
+def peak_of(evidence: npt.NDArray[np.floating]) -> Float64:
+    """Return row and column of the highest peak of a map, to a fraction of a pixel.
+
+    Near the highest pixel they are those of `mdn_cupy.find_peaks`; NaN where there is no evidence.
+    """
+    pixel = _strongest(evidence)
+    if pixel is None:
         return np.full(2, np.nan)
-    return np.array(divmod(index, evidence.shape[1]), np.float64)
+    top, left = (max(n - 1, 0) for n in pixel)
+    around = np.nan_to_num(evidence[top : pixel[0] + 2, left : pixel[1] + 2], nan=0.0)
+    peak = mdn.find_peaks(around, threshold=0.0, max_peaks=1)
+    return np.array([top + peak.y[0], left + peak.x[0]])
+
+
+def _strongest(evidence: npt.NDArray[np.floating]) -> tuple[int, int] | None:
+    """Return the pixel of the most evidence; None where there is none."""
+    index = int(np.argmax(np.nan_to_num(evidence, nan=-np.inf))) if evidence.size else 0
+    if not evidence.size or not evidence.flat[index] > 0:
+        return None
+    row, column = divmod(index, evidence.shape[1])
+    return row, column
 
 
 def place_of(name: str, truth: Mapping[str, Place]) -> Place | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_viewer.core.annotation_files import Annotations
-from mdn_viewer.core.annotations import place_of
+from mdn_viewer.core.annotations import peak_of, place_of
 from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 
@@ -204,13 +204,10 @@ def _same_size(fields: mdn.Fields, first: mdn.Fields) -> mdn.Fields:
 
 
 def _peaks_of(session: VotingSession) -> tuple[float, ...]:
-    maps = session.vote(RULES)
+    maps = session.vote((*RULES, "evidence"))
     found = [maps[rule].peak for rule in RULES]
-    at = found[0]
-    return (
-        *(0.0 if peak is None else peak.value for peak in found),
-        *((np.nan, np.nan) if at is None else (float(at.row), float(at.column))),
-    )
+    values = (0.0 if peak is None else peak.value for peak in found)
+    return (*values, *peak_of(maps["evidence"].values).tolist())
 
 
 def _asked_of(session: VotingSession, question: Question) -> tuple[float, float, float]:
