@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mdn_viewer.core.code_export import loading, snippet
+from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.session import ALL, KINDS, VotingSession
 from viewer_support import two_parts
 
@@ -37,7 +38,7 @@ def run(program, folder, monkeypatch):
 )
 def test_it_computes_the_maps_to_the_bit(session, kinds, tmp_path, monkeypatch):
     name = "delta" if "delta" in session.fields.names else "pose"
-    found = loading(session.fields, f"sample:{name}")
+    found = loading(session.fields, Origin((f"sample:{name}",)))
     assert found == f"mdn.samples.load('{name}')"
     left = run(snippet(session, kinds, found), tmp_path, monkeypatch)
     for kind, vote_map in session.vote(kinds).items():
@@ -49,7 +50,9 @@ def test_it_loads_the_file_that_the_fields_came_from(tmp_path, monkeypatch):
     mdn.save_fields(path, two_parts())
     session = VotingSession(mdn.load_fields(path), "right", 1.5)
     left = run(
-        snippet(session, ["additive"], loading(session.fields, str(path))), tmp_path, monkeypatch
+        snippet(session, ["additive"], loading(session.fields, Origin((str(path),)))),
+        tmp_path,
+        monkeypatch,
     )
     np.testing.assert_array_equal(left["s"], session.vote()["additive"].values)
 
@@ -66,19 +69,19 @@ def test_fields_that_are_in_no_file_are_to_be_saved_first(tmp_path, monkeypatch,
 
 def test_an_origin_is_not_taken_at_its_word(tmp_path):
     path, fields = tmp_path / "hand.mdn", two_parts()
-    assert loading(fields, str(path)) is None  # no such file
-    assert loading(fields, "sample:pose") is None
-    assert loading(fields, "sample:nothing") is None
-    assert loading(fields, "") is None
+    origin = Origin((str(path),))
+    for other in (origin, UNKNOWN, Origin(("sample:pose",)), Origin(("sample:nothing",))):
+        assert loading(fields, other) is None
     mdn.save_fields(path, fields)
-    assert loading(fields, str(path)) == f"mdn.load_fields({str(path)!r})"
-    assert loading(replace(fields, sigma=7.0), str(path)) is not None  # the program has its own
+    assert loading(fields, origin) == f"mdn.load_fields({str(path)!r})"
+    assert loading(replace(fields, sigma=7.0), origin) is not None  # the program has its own
+    assert loading(fields, origin, 1) is None  # no such frame
     changed = fields.confidence.copy()
     changed[1, 2, 3] += 1e-6
-    assert loading(replace(fields, confidence=changed), str(path)) is None
-    assert loading(replace(fields, stride=3.0), str(path)) is None
+    assert loading(replace(fields, confidence=changed), origin) is None
+    assert loading(replace(fields, stride=3.0), origin) is None
     path.write_text("no archive")
-    assert loading(fields, str(path)) is None
+    assert loading(fields, origin) is None
 
 
 def test_parts_of_the_same_name_are_told_apart():

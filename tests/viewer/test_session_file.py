@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mdn_viewer.canvas.camera import Camera
+from mdn_viewer.core.code_export import loading, snippet
 from mdn_viewer.core.detections import Search
+from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
+from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
@@ -23,7 +26,7 @@ from viewer_support import names, pictures, two_parts, wrong
 import mdn_cupy as mdn
 
 FULL = SavedSession(
-    fields="sample:pose",
+    fields=Origin(("sample:pose",)),
     part=3,
     sigma=4.5,
     sum_rule="plain_sum",
@@ -50,15 +53,16 @@ def test_what_is_written_is_read(tmp_path):
 def test_files_beside_it_may_move_with_it(tmp_path):
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
-    elsewhere = str(tmp_path / "elsewhere.csv")
-    session = SavedSession(str(before / "a.mdn"), second=str(before / "b.mdn"))
-    write_session(
-        before / "a.mdn-session", SavedSession(session.fields, annotations=elsewhere, second="")
-    )
+    elsewhere, image = str(tmp_path / "elsewhere.csv"), str(before / "x.tif")
+    paths = str(before / "a.mdn"), str(before / "b.mdn")
+    session = SavedSession(Origin(paths, {}, image), annotations=elsewhere)
+    write_session(before / "a.mdn-session", session)
     data = json.loads((before / "a.mdn-session").read_text())
-    assert (data["fields"], data["annotations"]) == ("a.mdn", elsewhere)
+    assert data["fields"] == {"files": ["a.mdn", "b.mdn"], "reading": {}, "image": "x.tif"}
+    assert data["annotations"] == elsewhere
     shutil.move(before, after)
-    assert read_session(after / "a.mdn-session").fields == str(after / "a.mdn")
+    moved = read_session(after / "a.mdn-session").fields
+    assert moved == session.fields.moved(lambda path: path.replace(str(before), str(after)))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_what_is_open_and_asked_comes_back(shared, shown, qtbot, tmp_path):
     widget = shown(fields)  # which is in no file
     second, model = widget.panel(SecondPanel), widget.model
     mdn.save_fields(tmp_path / "b.mdn", replace(fields, confidence=fields.confidence / 2))
-    second.open(str(tmp_path / "b.mdn"))
+    second.open(Origin((str(tmp_path / "b.mdn"),)))
     second.show_own(Own(sigma=3.5))
     (tmp_path / "truth.csv").write_text("part,x,y\nleft,8,10\n")
     widget.panel(TruthPanel).open(str(tmp_path / "truth.csv"))
@@ -191,24 +195,47 @@ def test_what_is_open_and_asked_comes_back(shared, shown, qtbot, tmp_path):
 
 
 @pytest.mark.slow
-def test_frames_of_one_file_are_kept(shared, shown, tmp_path):
-    widget = shared
+@pytest.mark.parametrize("way", ["one file", "several files", "no file", "read otherwise"])
+def test_frames_are_kept_and_are_in_the_program(way, shared, tmp_path, monkeypatch):
+    widget, folder = shared, tmp_path / "before"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     widget._viewer.layers.clear()
     fields = two_parts()
     frames = [replace(fields, confidence=fields.confidence * np.float32(x)) for x in (1, 0.5, 0.2)]
-    mdn.save_fields(tmp_path / "video.mdn", frames)
-    widget.opener.open([str(tmp_path / "video.mdn")])
+    mdn.save_fields("video.mdn", frames)
+    mdn.save_fields("b.mdn", frames[:1])
+    mdn.save_fields("c.mdn", frames[1:])
+    if way == "no file":
+        widget.opener.add(layer_data(frames, "frames"))
+    else:
+        widget.opener.open(["b.mdn", "c.mdn"] if way == "several files" else ["video.mdn"])
     widget.wait()
+    if way == "read otherwise":
+        widget.inputs.order.value = True
+        widget.wait()
     widget.model.go_to(2)
     widget.wait()
-    widget.sessions.save(str(tmp_path / "a.mdn-session"))
-    assert not (tmp_path / "a.mdn").exists()
+    expected, shown = widget.model.session.fields, pictures(widget)
+    np.testing.assert_allclose(expected.confidence, frames[2].confidence)
+    turned = way == "read otherwise"
+    np.testing.assert_array_equal(
+        expected.offsets, fields.offsets[:, ::-1] if turned else fields.offsets
+    )
+    widget.sessions.save("a.mdn-session")
+    assert (folder / "a.mdn").exists() == (way in ("no file", "read otherwise"))
     widget._viewer.layers.clear()
     widget.wait()
-    widget.sessions.open(str(tmp_path / "a.mdn-session"))
+    folder.rename(tmp_path / "after")
+    widget.sessions.open(str(tmp_path / "after" / "a.mdn-session"))
     widget.wait()
-    assert widget.model.frame == 2
-    np.testing.assert_allclose(widget.model.session.fields.confidence, frames[2].confidence)
+    model = widget.model
+    assert (model.frame, len(model.frames)) == (2, 3)
+    for name, values in pictures(widget).items():
+        np.testing.assert_array_equal(values, shown[name])
+    left = {}
+    exec(snippet(model.session, model.kinds, loading(model.loaded, model.origin, 2)), left)
+    np.testing.assert_array_equal(left["m"], model.maps["noisy_or"].values)
 
 
 def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
@@ -216,7 +243,7 @@ def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
     widget.model.change(part="left eye")
     path = tmp_path / "pose.mdn-session"
     widget.sessions.save(str(path))
-    assert read_session(path).fields == "sample:pose"
+    assert read_session(path).fields == Origin(("sample:pose",))
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
     widget.model.change(part="nose")
     widget.canvas.dropped.emit([str(path)])

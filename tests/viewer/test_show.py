@@ -95,12 +95,45 @@ def test_a_layout_that_fits_alone_is_taken(layout, frames):
 
 
 def test_layouts_that_fit_are_named():
-    with pytest.raises(ValueError, match=r"layouts \(PC\)HW and \(CP\)HW; bring them to"):
+    with pytest.raises(ValueError, match=r"layouts \(PC\)HW and \(CP\)HW; give layout="):
         opened_from(np.zeros((3, 40, 50)), np.zeros((6, 40, 50)), None, {})
     with pytest.raises(ValueError, match=r"layouts HW\(PC\) and HW\(CP\)"):
         opened_from(np.zeros((40, 50, 3)), np.zeros((40, 50, 6)), None, {})
     with pytest.raises(ValueError, match="layouts PHWC and HWPC"):
         opened_from(np.zeros((40, 50, 3)), np.zeros((40, 50, 3, 2)), None, {})
+
+
+@pytest.mark.parametrize("order", ["xy", "yx"])
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("layout", ["HW(PC)", "HW(CP)", "(PC)HW", "PHW HWCP"])
+def test_a_layout_and_an_order_are_those_that_are_said(layout, frames, order):
+    rng = np.random.default_rng(0)
+    c, o = rng.random((3, 6, 8), np.float32), rng.random((3, 2, 6, 8), np.float32)
+    written = {
+        "HW(PC)": (c.transpose(1, 2, 0), o.reshape(6, 6, 8).transpose(1, 2, 0)),
+        "HW(CP)": (c.transpose(1, 2, 0), o.swapaxes(0, 1).reshape(6, 6, 8).transpose(1, 2, 0)),
+        "(PC)HW": (c, o.reshape(6, 6, 8)),
+        "PHW HWCP": (c, o.transpose(2, 3, 1, 0)),
+    }
+    reading = {"layout": layout, "order": order}
+    expected = o[:, ::-1] if order == "yx" else o
+    arrays = [torch.tensor(each.copy()) for each in written[layout]]
+    if frames:
+        arrays = [each[None] for each in arrays]
+    for found in (
+        opened_from(*arrays, None, GIVEN | reading).fields,
+        newer(None, *arrays, None, reading),
+    ):
+        one = found[0] if frames else found
+        np.testing.assert_array_equal(one.confidence, c)
+        np.testing.assert_array_equal(one.offsets, expected)
+
+
+def test_frames_of_one_part_are_told_by_the_layout():
+    c, o = np.zeros((5, 6, 8), np.float32), np.zeros((5, 2, 6, 8), np.float32)
+    assert opened_from(c, o, None, {}).fields.confidence.shape == (5, 6, 8)
+    frames = opened_from(c, o, None, {"layout": "CHW"}).fields
+    assert [each.confidence.shape for each in frames] == [(1, 6, 8)] * 5
 
 
 @pytest.mark.parametrize("colours", [3, 4])
@@ -125,7 +158,22 @@ def test_new_values_are_copied_and_keep_the_rest():
     assert found.image is fields.image
 
 
+def test_what_else_fields_say_is_taken_of_fields_too():
+    for given in (two_parts(), [two_parts(), other(0.5)]):
+        found = opened_from(given, None, None, {"sigma": 7.0, "names": ("a", "b")}).fields
+        one = found if isinstance(found, mdn.Fields) else found[1]
+        assert (one.sigma, one.names) == (7.0, ("a", "b"))
+
+
 BAD = {
+    "a layout of other arrays": (
+        lambda f: ((f.confidence, f.offsets), {"layout": "HW(PC)"}),
+        ValueError,
+        r"wants confidence \(H, W, P\) and offsets \(H, W, 2P\), got .*; give layout='PCHW'",
+    ),
+    "no layout": (lambda f: ((f.confidence, f.offsets), {"layout": "PXY"}), ValueError, "layout"),
+    "no order": (lambda f: ((f.confidence, f.offsets), {"order": "rc"}), ValueError, "order must"),
+    "a layout of fields": (lambda f: ((f,), {"layout": "PCHW"}), TypeError, "are for arrays"),
     "no offsets": (lambda f: ((f.confidence,), {}), TypeError, "offsets are missing"),
     "no file": (lambda f: (("there-is-none.mdn",), {}), OSError, "there-is-none.mdn"),
     "no array": (lambda f: (("x", "y"), {}), OSError, "x"),

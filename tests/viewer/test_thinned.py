@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import zarr
-from mdn_viewer.core import file_guess
+from mdn_viewer.core import file_guess, origin
 from mdn_viewer.reader import open_paths
 
 
 @pytest.fixture
 def slide(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_guess, "_MOST", 1000)
-    monkeypatch.setattr(file_guess, "_THINNED", 256)
+    monkeypatch.setattr(file_guess, "MOST", 1000)
+    monkeypatch.setattr(origin, "MOST", 1000)
+    monkeypatch.setattr(origin, "_THINNED", 256)
     rng = np.random.default_rng(0)
     group = zarr.open_group(tmp_path / "slide.zarr")
     group.create_array("confidence", data=rng.random((64, 64), np.float32), chunks=(16, 16))
@@ -25,7 +26,7 @@ def test_every_nth_source_of_a_slide_is_opened_and_a_part_with_all(slide):
     np.testing.assert_array_equal(fields.confidence[0], whole[::4, ::4])
     assert fields.stride == 4
     with pytest.warns(UserWarning, match="every 4th"):
-        (dropped,) = file_guess.guess(slide).open()
+        (dropped,) = file_guess.guess(slide).files().frames()
     np.testing.assert_array_equal(dropped.confidence, fields.confidence)
     part = open_paths([slide], region=(slice(8, 40), slice(0, 30))).fields
     np.testing.assert_array_equal(part.confidence[0], whole[8:40, :30])

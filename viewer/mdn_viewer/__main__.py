@@ -13,10 +13,11 @@ import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.commands.opening import add_reading_to, reading_of
 from mdn_cupy.files import replacing
+from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.core.session_file import SUFFIX, SavedSession, read_session
 from mdn_viewer.display import obstacle
-from mdn_viewer.reader import Opened, open_paths, open_saved, with_image
+from mdn_viewer.reader import Opened, open_saved, opened
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -60,21 +61,20 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         saved = _saved(args.fields, args.part, args.sigma)
         _check_screenshot(args.screenshot)
-        opened = _opened(args) if saved is None else open_saved(saved)
+        found = _opened(args) if saved is None else open_saved(saved)
     except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
         return _fail(console.REFUSED, str(error))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
     name = args.watch.name if args.watch else Path(args.fields[0] if args.fields else "pose").stem
-    return _run(opened, name, args, saved)
+    return _run(found, name, args, saved)
 
 
 def _opened(args: argparse.Namespace) -> Opened | None:
     """Open what the arguments name; None of what is watched, whatever is in it."""
     width, args.sigma = args.sigma, None  # of the window, and not of the file
     args.reading = reading_of(args)
-    args.pixels = None if args.image is None else _image(args.image)
     if args.watch is not None:
         if args.fields or args.screenshot:
             raise ValueError(
@@ -91,20 +91,7 @@ def _opened(args: argparse.Namespace) -> Opened | None:
 
 def _read(paths: Sequence[str | Path], args: argparse.Namespace) -> Opened:
     """Open paths as the options have it, over the image that they name."""
-    opened = open_paths(paths, **args.reading)
-    return opened if args.pixels is None else with_image(opened, args.pixels, args.reading)
-
-
-def _image(path: Path) -> Any:
-    """Read a picture with whatever reads pictures in napari."""
-    from imageio.v3 import imread
-
-    try:
-        return imread(path)
-    except OSError as error:
-        if isinstance(error, FileNotFoundError) or error.errno is not None:
-            raise type(error)(f"{path}: {error.strerror or 'no such file'}") from error
-        raise ValueError(f"{path}: not a readable image") from error
+    return opened(Origin.of(paths, args.reading, "" if args.image is None else str(args.image)))
 
 
 def _saved(names: list[str], part: str | None, sigma: float | None) -> SavedSession | None:
@@ -151,9 +138,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _first_session(opened: Opened, part: str | None, sigma: float | None) -> Opened:
-    """Return what is opened with the part and the sigma that the window begins with."""
-    fields, origin, first = opened
+def _first_session(found: Opened, part: str | None, sigma: float | None) -> Opened:
+    """Return what was opened with the part and the sigma that the window begins with."""
+    fields, origin, first = found
     one = fields if isinstance(fields, mdn.Fields) else fields[0]
     width = one.typical_sigma if sigma is None else sigma
     session = VotingSession(one, first if part is None else part, width)
@@ -175,7 +162,7 @@ def _check_screenshot(path: Path | None) -> None:
 
 
 def _run(
-    opened: Opened | None, name: str, args: argparse.Namespace, saved: SavedSession | None
+    found: Opened | None, name: str, args: argparse.Namespace, saved: SavedSession | None
 ) -> int:
     import gc
 
@@ -184,7 +171,7 @@ def _run(
     from mdn_viewer.watching import NewestFile
     from mdn_viewer.window import open_window
 
-    window = open_window(opened, name)
+    window = open_window(found, name)
     if saved is not None:
         window.widget.wait()
         window.widget.sessions.restore(saved)

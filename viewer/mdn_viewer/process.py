@@ -38,6 +38,8 @@ class WindowProcess:
         What the layers' names begin with.
     first : mdn_cupy.Fields
         The first frame: what `update` does not say is as in it.
+    reading : dict
+        Layout and order of the arrays of `update`, where `show` was given them.
 
     Raises
     ------
@@ -47,7 +49,13 @@ class WindowProcess:
         If no window can open; the message says why.
     """
 
-    def __init__(self, opened: Opened | Callable[[], Opened], name: str, first: mdn.Fields) -> None:
+    def __init__(
+        self,
+        opened: Opened | Callable[[], Opened],
+        name: str,
+        first: mdn.Fields,
+        reading: dict[str, Any],
+    ) -> None:
         self._mailbox = Mailbox()
         try:
             message = pickle.dumps((opened, name, self._mailbox.file))
@@ -56,7 +64,7 @@ class WindowProcess:
                 f"the frames cannot be sent to another process ({error}); "
                 "show a path, or arrays, or leave process=False"
             ) from error
-        self._first = first
+        self._first, self._reading = first, reading
         self._closed = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "mdn_viewer.serve"],
@@ -111,7 +119,7 @@ class WindowProcess:
         if self._closed:
             return
         try:
-            self._mailbox.put(_sent(self._first, confidence, offsets, image))
+            self._mailbox.put(_sent(self._first, confidence, offsets, image, self._reading))
         except OSError:  # the window has been closed
             self._closed = True
 
@@ -141,7 +149,9 @@ class WindowProcess:
             self._mailbox.close()
 
 
-def _sent(first: mdn.Fields, confidence: Any, offsets: Any, image: Any) -> Any:
+def _sent(
+    first: mdn.Fields, confidence: Any, offsets: Any, image: Any, reading: dict[str, Any]
+) -> Any:
     """Return what the window does not know of new values: two arrays and an image, or fields.
 
     Raises
@@ -149,13 +159,13 @@ def _sent(first: mdn.Fields, confidence: Any, offsets: Any, image: Any) -> Any:
     TypeError, ValueError
         As `newer`.
     """
-    if image is None and offsets is not None:
+    if image is None and offsets is not None and not reading:
         c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
         if (c.shape, o.shape) == (first.confidence.shape, first.offsets.shape) and (
             c.dtype.kind == o.dtype.kind == "f"
         ):  # as a rule; checking everything takes a loop 0.2 ms
             return np.ascontiguousarray(c), np.ascontiguousarray(o), None
-    fields = newer(first, confidence, offsets, image, copy=False)
+    fields = newer(first, confidence, offsets, image, reading, copy=False)
     if isinstance(fields, list) or fields.confidence.shape != first.confidence.shape:
         return fields
     return fields.confidence, fields.offsets, None if fields.image is first.image else fields.image

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 import mdn_cupy as mdn
-from mdn_cupy.io import Layout
+from mdn_cupy.io import FieldsSequence, Layout
+from mdn_viewer.core.origin import Changed
 from mdn_viewer.reader import Opened, open_paths
 
 __all__ = ["newer", "opened_from"]
@@ -24,7 +26,7 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
     confidence, offsets, image
         As in `mdn_viewer.show`.
     given : dict
-        Other parameters of `mdn_cupy.Fields`.
+        Other parameters of `mdn_cupy.Fields`; layout and order, of `mdn_cupy.open_fields`.
 
     Raises
     ------
@@ -34,14 +36,21 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
     if isinstance(confidence, (str, os.PathLike)):
         return open_paths([confidence], **given)
     if isinstance(confidence, Sequence) and confidence and isinstance(confidence[0], mdn.Fields):
-        return Opened(confidence)
-    if getattr(confidence, "ndim", 0) == 4:
+        change = partial(_fields, offsets=None, image=None, given=given)
+        return Opened(FieldsSequence(Changed(confidence, change)) if given else confidence)
+    if _has_frames(confidence, offsets, given):
         return Opened(_frames(confidence, offsets, image, given))
     return Opened(_fields(confidence, offsets, image, given))
 
 
 def newer(
-    open_now: mdn.Fields | None, confidence: Any, offsets: Any, image: Any, *, copy: bool = True
+    open_now: mdn.Fields | None,
+    confidence: Any,
+    offsets: Any,
+    image: Any,
+    reading: dict[str, Any] | None = None,
+    *,
+    copy: bool = True,
 ) -> mdn.Fields | list[mdn.Fields]:
     """Take new values, with whatever else the fields that are open say, and their image.
 
@@ -51,6 +60,8 @@ def newer(
         The fields that are open.
     confidence, offsets, image
         As in `mdn_viewer.show`.
+    reading : dict, optional
+        Layout and order, where `mdn_viewer.show` was given them.
     copy : bool
         Whether to copy the arrays, which may change later.
 
@@ -64,12 +75,14 @@ def newer(
     TypeError, ValueError
         If they are no field set; the message says why.
     """
+    reading = reading or {}
     if isinstance(confidence, Sequence):
         frames = [_fields(each, None, None, {}, copy=copy) for each in confidence]
-    elif getattr(confidence, "ndim", 0) == 4:
-        frames = _frames(confidence, offsets, image, {}, copy=copy)
+    elif _has_frames(confidence, offsets, reading):
+        frames = _frames(confidence, offsets, image, reading, copy=copy)
     else:
-        return _like(open_now, _fields(confidence, offsets, image, {}, copy=copy))
+        given = {} if isinstance(confidence, (mdn.Fields, mdn.Votes)) else reading
+        return _like(open_now, _fields(confidence, offsets, image, given, copy=copy))
     if not frames:
         raise ValueError("confidence must have a frame, got none")
     return [_like(open_now, each) for each in frames]
@@ -80,6 +93,20 @@ def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
         return fields
     image = open_now.image if fields.image is None else fields.image
     return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
+
+
+def _has_frames(confidence: Any, offsets: Any, given: dict[str, Any]) -> bool:
+    """Whether arrays have an axis of frames before those of a field set."""
+    if "layout" not in given or not (hasattr(confidence, "shape") and hasattr(offsets, "shape")):
+        return getattr(confidence, "ndim", 0) == 4
+    layout, shapes = Layout(given["layout"]), (tuple(confidence.shape), tuple(offsets.shape))
+    leading = layout.leading(*shapes)
+    if leading is None:
+        raise ValueError(
+            f"layout={layout.text!r} wants {layout}, got {shapes[0]} and {shapes[1]}; "
+            f"{layout.suggestion(*shapes)}"
+        )
+    return bool(leading)
 
 
 def _frames(
@@ -98,8 +125,10 @@ def _frames(
     ]
 
 
-def _in_own_layout(c: Any, o: Any) -> tuple[Any, Any]:
-    """Bring arrays to (P, H, W) and (P, 2, H, W) if they fit so in only one way."""
+def _in_own_layout(c: Any, o: Any, layout: str | None) -> tuple[Any, Any]:
+    """Bring arrays to (P, H, W) and (P, 2, H, W), by a layout or if they fit in only one way."""
+    if layout is not None:
+        return Layout(layout).confidence(c), Layout(layout).offsets(o, c.shape)
     if c.ndim == 2 and o.shape == (2, *c.shape):
         return c[None], o[None]
     if c.ndim == 3 and o.shape == (c.shape[0], 2, *c.shape[1:]):
@@ -111,8 +140,7 @@ def _in_own_layout(c: Any, o: Any) -> tuple[Any, Any]:
     if len(fitting) > 1:
         raise ValueError(
             f"confidence {c.shape} and offsets {o.shape} fit in the layouts "
-            f"{' and '.join(layout.text for layout in fitting)}; bring them to (P, H, W) and "
-            "(P, 2, H, W)"
+            f"{' and '.join(layout.text for layout in fitting)}; give layout= one of them"
         )
     if fitting and fitting[0].leading(c.shape, o.shape) == ():
         return fitting[0].confidence(c), fitting[0].offsets(o, c.shape)
@@ -123,8 +151,15 @@ def _fields(
     confidence: Any, offsets: Any, image: Any, given: dict[str, Any], *, copy: bool = False
 ) -> mdn.Fields:
     """Make one field set of NumPy arrays."""
+    given = dict(given)
+    layout, order = given.pop("layout", None), given.pop("order", "xy")
+    if order not in ("xy", "yx"):
+        raise ValueError(f"order must be 'xy' or 'yx', got {order!r}")
+    if isinstance(confidence, (mdn.Fields, mdn.Votes)) and (layout, order) != (None, "xy"):
+        what = type(confidence).__name__
+        raise TypeError(f"layout and order are for arrays, and this is {what}, which has its own")
     if isinstance(confidence, mdn.Fields):
-        fields = confidence.to_numpy()
+        fields = replace(confidence.to_numpy(), **given) if given else confidence.to_numpy()
         if not copy:
             return fields
         c, o = fields.confidence.copy(), fields.offsets.copy()
@@ -144,7 +179,9 @@ def _fields(
             "offsets are missing; give confidence and offsets, or one Fields, Votes or path"
         )
     c, o = mdn.to_numpy(confidence, "confidence"), mdn.to_numpy(offsets, "offsets")
-    c, o = _in_own_layout(c, o)
+    c, o = _in_own_layout(c, o, layout)
+    if order == "yx":
+        o = o[:, ::-1]
     c, o = (x.copy() if copy else np.ascontiguousarray(x) for x in (c, o))
     pixels = None if image is None else mdn.to_numpy(image, "image")
     if copy and pixels is not None:

@@ -44,8 +44,11 @@ class MassDisplacementWindow:
         The dock widget.
     """
 
-    def __init__(self, viewer: Viewer, widget: MassDisplacement) -> None:
+    def __init__(
+        self, viewer: Viewer, widget: MassDisplacement, reading: dict[str, Any] | None = None
+    ) -> None:
         self.viewer, self.widget = viewer, widget
+        self._reading = reading or {}  # the layout and the order of arrays
         self._lock = threading.Lock()
         self._newest: mdn.Fields | list[mdn.Fields] | None = None
         self._drawn = 0.0  # when the window last had the time of its own thread
@@ -73,7 +76,7 @@ class MassDisplacementWindow:
         """
         if self._widget_gone:
             return
-        fields = newer(self.widget.model.loaded, confidence, offsets, image)
+        fields = newer(self.widget.model.loaded, confidence, offsets, image, self._reading)
         with self._lock:
             waiting, self._newest = self._newest is not None, fields
         if not waiting:
@@ -109,6 +112,8 @@ def show(
     stride: float | Sequence[float] | None = None,
     origin: float | Sequence[float] | None = None,
     names: Sequence[str] | None = None,
+    layout: str | None = None,
+    order: str | None = None,
     part: int | str | None = None,
     name: str = "fields",
     viewer: Viewer | None = None,
@@ -127,12 +132,16 @@ def show(
     offsets : array, optional
         Offsets (x, y) in pixels of the output, of the confidence's shape with an axis of 2 before
         the rows: (2, H, W), (P, 2, H, W), (N, P, 2, H, W). Arrays of one frame, or of each, whose
-        sizes fit in only one other layout of `mdn_cupy.open_fields`, such as (P, H, W, 2), are read
-        so; where several fit, they are named.
+        sizes fit in only one other layout, such as (P, H, W, 2), are read so; where several fit,
+        they are named.
     image : array, optional
         What the fields were computed from: (Hi, Wi), (Hi, Wi, 3 or 4), or one for each frame.
     sigma, stride, origin, names : optional
         As in `mdn_cupy.Fields`.
+    layout, order : str, optional
+        As in `mdn_cupy.open_fields`, for arrays, here and in `update`, or a path: "HW(PC)" for
+        confidences (H, W, P) and offsets (H, W, 2P) with two channels of each part in turn; "yx"
+        where y comes first.
     part : int or str, optional
         The part to look at first; "all" for all in one map.
     name : str
@@ -165,8 +174,10 @@ def show(
     ...     train(batch)
     ...     window.update(confidence, offsets)
     """
+    reading = {"layout": layout, "order": order}
+    reading = {key: value for key, value in reading.items() if value is not None}
     given = {"sigma": sigma, "stride": stride, "origin": origin, "names": names}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in given.items() if value is not None} | reading
     if process and viewer is not None:
         raise ValueError("viewer is in this process; leave it out, or process=False")
     opened = opened_from(confidence, offsets, image, given)
@@ -174,8 +185,8 @@ def show(
         first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
         opened = opened._replace(part=part if part == ALL else first.part(part))
     if process:
-        return _show_in_process(opened, name, confidence, given, block)
-    window = open_window(opened, name, viewer)
+        return _show_in_process(opened, name, confidence, given, reading, block)
+    window = open_window(opened, name, viewer, reading)
     if block or (block is None and viewer is None and not _ipython_runs_qt()):
         import napari
 
@@ -194,13 +205,18 @@ def _ipython_runs_qt() -> bool:
 
 
 def _show_in_process(
-    opened: Opened, name: str, source: Any, given: dict[str, Any], block: bool | None
+    opened: Opened,
+    name: str,
+    source: Any,
+    given: dict[str, Any],
+    reading: dict[str, Any],
+    block: bool | None,
 ) -> WindowProcess:
     first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
     sent: Opened | partial[Opened] = opened
     if isinstance(source, (str, os.PathLike)):  # frames of a file stay in it
         sent = partial(_open_path, os.fspath(source), given, opened.part)
-    window = WindowProcess(sent, name, first)
+    window = WindowProcess(sent, name, first, reading)
     if block:
         window.wait()
     return window
@@ -211,7 +227,10 @@ def _open_path(path: str, given: dict[str, Any], part: int | str) -> Opened:
 
 
 def open_window(
-    opened: Opened | None, name: str, viewer: Viewer | None = None
+    opened: Opened | None,
+    name: str,
+    viewer: Viewer | None = None,
+    reading: dict[str, Any] | None = None,
 ) -> MassDisplacementWindow:
     """Open a window on what has been opened, if anything has, or show it in a viewer."""
     compilation.begin()  # while napari is imported
@@ -237,7 +256,7 @@ def open_window(
     if new:
         viewer.window.show()
         _resize(viewer, widget)  # now: napari gives a new window the size of the last one
-    return MassDisplacementWindow(viewer, widget)
+    return MassDisplacementWindow(viewer, widget, reading)
 
 
 def _load_kernels(part: int | str) -> None:

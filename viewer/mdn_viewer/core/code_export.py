@@ -7,11 +7,16 @@ from collections.abc import Collection
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession
 
-__all__ = ["loading", "same_fields", "snippet"]
+__all__ = ["is_there", "loading", "snippet"]
 
-_SAMPLE = "sample:"
+_IMPORTS = {
+    "replace(": "from dataclasses import replace",
+    "partial(": "from functools import partial",
+    "imread(": "from imageio.v3 import imread",
+}
 _UNSAVED = "fields.mdn"  # what the file is called that has yet to be saved
 _VOTE = ("confidence", "offsets", "cross_offsets", "image", "stride", "origin", "names")
 
@@ -38,7 +43,7 @@ def snippet(
     Examples
     --------
     >>> session = VotingSession(mdn.samples.load("pose"), "nose", 8.0)
-    >>> print(snippet(session, ["additive"], loading(session.fields, "sample:pose")))
+    >>> print(snippet(session, ["additive"], loading(session.fields, Origin(("sample:pose",)))))
     import mdn_cupy as mdn
     <BLANKLINE>
     fields = mdn.samples.load('pose')
@@ -58,7 +63,8 @@ def snippet(
     }
     shown = [name for kind, name in zip(KINDS, program, strict=True) if kind in kinds]
     needed = {*shown, *("ms" if "difference" in shown else "")}
-    lines = ["import mdn_cupy as mdn", ""]
+    imports = [line for name, line in _IMPORTS.items() if found is not None and name in found]
+    lines = [*imports, *[""] * bool(imports), "import mdn_cupy as mdn", ""]
     if found is None:
         found = f"mdn.load_fields({_UNSAVED!r})"
         lines.append(f"# These fields are in no file yet: save them as {_UNSAVED} first.")
@@ -67,32 +73,31 @@ def snippet(
     return "\n".join([*lines, "", f"print({', '.join(f'{name}.max()' for name in shown)})"])
 
 
-def loading(fields: mdn.Fields, origin: str) -> str | None:
+def loading(fields: mdn.Fields, origin: Origin, frame: int = 0) -> str | None:
     """Write an expression that loads these very fields, or None if they are not there.
 
     Parameters
     ----------
     fields : mdn_cupy.Fields
         The fields.
-    origin : str
-        Where they are said to come from: "sample:" and a name, or the path of a `.mdn` file. Not
-        taken at its word: the file is read, and what the votes depend on compared.
+    origin : Origin
+        Where they are said to come from. Not taken at its word: it is read, and what the votes
+        depend on compared.
+    frame : int
+        Which of its frames they are.
     """
-    sample = origin.startswith(_SAMPLE)
-    name = origin.removeprefix(_SAMPLE)
-    if not name:
-        return None
+    return origin.expression(frame) if is_there(fields, origin, frame) else None
+
+
+def is_there(fields: mdn.Fields, origin: Origin, frame: int = 0) -> bool:
+    """Whether these very fields, apart from their sigma, are read from where they come from."""
     try:
-        there = mdn.samples.load(name) if sample else mdn.load_fields(name)
-    except (OSError, ValueError):
-        return None
-    if not same_fields(fields, there):
-        return None
-    return f"mdn.samples.load({name!r})" if sample else f"mdn.load_fields({name!r})"
+        return bool(origin) and _same_fields(fields, origin.frames()[frame])
+    except (OSError, ValueError, IndexError):
+        return False
 
 
-def same_fields(one: mdn.Fields, other: mdn.Fields) -> bool:
-    """Whether two field sets have the same votes, names and image."""
+def _same_fields(one: mdn.Fields, other: mdn.Fields) -> bool:
     return all(_equal(getattr(one, n), getattr(other, n)) for n in _VOTE)
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,17 +14,15 @@ from typing import Any
 import numpy as np
 
 import mdn_cupy as mdn
-from mdn_cupy.io import FieldsSequence, Inspected, Layout, inspect_file
+from mdn_cupy.io import Inspected, Layout, inspect_file
 from mdn_viewer.core import layout_guess
+from mdn_viewer.core.origin import MOST, SINGLE, Origin, named
 
-__all__ = ["SINGLE", "FileReading", "guess", "paired", "thinned"]
+__all__ = ["FileReading", "guess"]
 
-SINGLE = (".npy", ".tif", ".tiff")  # files of one array
 _LISTED = 300  # characters of what a file holds, in a message
 _SETTLED = ("layout", "order", "scale", "sigmoid", "stride", "origin", "family")
 PathLike = str | os.PathLike[str]
-_MOST = 2**25  # sources of a plane that are opened whole: 0.4 GB, and 2 s a vote
-_THINNED = 2**22  # so many are kept of more: what a drag of sigma bears
 
 
 @dataclass(frozen=True)
@@ -76,15 +72,12 @@ class FileReading:
     note: str = ""
     found: str = ""
 
-    def open(self) -> FieldsSequence:
-        """Open the file so.
-
-        Raises
-        ------
-        OSError, TypeError, ValueError
-            As `mdn_cupy.open_fields` does.
-        """
+    def files(self, others: Sequence[PathLike] = ()) -> Origin:
+        """Return the file, and others of the same making, with how they are to be read."""
         options: dict[str, Any] = {"confidence": self.confidence, "offsets": self.offsets}
+        paths = [self.path, *others]
+        if self.path.suffix.lower() in SINGLE:  # the two names are those of two files
+            paths, options = [self.path, Path(self.offsets)], {}
         grid = {"stride": self.stride, "origin": self.origin}
         if not self.family:
             options |= {
@@ -99,7 +92,7 @@ class FileReading:
             chosen = {"stride": self.stride, "apply_sigmoid": self.sigmoid}
             chosen = {n: x for n, x in chosen.items() if n in settings and x is not None}
             options["adapter"] = partial(getattr(mdn.adapters, self.family), **chosen)
-        return mdn.open_fields(self.path, **thinned(self.path, options))
+        return Origin.of(paths, options).moved(os.path.abspath)
 
     @property
     def key(self) -> str:
@@ -156,7 +149,7 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
     """
     found = inspect_file(path, partner)
     shapes = {n: a.shape for n, a in found.arrays.items() if np.dtype(a.dtype).kind == "f"}
-    pair = _named(found) or layout_guess.find_pair(shapes)
+    pair = named(found) or layout_guess.find_pair(shapes)
     if pair is None:
         listed = ", ".join(f"{n} {tuple(a.shape)} {a.dtype}" for n, a in found.arrays.items())
         raise ValueError(
@@ -179,7 +172,7 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
     own = tuple(name.rpartition("/")[2] for name in pair) == ("confidence", "offsets")
     if own and fitting[0].text == "PCHW" and "stride" in found.settings:
         return replace(reading, certain=True)
-    if math.prod(fitting[0].grid(confidence.shape)) > _MOST:
+    if math.prod(fitting[0].grid(confidence.shape)) > MOST:
         return reading  # to compare votes would read it all
     return _by_numbers(reading, fitting, confidence, offsets)
 
@@ -203,28 +196,6 @@ def _by_numbers(
     return replace(reading, layout=best.layout.text, order=best.order, sigmoid=sigmoid, note=note)
 
 
-def paired(paths: Sequence[PathLike]) -> tuple[Path, str, str] | None:
-    """Return a path and the names of both arrays, of two files that hold one field set.
-
-    Returns
-    -------
-    (path, confidence, offsets) or None
-        The confidence's path, its name and the other's absolute path; None if they are no pair.
-    """
-    files = [Path(path).absolute() for path in paths]
-    if len(files) != 2 or any(file.suffix.lower() not in SINGLE for file in files):
-        return None
-    if files[0].suffix.lower() != files[1].suffix.lower():
-        return None
-    found = inspect_file(files[0], str(files[1]))
-    shapes: Mapping[str, Sequence[int]] = {n: a.shape for n, a in found.arrays.items()}
-    pair = _named(found) or layout_guess.find_pair(shapes)
-    if pair is None:
-        return None
-    confidence, offsets = (files[0] if name == files[0].name else files[1] for name in pair)
-    return confidence, confidence.name, str(offsets)
-
-
 def _image_size(found: Inspected, confidence: Sequence[int]) -> tuple[int, int] | None:
     """Return rows and columns of the image in a file, if there is one."""
     image = found.arrays.get("image")
@@ -244,44 +215,3 @@ def _described(found: Inspected, pair: tuple[str, str]) -> str:
     if others:
         lines.append(f"beside them: {', '.join(others)[:_LISTED]}")
     return "\n".join(lines)
-
-
-def _named(found: Inspected) -> tuple[str, str] | None:
-    """Return the names of the two arrays, if the usual names tell them."""
-    if found.confidence is None or found.offsets is None or found.confidence == found.offsets:
-        return None
-    return found.confidence, found.offsets
-
-
-def thinned(path: PathLike, given: dict[str, Any]) -> dict[str, Any]:
-    """Add a region of every n-th source to arguments of `mdn_cupy.open_fields`, of many sources.
-
-    Parameters
-    ----------
-    path : path
-        What is opened.
-    given : dict
-        The other arguments.
-
-    Warns
-    -----
-    UserWarning
-        If it adds one, since the others do not vote; it says how a part is opened with all.
-    """
-    if {"region", "adapter"} & given.keys():
-        return given
-    found = inspect_file(path, given.get("offsets"))
-    name = str(given.get("confidence") or found.confidence)
-    if name not in found.arrays:
-        return given
-    with suppress(ValueError):  # another layout, which is refused with what there is
-        height, width = Layout(given.get("layout", "PCHW")).grid(found.arrays[name].shape)
-        if height * width > _MOST:
-            step = math.ceil(math.sqrt(height * width / _THINNED))
-            warnings.warn(
-                f"{path}: of {height} x {width} sources every {step}th votes here; --region "
-                "1000:3000,4000:6000, or region=, opens all of a part",
-                stacklevel=2,
-            )
-            return {**given, "region": (slice(None, None, step),) * 2}
-    return given

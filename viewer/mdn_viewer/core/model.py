@@ -11,6 +11,7 @@ from psygnal import Signal
 
 import mdn_cupy as mdn
 from mdn_viewer.core.jobs import AtOnce, MakeWorker, NewestOnly, Stopped, Worker
+from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, same_votes
 from mdn_viewer.core.window import Window
 
@@ -40,8 +41,8 @@ class VotingModel:
         The maps that are shown; none until there are some.
     voted : VotingSession or None
         What `maps` are of; it lags behind `session` while votes are being counted.
-    origin : str
-        Where the fields come from: the path of a file, "sample:" and a name, or nothing.
+    origin : Origin
+        Where the fields come from; nothing, where that is not known.
     frames : sequence of mdn_cupy.Fields
         The frames there are to choose from; none where one field set is open.
     frame : int
@@ -82,7 +83,7 @@ class VotingModel:
         self._workers: list[Worker] = []
         self._voting = self.worker(self._deliver, self._fail)
         self._loaded: mdn.Fields | None = None
-        self.origin = ""
+        self.origin = UNKNOWN
         self.frames: Sequence[mdn.Fields] = ()
         self.frame = 0
         self.session: VotingSession | None = None
@@ -112,7 +113,7 @@ class VotingModel:
     def show(
         self,
         session: VotingSession | None,
-        origin: str = "",
+        origin: Origin = UNKNOWN,
         frames: Sequence[mdn.Fields] = (),
         frame: int = 0,
     ) -> None:
@@ -122,7 +123,7 @@ class VotingModel:
         ----------
         session : VotingSession or None
             What to look at.
-        origin : str
+        origin : Origin
             Where its fields come from, if that is known.
         frames : sequence of mdn_cupy.Fields
             Where `go_to` finds other frames; it may be lazy.

@@ -6,11 +6,14 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mdn_cupy.files import replacing
+from mdn_viewer.core.origin import UNKNOWN, Origin
 
 __all__ = ["SUFFIX", "SavedSession", "read_session", "write_session"]
 
@@ -18,8 +21,7 @@ SUFFIX = ".mdn-session"
 """What the name of a session file ends in."""
 
 _FORMAT, _VERSION = "mdn-session", 1
-_SAMPLE = "sample:"
-_FILES = "fields", "second", "annotations"  # what names files
+_FIELDS = "fields", "second"
 _NUMBER = (int, float)
 
 
@@ -29,8 +31,8 @@ class SavedSession:
 
     Parameters
     ----------
-    fields : str
-        The path of a file, or "sample:" and a name.
+    fields : Origin
+        Where they come from.
     part : int or str
         Number of the part, or "all".
     sigma, sum_rule, truncate, cross
@@ -47,8 +49,8 @@ class SavedSession:
         The peaks' least score and distance, rule, and whether of every part.
     annotations : str
         The path of a file, if one is open.
-    second : str
-        Of a second field set, as `fields`, if one is open.
+    second : Origin
+        Of a second field set, if one is open.
     own : list
         The second's own sigma, sum and cross, each None where it is that of the first.
     layers : list of dict
@@ -58,7 +60,7 @@ class SavedSession:
         The target of the gradient: the name of a layer or "", its width in pixels, the loss.
     """
 
-    fields: str
+    fields: Origin
     part: int | str = 0
     sigma: float = 2.0
     sum_rule: str = "additive"
@@ -72,7 +74,7 @@ class SavedSession:
     source: list[Any] | None = None
     search: list[Any] = field(default_factory=lambda: [0.5, 8.0, "noisy_or", False])
     annotations: str = ""
-    second: str = ""
+    second: Origin = UNKNOWN
     own: list[Any] = field(default_factory=lambda: [None, None, None])
     layers: list[Any] = field(default_factory=list)
     target: list[Any] = field(default_factory=lambda: ["", 2.0, ""])
@@ -85,7 +87,6 @@ class SavedSession:
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    "fields": (str,),
     "part": (int, str),
     "sigma": _NUMBER,
     "sum_rule": (str,),
@@ -99,7 +100,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "source": (list, type(None)),
     "search": (list,),
     "annotations": (str,),
-    "second": (str,),
     "own": (list,),
     "layers": (list,),
     "target": (list,),
@@ -128,9 +128,12 @@ def write_session(path: str | os.PathLike[str], session: SavedSession) -> None:
     if Path(path).suffix != SUFFIX:
         raise ValueError(f"{path}: a session is saved as {SUFFIX}")
     folder = Path(path).absolute().parent
-    named = {name: _relative(getattr(session, name), folder) for name in _FILES}
-    layers = [_moved(layer, lambda name: _relative(name, folder)) for layer in session.layers]
-    data = {"format": _FORMAT, "version": _VERSION, **asdict(session), **named, "layers": layers}
+    beside = partial(_relative, folder=folder)
+    values = {each.name: getattr(session, each.name) for each in fields(session)}
+    values |= {name: values[name].moved(beside).to_json() for name in _FIELDS}
+    values["annotations"] = beside(session.annotations)
+    values["layers"] = [_moved(layer, beside) for layer in session.layers]
+    data = {"format": _FORMAT, "version": _VERSION, **values}
     text = json.dumps(data, indent=1)
     with replacing(path) as file:
         file.write(f"{text}\n".encode())
@@ -165,10 +168,10 @@ def read_session(path: str | os.PathLike[str]) -> SavedSession:
     if not values.get("fields"):
         raise ValueError(f"{path}: it names no fields")
     folder = Path(path).absolute().parent
-    for name in _FILES:
-        if values.get(name) and not values[name].startswith(_SAMPLE):
-            values[name] = str(folder / values[name])
-    layers = [_moved(layer, lambda name: str(folder / name)) for layer in values.pop("layers", [])]
+    there = partial(_absolute, folder=folder)
+    values |= {n: Origin.from_json(values[n]).moved(there) for n in _FIELDS if n in values}
+    values["annotations"] = there(values.get("annotations", ""))
+    layers = [_moved(layer, there) for layer in values.pop("layers", [])]
     return SavedSession(**values, layers=layers)
 
 
@@ -179,6 +182,11 @@ def _moved(layer: dict[str, Any], path: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _fits(name: str, value: Any) -> bool:
+    if name in _FIELDS:
+        with suppress(ValueError, TypeError):
+            Origin.from_json(value)
+            return True
+        return False
     if name == "truncate" and value == math.inf:
         return True  # the paper's own sum
     if not _is(value, _KINDS[name]):
@@ -205,7 +213,10 @@ def _is(value: Any, kinds: tuple[type, ...]) -> bool:
 
 
 def _relative(name: str, folder: Path) -> str:
-    if not name or name.startswith(_SAMPLE):
-        return name
     path = Path(name).absolute()
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+    inside = bool(name) and path.is_relative_to(folder)
+    return path.relative_to(folder).as_posix() if inside else name and str(path)
+
+
+def _absolute(name: str, folder: Path) -> str:
+    return name and str(folder / name)

@@ -14,6 +14,7 @@ import mdn_cupy as mdn
 from mdn_cupy.io import Layout
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.contrast import reach_of, symmetric
+from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
 
@@ -51,7 +52,10 @@ _NEAR = 0.01  # of the way to the next source: whatever rounding does to where a
 
 
 def layer_data(
-    fields: mdn.Fields | Sequence[mdn.Fields], name: str, part: int | str = 0, origin: str = ""
+    fields: mdn.Fields | Sequence[mdn.Fields],
+    name: str,
+    part: int | str = 0,
+    origin: Origin = UNKNOWN,
 ) -> list[LayerData]:
     """Turn a field set into layers that lie over each other and carry it in their metadata.
 
@@ -63,8 +67,8 @@ def layer_data(
         What the layers' names begin with.
     part : int or str
         The part to look at first.
-    origin : str
-        Where the field set comes from: the path of a file, or "sample:" and a name.
+    origin : Origin
+        Where the field set comes from.
 
     Returns
     -------
@@ -277,9 +281,10 @@ def mark_output(layer: Layer) -> None:
     layer.metadata[_OUTPUT] = True
 
 
-def origin_of(layer: Image | None) -> str:
+def origin_of(layer: Image | None) -> Origin:
     """Say where the field set that a layer carries comes from, if that is known."""
-    return "" if layer is None else str(layer.metadata.get(_ORIGIN, ""))
+    found: Origin = UNKNOWN if layer is None else layer.metadata.get(_ORIGIN, UNKNOWN)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

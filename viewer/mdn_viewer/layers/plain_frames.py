@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import mdn_cupy as mdn
 from mdn_viewer.layers.conversion import Reading, layout_of, to_fields
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["PlainFrames"]
 
 
-class PlainFrames(Sequence[mdn.Fields]):
-    """The frames of a confidence and an offsets layer; each is read when it is looked at.
+class PlainFrames:
+    """The frames of a confidence and an offsets layer: a `mdn_cupy.io.sequence.Source`.
 
     Parameters
     ----------
@@ -48,14 +47,6 @@ class PlainFrames(Sequence[mdn.Fields]):
     def __len__(self) -> int:
         return self._count
 
-    @overload
-    def __getitem__(self, index: int) -> mdn.Fields: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[mdn.Fields]: ...
-
-    def __getitem__(self, index: int | slice) -> mdn.Fields | list[mdn.Fields]:
-        if isinstance(index, slice):
-            return [self[n] for n in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        return to_fields(*self._layers, self._reading, self._frame, number)
+    def read(self, frame: int) -> mdn.Fields:
+        """Read one frame."""
+        return to_fields(*self._layers, self._reading, self._frame, frame)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QFileDialog, QWidget
 
-import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES
-from mdn_viewer.core.file_guess import SINGLE, FileReading, guess, paired
+from mdn_viewer.core.file_guess import FileReading, guess
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
-from mdn_viewer.reader import Chain
 from mdn_viewer.settings import recall_reading, remember_reading
 from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.open_dialog import OpenDialog
@@ -74,7 +72,7 @@ class FileOpener:
             self._leave(paths)
             return
         if all(path.suffix.lower() == ".mdn" for path in paths):
-            self._show([mdn.open_fields(path) for path in paths], paths)
+            self._show(Origin.of(paths, {}).moved(os.path.abspath))
             return
         try:
             pair = paired(paths)
@@ -108,17 +106,11 @@ class FileOpener:
             remember_reading(reading.key, reading.remembered())
 
     def _take(self, reading: FileReading, others: list[Path]) -> None:
-        readings = [reading, *(replace(reading, path=path) for path in others)]
-        self._show([each.open() for each in readings], [each.path for each in readings])
+        self._show(reading.files(others))
 
-    def _show(self, files: list[Any], paths: list[Path]) -> None:
+    def _show(self, files: Origin) -> None:
         """Make layers of all frames of all files."""
-        frames = files[0] if len(files) == 1 else Chain(files)
-        own = len(paths) == 1 and paths[0].suffix.lower() == ".mdn"
-        origin = str(paths[0].absolute()) if own else ""
-        self.add(
-            layer_data(frames[0] if len(frames) == 1 else frames, paths[0].stem, origin=origin)
-        )
+        self.add(layer_data(files.open(), Path(files.paths[0]).stem, origin=files))
 
     def add(self, layers: Sequence[LayerData]) -> None:
         """Add layers, one in a turn of the event loop: each takes napari a tenth of a second."""

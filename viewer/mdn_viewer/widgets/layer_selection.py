@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from operator import is_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,8 +13,9 @@ from napari.layers import Image, Layer, Vectors
 from qtpy.compat import isalive
 
 import mdn_cupy as mdn
-from mdn_cupy.io import Layout
+from mdn_cupy.io import FieldsSequence, Layout
 from mdn_viewer.core import layout_guess
+from mdn_viewer.core.origin import Changed
 from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
     fields_of,
@@ -130,29 +132,34 @@ class LayerSelection:
         if layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
             grid_of(confidence, self.frame)
         frames = self.frames
-        if isinstance(frames, PlainFrames):
-            return frames[self.frame_number]
         if frames:
-            return read_as(frames[self.frame_number], self._controls.reading)
+            return frames[self.frame_number]
         return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
 
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the layers that are chosen; none of layers of one frame."""
-        confidence, offsets, image = self.layers
-        frames = frames_of(confidence)
+        frames, reading = frames_of(self.layers.confidence), self._controls.reading
         if frames:
-            return frames if frames is frames_of(offsets) else ()
-        if confidence is None or offsets is None:
-            return ()
-        plain = PlainFrames(confidence, offsets, image, self._controls.reading, self.frame)
-        return plain if len(plain) > 1 else ()
+            own = frames is frames_of(self.layers.offsets)
+            return FieldsSequence(Changed(frames, partial(read_as, reading=reading))) if own else ()
+        plain = self._plain_frames
+        return () if plain is None else FieldsSequence(plain)
 
     @property
     def frame_axis(self) -> int:
         """The axis of napari's world that is the frames', from the last."""
-        frames = self.frames
-        return frames.axis if isinstance(frames, PlainFrames) else _FRAMES
+        plain = self._plain_frames
+        return _FRAMES if plain is None else plain.axis
+
+    @property
+    def _plain_frames(self) -> PlainFrames | None:
+        """The frames of layers that carry none; None where they have one."""
+        confidence, offsets, image = self.layers
+        if confidence is None or offsets is None or frames_of(confidence):
+            return None
+        plain = PlainFrames(confidence, offsets, image, self._controls.reading, self.frame)
+        return plain if len(plain) > 1 else None
 
     @property
     def part_axis(self) -> int | None:

@@ -97,7 +97,7 @@ class OpenDialog(QDialog):
         self.scale.setEnabled(own and self.unit.currentText() == _NUMBER)
         try:
             reading = self.reading
-            frames = reading.open()
+            frames = reading.files().frames()
             pictures = preview(frames[0])
         except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
             self._say(str(error), wrong=True)

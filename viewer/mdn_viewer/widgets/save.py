@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 
 import mdn_cupy as mdn
 from mdn_viewer.core.code_export import loading, snippet
+from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.session import title
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.export import save_fields, save_map, save_picture, save_text
@@ -66,8 +67,9 @@ class SavePanel(QWidget):
         super().__init__()
         self._model, self._canvas, self._viewer = model, canvas, viewer
         self._sessions = sessions
-        self._saved: tuple[mdn.Fields | None, str] = None, ""  # the fields that were saved last
-        self._found: tuple[mdn.Fields | None, str, str | None] = None, "", None
+        # The fields that were saved last, and those whose program was written last.
+        self._saved: tuple[mdn.Fields | None, Origin] = None, UNKNOWN
+        self._found: tuple[mdn.Fields | None, Origin, str | None] = None, UNKNOWN, None
         self._build()
         model.session_changed.connect(self._on_session)
         model.maps_changed.connect(self._on_maps)
@@ -176,11 +178,13 @@ class SavePanel(QWidget):
 
     def _loading(self, fields: mdn.Fields) -> str | None:
         """Write how to load fields, if they are in a file; it is read once."""
-        origin = self._model.origin if fields is self._model.loaded else ""
+        origin, frame = UNKNOWN, self._model.frame
         if fields is self._saved[0]:
-            origin = self._saved[1]
+            origin, frame = self._saved[1], 0
+        elif fields is self._model.loaded:
+            origin = self._model.origin
         if self._found[:2] != (fields, origin):
-            self._found = fields, origin, loading(fields, origin)
+            self._found = fields, origin, loading(fields, origin, frame)
         return self._found[2]
 
     def _ask(self, name: str, patterns: str, save: Callable[[str], None]) -> None:
@@ -216,7 +220,7 @@ class SavePanel(QWidget):
         fields, session = self.fields(), self._model.session
         save_fields(path, fields)
         if session is not None:
-            self._saved = session.fields, path
+            self._saved = session.fields, Origin((path,))
 
     def _save_map(self, path: str) -> None:
         kind = self.kind.currentData()

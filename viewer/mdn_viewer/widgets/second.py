@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.layers import Image
@@ -18,6 +20,7 @@ from qtpy.QtWidgets import (
 
 import mdn_cupy as mdn
 from mdn_viewer.canvas.second import show_second, show_second_votes
+from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.second import (
     Comparison,
     Own,
@@ -28,7 +31,7 @@ from mdn_viewer.core.second import (
     work_of_both,
 )
 from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
-from mdn_viewer.reader import Opened, open_paths
+from mdn_viewer.reader import Opened, opened
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
@@ -118,17 +121,17 @@ class SecondPanel(QWidget):
         self._show(None)
 
     @property
-    def origin(self) -> str:
+    def origin(self) -> Origin:
         """Where the second comes from, if that is known."""
         chosen = self._chosen
         return chosen.origin if isinstance(chosen, Opened) else origin_of(chosen)
 
     @property
-    def has_frames(self) -> bool:
-        """Whether the second has frames."""
+    def frames(self) -> Sequence[mdn.Fields]:
+        """The frames of the second; none of one field set."""
         chosen = self._chosen
-        frames = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
-        return not isinstance(frames, mdn.Fields) and len(frames) > 0
+        found = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
+        return () if isinstance(found, mdn.Fields) else found
 
     @property
     def own(self) -> Own:
@@ -146,17 +149,16 @@ class SecondPanel(QWidget):
         for event in self._list_events:
             event.disconnect(self.reset_choices)
 
-    def open(self, *paths: str) -> None:
+    def open(self, files: Origin) -> None:
         """Open files as the second; what fails is said where all is said that fails."""
         try:
-            opened = open_paths(paths)
+            found = opened(files)
         except (OSError, ValueError, TypeError) as error:
             self._model.refuse(error)
             return
-        name = paths[0].replace("\\", "/").rpartition("/")[2]
-        self._choices = [each for each in self._choices if not isinstance(each, Opened)] + [opened]
+        self._choices = [each for each in self._choices if not isinstance(each, Opened)] + [found]
         with QSignalBlocker(self.choice):
-            self._offer(name)
+            self._offer(Path(files.paths[0]).name)
         self.choice.setCurrentIndex(len(self._choices) - 1)
 
     def show_own(self, own: Own) -> None:
@@ -284,12 +286,11 @@ class SecondPanel(QWidget):
         chosen = self._chosen
         if chosen is None:
             return None
-        frames = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
-        if isinstance(frames, mdn.Fields):
-            return frames
+        frames, frame = self.frames, self._model.frame
+        if isinstance(chosen, Opened) and isinstance(chosen.fields, mdn.Fields):
+            return chosen.fields
         if isinstance(chosen, Image) and not len(frames):
             return fields_of(chosen)
-        frame = self._model.frame
         if self._read is None or self._read[0] is not frames or self._read[1] != frame:
             if frame >= len(frames):
                 raise ValueError(
@@ -337,6 +338,6 @@ class SecondPanel(QWidget):
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Open a second field set")
         dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.filesSelected.connect(lambda paths: self.open(*paths))
+        dialog.filesSelected.connect(lambda paths: self.open(Origin(tuple(paths))))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,14 @@ import numpy as np
 import mdn_cupy as mdn
 from mdn_cupy.files import replacing
 from mdn_viewer.canvas.camera import Camera
-from mdn_viewer.core.code_export import same_fields
+from mdn_viewer.core.code_export import is_there
 from mdn_viewer.core.detections import Search
+from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.layers.own import layer_of, own_layers, written
-from mdn_viewer.reader import open_paths, open_saved
+from mdn_viewer.reader import open_saved
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from mdn_viewer.core.model import VotingModel
 
 __all__ = ["SessionFiles"]
-
-_SAMPLE = "sample:"
 
 
 class SessionFiles:
@@ -73,11 +72,10 @@ class SessionFiles:
         if session is None:
             raise ValueError("there is nothing open to save")
         stem = Path(path).with_suffix("")
-        name = _kept(session.fields, model.origin, model.frame, f"{stem}.mdn", bool(model.frames))
-        other = second.fields()
+        first = _kept(session.fields, model.origin, model.frame, model.frames, f"{stem}.mdn")
+        other, beside = second.fields(), f"{stem}-second.mdn"
         if other is not None:
-            several = second.has_frames
-            other_name = _kept(other, second.origin, model.frame, f"{stem}-second.mdn", several)
+            other_files = _kept(other, second.origin, model.frame, second.frames, beside)
         fitted = self._canvas.fitted
         layers = [
             written(layer, partial(_kept_labels, f"{stem}-labels-{n}.npy"))
@@ -87,7 +85,7 @@ class SessionFiles:
         write_session(
             path,
             SavedSession(
-                fields=name,
+                fields=first,
                 part=session.part,
                 sigma=session.sigma,
                 sum_rule=session.sum_rule,
@@ -101,7 +99,7 @@ class SessionFiles:
                 source=None if model.source is None else [*model.source],
                 search=[*self._peaks.search],
                 annotations="" if annotations is None else annotations.source,
-                second="" if other is None else other_name,
+                second=UNKNOWN if other is None else other_files,
                 own=[*second.own],
                 layers=layers,
                 target=self._gradient.settings,
@@ -151,7 +149,7 @@ class SessionFiles:
             self._truth.update_errors()
         self._second.show_own(Own(*saved.own))
         if saved.second:
-            self._second.open(saved.second.removeprefix(_SAMPLE))
+            self._second.open(saved.second)
         else:
             self._second.choice.setCurrentIndex(0)
         self._wait()
@@ -178,19 +176,12 @@ def _kept_labels(path: str, labels: Any) -> str:
     return str(Path(path).absolute())
 
 
-def _kept(fields: mdn.Fields, origin: str, frame: int, beside: str, several: bool) -> str:
+def _kept(
+    fields: mdn.Fields, origin: Origin, frame: int, frames: Sequence[mdn.Fields], beside: str
+) -> Origin:
     """Return where fields are; those that are in no file are written beside the session."""
-    if origin and _there(fields, origin, frame):
+    if is_there(fields, origin, frame):
         return origin
-    if several:
-        raise ValueError("frames that are not those of one file cannot be kept: convert them first")
-    mdn.save_fields(beside, fields)
-    return str(Path(beside).absolute())
-
-
-def _there(fields: mdn.Fields, origin: str, frame: int) -> bool:
-    try:
-        found = open_paths([origin.removeprefix(_SAMPLE)]).fields
-        return same_fields(fields, found if isinstance(found, mdn.Fields) else found[frame])
-    except (OSError, ValueError, IndexError):
-        return False
+    now = (fields if n == frame else each for n, each in enumerate(frames))
+    mdn.save_fields(beside, now if frames else fields)
+    return Origin((str(Path(beside).absolute()),))
