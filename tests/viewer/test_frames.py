@@ -15,14 +15,17 @@ from mdn_viewer.core.provenance import provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.widgets.frames import FramesPanel
-from qtpy.QtWidgets import QSlider
+from mdn_viewer.widgets.peaks import PeaksPanel
+from qtpy.QtWidgets import QFileDialog, QSlider
 from viewer_support import (
     add_fields,
     assert_shows,
     dock,
     drag,
     mouse,
+    name_file,
     onto_the_screen,
+    press,
     two_parts,
     wrong,
 )
@@ -232,6 +235,27 @@ def test_a_click_on_the_curve_and_a_drag_of_the_slider_go_to_a_frame(panel, qtbo
     widget.wait()
     assert_shows(widget, frame(1), 0, widget.model.session.sigma)
     assert widget.model.pixel == PIXEL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("title", "name", "expected"),
+    [("COCO…", "peaks.json", '"image_id": 3'), ("movement…", "movement.csv", "\n3,id_0,right,")],
+)
+def test_peaks_are_saved_as_those_of_their_frame(title, name, expected, panel, qtbot, tmp_path):
+    widget, _, viewer = panel
+    viewer.dims.set_current_step(viewer.dims.ndim - 4, 3)
+    widget.wait()
+    press(qtbot, widget.tab_buttons.button("Peaks"))
+    peaks = widget.panel(PeaksPanel)
+    press(qtbot, peaks.every_part)
+    qtbot.waitUntil(lambda: peaks.found is not None and peaks.found.search.every_part)
+    peaks.wait()
+    press(qtbot, next(each for each in peaks._buttons if each.text() == title))
+    qtbot.waitUntil(lambda: peaks.findChildren(QFileDialog) != [], timeout=30000)
+    name_file(qtbot, peaks, tmp_path / name)
+    assert widget.controls.message.said == f"{tmp_path / name} written"
+    assert expected in (tmp_path / name).read_text()
 
 
 def test_another_sigma_is_measured_while_the_tab_is_open(panel, qtbot, tmp_path):

@@ -1,15 +1,18 @@
 """The console script `mdn-viewer`."""
 
+import json
 import os
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import imageio.v3
 import matplotlib.image
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import main
+from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session_file import SavedSession, write_session
 from mdn_viewer.display import obstacle
 from viewer_support import two_parts
@@ -66,9 +69,9 @@ def test_arguments_that_make_no_sense(arguments, message, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.mdn").write_text("no archive")
     (tmp_path / "bad.mdn-session").write_text("no session")
-    write_session("far.mdn-session", SavedSession("far.mdn"))
-    write_session("late.mdn-session", SavedSession("sample:pose", frame=7))
-    write_session("pose.mdn-session", SavedSession("sample:pose"))
+    write_session("far.mdn-session", SavedSession(Origin(("far.mdn",))))
+    write_session("late.mdn-session", SavedSession(Origin(("sample:pose",)), frame=7))
+    write_session("pose.mdn-session", SavedSession(Origin(("sample:pose",))))
     (tmp_path / "folder.png").mkdir()
     before = sorted(tmp_path.rglob("*"))
     assert main(arguments) == 2
@@ -177,3 +180,71 @@ def test_the_window_stays(elsewhere):
             assert process.poll() is None
         finally:
             process.terminate()
+
+
+DRIVER = """
+import json, sys
+import napari, viewer_support
+from qtpy.QtTest import QTest
+
+class Bot:
+    def wait(self, ms):
+        QTest.qWait(ms)
+
+    def waitUntil(self, met, timeout=30000):
+        for _ in range(timeout // 50):
+            if met():
+                return
+            QTest.qWait(50)
+        raise AssertionError("too late")
+
+def drive():
+    (widget,) = napari.current_viewer().window.dock_widgets.values()
+    widget.wait()
+    model = widget.model
+    said = {"frames": len(model.frames), "frame": model.frame, "before": model.pixel}
+    viewer_support.click(Bot(), widget, "noisy-or", 12, 20)
+    Bot().waitUntil(lambda: model.pixel == (12, 20))
+    viewer_support.press(Bot(), widget.tab_buttons.button("Voters"))
+    Bot().waitUntil(lambda: widget.tabs.tabText(widget.tabs.currentIndex()) == "Voters")
+    fields = model.session.fields
+    said |= {"voters": len(model.session.votes.voters((12, 20))), "stride": fields.stride}
+    print(json.dumps(said), file=sys.__stdout__)
+
+napari.run = drive
+from mdn_viewer.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.window
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("a.mdn b.mdn --part right", {"frames": 2, "frame": 0, "before": None, "stride": 4}),
+        (
+            "conf.npy offs.npy --image x.tif --order yx --part 1",
+            {"frames": 0, "frame": 0, "before": None, "stride": 4},
+        ),
+        ("all.mdn-session", {"frames": 2, "frame": 1, "before": [3, 4], "stride": 4}),
+    ],
+)
+def test_what_is_named_is_open_and_answers_the_mouse(arguments, expected, tmp_path, elsewhere):
+    fields = two_parts()
+    for name in ("a.mdn", "b.mdn"):
+        mdn.save_fields(tmp_path / name, fields)
+    np.save(tmp_path / "conf.npy", fields.confidence)
+    np.save(tmp_path / "offs.npy", fields.offsets[:, ::-1])
+    imageio.v3.imwrite(tmp_path / "x.tif", fields.image)
+    files = Origin((str(tmp_path / "a.mdn"), str(tmp_path / "b.mdn")))
+    session = SavedSession(files, part=1, frame=1, shown=["noisy_or"], pixel=[3, 4])
+    write_session(tmp_path / "all.mdn-session", session)
+    command = [sys.executable, "-c", DRIVER, *arguments.split()]
+    tests = str(Path(__file__).parents[1])
+    environment = {**elsewhere, "PYTHONPATH": os.pathsep.join([tests, *sys.path])}
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {**expected, "voters": 48}  # all sources of the part

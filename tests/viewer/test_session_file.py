@@ -21,7 +21,8 @@ from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.truth import TruthPanel
-from viewer_support import names, pictures, two_parts, wrong
+from qtpy.QtWidgets import QFileDialog
+from viewer_support import click, name_file, names, pictures, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -142,7 +143,7 @@ def test_what_is_open_and_asked_comes_back(shared, shown, qtbot, tmp_path):
     widget = shown(fields)  # which is in no file
     second, model = widget.panel(SecondPanel), widget.model
     mdn.save_fields(tmp_path / "b.mdn", replace(fields, confidence=fields.confidence / 2))
-    second.open(Origin((str(tmp_path / "b.mdn"),)))
+    second.open(str(tmp_path / "b.mdn"))
     second.show_own(Own(sigma=3.5))
     (tmp_path / "truth.csv").write_text("part,x,y\nleft,8,10\n")
     widget.panel(TruthPanel).open(str(tmp_path / "truth.csv"))
@@ -236,6 +237,33 @@ def test_frames_are_kept_and_are_in_the_program(way, shared, tmp_path, monkeypat
     left = {}
     exec(snippet(model.session, model.kinds, loading(model.loaded, model.origin, 2)), left)
     np.testing.assert_array_equal(left["m"], model.maps["noisy_or"].values)
+
+
+@pytest.mark.slow
+def test_a_session_is_saved_and_opened_by_the_mouse(shown, qtbot, tmp_path):
+    widget, path = shown(two_parts()), tmp_path / "all.mdn-session"
+    panel, model = widget.panel(SavePanel), widget.model
+    click(qtbot, widget, "noisy-or", 12, 20)
+    qtbot.waitUntil(lambda: model.pixel == (12, 20))
+    press(qtbot, widget.compare.shown["evidence"])
+    press(qtbot, widget.tab_buttons.button("Save"))
+    press(qtbot, panel.save_session)
+    qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) != [], timeout=30000)
+    name_file(qtbot, panel, path)
+    assert panel.message.said == f"{path} written"
+    assert {each.name for each in tmp_path.iterdir()} == {"all.mdn", path.name}
+
+    widget = shown("delta")
+    assert model.pixel is None
+    press(qtbot, widget.tab_buttons.button("Save"))
+    press(qtbot, panel.open_session)
+    qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) != [], timeout=30000)
+    name_file(qtbot, panel, path)
+    assert panel.message.said == f"{path} opened"
+    widget.wait()
+    assert model.pixel == (12, 20)
+    assert {"noisy-or", "evidence"} <= set(widget.canvas.cells)
+    assert model.session.fields.names == ("left", "right")
 
 
 def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):

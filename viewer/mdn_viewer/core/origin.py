@@ -73,7 +73,8 @@ class Origin:
         if len(names) == 1 and found:
             return Origin((_SAMPLE + names[0],), reading, image)
         if found and not Path(found[0]).exists():
-            raise ValueError(f"{found[0]} is a sample, and others are named too; one at a time")
+            said = f"{found[0]} is a sample, and others are named too; one sample at a time"
+            raise ValueError(said)
         return Origin(tuple(names), reading, image)
 
     def __bool__(self) -> bool:

@@ -149,8 +149,12 @@ class SecondPanel(QWidget):
         for event in self._list_events:
             event.disconnect(self.reset_choices)
 
-    def open(self, files: Origin) -> None:
+    def open(self, *paths: str) -> None:
         """Open files as the second; what fails is said where all is said that fails."""
+        self.take(Origin(paths))
+
+    def take(self, files: Origin) -> None:
+        """Open files, read as they were before, as the second."""
         try:
             found = opened(files)
         except (OSError, ValueError, TypeError) as error:
@@ -338,6 +342,6 @@ class SecondPanel(QWidget):
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Open a second field set")
         dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.filesSelected.connect(lambda paths: self.open(Origin(tuple(paths))))
+        dialog.filesSelected.connect(lambda paths: self.open(*paths))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

@@ -149,7 +149,7 @@ class SessionFiles:
             self._truth.update_errors()
         self._second.show_own(Own(*saved.own))
         if saved.second:
-            self._second.open(saved.second)
+            self._second.take(saved.second)
         else:
             self._second.choice.setCurrentIndex(0)
         self._wait()

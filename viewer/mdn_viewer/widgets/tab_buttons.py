@@ -17,10 +17,30 @@ from qtpy.QtWidgets import (
 __all__ = ["TabButtons"]
 
 _SPACE, _LEAST = 2, 240  # screen pixels
+_GROUPS = (
+    {
+        "Fields": "What votes, and how it is read.",
+        "Save": "Fields, maps, pictures, programs and sessions, to files.",
+    },
+    {
+        "Compare": "Which maps to show, and their peaks.",
+        "Parts": "All parts at a glance.",
+        "Peaks": "All peaks: a table, layers, files.",
+        "Sweep": "Peaks at every sigma.",
+        "Frames": "Peaks and errors at every frame.",
+    },
+    {
+        "Voters": "Who voted for a pixel, and where a source's vote lands.",
+        "Truth": "Annotations, and who pulled a peak away from them.",
+        "Second": "Another network beside this one.",
+        "Gradient": "How a loss would move the votes.",
+    },
+)
+"""What is opened and taken away, what is seen, what can be asked; each group begins a row."""
 
 
 class TabButtons(QWidget):
-    """Show a button for each tab instead of the tab bar.
+    """Show a button for each tab instead of the tab bar, in groups.
 
     Parameters
     ----------
@@ -38,8 +58,10 @@ class TabButtons(QWidget):
         self._grid, self._group = QGridLayout(self), QButtonGroup(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(_SPACE)
-        self._buttons = [QPushButton(tabs.tabText(n), self) for n in range(tabs.count())]
-        for n, button in enumerate(self._buttons):
+        hints = {title: hint for group in _GROUPS for title, hint in group.items()}
+        for n in range(tabs.count()):
+            button = QPushButton(tabs.tabText(n), self)
+            button.setToolTip(hints[button.text()])
             button.setStyleSheet("padding: 2px")
             button.setCheckable(True)
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -51,12 +73,15 @@ class TabButtons(QWidget):
 
     def button(self, title: str) -> QPushButton:
         """Return the button of a tab."""
-        return next(button for button in self._buttons if button.text() == title)
+        found = next(each for each in self._group.buttons() if each.text() == title)
+        assert isinstance(found, QPushButton)
+        return found
 
     def show_button(self, title: str, shown: bool) -> None:
         """Show the button of a tab, or leave it out."""
         (self._left_out.discard if shown else self._left_out.add)(title)
         self.button(title).setVisible(shown)
+        self._columns = 0
         self._arrange()
 
     def resizeEvent(self, event: Any) -> None:
@@ -65,19 +90,19 @@ class TabButtons(QWidget):
         self._arrange()
 
     def _arrange(self) -> None:
-        shown = [b for b in self._buttons if b.text() not in self._left_out]
-        widest = max(button.sizeHint().width() for button in shown) + _SPACE
-        columns = max(1, min(len(shown), max(self.width(), _LEAST) // widest))
-        rows = -(-len(shown) // columns)
-        columns = -(-len(shown) // rows)  # rows of equal length
-        if columns == self._columns and len(shown) == self._grid.count():
+        widest = max(each.sizeHint().width() for each in self._group.buttons()) + _SPACE
+        columns = max(1, max(self.width(), _LEAST) // widest)
+        if columns == self._columns:
             return
-        self._columns = columns
-        for button in self._buttons:
-            self._grid.removeWidget(button)
-        for n, button in enumerate(shown):
-            self._grid.addWidget(button, *divmod(n, columns))
+        self._columns, row = columns, 0
+        for group in _GROUPS:
+            shown = [title for title in group if title not in self._left_out]
+            rows = -(-len(shown) // columns)
+            for n, title in enumerate(shown):
+                at, column = divmod(n, -(-len(shown) // rows))  # rows of equal length
+                self._grid.addWidget(self.button(title), row + at, column)
+            row += rows
 
     def _check(self, n: int) -> None:
         if n >= 0:
-            self._buttons[n].setChecked(True)
+            self._group.button(n).setChecked(True)
