@@ -104,5 +104,6 @@ class TabButtons(QWidget):
             row += rows
 
     def _check(self, n: int) -> None:
-        if n >= 0:
-            self._group.button(n).setChecked(True)
+        button = self._group.button(n)
+        if button is not None:
+            button.setChecked(True)
