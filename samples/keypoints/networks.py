@@ -17,7 +17,7 @@ import mdn_cupy as mdn
 from keypoints.settings import Settings
 from keypoints.task import Task
 
-__all__ = ["TITLES", "WAYS", "Network", "Stage"]
+__all__ = ["TITLES", "WAYS", "Network", "Stage", "centres"]
 
 
 class Stage(NamedTuple):
@@ -216,7 +216,7 @@ def _marked(joints: Tensor) -> Tensor:
 def _gaussians(joints: Tensor, sigma: float, size: int, step: float) -> Tensor:
     """Target maps (N, P, h, w): 1 where a part is, and less around it; 0 where it is not marked."""
     x, y = (
-        torch.exp(-((_centres(size, step) - joints[..., axis, None]) ** 2) / (2 * sigma**2))
+        torch.exp(-((centres(size, step) - joints[..., axis, None]) ** 2) / (2 * sigma**2))
         for axis in (0, 1)
     )
     return (y[..., :, None] * x[..., None, :]).nan_to_num(0.0)
@@ -236,9 +236,9 @@ def _offset_loss(
     """
     parts = list(range(joints.shape[1]))
     to, by = map(list, zip(*pairs, strict=True)) if pairs else (parts, parts)
-    centres = _centres(offsets.shape[-1], cell)
-    centres = torch.stack(torch.meshgrid(centres, centres, indexing="xy"))
-    away = joints[..., None, None] - centres  # (N, P, 2, h, w), from each cell to each part
+    along = centres(offsets.shape[-1], cell)
+    cells = torch.stack(torch.meshgrid(along, along, indexing="xy"))
+    away = joints[..., None, None] - cells  # (N, P, 2, h, w), from each cell to each part
     near = (away.square().sum(dim=2) < settings.offset_reach**2)[:, by]
     near = near & (_marked(joints)[:, to, None, None] > 0)
     error = F.smooth_l1_loss(
@@ -247,7 +247,7 @@ def _offset_loss(
     return (error.sum(dim=2) * near).sum() / near.sum().clamp_min(1)
 
 
-def _centres(size: int, step: float) -> Tensor:
+def centres(size: int, step: float) -> Tensor:
     """Where the pixels of a map are, along one axis, in pixels of the picture."""
     return step * torch.arange(size) + (step - 1) / 2
 

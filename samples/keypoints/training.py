@@ -22,14 +22,15 @@ from keypoints.settings import Settings
 from keypoints.task import Batch, Measures, Task
 from mdn_cupy.files import replacing
 
-__all__ = ["PICTURES_SEED", "Training", "find_parts", "to_tensors"]
-
-TOGETHER = 16  # pictures that a trained network looks at at once
+__all__ = ["PICTURES_SEED", "TOGETHER", "Training", "find_parts", "to_tensors"]
 
 WARMUP = 50  # steps
 WEIGHT_DECAY = 1e-3
 LONGEST_GRADIENT = 50.0  # norm; ten times the usual one
 CHECKPOINT_STEPS = 50
+
+TOGETHER = 16
+"""Pictures that a trained network looks at at once."""
 
 PICTURES_SEED = 0
 """Of the validation and the test pictures, which are the same for every training."""

@@ -260,7 +260,7 @@ def test_the_examples_are_true(samples, module):
 def test_the_trials_are_judged_one_a_row(samples, tmp_path, monkeypatch, capsys):
     ablate = importlib.import_module("ablate_keypoints")
     monkeypatch.setattr(ablate, "PICTURES", 20)
-    monkeypatch.setattr(ablate, "TRIALS", TRIALS)
+    monkeypatch.setitem(ablate.TABLES, "settings", TRIALS)
     for _ in range(2):  # the second time nothing is left to train
         assert ablate.main(["--out", str(tmp_path), "--steps", "2"]) == 0
         lines = capsys.readouterr().out.splitlines()
@@ -271,11 +271,27 @@ def test_the_trials_are_judged_one_a_row(samples, tmp_path, monkeypatch, capsys)
         ]
         losses = [float(line.split(" | ")[2]) for line in lines[2:]]
         assert losses[1] > 3 * losses[0]  # saturated
-        assert (tmp_path / "table.md").read_text().splitlines() == lines
+        assert (tmp_path / "settings.md").read_text().splitlines() == lines
     with pytest.raises(SystemExit) as refused:
         ablate.main(["--out", str(tmp_path), "--steps", "3"])
     assert refused.value.code == 1
     assert "was made with" in capsys.readouterr().err
+
+
+def test_votes_by_true_offsets_find_what_learned_ones_miss(samples, tmp_path, monkeypatch, capsys):
+    ablate = importlib.import_module("ablate_keypoints")
+    for name in ("PICTURES", "MORE_PICTURES"):
+        monkeypatch.setattr(ablate, name, 16)
+    trials = (("heatmap", {}), ("within", {}), ("within", {"denser": 2, "finer": 2}))
+    monkeypatch.setitem(ablate.TABLES, "precision", trials)
+    assert ablate.main(["--out", str(tmp_path), "--steps", "2", "--table", "precision"]) == 0
+    heading, _, *rows = (line[2:-2].split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert all(len(row) == len(heading) == 8 for row in rows)
+    assert rows[0][-2:] == ["–", "–"]
+    for row in rows[1:]:  # cells of 4 pixels: those within 4 of a part are 2.7 away in the mean
+        learned, error, true = (float(row[place]) for place in (2, 6, 7))
+        assert error == pytest.approx(2.7, abs=0.5)
+        assert true > learned
 
 
 def test_the_trials_go_into_a_folder(samples, capsys):
@@ -289,8 +305,9 @@ def test_the_trials_go_into_a_folder(samples, capsys):
 def test_every_trial_changes_what_it_says(samples):
     ablate = importlib.import_module("ablate_keypoints")
     settings = importlib.import_module("keypoints.settings").Settings
-    made = [settings(way, 0, 1, **changes) for way, changes in ablate.TRIALS]
-    assert len(set(made)) == len(made)
+    for trials in ablate.TABLES.values():
+        made = [settings(way, 0, 1, **changes) for way, changes in trials]
+        assert len(set(made)) == len(made)
 
 
 def test_the_branch_of_the_offsets_has_its_own_learning_rate(task, tmp_path):
