@@ -26,6 +26,7 @@ from torchvision.models.detection.roi_heads import keypointrcnn_inference
 from tqdm import tqdm
 
 from mdn_cupy import console
+from mdn_cupy.torch.voted_keypoints import RegionKeypointHead
 
 LOSSES = {
     "boxes": ("loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"),
@@ -36,6 +37,7 @@ LOSSES = {
 LAST = 0.4  # of the steps
 BATCHES = 24  # of two images, for the gradients
 DISTANCES = (0.05, 0.1, 0.2)
+FOUND = [f"{kind} {distance}" for kind in ("seen", "hidden") for distance in DISTANCES]
 SECOND_MOMENT = 0.999  # Adam's
 
 
@@ -69,10 +71,10 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     headings = (
         ("model", "boxes' loss", "difference"),
         ("model", *LOSSES),
-        ("model", *(f"{kind} {d}" for kind in ("seen", "hidden") for d in DISTANCES)),
+        ("model", *FOUND),
     )
     tables = (
-        "\n".join(map(_row, (heading, ["---"] * len(heading), *(r for r in own if r))))
+        "\n".join(map(row, (heading, ["---"] * len(heading), *(r for r in own if r))))
         for heading, own in zip(headings, zip(*rows, strict=True), strict=True)
     )
     console.say(parser.prog, "\n\n".join(tables))
@@ -159,33 +161,39 @@ def _found(model: Any, persons: Persons, count: int) -> list[float]:
     """The shares of the keypoints found, in the true boxes, within each distance."""
     model.eval()
     heads = model.roi_heads
-    votes = hasattr(heads, "region_pool")
-    pool = heads.region_pool if votes else heads.keypoint_roi_pool
-    away, seen = [], []
+    pool = getattr(heads, "region_pool", heads.keypoint_roi_pool)
+    found, boxes, keypoints = [], [], []
     for number in range(min(count, len(persons))):
         image, target = persons.sample(number)
         images, (target,) = model.transform([image], [target])
-        boxes, keypoints = target["boxes"], target["keypoints"]
-        regions = pool(model.backbone(images.tensors), [boxes], images.image_sizes)
+        regions = pool(model.backbone(images.tensors), [target["boxes"]], images.image_sizes)
         features = heads.keypoint_head(regions)
-        if votes:
-            found, _ = heads.keypoint_predictor.locate(features, boxes)
-        else:
-            found = keypointrcnn_inference(heads.keypoint_predictor(features), [boxes])[0][0]
-        size = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()[:, None]
-        distance = (found[..., :2] - keypoints[..., :2]).norm(dim=-1) / size
-        marked = keypoints[..., 2] > 0
-        away.append(distance[marked])
-        seen.append(keypoints[..., 2][marked] > 1)
-    distances, visible = torch.cat(away), torch.cat(seen)
+        found.append(locate(heads.keypoint_predictor, features, target["boxes"]))
+        boxes.append(target["boxes"])
+        keypoints.append(target["keypoints"])
+    return shares_found(*map(torch.cat, (found, boxes, keypoints)))
+
+
+def locate(predictor: Any, features: Tensor, boxes: Tensor) -> Tensor:
+    """Keypoints (N, P, 3) of regions, by votes or by torchvision's own decoding."""
+    if isinstance(predictor, RegionKeypointHead):
+        return predictor.locate(features, boxes)[0]
+    return keypointrcnn_inference(predictor(features), [boxes])[0][0]
+
+
+def shares_found(found: Tensor, boxes: Tensor, keypoints: Tensor) -> list[float]:
+    """The shares of the seen keypoints (N, P, 3), and of the hidden, found within each distance."""
+    size = (boxes[:, 2:] - boxes[:, :2]).prod(1).sqrt()[:, None]
+    away = (found[..., :2] - keypoints[..., :2]).norm(dim=-1) / size
     return [
-        (distances[group] < limit).float().mean().item()
-        for group in (visible, ~visible)
-        for limit in DISTANCES
+        (away[keypoints[..., 2] == visibility] < distance).float().mean().item()
+        for visibility in (2, 1)
+        for distance in DISTANCES
     ]
 
 
-def _row(cells: Any) -> str:
+def row(cells: Any) -> str:
+    """One of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 

@@ -142,6 +142,26 @@ def test_branches_are_compared(finished, data, capsys):
     assert all(0 <= float(cell) <= 100 for cell in keypoints[voting])
 
 
+@pytest.mark.slow
+def test_heads_are_compared_on_one_model_s_features(finished, data, capsys):
+    compare = importlib.import_module("compare_heads")
+    arguments = ["--data", str(data), "--steps", "2", "--seeds", "0", "1", "--model"]
+    assert compare.main([*arguments, str(finished / "boxes-masks-0.pt")]) == 0
+    heading, _, *rows = (line.split(" | ") for line in capsys.readouterr().out.splitlines())
+    assert [row[0].removeprefix("| ") for row in rows] == list(compare.WAYS)
+    for row in rows:
+        shares = [float(cell.removesuffix(" |")) for cell in row[1:]]
+        assert len(row) == len(heading) == 7
+        assert shares[0] <= shares[1] <= shares[2] <= 100
+        assert shares[2] > 0
+    log = finished / "boxes-masks-0.jsonl"
+    for path, said in ((finished, "no such file"), (log, "no checkpoint of train_mask_rcnn.py")):
+        with pytest.raises(SystemExit) as stop:
+            compare.main([*arguments, str(path)])
+        assert stop.value.code == 1
+        assert said in capsys.readouterr().err
+
+
 def test_a_folder_without_trainings_has_nothing_to_compare(samples, tmp_path, capsys):
     compare = importlib.import_module("compare_branches")
     with pytest.raises(SystemExit) as stop:
