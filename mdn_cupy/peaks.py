@@ -16,7 +16,6 @@ from mdn_cupy.arrays import (
     adopt,
     cast_to,
     dtype_name,
-    integer,
     is_number,
     namespace,
     on_device,
@@ -25,7 +24,7 @@ from mdn_cupy.arrays import (
 from mdn_cupy.backend import module
 from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
-from mdn_cupy.validation import Shape, floating_dtype
+from mdn_cupy.validation import Shape, check_count, check_not_negative, floating_dtype
 
 __all__ = [
     "Instances",
@@ -36,7 +35,6 @@ __all__ = [
     "least_evidence",
     "limits_of",
     "located",
-    "radius_of",
     "spread",
 ]
 
@@ -460,15 +458,6 @@ def spread(moments: tuple[Array, ...]) -> dict[str, Array]:
         }
 
 
-def radius_of(radius: float) -> float:
-    """Return a radius as a float; TypeError or ValueError if it is none."""
-    if not is_number(radius):
-        raise TypeError(f"radius must be a number, got {type(radius).__name__}")
-    if not radius >= 0:
-        raise ValueError(f"radius must not be negative, got {radius}")
-    return float(radius)
-
-
 def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]:
     """Check the maps, convert them to the dtype of the computation, and select the backend."""
     named = {"evidence": evidence, **({} if score is None else {"score": score})}
@@ -512,10 +501,11 @@ class Limits(NamedTuple):
 
 def limits_of(min_distance: float, max_peaks: int | None, border: int) -> Limits:
     """Check the limits of `find_peaks`."""
+    distance = check_not_negative("min_distance", min_distance)
     return Limits(
-        _reach(min_distance),
-        _UNLIMITED if max_peaks is None else _count("max_peaks", max_peaks, 1),
-        _count("border", border, 0),
+        math.ceil(min(distance * distance, _UNLIMITED)),
+        _UNLIMITED if max_peaks is None else min(check_count("max_peaks", max_peaks), _UNLIMITED),
+        min(check_count("border", border, 0), _UNLIMITED),
     )
 
 
@@ -528,23 +518,3 @@ def least_evidence(threshold: float, dtype: np.dtype[Any]) -> float:
     with np.errstate(over="ignore"):
         rounded = dtype.type(threshold)
     return max(float(rounded), float(np.finfo(dtype).min))
-
-
-def _reach(min_distance: float) -> int:
-    """Return the least squared distance between two pixels that is far enough."""
-    if not is_number(min_distance):
-        raise TypeError(f"min_distance must be a number, got {type(min_distance).__name__}")
-    if not min_distance >= 0:
-        raise ValueError(f"min_distance must not be negative, got {min_distance}")
-    square = float(min_distance) * float(min_distance)
-    return _UNLIMITED if square >= _UNLIMITED else math.ceil(square)
-
-
-def _count(name: str, value: object, least: int) -> int:
-    try:
-        number = integer(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return min(number, _UNLIMITED)

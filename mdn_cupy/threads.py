@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+
+from mdn_cupy.validation import check_count
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
@@ -39,20 +40,8 @@ def set_num_threads(n: int | None) -> None:
     >>> mdn.set_num_threads(None)
     """
     global _set
-    if n is None:
-        _set = None
-        return
-    try:
-        if isinstance(n, bool):
-            raise TypeError
-        n = operator.index(n)
-    except TypeError:
-        raise TypeError(
-            f"n must be a whole number or None, got {type(n).__name__}; e.g. set_num_threads(4)"
-        ) from None
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}; None restores the default")
-    _set = n, os.getpid()
+    wanted = None if n is None else check_count("n", n, remedy="None restores the default")
+    _set = None if wanted is None else (wanted, os.getpid())
 
 
 def get_num_threads() -> int:

@@ -33,7 +33,9 @@ __all__ = [
     "broadcast_leading",
     "called",
     "check_axis",
+    "check_count",
     "check_flag",
+    "check_not_negative",
     "check_positive",
     "check_representable",
     "check_shape",
@@ -312,6 +314,18 @@ def check_axis(aggregate: int | None) -> int | None:
         raise TypeError(f"aggregate must be an axis number or None, got {aggregate!r}") from None
 
 
+def check_count(name: str, value: object, least: int = 1, remedy: str = "") -> int:
+    """Return a whole number of at least `least`; TypeError or ValueError for anything else."""
+    remedy = remedy and f"; {remedy}"
+    try:
+        number = integer(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}{remedy}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}{remedy}")
+    return number
+
+
 def check_flag(name: str, value: object) -> bool:
     """Return a bool; TypeError for anything else, since 'no' would count as true."""
     if not isinstance(value, (bool, np.bool_)):
@@ -363,6 +377,15 @@ def check_positive(name: str, value: object) -> float:
     number = _finite(name, value)
     if number <= 0:
         raise ValueError(f"{name} must be greater than 0, got {number}")
+    return number
+
+
+def check_not_negative(name: str, value: object) -> float:
+    """Return a number from 0 on, inf included; TypeError or ValueError for anything else."""
+    if not is_number(value):
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}")
+    if not (number := _float(value)) >= 0:
+        raise ValueError(f"{name} must not be negative, got {value}")
     return number
 
 

@@ -25,9 +25,9 @@ from mdn_cupy.arrays import (
 )
 from mdn_cupy.backend import Backend, module
 from mdn_cupy.checks import check_fields
-from mdn_cupy.peaks import Instances, Peaks, located, radius_of, spread
+from mdn_cupy.peaks import Instances, Peaks, located, spread
 from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, rule_of, vote_problem
-from mdn_cupy.validation import Pair, called, crop_range, named_in_errors
+from mdn_cupy.validation import Pair, called, check_not_negative, crop_range, named_in_errors
 
 if TYPE_CHECKING:
     from mdn_cupy.provenance import Footprint, Voters
@@ -445,7 +445,7 @@ class Votes(VoteOptions):
         """
         if not isinstance(peaks, Peaks):
             raise TypeError(f"peaks must be mdn_cupy.Peaks, got {kind_of(peaks)}")
-        radius = radius_of(radius)
+        radius = check_not_negative("radius", radius)
         if tuple(peaks.maps_shape) != self.shape[:-2]:
             raise ValueError(
                 f"peaks must be of maps with the leading axes {self.shape[:-2]}, got "

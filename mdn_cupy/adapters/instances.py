@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from typing import Any
 
 from mdn_cupy.adapters.layout import by_image, check_positive, clipped, made
-from mdn_cupy.arrays import Array, namespace
+from mdn_cupy.arrays import Array, integer, namespace
 from mdn_cupy.fields import Fields
 
 __all__ = ["embedseg", "panoptic_deeplab", "sleap_nn", "spotiflow"]
@@ -137,7 +136,7 @@ def panoptic_deeplab(
     0.25
     """
     try:
-        channels = [operator.index(channel) for channel in things]
+        channels = [integer(channel) for channel in things]
     except TypeError:
         raise ValueError(
             f"panoptic_deeplab: things must list channels, as [11, 12], got {things!r}"

@@ -15,7 +15,8 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Index, blocks_of, edges
-from mdn_cupy.peaks import Instances, Peaks, radius_of
+from mdn_cupy.peaks import Instances, Peaks
+from mdn_cupy.validation import check_not_negative
 from mdn_cupy.votes import Votes
 
 __all__ = ["instances"]
@@ -62,7 +63,7 @@ def instances(
     """
     if not isinstance(peaks, (Peaks, Delayed)):
         raise TypeError(f"peaks must be mdn_cupy.Peaks or delayed ones, got {type(peaks).__name__}")
-    radius = radius_of(radius)
+    radius = check_not_negative("radius", radius)
     layers: dict[str, Any] = {}
     blocks = blocks_of(confidence, offsets, sigma, **options)
     if isinstance(peaks, Delayed):

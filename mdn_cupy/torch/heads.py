@@ -14,7 +14,7 @@ from mdn_cupy.arrays import integer
 from mdn_cupy.torch.checks import check_dtype, check_floating, is_jit_tracing, refuse_script
 from mdn_cupy.torch.functional import logit
 from mdn_cupy.torch.modules import MassDisplacement, Sigma, vote
-from mdn_cupy.validation import shown_pair
+from mdn_cupy.validation import check_count, shown_pair
 
 __all__ = ["MDNKeypointHead", "VoteFields"]
 
@@ -84,7 +84,8 @@ class MDNKeypointHead(nn.Module):
     Raises
     ------
     TypeError
-        If sigma is not made of numbers, the edges are no pairs, or the dtype is not floating.
+        If sigma is not made of numbers, a size is no whole number, the edges are no pairs, or the
+        dtype is not floating.
     ValueError
         If a number is out of range, sigma has another shape, or an edge does not join two of the
         parts.
@@ -129,8 +130,8 @@ class MDNKeypointHead(nn.Module):
     ) -> None:
         super().__init__()
         check_dtype(dtype)
-        in_channels = _count("in_channels", in_channels)
-        self.parts = parts = _count("parts", parts)
+        in_channels = check_count("in_channels", in_channels)
+        self.parts = parts = check_count("parts", parts)
         self.stride = stride = _counts("stride", stride)
         self.pairs = _directed(() if edges is None else edges, parts)
         channels = parts + len(self.pairs)
@@ -343,14 +344,4 @@ def _check_sigma(sigma: Tensor, parts: int, edges: bool) -> None:
 def _counts(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     """Return a whole number, or a pair (y, x), as a pair."""
     y, x = value if isinstance(value, Sequence) and len(value) == 2 else (value, value)
-    return _count(name, y), _count(name, x)
-
-
-def _count(name: str, value: object) -> int:
-    try:
-        count = integer(value)
-    except TypeError:
-        count = 0
-    if count < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    return count
+    return check_count(name, y), check_count(name, x)

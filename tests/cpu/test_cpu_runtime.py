@@ -139,8 +139,8 @@ def test_the_number_set_is_the_number_used(four_threads):
 @pytest.mark.parametrize(
     ("n", "error", "message"),
     [
-        (0, ValueError, "n must be at least 1, got 0"),
-        (1.5, TypeError, "n must be a whole number or None, got float"),
+        (0, ValueError, "n must be at least 1, got 0; None restores"),
+        (1.5, TypeError, "n must be a whole number, got 1.5; None restores"),
     ],
 )
 def test_a_number_that_cannot_be_is_refused(n, error, message):

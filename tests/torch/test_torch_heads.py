@@ -266,12 +266,6 @@ def test_a_head_says_what_it_is():
     assert "MassDisplacement(rule=noisy_or, sigma=2, stride=4, origin=1.5, aggregate=-3)" in text
 
 
-@pytest.mark.parametrize("option", [{"parts": 0}, {"stride": 0}, {"stride": 1.5}])
-def test_numbers_out_of_range_are_refused(option):
-    with pytest.raises(ValueError, match=r"must be a whole number of at least 1, got"):
-        MDNKeypointHead(**{"in_channels": 8, "parts": 3, **option})
-
-
 @pytest.mark.parametrize("edge", [(0, 0), (0, 3), (-1, 1)])
 def test_an_edge_that_joins_no_two_parts_is_refused(edge):
     with pytest.raises(ValueError, match="an edge must join two of the parts 0 … 2, got"):
@@ -364,7 +358,8 @@ def test_a_pickled_head_is_the_same(edges):
 @pytest.mark.parametrize("value", [0, -1, 2.0, float("nan"), "8", None])
 def test_what_counts_nothing_is_refused_by_name(name, value):
     arguments = {"in_channels": 8, "parts": 3, "stride": 2, name: value}
-    with pytest.raises(ValueError, match=f"{name} must be a whole number"):
+    wanted = "be at least 1" if isinstance(value, int) else "be a whole number"
+    with pytest.raises((TypeError, ValueError), match=f"{name} must {wanted}, got"):
         mdn.torch.MDNKeypointHead(**arguments)
 
 
