@@ -27,6 +27,7 @@ TYPE_CHECKING = False  # as typing has it, which takes longer to import than all
 if TYPE_CHECKING:
     from typing import Any
 
+    from mdn_cupy import adapters, dask, reference, samples, torch
     from mdn_cupy.arrays import to_gpu, to_numpy
     from mdn_cupy.backend import backends
     from mdn_cupy.checks import check_fields
