@@ -1,8 +1,6 @@
 """Field sets and their files: what is written comes back, and what is wrong is refused whole."""
 
 import io
-import os
-import pickle
 import zipfile
 
 import numpy as np
@@ -65,6 +63,8 @@ def test_what_is_saved_is_what_is_loaded(tmp_path_factory, fields):
 def test_half_precision_becomes_float32_and_the_rest_stays():
     for given_, settled in (("float16", "float32"), ("float32", "float32"), ("float64", "float64")):
         assert mdn.Fields(C.astype(given_), O.astype(given_)).confidence.dtype == settled
+    half = mdn.Fields(torch.tensor(C).bfloat16(), torch.tensor(O).half())
+    assert half.confidence.dtype == half.offsets.dtype == torch.float32
 
 
 def test_a_file_is_never_pickled(tmp_path):
@@ -81,42 +81,20 @@ def test_unknown_arrays_in_a_file_are_passed_over(tmp_path):
 # Writing
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, error):
     path = tmp_path / "a.mdn"
-    mdn.save_fields(path, mdn.Fields(C, O))
-    before = path.read_bytes()
+    before = saved(path)
 
     def fail(file, **arrays):
         file.write(b"half of it")
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(type(error)):
         mdn.save_fields(path, mdn.Fields(C / 2, O))
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["a.mdn"]
-
-
-def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def interrupt(file, **arrays):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(np, "savez_compressed", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_saved_file_can_be_read_by_others(tmp_path):
-    (tmp_path / "plain").touch()
-    mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
-    assert (tmp_path / "a.mdn").stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_saving_replaces_a_file(tmp_path):
-    (tmp_path / "a.mdn").write_bytes(b"old")
-    mdn.save_fields(tmp_path / "a.mdn", mdn.Fields(C, O))
-    np.testing.assert_array_equal(mdn.load_fields(tmp_path / "a.mdn").confidence, C)
 
 
 @pytest.mark.parametrize("place", ["", "missing/a.mdn", "file/a.mdn"])
@@ -157,25 +135,6 @@ def test_a_missing_file_and_a_directory(tmp_path):
     assert "is a directory" in refused(tmp_path, IsADirectoryError)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.99])
-def test_a_truncated_file(tmp_path, share):
-    path = tmp_path / "a.mdn"
-    whole = saved(path)
-    path.write_bytes(whole[: int(share * len(whole))])
-    assert "not a readable .mdn file" in refused(path)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [pickle.dumps({"confidence": C}), b"x,y\n1,2\n", b"\x89PNG\r\n\x1a\n", bytes(64)],
-    ids=["pickle", "text", "image", "zeros"],
-)
-def test_a_file_of_another_kind(tmp_path, content):
-    path = tmp_path / "a.mdn"
-    path.write_bytes(content)
-    assert "not a readable .mdn file" in refused(path)
-
-
 def test_a_single_array(tmp_path):
     path = tmp_path / "a.mdn"
     with path.open("wb") as file:
@@ -183,33 +142,11 @@ def test_a_single_array(tmp_path):
     assert "a single array" in refused(path)
 
 
-class Trap:
-    """Unpickling this would raise something that no test expects."""
-
-    def __reduce__(self):
-        return (exec, ("raise SystemExit('unpickled')",))
-
-
-def test_a_pickled_array_is_not_unpickled(tmp_path):
-    path = tmp_path / "a.mdn"
-    write(path, confidence=np.array([Trap()], dtype=object), offsets=O)
-    assert "pickle" in refused(path)
-
-
 def test_a_zip_without_arrays(tmp_path):
     path = tmp_path / "a.mdn"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "no arrays here")
     assert "confidence missing" in refused(path)
-
-
-@pytest.mark.parametrize("missing", ["confidence", "offsets"])
-def test_a_file_without_a_field(tmp_path, missing):
-    path = tmp_path / "a.mdn"
-    write(
-        path, **{name: x for name, x in {"confidence": C, "offsets": O}.items() if name != missing}
-    )
-    assert f"{missing} missing" in refused(path)
 
 
 def raw_npy(header, body=b""):
@@ -426,11 +363,6 @@ def test_tensors_stay_tensors_and_are_saved_as_arrays(tmp_path):
         np.testing.assert_array_equal(array, getattr(fields, name).detach().numpy())
 
 
-def test_half_tensors_become_float32():
-    half = mdn.Fields(torch.zeros(1, 2, 2).bfloat16(), torch.zeros(1, 2, 2, 2).half())
-    assert half.confidence.dtype == half.offsets.dtype == torch.float32
-
-
 def test_fields_of_two_libraries_are_refused():
     with pytest.raises(TypeError, match=r"confidence is on NumPy \(CPU\), offsets is on torch"):
         mdn.Fields(C, torch.tensor(O))
@@ -454,17 +386,13 @@ def test_votes_across_parts_need_cross_offsets_and_a_part():
 @pytest.mark.parametrize("name", ["confidence", "offsets", "cross_offsets"])
 def test_fields_that_are_no_arrays_are_refused_by_name(name):
     arrays = {"confidence": C, "offsets": O, "cross_offsets": O[None]}
-    with pytest.raises(TypeError, match=name):
+    if name != "cross_offsets":
+        with pytest.raises(TypeError, match=f"{name} must be an array .*, got NoneType"):
+            mdn.Fields(**{**arrays, name: None})
+    with pytest.raises(TypeError, match=f"{name} must be an array .*, got list"):
         mdn.Fields(**{**arrays, name: arrays[name].tolist()})
     with pytest.raises(TypeError, match=f"{name} is a masked array"):
         mdn.Fields(**{**arrays, name: np.ma.masked_array(arrays[name])})
-
-
-@pytest.mark.parametrize("name", ["confidence", "offsets"])
-def test_fields_that_are_not_given_are_refused_by_name(name):
-    given = {"confidence": np.ones((1, 2, 3)), "offsets": np.zeros((1, 2, 2, 3)), name: None}
-    with pytest.raises(TypeError, match=f"{name} must be an array .*, got NoneType"):
-        mdn.Fields(**given)
 
 
 @pytest.mark.parametrize("path", [None, 3, ["a.mdn"]], ids=repr)
@@ -506,30 +434,37 @@ def complaint(**fields):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("value", [-0.01, 1.01, np.nan, np.inf])
-def test_confidences_outside_their_range_are_counted_and_shown(value):
-    fields = good()
-    fields["confidence"][[0, 1, 1], [2, 0, 1], [3, 0, 2]] = value
-    wanted = "confidence: 3 of 24 values outside [0, 1], the first at (0, 2, 3) is"
-    assert complaint(**fields) == f"{wanted} {np.float32(value)}"
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_offsets_that_are_not_finite_are_counted_and_shown(value):
-    fields = good()
-    fields["offsets"][1, [0, 1], 2, 3] = value
-    wanted = "offsets: 2 of 48 values not finite, the first at (1, 0, 2, 3) is"
-    assert complaint(**fields) == f"{wanted} {value}"
-
-
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
-def test_widths_that_are_not_positive_are_counted_and_shown(value):
-    fields = good()
-    fields["sigma"][1] = value
-    wanted = "sigma: 1 of 2 values not positive and finite, the first at (1, 0, 0) is"
-    assert complaint(**fields) == f"{wanted} {value}"
-    wanted = "sigma: 1 of 1 values not positive and finite, the first at () is"
-    assert complaint(**{**fields, "sigma": value}).startswith(wanted)
+@pytest.mark.parametrize(
+    ("name", "at", "values", "said"),
+    [
+        (
+            "confidence",
+            ([0, 1, 1], [2, 0, 1], [3, 0, 2]),
+            (-0.01, 1.01, np.nan, np.inf),
+            "3 of 24 values outside [0, 1], the first at (0, 2, 3)",
+        ),
+        (
+            "offsets",
+            (1, [0, 1], 2, 3),
+            (np.nan, np.inf, -np.inf),
+            "2 of 48 values not finite, the first at (1, 0, 2, 3)",
+        ),
+        (
+            "sigma",
+            1,
+            (0.0, -1.0, np.nan, np.inf),
+            "1 of 2 values not positive and finite, the first at (1, 0, 0)",
+        ),
+    ],
+)
+def test_values_outside_their_domain_are_counted_and_shown(name, at, values, said):
+    for value in values:
+        fields = good()
+        fields[name][at] = value
+        assert complaint(**fields) == f"{name}: {said} is {np.float32(value)}"
+        if name == "sigma":
+            wanted = "sigma: 1 of 1 values not positive and finite, the first at () is"
+            assert complaint(**{**fields, "sigma": value}).startswith(wanted)
 
 
 def test_everything_wrong_is_said_at_once():
@@ -569,11 +504,6 @@ def test_checked_fields_must_fit_together():
 def test_images_that_cannot_be_shown(image):
     with pytest.raises((TypeError, ValueError), match="image"):
         mdn.Fields(np.zeros((1, 2, 2)), np.zeros((1, 2, 2, 2)), image=image)
-
-
-def test_what_is_no_regular_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe.mdn")
-    assert "regular file" in refused(tmp_path / "pipe.mdn")
 
 
 def test_a_link_is_written_through_and_permissions_are_kept(tmp_path):
