@@ -1,4 +1,4 @@
-"""Helpers of the tests: comparison with the specification, and new Python processes."""
+"""Helpers of the tests: comparison with the specification, command lines, new processes."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import numpy as np
 from strategies import Drawn
 
 import mdn_cupy as mdn
+from mdn_cupy.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,6 +105,24 @@ def run_python(*arguments: str, status: int = 0, timeout: float = 300, **options
     )
     assert done.returncode == status, f"{done.stdout}\n{done.stderr}"
     return done.stderr if status else done.stdout
+
+
+def succeed(capsys: Any, *argv: Any) -> str:
+    """Run `mdn-cupy`; return what it prints, with nothing on standard error."""
+    assert main([*map(str, argv)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refuse(capsys: Any, *argv: Any) -> str:
+    """The one line on standard error in which `mdn-cupy` refuses."""
+    assert main([*map(str, argv)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("mdn-cupy: ")
+    return captured.err
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import tifffile
-from helpers import run_python
+from helpers import refuse, run_python, succeed
 
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
@@ -18,21 +18,6 @@ from mdn_cupy.commands import voting
 
 COLUMNS = ["frame", "part", "x", "y", "score", "evidence", "xx", "xy", "yy", "voters"]
 SPACED = ["--threshold", "1", "--min-distance", "4"]
-
-
-def succeed(capsys, *argv):
-    assert main([*map(str, argv)]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
-def refuse(capsys, *argv):
-    assert main([*map(str, argv)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    return captured.err
 
 
 def table(path):

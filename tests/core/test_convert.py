@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from file_kinds import FAMILIES
-from helpers import run_python
+from helpers import refuse, run_python, succeed
 
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
@@ -31,22 +31,6 @@ def run(tmp_path, monkeypatch):
 DEEPLABCUT = shlex.split("--layout '(PC)HW' --scale 7.2801 --stride 8 --origin 4 --sigmoid")
 
 
-def convert(capsys, *argv):
-    assert main(["convert", *map(str, argv)]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
-def refuse(capsys, *argv):
-    assert main(["convert", *map(str, argv)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("mdn-cupy: ")
-    return captured.err
-
-
 def assert_converted(frames):
     assert len(frames) == 5
     for t, fields in enumerate(frames):
@@ -61,7 +45,7 @@ SETTINGS = [*DEEPLABCUT, "--sigma", "5", "--names", "left paw, right paw"]
 
 
 def test_a_video_becomes_one_file(capsys, run):
-    out = convert(capsys, "run.h5", "-o", "run.mdn", *SETTINGS)
+    out = succeed(capsys, "convert", "run.h5", "-o", "run.mdn", *SETTINGS)
     assert_converted(mdn.open_fields("run.mdn"))
     assert out.startswith(
         "5 frames of 2 parts on 3 × 4, stride 8.0, origin 4.0: written to run.mdn"
@@ -70,29 +54,29 @@ def test_a_video_becomes_one_file(capsys, run):
 
 
 def test_a_video_becomes_a_folder_and_goes_on_where_it_stopped(capsys, run):
-    out = convert(capsys, "run.h5", "-o", "made/run/", *SETTINGS)
+    out = succeed(capsys, "convert", "run.h5", "-o", "made/run/", *SETTINGS)
     assert "5 written to made/run/, 0 were there" in out
     assert_converted(mdn.open_fields("made/run"))
     for name in ("1.mdn", "4.mdn"):
         (run / "made" / "run" / name).unlink()
     kept = (run / "made" / "run" / "0.mdn").stat().st_mtime_ns
-    assert "2 written to made/run/, 3 were there" in convert(
-        capsys, "run.h5", "-o", "made/run", *SETTINGS
+    assert "2 written to made/run/, 3 were there" in succeed(
+        capsys, "convert", "run.h5", "-o", "made/run", *SETTINGS
     )
     assert (run / "made" / "run" / "0.mdn").stat().st_mtime_ns == kept
     assert_converted(mdn.open_fields("made/run"))
 
 
 def test_some_frames_are_converted(capsys, run):
-    convert(capsys, "run.h5", "-o", "all.mdn", *SETTINGS)
-    out = convert(capsys, "run.h5", "-o", "some.mdn", *SETTINGS, "--frames", "1:3")
+    succeed(capsys, "convert", "run.h5", "-o", "all.mdn", *SETTINGS)
+    out = succeed(capsys, "convert", "run.h5", "-o", "some.mdn", *SETTINGS, "--frames", "1:3")
     assert out.startswith("2 frames of 2 parts")
     every, some = mdn.open_fields("all.mdn"), mdn.open_fields("some.mdn")
     for got, want in zip(some, every[1:3], strict=True):
         np.testing.assert_array_equal(got.confidence, want.confidence)
-    convert(capsys, "run.h5", "-o", "each/", *SETTINGS, "--frames", "3:")
+    succeed(capsys, "convert", "run.h5", "-o", "each/", *SETTINGS, "--frames", "3:")
     assert sorted(path.name for path in (run / "each").iterdir()) == ["3.mdn", "4.mdn"]
-    convert(capsys, "run.h5", "-o", "one.mdn", *SETTINGS, "--frames", "2")
+    succeed(capsys, "convert", "run.h5", "-o", "one.mdn", *SETTINGS, "--frames", "2")
     np.testing.assert_array_equal(mdn.load_fields("one.mdn").confidence, every[2].confidence)
 
 
@@ -100,7 +84,7 @@ def test_one_image_becomes_a_plain_file(capsys, run):
     scores = RNG.random((2, 3, 4), dtype=np.float32)
     torch.save({"a": torch.tensor(scores), "b": torch.tensor(LOCREF[0])}, "image.pt")
     names = ["--confidence", "a", "--offsets", "b", "--layout", "(CP)HW", "--order", "yx"]
-    convert(capsys, "image.pt", "-o", "image.mdn", *names)
+    succeed(capsys, "convert", "image.pt", "-o", "image.mdn", *names)
     fields = mdn.load_fields("image.mdn")
     np.testing.assert_array_equal(fields.confidence, scores)
     np.testing.assert_array_equal(fields.offsets[:, 1], LOCREF[0, :2])
@@ -110,17 +94,19 @@ def test_one_image_becomes_a_plain_file(capsys, run):
 
 def test_an_adapter_is_found_by_its_name_and_takes_its_settings(capsys, run):
     settings = ["--stride", "8", "--sigmoid", "--names", "left paw, right paw", "--sigma", "5"]
-    convert(capsys, "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
+    succeed(capsys, "convert", "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
     assert_converted(mdn.open_fields("run.mdn"))
     settings = ["--stride", "8", "--no-sigmoid", "--set", "locref_std=2"]
-    convert(capsys, "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
+    succeed(capsys, "convert", "run.h5", "-o", "run.mdn", "--from", "deeplabcut", *settings)
     np.testing.assert_array_equal(mdn.open_fields("run.mdn")[1].confidence, SCORES[1].clip(0, 1))
     np.testing.assert_array_equal(
         mdn.open_fields("run.mdn")[1].offsets, 2 * LOCREF[1].reshape(2, 2, 3, 4)
     )
     np.savez("maps.npz", semantic=np.ones((6, 3, 4)), offset=np.ones((2, 3, 4)))
     settings = ["--from", "panoptic_deeplab", "--set", "things=1,2"]
-    assert "1 frame of 1 part on 3 × 4" in convert(capsys, "maps.npz", "-o", "a.mdn", *settings)
+    assert "1 frame of 1 part on 3 × 4" in succeed(
+        capsys, "convert", "maps.npz", "-o", "a.mdn", *settings
+    )
 
 
 def test_the_bar_counts_frames_on_a_terminal(run, monkeypatch, capsys):
@@ -131,7 +117,7 @@ def test_the_bar_counts_frames_on_a_terminal(run, monkeypatch, capsys):
 
 def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    convert(capsys, "run.h5", "-o", "run.mdn", *SETTINGS)
+    succeed(capsys, "convert", "run.h5", "-o", "run.mdn", *SETTINGS)
     assert_converted(mdn.open_fields("run.mdn"))
 
 
@@ -171,7 +157,7 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
 )
 def test_a_refusal_is_one_line_and_nothing_is_written(capsys, run, argv, fragment):
     before = set(run.rglob("*"))
-    assert fragment in refuse(capsys, *argv)
+    assert fragment in refuse(capsys, "convert", *argv)
     assert set(run.rglob("*")) == before
 
 
@@ -184,7 +170,7 @@ def test_what_is_no_number_is_refused(capsys, run, text):
 
 def test_a_reader_that_is_missing_is_a_refusal(capsys, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert 'pip install "mdn-cupy[io]"' in refuse(capsys, "run.h5", "-o", "run.mdn")
+    assert 'pip install "mdn-cupy[io]"' in refuse(capsys, "convert", "run.h5", "-o", "run.mdn")
 
 
 def examples_of_the_help(capsys):
@@ -199,7 +185,7 @@ def test_the_help_teaches_by_examples_that_parse(capsys, tmp_path, monkeypatch):
     examples = examples_of_the_help(capsys)
     assert len(examples) > len(FAMILIES) + 3
     for example in examples:
-        assert "no such file" in refuse(capsys, *example)
+        assert "no such file" in refuse(capsys, "convert", *example)
 
 
 def test_the_help_has_an_example_of_every_adapter_that_converts(capsys, tmp_path, monkeypatch):
@@ -211,7 +197,7 @@ def test_the_help_has_an_example_of_every_adapter_that_converts(capsys, tmp_path
         called = [argv[argv.index(n) + 1] for n in ("--confidence", "--offsets") if n in argv]
         names = [*called, *list(arrays)[len(called) :]]
         np.savez("out.npz", **dict(zip(names, arrays.values(), strict=True)))
-        assert "3 frames" in convert(capsys, "out.npz", *argv)
+        assert "3 frames" in succeed(capsys, "convert", "out.npz", *argv)
 
 
 def test_a_real_process_converts_and_votes(run):
