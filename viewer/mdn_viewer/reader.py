@@ -14,6 +14,7 @@ from mdn_viewer.core.origin import SINGLE, UNKNOWN, Origin
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
+from mdn_viewer.layers.turns import now_and_later
 
 __all__ = [
     "Opened",
@@ -159,7 +160,8 @@ def open_saved(saved: SavedSession) -> Opened:
 
 
 def _sample(name: str) -> list[LayerData]:
-    return layer_data(mdn.samples.load(name), name, opening_part(name), Origin((f"sample:{name}",)))
+    origin = Origin((f"sample:{name}",))
+    return now_and_later(layer_data(mdn.samples.load(name), name, opening_part(name), origin))
 
 
 def _read(path: Paths) -> list[LayerData]:
