@@ -1,7 +1,7 @@
 """Compare what the branches of Mask R-CNN do to each other, in the models of train_mask_rcnn.py.
 
 Average precision says which model is better, and not why. Of every finished training in a folder,
-this prints a row of each of three tables:
+this prints a row of each of four tables:
 
   boxes      the loss of the boxes in the last steps, and its difference from the first model of the
              same seed on the same images, with the standard error that the images make; as long as
@@ -10,6 +10,7 @@ this prints a row of each of three tables:
              of Adam (each weight's by the root of its second moment), projected on the sum's
   keypoints  found in the true boxes of validation: the share within 0.05, 0.1 and 0.2 of the box's
              size (the root of its area), of those seen and of those hidden
+  masks      their mean intersection over union with the true ones, in the true boxes of validation
 """
 
 import argparse
@@ -22,7 +23,11 @@ import torch
 from persons.dataset import Batches, Persons
 from persons.models import MODELS, Settings, make_model
 from torch import Tensor, nn
-from torchvision.models.detection.roi_heads import keypointrcnn_inference
+from torchvision.models.detection.roi_heads import (
+    keypointrcnn_inference,
+    maskrcnn_inference,
+    paste_masks_in_image,
+)
 from tqdm import tqdm
 
 from mdn_cupy import console
@@ -72,6 +77,7 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         ("model", "boxes' loss", "difference"),
         ("model", *LOSSES),
         ("model", *FOUND),
+        ("model", "masks' mean IoU"),
     )
     tables = (
         "\n".join(map(row, (heading, ["---"] * len(heading), *(r for r in own if r))))
@@ -101,10 +107,14 @@ def _compare(path: Path, persons: Persons, images: int) -> tuple[list[str] | Non
     keypoints = None
     if "keypoints" in settings.model:
         keypoints = [path.stem, *(f"{100 * s:.1f}" for s in _found(model, persons, images))]
+    masks = None
+    if "masks" in settings.model:
+        masks = [path.stem, f"{_mask_iou(model, persons, images):.2f}"]
     return (
         [path.stem, *_paired(path.with_suffix(".jsonl"), first.with_suffix(".jsonl"))],
         [path.stem, *(f"{100 * shares[n]:.0f} %" if n in shares else "–" for n in LOSSES)],
         keypoints,
+        masks,
     )
 
 
@@ -172,6 +182,24 @@ def _found(model: Any, persons: Persons, count: int) -> list[float]:
         boxes.append(target["boxes"])
         keypoints.append(target["keypoints"])
     return shares_found(*map(torch.cat, (found, boxes, keypoints)))
+
+
+@torch.inference_mode()
+def _mask_iou(model: Any, persons: Persons, count: int) -> float:
+    """The mean intersection over union of masks, in the true boxes, with the true ones."""
+    model.eval()
+    heads = model.roi_heads
+    overlaps = []
+    for number in range(min(count, len(persons))):
+        image, target = persons.sample(number)
+        images, (target,) = model.transform([image], [target])
+        boxes, true = target["boxes"], target["masks"].bool()
+        regions = heads.mask_roi_pool(model.backbone(images.tensors), [boxes], images.image_sizes)
+        logits = heads.mask_predictor(heads.mask_head(regions))
+        (masks,) = maskrcnn_inference(logits, [torch.ones(len(boxes), dtype=torch.int64)])
+        found = paste_masks_in_image(masks, boxes, images.image_sizes[0])[:, 0] >= 0.5
+        overlaps.append((found & true).sum((1, 2)) / (found | true).sum((1, 2)))
+    return torch.cat(overlaps).mean().item()
 
 
 def locate(predictor: Any, features: Tensor, boxes: Tensor) -> Tensor:

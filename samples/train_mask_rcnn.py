@@ -59,7 +59,7 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     torch.set_num_threads(options.threads)
     mdn.set_num_threads(options.threads)
     several = _processes() > 1
-    device = torch.device(options.device)
+    device = options.device
     try:
         if several:
             if device.type == "cuda":
@@ -130,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of the offsets' own loss (default: %(default)s)",
     )
     add("--weights-backbone", metavar="NAME", help="such as IMAGENET1K_V1, for --size full")
-    add("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    add("--device", type=_device, default="cpu", help="cpu or cuda (default: %(default)s)")
     add("--amp", action="store_true", help="compute in bfloat16 where torch deems it safe")
     add("--workers", type=int, default=0, metavar="N", help="processes that read images")
     add("--threads", type=int, default=1, metavar="N", help="of the CPU (default: %(default)s)")
@@ -142,6 +142,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--images", type=int, metavar="N", help="of it, the first (default: all)")
     return parser
+
+
+def _device(text: str) -> torch.device:
+    """Read a device that torch finds."""
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(f"must be cpu or cuda, got {text}")
+    found = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise argparse.ArgumentTypeError(f"{text} is not there: torch finds {found or 'no'} GPU")
+    return device
 
 
 def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -163,8 +177,6 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--seeds must be different and at least 0, got {_listed(options.seeds)}")
     if options.weights_backbone and options.size != "full":
         parser.error("--weights-backbone goes with --size full")
-    if options.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device cuda: torch finds no GPU")
     if options.out.exists() and not options.out.is_dir():
         parser.error(f"--out {options.out} is a file; name a folder")
 

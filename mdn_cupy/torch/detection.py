@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
+from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
@@ -271,6 +271,14 @@ def _check_keypoints(targets: list[dict[str, Tensor]] | None, parts: int) -> Non
 
 
 def _named_backbone(name: str, weights: Any, normed: bool) -> nn.Module:
+    known = list_models(include=["resnet*", "resnext*", "wide_resnet*"])
+    if name not in known:
+        raise ValueError(f"backbone must be a module, or one of {', '.join(known)}, got {name!r}")
+    trained = get_model_weights(name).__members__
+    if isinstance(weights, str) and weights not in trained:
+        raise ValueError(
+            f"weights_backbone of {name} must be one of {', '.join(trained)}, got {weights!r}"
+        )
     if weights is not None:
         pretrained: nn.Module = resnet_fpn_backbone(backbone_name=name, weights=weights)
         return pretrained

@@ -125,7 +125,7 @@ def test_branches_are_compared(finished, data, capsys):
         {row.split(" | ")[0].strip("| "): row.strip("| ").split(" | ")[1:] for row in table}
         for table in map(str.splitlines, capsys.readouterr().out.split("\n\n"))
     ]
-    boxes, backbone, keypoints = tables
+    boxes, backbone, keypoints, masks = tables
     plain, voting = (f"{model}-0" for model in MODELS)
     last = []
     for name in (plain, voting):
@@ -140,6 +140,22 @@ def test_branches_are_compared(finished, data, capsys):
     assert backbone[plain][2:] == ["–", "–"]
     assert plain not in keypoints
     assert all(0 <= float(cell) <= 100 for cell in keypoints[voting])
+    assert all(0 <= float(masks[name][0]) <= 1 for name in (plain, voting))
+
+
+def test_masks_that_cover_their_boxes_overlap_as_far_as_the_figures_do(data):
+    compare = importlib.import_module("compare_branches")
+    models, people = importlib.import_module("persons.models"), persons(data)
+    model = models.make_model(models.Settings("boxes-masks", 0, 1, 1), 13, [])
+    torch.nn.init.constant_(model.roi_heads.mask_predictor.mask_fcn_logits.bias, 1e4)
+    true = [people.sample(number)[1] for number in range(len(people))]
+    covered = [
+        mask.float().mean() * mask.numel() / (box[2:] - box[:2]).prod()
+        for target in true
+        for mask, box in zip(target["masks"], target["boxes"], strict=True)
+    ]
+    iou = compare._mask_iou(model, people, len(people))
+    assert iou == pytest.approx(torch.stack(covered).mean().item(), rel=0.1)
 
 
 @pytest.mark.slow
@@ -255,6 +271,9 @@ def test_tables_have_means_and_deviations():
         (["--weights-backbone", "IMAGENET1K_V1"], "--weights-backbone goes with --size full"),
         (["--offset-weight", "-1"], "--offset-weight must be at least 0"),
         (["--workers", "-1"], "--workers must be at least 0"),
+        (["--device", "banana"], "--device: must be cpu or cuda, got banana"),
+        (["--device", "meta"], "--device: must be cpu or cuda, got meta"),
+        (["--device", "cuda:99"], "--device: cuda:99 is not there: torch finds"),
     ],
 )
 def test_what_cannot_be_run_is_refused(script, tmp_path, capsys, arguments, message):

@@ -251,6 +251,11 @@ def test_what_cannot_be_made_is_refused():
         mdn.torch.KeypointBranch(layers=())
     with pytest.raises(TypeError, match="with out_channels, got Linear"):
         mdn.torch.mask_rcnn_mdn(backbone=nn.Linear(1, 1))
+    for name in ("banana", "vgg16"):
+        with pytest.raises(ValueError, match=f"one of resnet101, .*, got '{name}'"):
+            mdn.torch.mask_rcnn_mdn(backbone=name)
+    with pytest.raises(ValueError, match="weights_backbone of resnet18 must be one of IMAGENET1K"):
+        mdn.torch.mask_rcnn_mdn(backbone="resnet18", weights_backbone="banana")
     with pytest.raises(ValueError, match="weights_backbone must be None"):
         mdn.torch.mask_rcnn_mdn(backbone=Backbone(), weights_backbone="IMAGENET1K_V1")
 
