@@ -280,6 +280,25 @@ def test_the_same_seed_gives_the_same_losses_and_a_loaded_state_the_same_detecti
         assert torch.equal(found[0][name], found[1][name]), name
 
 
+def test_the_votes_of_each_detection_are_recorded_with_its_part_of_the_image(tmp_path):
+    model = detector().eval()
+    with mdn.torch.record(model) as calls, torch.no_grad():
+        detections = model(images())
+    (call,) = calls
+    for boxes, found in zip(call.boxes, detections, strict=True):
+        torch.testing.assert_close(boxes, found["boxes"], atol=1e-3, rtol=0)
+    fields = call.fields(target=1)
+    assert len(fields) == sum(len(found["boxes"]) for found in detections)
+    mdn.save_fields(tmp_path / "detection.mdn", fields[0])
+    saved = mdn.load_fields(tmp_path / "detection.mdn")
+    assert saved.image.shape == (56, 56, 3)
+    peak = mdn.find_peaks(saved.votes().evidence(), threshold=0, max_peaks=1)
+    x0, y0, x1, y1 = detections[0]["boxes"][0]
+    wanted = detections[0]["keypoints"][0, 1]
+    assert x0 + (x1 - x0) / 56 * (peak.x[0] + 0.5) == pytest.approx(wanted[0].item(), abs=1e-2)
+    assert y0 + (y1 - y0) / 56 * (peak.y[0] + 0.5) == pytest.approx(wanted[1].item(), abs=1e-2)
+
+
 def test_half_precision_trains_and_detects():
     model = detector()
     with torch.autocast("cpu", torch.bfloat16):
