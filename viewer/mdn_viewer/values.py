@@ -15,7 +15,7 @@ from mdn_cupy.io import FieldsSequence, Layout
 from mdn_viewer.core.origin import Changed
 from mdn_viewer.reader import Opened, open_paths
 
-__all__ = ["newer", "opened_from"]
+__all__ = ["newer", "opened_from", "paths_of"]
 
 
 def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]) -> Opened:
@@ -33,14 +33,23 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
     TypeError, ValueError, OSError
         If they are no field set; the message says why.
     """
-    if isinstance(confidence, (str, os.PathLike)):
-        return open_paths([confidence], **given)
+    paths = paths_of(confidence)
+    if paths:
+        return open_paths(paths, **given)
     if isinstance(confidence, Sequence) and confidence and isinstance(confidence[0], mdn.Fields):
         change = partial(_fields, offsets=None, image=None, given=given)
         return Opened(FieldsSequence(Changed(confidence, change)) if given else confidence)
     if _has_frames(confidence, offsets, given):
         return Opened(_frames(confidence, offsets, image, given))
     return Opened(_fields(confidence, offsets, image, given))
+
+
+def paths_of(confidence: Any) -> list[str]:
+    """Return the paths that the first argument of `mdn_viewer.show` names, or none."""
+    several = isinstance(confidence, (list, tuple))
+    paths = confidence if several else [confidence]
+    named = all(isinstance(path, (str, os.PathLike)) for path in paths)
+    return [os.fspath(path) for path in paths] if named else []
 
 
 def newer(
@@ -99,7 +108,7 @@ def _has_frames(confidence: Any, offsets: Any, given: dict[str, Any]) -> bool:
     """Whether arrays have an axis of frames before those of a field set."""
     if "layout" not in given or not (hasattr(confidence, "shape") and hasattr(offsets, "shape")):
         return getattr(confidence, "ndim", 0) == 4
-    layout, shapes = Layout(given["layout"]), (tuple(confidence.shape), tuple(offsets.shape))
+    layout, shapes = Layout(str(given["layout"])), (tuple(confidence.shape), tuple(offsets.shape))
     leading = layout.leading(*shapes)
     if leading is None:
         raise ValueError(

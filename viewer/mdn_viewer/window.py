@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.process import WindowProcess
 from mdn_viewer.reader import Opened
-from mdn_viewer.values import newer, opened_from
+from mdn_viewer.values import newer, opened_from, paths_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -124,11 +123,11 @@ def show(
 
     Parameters
     ----------
-    confidence : array, Fields, Votes, sequence of Fields, or path
+    confidence : array, Fields, Votes, sequence of Fields, path, or list of paths
         Confidences (H, W), (P, H, W), or (N, P, H, W) of N frames: NumPy, CuPy or torch, on any
         device, with or without a graph. Or what else says everything: an `mdn_cupy.Fields`, an
         `mdn_cupy.Votes`, frames such as `mdn_cupy.open_fields` returns, or the name of a sample or
-        of a file that `open_fields` reads.
+        of files that `open_fields` reads.
     offsets : array, optional
         Offsets (x, y) in pixels of the output, of the confidence's shape with an axis of 2 before
         the rows: (2, H, W), (P, 2, H, W), (N, P, 2, H, W). Arrays of one frame, or of each, whose
@@ -214,16 +213,16 @@ def _show_in_process(
 ) -> WindowProcess:
     first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
     sent: Opened | partial[Opened] = opened
-    if isinstance(source, (str, os.PathLike)):  # frames of a file stay in it
-        sent = partial(_open_path, os.fspath(source), given, opened.part)
+    if paths := paths_of(source):  # frames of a file stay in it
+        sent = partial(_open_paths, paths, given, opened.part)
     window = WindowProcess(sent, name, first, reading)
     if block:
         window.wait()
     return window
 
 
-def _open_path(path: str, given: dict[str, Any], part: int | str) -> Opened:
-    return opened_from(path, None, None, given)._replace(part=part)
+def _open_paths(paths: list[str], given: dict[str, Any], part: int | str) -> Opened:
+    return opened_from(paths, None, None, given)._replace(part=part)
 
 
 def open_window(

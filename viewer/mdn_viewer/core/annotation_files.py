@@ -86,6 +86,8 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
         raise ValueError(f"{path}: annotations are read from {', '.join(readers)}")
     try:
         return reader(path)
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror or error}") from error
     except (KeyError, IndexError, TypeError, ValueError, csv.Error, UnicodeDecodeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: not annotations of a known kind ({what})") from error

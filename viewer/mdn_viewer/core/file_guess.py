@@ -182,12 +182,12 @@ def _by_numbers(
 ) -> FileReading:
     """Compare what fits by the first frame's votes."""
     frames = fitting[0].leading(confidence.shape, offsets.shape)
-    c, o = (np.asarray(member[0 if frames else ...]) for member in (confidence, offsets))
+    c, o = (np.asarray(x[0 if frames else ...], np.float32) for x in (confidence, offsets))
     if frames:
         c, o = c[None], o[None]
     sigmoid = layout_guess.are_logits(c)
     if sigmoid:
-        c = 1 / (1 + np.exp(-np.clip(c, -80, 80)))
+        c = (1 / (1 + np.exp(-np.clip(c, -80, 80)))).astype(np.float32)
     stride = float(np.max(reading.stride)) if reading.stride is not None else 1.0
     scored = layout_guess.compare(c, o, fitting, stride)
     best = scored[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ _SOURCES = {
     "change": Column("pull", "+.2f", "By how much it moves the peak away from the truth."),
 }
 _NONE = "(none)"
-_LISTED = 10  # frames that are named
+_LISTED = 10  # frames, or parts, that are named
 _FILES = "Annotations (*.json *.csv *.h5 *.hdf5)"
 
 Answer = tuple[Errors, Influence | None]
@@ -207,12 +207,15 @@ class TruthPanel(QWidget):
     def _nothing(self) -> str:
         """Say why there are no errors."""
         session, annotations = self._model.session, self.annotations
+        if session is not None and self.errors is not None:
+            return (
+                f"Annotated parts: {_listed(self._truth())}; none is one of the fields' parts: "
+                f"{_listed(session.fields.names)}."
+            )
         if session is None or annotations is None or self._layer is not None or self._truth():
             return _WELCOME
-        frames = [str(frame) for frame in annotations.frames]
-        more = f", … ({len(frames)})" if len(frames) > _LISTED else ""
-        listed = ", ".join(frames[:_LISTED]) + more
-        return f"Annotated frames: {listed or 'none'}; none is frame {self._model.frame}."
+        frames = _listed(annotations.frames)
+        return f"Annotated frames: {frames or 'none'}; none is frame {self._model.frame}."
 
     def _area(self) -> float | None:
         if self.annotations is None or self._layer is not None:
@@ -236,7 +239,8 @@ class TruthPanel(QWidget):
         show_influence(self._canvas, self.influence)
         self.parts.show_columns({} if self.errors is None else self.errors.columns)
         self.sources.show_columns({} if self.influence is None else self.influence.columns)
-        self.summary.setText(self._nothing if self.errors is None else _summary(self.errors))
+        found = self.errors is not None and self.errors.names
+        self.summary.setText(_summary(self.errors) if self.errors and found else self._nothing)
         self.pull.setText("" if self.influence is None else _pull(self.influence))
         self._export.setEnabled(self.errors is not None)
 
@@ -310,9 +314,13 @@ def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple
     return {names[int(session.part)]: tuple(at[-1].tolist())}
 
 
+def _listed(names: Collection[Any]) -> str:
+    """Write the first names, and how many there are if those are not all."""
+    more = f", … ({len(names)})" if len(names) > _LISTED else ""
+    return ", ".join(str(name) for name in [*names][:_LISTED]) + more
+
+
 def _summary(errors: Errors) -> str:
-    if not errors.names:
-        return "None of the annotated parts is among the fields' parts."
     oks = f"OKS {errors.oks:.3f}" if np.isfinite(errors.oks) else "no OKS without an area"
     return f"{len(errors.names)} parts: mean error {np.nanmean(errors.error):.2f} px, {oks}"
 
