@@ -72,6 +72,10 @@ def test_fields_votes_paths_frames_and_one_part(tmp_path):
         ours.vote()["additive"].values, theirs.vote()["additive"].values, atol=1e-6
     )
     assert len(opened_from([fields, other(0.5)], None, None, {}).fields) == 2
+    assert (
+        len(opened_from([str(tmp_path / "two.mdn"), tmp_path / "two.mdn"], None, None, {}).fields)
+        == 2
+    )
     one = opened_from(fields.confidence[0], fields.offsets[0], None, GIVEN).fields
     assert one.confidence.shape == (1, 6, 8)
 
@@ -172,6 +176,8 @@ BAD = {
         r"wants confidence \(H, W, P\) and offsets \(H, W, 2P\), got .*; give layout='PCHW'",
     ),
     "no layout": (lambda f: ((f.confidence, f.offsets), {"layout": "PXY"}), ValueError, "layout"),
+    "layouts": (lambda f: ((f.confidence, f.offsets), {"layout": ["P"]}), ValueError, "layout"),
+    "a file of several": (lambda f: ((["pose", "x.mdn"],), {}), ValueError, "one sample at a time"),
     "no order": (lambda f: ((f.confidence, f.offsets), {"order": "rc"}), ValueError, "order must"),
     "a layout of fields": (lambda f: ((f,), {"layout": "PCHW"}), TypeError, "are for arrays"),
     "no offsets": (lambda f: ((f.confidence,), {}), TypeError, "offsets are missing"),

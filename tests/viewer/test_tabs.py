@@ -138,9 +138,15 @@ def test_annotations_are_compared_and_a_source_is_shown(shown, qtbot, tmp_path):
     qtbot.waitUntil(lambda: shown.model.source is not None)
     assert shown.model.source[0] == 1
     panel.open(str(tmp_path / "none.csv"))
-    assert "none.csv" in shown.controls.message.said
+    assert shown.controls.message.said == f"{tmp_path / 'none.csv'}: No such file or directory"
     assert shown.controls.message.wrong
     np.testing.assert_allclose(panel.errors.error, [3, 0])  # what was open stays
+    path.write_text("part,x,y\ntail,8,10\n")
+    panel.open(str(path))
+    panel.wait()
+    assert panel.summary.text() == (
+        "Annotated parts: tail; none is one of the fields' parts: left, right."
+    )
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import inspect
 import itertools
 import math
 import os
@@ -36,6 +37,7 @@ MOST = 2**25  # sources of a plane that are opened whole: 0.4 GB, and 2 s a vote
 _THINNED = 2**22  # so many are kept of more: what a drag of sigma bears
 _SAMPLE = "sample:"
 _OF_FIELDS = {"stride", "origin", "sigma", "names"}  # what may be said of a sample otherwise
+_ARGUMENTS = inspect.signature(mdn.open_fields).parameters.keys() - {"path"}
 _ADAPTERS = [name for name in mdn.adapters.__all__ if name.islower()]
 PathLike = str | os.PathLike[str]
 
@@ -154,7 +156,7 @@ class Origin:
         files, image = value.get("files"), value.get("image", "")
         reading = value.get("reading", {})
         texts = isinstance(files, list) and all(isinstance(x, str) for x in [*files, image])
-        if not (texts and files and isinstance(reading, dict)):
+        if not (texts and files and isinstance(reading, dict) and reading.keys() <= _ARGUMENTS):
             raise ValueError
         return Origin(tuple(files), {n: _meant(n, x) for n, x in reading.items()}, image)
 

@@ -199,7 +199,10 @@ def _fits(name: str, value: Any) -> bool:
         return all(isinstance(each, str) for each in value)
     if name in _ITEMS and value is not None:
         items = _ITEMS[name]
-        return len(value) == len(items) and all(map(_is, value, items))
+        right = len(value) == len(items) and all(map(_is, value, items))
+        if name == "camera":
+            return right and value[2] > 0
+        return right and (name != "search" or value[2] in _RULES["rule"])
     return True
 
 

@@ -202,7 +202,7 @@ class SavePanel(QWidget):
         """Open a session file, or say why not."""
         try:
             self._sessions.open(path)
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             self.message.say(str(error), wrong=True)
         else:
             self.message.say(f"{path} opened")
