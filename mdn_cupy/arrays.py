@@ -89,9 +89,8 @@ def library(value: object) -> str | None:
         return "cupy"
     if is_torch(value):
         return "torch"
-    if hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__"):
-        return "dlpack"
-    return None
+    exports = hasattr(value, "__dlpack__") and hasattr(value, "__dlpack_device__")
+    return "dlpack" if exports and not isinstance(value, type) else None
 
 
 def dtype_name(array: Array) -> str:

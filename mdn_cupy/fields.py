@@ -27,6 +27,7 @@ from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import (
     check_flag,
     check_positive,
+    check_sequence,
     compute_dtype,
     floating_dtype,
     named_in_errors,
@@ -122,12 +123,10 @@ class Fields:
             floating_dtype(name, array)
             arrays[name] = cast_to(array, dtype)
         image = _plain_image(self.image)
-        if isinstance(self.names, (str, bytes)):
-            raise TypeError(f"names must be a sequence of names, got the string {self.names!r}")
-        names = tuple(_text("names", name) for name in self.names)
-        names = names or tuple(f"part {p}" for p in range(parts))
-        if len(names) != parts:
-            raise ValueError(f"names must name {parts} parts, got {len(names)}")
+        names = tuple(f"part {p}" for p in range(parts))
+        if np.size(self.names):
+            given = check_sequence("names", self.names, parts, "parts")
+            names = tuple(_text("names", name) for name in given)
         stride = per_axis("stride", self.stride, positive=True)
         origin = per_axis("origin", self.origin)
         if "sigma" not in arrays:

@@ -14,13 +14,20 @@ __all__ = ["as_path", "explained_write", "replacing"]
 
 
 def as_path(path: str | bytes | os.PathLike[str]) -> Path:
-    """Return a path; TypeError for what names no file, ValueError for an empty text."""
+    """Return a path; TypeError for what names no file, ValueError for a text that cannot."""
     try:
         text = os.fsdecode(path)
     except TypeError:
         raise TypeError(f"path must be a str or os.PathLike, got {type(path).__name__}") from None
     if not text:
         raise ValueError("path is empty; name a file")
+    if "\0" in text:
+        raise ValueError(f"path must not hold the character NUL, got {text!r}")
+    if "://" in text:
+        raise ValueError(
+            f"path is a URL, {text}; name a file, which is downloaded first, or open a Zarr group "
+            "there by chunks: mdn_cupy.dask.open_fields"
+        )
     return Path(text)
 
 

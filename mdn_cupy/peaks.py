@@ -24,7 +24,14 @@ from mdn_cupy.arrays import (
 from mdn_cupy.backend import module
 from mdn_cupy.files import replacing
 from mdn_cupy.maxima import around, vertex
-from mdn_cupy.validation import Shape, check_count, check_not_negative, floating_dtype
+from mdn_cupy.validation import (
+    Shape,
+    as_float,
+    check_count,
+    check_not_negative,
+    check_sequence,
+    floating_dtype,
+)
 
 __all__ = [
     "Instances",
@@ -182,8 +189,7 @@ class Peaks:
         images = math.prod(frames)
         if image_ids is None:
             image_ids = list(range(images))
-        if len(image_ids) != images:
-            raise ValueError(f"image_ids must name {images} images, got {len(image_ids)}")
+        image_ids = check_sequence("image_ids", image_ids, images, "images")
         columns = self.to_dict()
         groups = self._individuals(individuals)
         found: dict[tuple[int, int], dict[int, int]] = {}
@@ -256,8 +262,8 @@ class Peaks:
             ) from error
         columns = self._columns()
         count = self.maps_shape[-1] if self.maps_shape else 1
-        if keypoints is not None and len(keypoints) != count:
-            raise ValueError(f"keypoints must name {count} maps, got {len(keypoints)}")
+        if keypoints is not None:
+            keypoints = check_sequence("keypoints", keypoints, count, "maps")
         number = columns.pop("map")
         time, keypoint = np.divmod(number, max(count, 1))
         if individuals is None:
@@ -285,10 +291,14 @@ class Peaks:
     def _individuals(self, individuals: Array | None) -> list[int]:
         if individuals is None:
             return [0] * len(self)
-        numbers: list[int] = to_numpy(individuals, "individuals").tolist()
-        if len(numbers) != len(self):
-            raise ValueError(f"individuals must name {len(self)} peaks, got {len(numbers)}")
-        return numbers
+        listed = isinstance(individuals, (list, tuple))
+        numbers = np.asarray(individuals) if listed else to_numpy(individuals, "individuals")
+        if numbers.ndim != 1 or (numbers.size and numbers.dtype.kind not in "iu"):
+            raise TypeError(
+                f"individuals must be integers, one for each of {len(self)} peaks, got "
+                f"{numbers.dtype} of shape {numbers.shape}"
+            )
+        return check_sequence("individuals", numbers.tolist(), len(self), "peaks")
 
 
 class Instances(NamedTuple):
@@ -513,8 +523,8 @@ def least_evidence(threshold: float, dtype: np.dtype[Any]) -> float:
     """Round a threshold to a dtype in which −∞ stays below it."""
     if not is_number(threshold):
         raise TypeError(f"threshold must be a number, got {type(threshold).__name__}")
-    if math.isnan(threshold):
+    if math.isnan(number := as_float(threshold)):
         raise ValueError("threshold must not be NaN; -math.inf takes peaks of any evidence")
     with np.errstate(over="ignore"):
-        rounded = dtype.type(threshold)
+        rounded = dtype.type(number)
     return max(float(rounded), float(np.finfo(dtype).min))

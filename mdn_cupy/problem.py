@@ -20,10 +20,10 @@ from mdn_cupy.validation import (
     broadcast_leading,
     check_axis,
     check_flag,
+    check_positive_or_inf,
     check_representable,
     check_shape,
     check_size,
-    check_truncate,
     check_width,
     compute_dtype,
     floating_dtype,
@@ -117,7 +117,7 @@ class VoteOptions:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        put(self, "truncate", check_truncate(self.truncate))
+        put(self, "truncate", check_positive_or_inf("truncate", self.truncate))
         put(self, "stride", per_axis("stride", self.stride, positive=True))
         put(self, "origin", per_axis("origin", self.origin))
         put(self, "output_shape", check_size(self.output_shape))

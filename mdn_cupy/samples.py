@@ -37,7 +37,6 @@ def names() -> list[str]:
     return sorted(file.stem for file in found if file.suffix == ".mdn")
 
 
-@cache
 def path(name: str) -> Path:
     """Return the path of a sample's `.mdn` file, or of a copy of one in a ZIP archive.
 
@@ -48,7 +47,7 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise ValueError(f"no sample {name!r}; the samples are {', '.join(names()) or 'missing'}")
-    return _extracted.enter_context(as_file(_folder() / f"{name}.mdn"))
+    return _extracted_path(name)
 
 
 def load(name: str) -> Fields:
@@ -76,6 +75,11 @@ def load(name: str) -> Fields:
     'nose'
     """
     return load_fields(path(name))
+
+
+@cache
+def _extracted_path(name: str) -> Path:
+    return _extracted.enter_context(as_file(_folder() / f"{name}.mdn"))
 
 
 def _folder() -> Any:

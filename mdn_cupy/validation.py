@@ -30,6 +30,7 @@ from mdn_cupy.arrays import (
 __all__ = [
     "Pair",
     "Shape",
+    "as_float",
     "broadcast_leading",
     "called",
     "check_axis",
@@ -37,10 +38,11 @@ __all__ = [
     "check_flag",
     "check_not_negative",
     "check_positive",
+    "check_positive_or_inf",
     "check_representable",
+    "check_sequence",
     "check_shape",
     "check_size",
-    "check_truncate",
     "check_width",
     "compute_dtype",
     "crop_range",
@@ -259,8 +261,9 @@ def output_size(
     else:
         height, width = wanted
     if height * width > _MOST_PIXELS:
+        seen = f"({as_float(height):.10g}, {as_float(width):.10g})"  # an int may have 300 digits
         raise ValueError(
-            f"output_shape {(height, width)} is more than 2⁴⁰ pixels; give a smaller one, or "
+            f"output_shape {seen} is more than 2⁴⁰ pixels; give a smaller one, or "
             f"check stride ({shown_pair(stride)})"
         )
     return height, width
@@ -272,6 +275,23 @@ def check_shape(name: str, array: Array, wanted: Shape) -> None:
         raise ValueError(
             f"{name} must have the shape of the vote map {wanted}, got {tuple(array.shape)}"
         )
+
+
+def check_sequence(name: str, value: Any, count: int, what: str) -> list[Any]:
+    """Return a sequence of so many entries as a list; TypeError for a text or what has no order."""
+    if isinstance(value, (str, bytes)) or not is_ordered(value):
+        entries = None
+    else:
+        try:
+            entries = list(value)
+        except TypeError:
+            entries = None
+    if entries is None:
+        seen = f"the string {value!r}" if isinstance(value, (str, bytes)) else kind_of(value)
+        raise TypeError(f"{name} must be a sequence, one for each of {count} {what}, got {seen}")
+    if len(entries) != count:
+        raise ValueError(f"{name} must name {count} {what}, got {len(entries)}")
+    return entries
 
 
 def check_size(wanted: Sequence[int] | None) -> tuple[int, int] | None:
@@ -336,13 +356,13 @@ def check_flag(name: str, value: object) -> bool:
 def _finite(name: str, value: object) -> float:
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
-    number = _float(value)
+    number = as_float(value)
     if not abs(number) <= _LARGEST:  # torch.compile cannot trace math.isfinite
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
     """Convert a number to a float, infinite where it is out of range: an int may be."""
     if type(value) is float:
         return value
@@ -362,13 +382,13 @@ def check_representable(name: str, number: float, dtype: np.dtype[np.floating]) 
     return rounded
 
 
-def check_truncate(value: object) -> float:
+def check_positive_or_inf(name: str, value: object) -> float:
     """Return a positive number or infinity; TypeError or ValueError for anything else."""
     if not is_number(value):
-        raise TypeError(f"truncate must be a number, got {kind_of(value)}")
-    number = _float(value)
+        raise TypeError(f"{name} must be a number, got {kind_of(value)}")
+    number = as_float(value)
     if not number > 0:
-        raise ValueError(f"truncate must be greater than 0, or math.inf, got {value}")
+        raise ValueError(f"{name} must be greater than 0, or math.inf, got {value}")
     return number
 
 
@@ -384,7 +404,7 @@ def check_not_negative(name: str, value: object) -> float:
     """Return a number from 0 on, inf included; TypeError or ValueError for anything else."""
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {kind_of(value)}")
-    if not (number := _float(value)) >= 0:
+    if not (number := as_float(value)) >= 0:
         raise ValueError(f"{name} must not be negative, got {value}")
     return number
 

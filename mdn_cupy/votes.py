@@ -633,11 +633,14 @@ class Votes(VoteOptions):
         ------
         RuntimeError
             If no GPU can be used here; the message says why.
-        ValueError
-            If the device is another word.
+        ValueError, TypeError
+            If the device is another word, or none.
         """
         arrays = _arrays(self)
         if is_torch(self.confidence):
+            # By a dtype or a tensor, torch would convert them, and leave them in place for None.
+            if not isinstance(device, (str, int, namespace(self.confidence).device)):
+                raise TypeError(f"device must be a device of torch's, got {device!r}")
             moved = {name: array.to(device) for name, array in arrays.items()}
         elif device in ("cpu", "cuda"):
             move = to_gpu if device == "cuda" else to_numpy

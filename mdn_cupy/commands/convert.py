@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mdn_cupy.commands import opening, parsing
 from mdn_cupy.fields import Fields
+from mdn_cupy.files import explained_write
 from mdn_cupy.io import FieldsSequence, save_fields
 from mdn_cupy.votes import Votes
 
@@ -89,7 +90,8 @@ def _write_each(
     folder: Path, frames: FieldsSequence, numbers: range, arguments: argparse.Namespace
 ) -> int:
     """Write a file for each frame that has none, and return how many have; each is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained_write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     digits = len(str(len(frames) - 1))
     paths = {number: folder / f"{number:0{digits}}.mdn" for number in numbers}
     missing = [number for number, path in paths.items() if not path.exists()]

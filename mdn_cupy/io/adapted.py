@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mdn_cupy.arrays import kind_of
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen, named
@@ -29,10 +30,6 @@ class AdaptedReading:
 
     names: tuple[str | None, str | None]
     adapter: Adapter
-
-    @property
-    def _name(self) -> str:
-        return str(getattr(self.adapter, "func", self.adapter).__name__)
 
     def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
         """Find the arrays, and try the adapter on zeros of their shapes: it knows its layouts."""
@@ -64,7 +61,8 @@ class AdaptedReading:
             if p.default is p.empty and name not in {*arrays, *values}
         ]
         if unsettled:
-            raise Refusal(f"{self._name} needs {' and '.join(unsettled)}; {contents.listed()}")
+            name = _name_of(self.adapter)
+            raise Refusal(f"{name} needs {' and '.join(unsettled)}; {contents.listed()}")
         return _AdaptedFrames(self.adapter, arrays, values, image, None).counted()
 
 
@@ -103,14 +101,23 @@ class _AdaptedFrames:
         return self._adapted({n: np.asarray(m[index]) for n, m in self.arrays.items()}, image)
 
     def _adapted(self, arrays: Mapping[str, Any], image: Any) -> Fields:
-        more = {} if image is None else {"image": image}
+        more, name = {} if image is None else {"image": image}, _name_of(self.adapter)
         try:
             fields = self.adapter(**arrays, **self.values, **more)
         except (TypeError, ValueError) as error:
             raise Refusal(str(error)) from error
-        if not isinstance(fields, Fields):
+        except Exception as error:  # of a function of the caller's own
+            raise Refusal(f"{name} raised {type(error).__name__}: {error}") from error
+        if isinstance(fields, list):
             raise Refusal(f"wants one axis of frames, got a batch of {len(fields)} in each")
+        if not isinstance(fields, Fields):
+            raise Refusal(f"{name} must return mdn_cupy.Fields, got {kind_of(fields)}")
         return fields
+
+
+def _name_of(adapter: Adapter) -> str:
+    own = getattr(adapter, "func", adapter)  # of functools.partial
+    return str(getattr(own, "__name__", kind_of(own)))
 
 
 def _zeros(shape: tuple[int, ...], member: Member) -> Any:

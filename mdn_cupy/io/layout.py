@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mdn_cupy.arrays import kind_of
+
 __all__ = ["OWN", "Layout"]
 
 OWN = "PCHW"
@@ -47,6 +49,8 @@ class Layout:
 
     def __post_init__(self) -> None:
         """Check the letters."""
+        if not isinstance(self.text, str):
+            raise TypeError(f"layout must be a text such as 'PCHW', got {kind_of(self.text)}")
         words = self.text.split(" ")
         letters = "".join(self.maps)
         if (

@@ -137,6 +137,11 @@ def open_fields(
     )
     if adapter is None:
         return FieldsSequence(_source(as_path(path), arrays))
+    if not callable(adapter):
+        raise TypeError(
+            "adapter must be a function, such as mdn_cupy.adapters.posenet with its settings bound "
+            f"by functools.partial, got {adapter!r}"
+        )
     if given or region or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
         raise ValueError(
             "adapter settles layout, order, sigmoid, scale, what Fields has, and takes no region: "

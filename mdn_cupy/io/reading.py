@@ -15,7 +15,7 @@ from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
-from mdn_cupy.validation import check_flag
+from mdn_cupy.validation import check_flag, crop_range
 
 __all__ = [
     "BESIDE",
@@ -84,8 +84,8 @@ class ArrayReading:
         check_flag("sigmoid", self.sigmoid)
         if not (is_number(self.scale) and np.isfinite(self.scale)):
             raise ValueError(f"scale must be a finite number, got {self.scale!r}")
-        if self.region is not None and not _goes_forward(self.region):
-            raise ValueError(f"region must be two slices that go forward, got {self.region!r}")
+        if self.region is not None:
+            _check_region(self.region)
 
     def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
         """Find the two arrays, and refuse those of other shapes and dtypes."""
@@ -197,13 +197,12 @@ class _ArrayFrames:
         return np.asarray(chunked[wanted if index is ... else (index, *wanted)])
 
 
-def _goes_forward(region: object) -> bool:
-    """Whether an argument is two slices without a negative step."""
-    return (
-        isinstance(region, Sequence)
-        and len(region) == 2
-        and all(isinstance(p, slice) and (p.step is None or p.step >= 1) for p in region)
-    )
+def _check_region(region: object) -> None:
+    """Raise unless an argument is two slices of integers that go forward."""
+    if not (isinstance(region, Sequence) and len(region) == 2):
+        raise ValueError(f"region must be two slices, of rows and of columns, got {region!r}")
+    for part, axis in zip(region, ("rows", "columns"), strict=True):
+        crop_range(f"the {axis} of region", part, 0)
 
 
 def _in_region(fields: Fields, region: Region) -> Fields:

@@ -45,7 +45,10 @@ class FieldsSequence(Sequence[Fields]):
     def __getitem__(self, index: SupportsIndex | slice) -> Fields | FieldsSequence:
         if isinstance(index, slice):
             return FieldsSequence(self._source, self._numbers[index])
-        number = operator.index(index)
+        try:
+            number = operator.index(index)
+        except TypeError:
+            raise TypeError(f"a frame is an integer or a slice, got {index!r}") from None
         if not -len(self) <= number < len(self):
             raise IndexError(f"no frame {number}; there are {len(self)}")
         return self._source.read(self._numbers[number])

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mdn_cupy.maxima import around, vertex
 from mdn_cupy.torch.checks import check_floating
+from mdn_cupy.validation import check_positive_or_inf
 
 __all__ = ["Maxima", "soft_argmax", "subpixel_argmax"]
 
@@ -112,8 +113,7 @@ def soft_argmax(logits: Tensor, temperature: float = 1.0) -> Tensor:
     tensor([2.5000, 1.0000])
     """
     values = _map(logits)
-    if not temperature > 0:
-        raise ValueError(f"temperature must be greater than 0, got {temperature}")
+    temperature = check_positive_or_inf("temperature", temperature)
     scaled = torch.where(values.isnan(), -torch.inf, values / temperature).flatten(-2)
     weight = torch.softmax(scaled, -1).unflatten(-1, values.shape[-2:])
     along_x, along_y = (

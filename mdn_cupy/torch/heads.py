@@ -344,4 +344,5 @@ def _check_sigma(sigma: Tensor, parts: int, edges: bool) -> None:
 def _counts(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     """Return a whole number, or a pair (y, x), as a pair."""
     y, x = value if isinstance(value, Sequence) and len(value) == 2 else (value, value)
-    return check_count(name, y), check_count(name, x)
+    remedy = "one counts for both axes, two are (y, x)"
+    return check_count(name, y, remedy=remedy), check_count(name, x, remedy=remedy)

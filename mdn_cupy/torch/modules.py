@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mdn_cupy.problem import RuleName, VoteOptions, rule_of
 from mdn_cupy.torch.checks import check_dtype, refuse_script
-from mdn_cupy.validation import called
+from mdn_cupy.validation import called, check_flag
 from mdn_cupy.votes import Votes
 
 __all__ = ["MassDisplacement", "Sigma"]
@@ -94,7 +94,7 @@ class MassDisplacement(nn.Module):
         # One dimension at least: torch's fully_shard takes no parameter without any.
         size = self.initial_sigma.shape or (1,)
         log_sigma = torch.empty(size, device=device, dtype=dtype)
-        if learnable:
+        if check_flag("learnable", learnable):
             self.log_sigma = nn.Parameter(log_sigma)
         else:
             self.register_buffer("log_sigma", log_sigma)

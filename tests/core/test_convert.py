@@ -145,6 +145,8 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
             "run.h5: posenet: wants heatmap (H, W, P)",
         ),
         (["*.pt", "-o", "made/"], "*.pt: no such file"),
+        (["run.h5", "-o", "run.h5/", *SETTINGS], "run.h5: cannot be written (File exists)"),
+        (["s3://a/b.npz", "-o", "a.mdn"], "path is a URL, s3://a/b.npz; name a file"),
         (
             ["run.h5", "-o", "a.mdn", "--from", "spotiflow", "--set", "image=1"],
             "spotiflow takes no image; its settings are sigma, names",

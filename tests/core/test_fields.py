@@ -403,9 +403,11 @@ def test_what_is_no_path_is_refused(function, path):
         function(path, *(fields if function is mdn.save_fields else ()))
 
 
-def test_a_string_is_no_sequence_of_names():
-    with pytest.raises(TypeError, match="the string 'ab'"):
-        mdn.Fields(C, O, names="ab")
+@pytest.mark.parametrize("names", ["ab", None, 3, {"a": 1, "b": 2}, {"a", "b"}], ids=repr)
+def test_what_is_no_sequence_of_names_is_refused(names):
+    seen = "the string 'ab'" if isinstance(names, str) else type(names).__name__
+    with pytest.raises(TypeError, match=f"names must be a sequence, .* 2 parts, got {seen}"):
+        mdn.Fields(C, O, names=names)
 
 
 def test_only_field_sets_are_saved(tmp_path):

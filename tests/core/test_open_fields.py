@@ -56,6 +56,8 @@ def test_a_sequence_of_all_its_frames(tmp_path, write):
     for t in (5, -6):
         with pytest.raises(IndexError, match=f"no frame {t}; there are 5"):
             frames[t]
+    with pytest.raises(TypeError, match=r"a frame is an integer or a slice, got 1\.5"):
+        frames[1.5]
     with pytest.raises(TypeError):
         frames[0] = frames[1]
     assert "FieldsSequence(5 frames of" in repr(frames)
@@ -303,10 +305,25 @@ def test_logits_and_cells(tmp_path, dtype):
     assert (fields.stride, fields.origin, fields.sigma) == (4.0, 2.0, 3.0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("order", "ji"), ("scale", np.nan)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("order", "ji"), ("scale", np.nan), ("layout", None), ("adapter", "deeplabcut")],
+        *[("path", "https://example.org/a.npz"), ("path", "a\0b.npz"), ("path", "")],
+    ],
+)
 def test_options_out_of_range_are_refused(tmp_path, name, value):
-    with pytest.raises(ValueError, match=name):
-        mdn.open_fields(tmp_path, **{name: value})
+    with pytest.raises((TypeError, ValueError), match=f"^{name} (must|is)"):
+        mdn.open_fields(**{"path": tmp_path, name: value})
+
+
+def test_what_an_adapter_of_ones_own_does_wrong_is_said(tmp_path):
+    path = npz(tmp_path, confidence=C, offsets=O)
+    for adapter, said in (
+        (lambda confidence, offsets: 3, "<lambda> must return mdn_cupy.Fields, got int"),
+        (lambda confidence, offsets: 1 / 0, "<lambda> raised ZeroDivisionError: division by zero"),
+    ):
+        assert said in refused(path, adapter=adapter)
 
 
 # Adapters

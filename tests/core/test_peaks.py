@@ -360,7 +360,20 @@ def test_what_does_not_fit_the_table_is_refused(table):
         table.to_coco_keypoints(individuals=np.array([1, 2]))
     with pytest.raises(ValueError, match="keypoints must name 3 maps, got 1"):
         table.to_dataframe(keypoints=["nose"])
+    for ids in (5, "ab", np.array(5)):
+        with pytest.raises(
+            TypeError, match="image_ids must be a sequence, one for each of 2 images"
+        ):
+            table.to_coco_keypoints(image_ids=ids)
+    for individuals in (np.zeros((4, 1), int), np.zeros(4), [0.5] * 4):
+        with pytest.raises(
+            TypeError, match="individuals must be integers, one for each of 4 peaks"
+        ):
+            table.to_coco_keypoints(individuals=individuals)
+    with pytest.raises(TypeError, match=r"keypoints must be a sequence, .* 3 maps, got the string"):
+        table.to_dataframe(keypoints="abc")
     alone = mdn.find_peaks(np.ones((3, 3)), threshold=0.5)
+    assert len(mdn.find_peaks(np.ones((3, 3)), threshold=10**400)) == 0
     with pytest.raises(ValueError, match=r"no leading axis .* \(..., P, H, W\)"):
         alone.to_coco_keypoints()
 

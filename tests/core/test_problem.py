@@ -309,12 +309,26 @@ def test_numbers_that_the_dtype_cannot_hold(kind, name, value):
 
 
 def test_a_map_larger_than_any_machine():
-    refused(
-        lambda: mdn.noisy_or(FIELDS["confidence"], FIELDS["offsets"], 1.0, stride=1e9),
-        ValueError,
-        "output_shape",
-        "stride",
-    )
+    for stride in (1e9, 1e300):
+        said = refused(
+            lambda stride=stride: mdn.noisy_or(
+                FIELDS["confidence"], FIELDS["offsets"], 1.0, stride=stride
+            ),
+            ValueError,
+            "output_shape",
+            "stride",
+        )
+        assert len(said) < 150  # and not 300 digits
+
+
+def test_a_class_is_no_array():
+    refused(lambda: call(KINDS["numpy"], confidence=np.ndarray), TypeError, "confidence", "type")
+
+
+@pytest.mark.parametrize("device", [None, 1.5, torch.float64], ids=str)
+def test_tensors_go_to_a_device_and_to_nothing_else(device):
+    votes = mdn.Votes(*map(torch.from_numpy, FIELDS.values()))
+    refused(lambda: votes.to(device), TypeError, "device", str(device))
 
 
 VOTES = mdn.Votes(**FIELDS)
