@@ -103,12 +103,17 @@ class Blocks:
         return found
 
     def reads(self, block: Index, rows: slice, columns: slice) -> list[Any]:
-        """How to read a part of a block of stored sources: for each field a function and its
-        argument, or None for a sigma that is a number."""
-        return [
-            None if source is None else (source.read, source.part(number, rows, columns))
-            for (_, number), source in zip(self._chunks(block), self._stored, strict=True)
-        ]
+        """How to read some rows and columns of the stored fields with the leading axes of a block:
+        for each field a function and its argument, or None for a sigma that is a number."""
+        found: list[Any] = []
+        for (array, number), source in zip(self._chunks(block), self._stored, strict=True):
+            if array is None or source is None:
+                found.append(None)
+                continue
+            parts = zip((rows, columns), array.shape[-2:], strict=True)
+            here = (part if size > 1 else slice(0, 1) for part, size in parts)
+            found.append((source.read, (*source.chunks[number][:-2], *here)))
+        return found
 
     @property
     def computed(self) -> list[da.Array]:

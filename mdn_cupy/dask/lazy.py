@@ -42,11 +42,6 @@ class StoredArray:
     read: Read
     chunks: Mapping[tuple[int, ...], Index]
 
-    def part(self, number: tuple[int, ...], rows: slice, columns: slice) -> Index:
-        """The slices of some rows and columns of a chunk; all where the array broadcasts."""
-        *leading, down, across = self.chunks[number]
-        return (*leading, _within(down, rows), _within(across, columns))
-
 
 class _Reads(MaterializedLayer):  # type: ignore[misc]
     """The layer of a stored array, one read for each chunk."""
@@ -130,9 +125,3 @@ def read(array: Any, index: Index) -> Any:
 def shown(index: Index) -> str:
     """Write slices as in Python."""
     return ", ".join(f"{part.start}:{part.stop}" for part in index)
-
-
-def _within(whole: slice, part: slice) -> slice:
-    if whole.stop - whole.start == 1:
-        return whole
-    return slice(whole.start + part.start, whole.start + part.stop)

@@ -68,6 +68,27 @@ class Link(NamedTuple):
         """Rows and columns of the output block."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    @property
+    def first(self) -> tuple[int, int]:
+        """Row and column of the first source."""
+        return self.first_row, self.first_column
+
+    @property
+    def size(self) -> int:
+        """How many sources there are, with those that do not vote."""
+        return (self.last_row - self.first_row) * (self.last_column - self.first_column)
+
+    def moved(self, rows: int, columns: int) -> Link:
+        """The same link, its sources counted from so many rows and columns before."""
+        steps = rows, rows, columns, columns
+        here = (n + step for n, step in zip(self[2:6], steps, strict=True))
+        return Link(*self[:2], *here, *self[6:])
+
+    def joined(self, other: Link) -> Link:
+        """The link of the bounding boxes of both; of one output block, counted alike."""
+        ends = zip(self[2:], other[2:], itertools.cycle((min, max)), strict=False)
+        return Link(*self[:2], *(choose(a, b) for a, b, choose in ends))
+
 
 class Outliers(NamedTuple):
     """The votes of one block that alone tie it to other blocks."""

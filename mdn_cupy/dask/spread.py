@@ -14,9 +14,9 @@ from dask.highlevelgraph import HighLevelGraph
 from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Blocks, Index
 from mdn_cupy.dask.functional import problem as settled
-from mdn_cupy.dask.graph import Place, arriving, voted, votes_of
+from mdn_cupy.dask.graph import arriving, voted, votes_of
 from mdn_cupy.dask.peaks import Table, tabulated
-from mdn_cupy.dask.reach import Reach
+from mdn_cupy.dask.reach import Link, Reach
 from mdn_cupy.peaks import Peaks, limits_of, spread
 from mdn_cupy.problem import Rule, RuleName, rule_of
 
@@ -79,9 +79,9 @@ def peaks(
     moments, name = f"mdn-moments-{table.key}", f"mdn-peaks-{table.key}-{found.token}"
     layer: dict[Any, Any] = {}
     for number in np.ndindex(*map(len, blocks.output_chunks)):
-        places, pieces = sources.of(number)
+        links, pieces = sources.of(number)
         add = partial(_moments, blocks.options, kind, _extent(blocks, number), evidence.shape)
-        layer[(moments, *number)] = (partial(add, places), table.key, pieces)
+        layer[(moments, *number)] = (partial(add, links), table.key, pieces)
     last = {name: (partial(_spread, kind), table.key, list(layer))}
     graph = HighLevelGraph.merge(table.dask, sources.graph)
     layers = {**graph.layers, moments: layer, name: last}
@@ -104,7 +104,7 @@ def _moments(
     rule: Rule,
     extent: Extent,
     shape: tuple[int, ...],
-    places: list[Place],
+    links: list[Link],
     table: Table,
     pieces: list[Any],
 ) -> tuple[Any, Any]:
@@ -120,13 +120,13 @@ def _moments(
     own = tuple(e.stop - e.start for e in extent[:-2])
     number = np.ravel_multi_index(tuple(leading), own) if own else np.zeros_like(row)
     corner = extent[-2].start, extent[-1].start
-    for place, piece in zip(places, pieces, strict=True):
-        rows, columns = place.pixels
+    for link, piece in zip(links, pieces, strict=True):
+        rows, columns = link.pixels
         near = (row >= rows.start) & (row < rows.stop)
         near &= (column >= columns.start) & (column < columns.stop)
         if not near.any():
             continue
-        votes = votes_of(options, piece, place, corner)
+        votes = votes_of(options, piece, link, corner)
         with on_device(votes.confidence):
             xp = namespace(votes.confidence)
             at = (number, row - rows.start, column - columns.start)
