@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__, samples
 from mdn_cupy.commands import opening, voting
+from mdn_cupy.peaks import radius_of
 from mdn_cupy.threads import get_num_threads
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         from mdn_cupy import dask
 
         store = Path(f"{arguments.output}.partial.zarr")
-        problem = _problem(arguments)
         limits = {**voting.limits(arguments), "rule": arguments.rule}
+        problem = _problem(arguments)
         array = _evidence(problem, store, arguments.rule)
         table: Any = dask.peaks
         peaks = table(*problem.votes, **problem.options, evidence=array, **limits).compute()
@@ -104,10 +105,10 @@ def label(arguments: argparse.Namespace) -> str:
 
         output = _store(arguments.output)
         store = Path(f"{arguments.output}.partial.zarr")
+        limits, radius = voting.limits(arguments), radius_of(arguments.radius)
         problem = _problem(arguments)
-        limits = voting.limits(arguments)
         peaks = dask.find_peaks(_evidence(problem, store, arguments.rule), **limits).compute()
-        radius, geometry = arguments.radius, problem.fields.geometry
+        geometry = problem.fields.geometry
         labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
         said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
         with _bar("labels") as progress:

@@ -34,6 +34,8 @@ def check_suffix(output: Path | str, known: Collection[str]) -> str:
     if suffix not in known:
         *most, last = known
         raise ValueError(f"{output}: name a {', '.join(most)}{' or ' if most else ''}{last} file")
+    if Path(output).is_dir():
+        raise IsADirectoryError(f"{output}: is a directory; name a file in it")
     return suffix
 
 

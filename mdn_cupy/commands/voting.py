@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mdn_cupy.commands import opening
 from mdn_cupy.fields import Fields
-from mdn_cupy.peaks import Peaks
+from mdn_cupy.peaks import Peaks, limits_of
 from mdn_cupy.votes import Votes
 
 __all__ = ["THRESHOLDS", "Found", "add_part_to", "add_to", "find", "limits", "one_map"]
@@ -100,6 +100,7 @@ def limits(arguments: argparse.Namespace) -> dict[str, Any]:
             f"threshold must be greater than 0, which is the evidence where nothing votes, got "
             f"{arguments.threshold:g}"
         )
+    limits_of(arguments.min_distance, arguments.max_peaks, arguments.border)  # before the votes
     names = ("threshold", "min_distance", "max_peaks", "border")
     return {name: getattr(arguments, name) for name in names}
 

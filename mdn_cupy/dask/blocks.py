@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,20 +16,10 @@ from dask.base import tokenize
 
 from mdn_cupy.arrays import Array, is_number
 from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
-from mdn_cupy.problem import VoteOptions
-from mdn_cupy.validation import (
-    Shape,
-    broadcast_leading,
-    check_width,
-    compute_dtype,
-    floating_dtype,
-    leading_axis,
-    output_size,
-    sigma_leading,
-    source_shape,
-)
+from mdn_cupy.problem import VoteOptions, new_layout
+from mdn_cupy.validation import Shape, called, check_width, floating_dtype
 
-__all__ = ["Blocks", "Index", "blocks_of", "edges"]
+__all__ = ["Blocks", "Index", "blocks_of", "check_dask", "edges"]
 
 Index = tuple[int, ...]
 Chunks = tuple[tuple[int, ...], ...]
@@ -180,50 +170,56 @@ def blocks_of(
     """
     named = {"confidence": confidence, "offsets": offsets}
     for name, array in named.items():
-        if not isinstance(array, da.Array):
-            raise TypeError(
-                f"{name} must be a Dask array, got {type(array).__name__}; "
-                "dask.array.from_array(...) makes one of an array"
-            )
-        if any(math.isnan(n) for n in array.shape):
-            raise ValueError(f"{name} has chunks of unknown size; call its compute_chunk_sizes()")
-    dtype = compute_dtype(confidence._meta, offsets._meta)
-    grid = source_shape(confidence, offsets)
-    leading = {"confidence": confidence.shape[:-2], "offsets": offsets.shape[:-3]}
-    if is_number(sigma):
-        sigma = check_width(sigma, dtype)
-    else:
-        leading["sigma"] = sigma_leading(tuple(sigma.shape), grid)
-    settled = VoteOptions(**options)
-    batch = broadcast_leading(leading)
-    settled = VoteOptions(**{**settled.named, "aggregate": leading_axis(settled.aggregate, batch)})
+        check_dask(name, array)
+    if not (is_number(sigma) or isinstance(sigma, da.Array)):
+        floating_dtype("sigma", sigma)
+    settled = called("mdn_cupy.dask", VoteOptions, **options)
+    c, o, width = (x if is_number(x) else _shaped(x) for x in (confidence, offsets, sigma))
+    layout = new_layout(c, o, width, settled)
+    size = layout.output_shape
+    settled = replace(settled, aggregate=layout.aggregate, output_shape=size)
     if len(offsets.chunks[-3]) != 1:
         raise ValueError(
             "offsets must hold x and y in one chunk, got the chunks "
             f"{offsets.chunks[-3]} along that axis; give offsets.rechunk({{-3: 2}})"
         )
-    shown = "offsets.rechunk({-2: confidence.chunks[-2], -1: confidence.chunks[-1]})"
     if offsets.chunks[-2:] != confidence.chunks[-2:]:
         raise ValueError(
-            f"offsets must have the chunks of confidence along rows and columns; give {shown}"
+            "offsets must have the chunks of confidence along rows and columns; give "
+            "offsets.rechunk({-2: confidence.chunks[-2], -1: confidence.chunks[-1]})"
         )
     fields = [("confidence", confidence, 2), ("offsets", offsets, 3)]
-    if not is_number(sigma):
-        sigma = _chunked(sigma, confidence, fields, len(batch))
-        floating_dtype("sigma", sigma._meta)
+    if is_number(sigma):
+        sigma = check_width(sigma, layout.dtype)
+    else:
+        sigma = _chunked(sigma, confidence, fields, len(layout.batch))
         fields.append(("sigma", sigma, 2))
-    size = output_size(settled.output_shape, grid, settled.stride)  # type: ignore[arg-type]
-    settled = VoteOptions(**{**settled.named, "output_shape": size})
     return Blocks(
         confidence=confidence,
         offsets=offsets,
         sigma=sigma,
         options=settled,
-        batch=batch,
-        leading=tuple(_leading(fields, axis, size) for axis, size in _from_behind(batch)),
-        output=_output_chunks(chunks, confidence.chunks[-2:], size, settled, dtype),
-        dtype=dtype,
+        batch=layout.batch,
+        leading=tuple(_leading(fields, axis, size) for axis, size in _from_behind(layout.batch)),
+        output=_output_chunks(chunks, confidence.chunks[-2:], size, settled, layout.dtype),
+        dtype=layout.dtype,
     )
+
+
+def check_dask(name: str, array: Any) -> None:
+    """Raise TypeError for what is no Dask array, ValueError for one of unknown shape."""
+    if not isinstance(array, da.Array):
+        raise TypeError(
+            f"{name} must be a Dask array, got {type(array).__name__}; "
+            "dask.array.from_array(...) makes one of an array"
+        )
+    if any(math.isnan(n) for n in array.shape):
+        raise ValueError(f"{name} has chunks of unknown size; call its compute_chunk_sizes()")
+
+
+def _shaped(array: Any) -> npt.NDArray[Any]:
+    """An array of the same shape and dtype, without its values or the memory for them."""
+    return np.broadcast_to(np.empty((), array.dtype), array.shape)
 
 
 def edges(chunks: tuple[int, ...]) -> npt.NDArray[np.int64]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import dask.array as da
 
-from mdn_cupy.dask.blocks import Blocks, blocks_of
+from mdn_cupy.dask.blocks import Blocks, blocks_of, check_dask
 from mdn_cupy.dask.graph import gathered, voted
 from mdn_cupy.dask.reach import Reach, measure, promise
 from mdn_cupy.problem import Gradients, Rule
@@ -265,15 +265,15 @@ def _pulling(
     confidence: Any, offsets: Any, sigma: Any, cotangent: Any, reach: Any, options: dict[str, Any]
 ) -> tuple[Blocks, Reach]:
     """The problem through which a cotangent is pulled back, in the chunks of that."""
-    if not isinstance(cotangent, da.Array):
-        raise TypeError(f"cotangent must be a Dask array, got {type(cotangent).__name__}")
+    check_dask("cotangent", cotangent)
     chunks = cotangent.chunks[-2:]
     blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
     _check(blocks, "cotangent", cotangent)
     return blocks, found
 
 
-def _check(blocks: Blocks, name: str, array: da.Array) -> None:
+def _check(blocks: Blocks, name: str, array: Any) -> None:
+    check_dask(name, array)
     if array.chunks != blocks.output_chunks:
         raise ValueError(
             f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "

@@ -115,17 +115,18 @@ def _joined_links(blocks: Blocks, reach: Reach) -> Iterator[tuple[Index, Link]]:
 
 
 def _joined(links: list[Link], most: int) -> list[Link]:
-    """Join links of one block of the output where few sources lie between theirs, up to `most`."""
-    found: list[Link] = []
-    for link in links:
-        for n, other in enumerate(found):
-            union = link.joined(other)
-            if union.size <= min(1.25 * (link.size + other.size), most):
-                found[n] = union
-                break
+    """Join links of one block of the output to the largest, unless that adds many sources which do
+    not vote, or there are more than `most` then."""
+    home, *others = sorted(links, key=lambda link: -link.size)
+    apart = []
+    for link in others:
+        union = home.joined(link)
+        if union.size <= min(1.25 * (home.size + link.size), most):
+            home = union
         else:
-            found.append(link)
-    return found if len(found) == len(links) else _joined(found, most)
+            apart.append(link)
+    # No source may be in two.
+    return links if any(home.overlaps(link) for link in apart) else [home, *apart]
 
 
 def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]:

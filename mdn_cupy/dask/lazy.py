@@ -87,21 +87,24 @@ def lazily(
 
 def chunk_sizes(chunks: Any, shape: Sequence[int], dtype: Any) -> tuple[tuple[int, ...], ...]:
     """Return the sizes of chunks along each axis, as Dask does; ValueError for what is no size."""
-    if isinstance(chunks, Mapping):
-        pairs = [(size, shape[axis]) for axis, size in chunks.items()]
-    elif np.iterable(chunks) and not isinstance(chunks, str):
-        pairs = list(zip(chunks, shape, strict=False))
-    else:
-        pairs = [(chunks, length) for length in shape]
-    for size, length in pairs:
-        is_number = isinstance(size, int | float | np.number)
-        is_flag = isinstance(size, bool | np.bool_)
-        if is_flag or (is_number and size < min(length, 1) and size != -1):
-            raise ValueError(
-                "chunks must be numbers of at least 1, -1 for a whole axis, or what else "
-                f"dask.array takes, such as 'auto' or '64MB', got {chunks!r}"
-            )
-    found: tuple[tuple[int, ...], ...] = normalize_chunks(chunks, tuple(shape), dtype=dtype)
+    try:
+        if isinstance(chunks, Mapping):
+            pairs = [(size, shape[axis]) for axis, size in chunks.items()]
+        elif np.iterable(chunks) and not isinstance(chunks, str):
+            pairs = list(zip(chunks, shape, strict=True))
+        else:
+            pairs = [(chunks, length) for length in shape]
+        for size, length in pairs:
+            is_number = isinstance(size, int | float | np.number)
+            is_flag = isinstance(size, bool | np.bool_)
+            if is_flag or (is_number and size < min(length, 1) and size != -1):
+                raise ValueError(f"{size} is none")
+        found: tuple[tuple[int, ...], ...] = normalize_chunks(chunks, tuple(shape), dtype=dtype)
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(
+            "chunks must be numbers of at least 1, -1 for a whole axis, or what else dask.array "
+            f"takes for {len(shape)} axes, such as 'auto' or '64MB', got {chunks!r} ({error})"
+        ) from None
     return found
 
 

@@ -11,8 +11,10 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from mdn_cupy.arrays import to_numpy
+from mdn_cupy.arrays import integer, kind_of, to_numpy
+from mdn_cupy.dask.blocks import check_dask
 from mdn_cupy.dask.halo import core, with_halo
+from mdn_cupy.validation import floating_dtype
 
 __all__ = ["from_network"]
 
@@ -66,13 +68,19 @@ def from_network(
     >>> m.numblocks, bool(m.min() > 0.9)
     ((3, 2), True)
     """
-    if tile < 1 or halo < 0:
-        raise ValueError(f"tile must be at least 1 and halo at least 0, got {tile} and {halo}")
+    tile, halo = _pixels("tile", tile, 1), _pixels("halo", halo, 0)
+    if not isinstance(image, da.Array):  # of Zarr, say
+        image = image if hasattr(image, "ndim") else np.asarray(image)
+    if image.ndim < 2:
+        raise ValueError(f"image must have the shape (..., H, W), got {image.shape}")
     if not isinstance(image, da.Array):
         image = da.from_array(image, chunks=(-1,) * (image.ndim - 2) + (tile, tile))
+    check_dask("image", image)
     image = image.rechunk((*(-1,) * (image.ndim - 2), tile, tile))
     seen = np.zeros((*image.shape[:-2], tile + 2 * halo, tile + 2 * halo), image.dtype)
     c, o = _numpy(function(seen))
+    for name, array in (("confidence", c), ("offsets", o)):
+        floating_dtype(f"function's {name}", array)
     stride = max(round(seen.shape[-1] / c.shape[-1]), 1) if c.ndim >= 2 and c.size else 1
     if tile % stride or halo % stride:
         raise ValueError(
@@ -120,14 +128,34 @@ def from_network(
 
 def _run(function: Callable[[Any], Fields], parts: tuple[slice, ...], image: Any) -> Fields:
     """The fields of one tile without its margin."""
-    confidence, offsets = _numpy(function(image))
-    return confidence[(..., *parts)].copy(), offsets[(..., *parts)].copy()
+    confidence, offsets = (field[(..., *parts)].copy() for field in _numpy(function(image)))
+    wanted = tuple(part.stop - part.start for part in parts)
+    if not confidence.shape[-2:] == offsets.shape[-2:] == wanted:
+        raise ValueError(
+            f"function must return fields that have the same stride for all tiles: those of a tile "
+            f"{image.shape} lack rows or columns"
+        )
+    return confidence, offsets
 
 
 def _item(number: int, fields: Fields) -> Any:
     return fields[number]
 
 
-def _numpy(fields: Fields) -> Fields:
+def _pixels(name: str, value: Any, least: int) -> int:
+    try:
+        number = integer(value)
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number of pixels, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def _numpy(fields: Any) -> Fields:
+    if not isinstance(fields, tuple | list) or len(fields) != 2:
+        raise TypeError(
+            f"function must return confidence and offsets, a tuple of two, got {kind_of(fields)}"
+        )
     confidence, offsets = fields
     return to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")

@@ -15,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.cpu.peaks import candidates, spaced
-from mdn_cupy.dask.blocks import edges
+from mdn_cupy.dask.blocks import check_dask, edges
 from mdn_cupy.dask.halo import core, with_halo
 from mdn_cupy.dask.plateaus import components, middles
 from mdn_cupy.maxima import inside
@@ -87,9 +87,9 @@ def tabulated(
     evidence: da.Array, score: da.Array | None, threshold: float, limits: Limits
 ) -> Delayed:
     """Find the peaks of `find_peaks`, as a delayed `Table`."""
-    for name, array in {"evidence": evidence, "score": score}.items():
-        if not isinstance(array, da.Array) and (array is not None or name == "evidence"):
-            raise TypeError(f"{name} must be a Dask array, got {type(array).__name__}")
+    check_dask("evidence", evidence)
+    if score is not None:
+        check_dask("score", score)
     if evidence.ndim < 2:
         raise ValueError(f"evidence must have the shape (..., H, W), got {evidence.shape}")
     if score is not None and score.chunks != evidence.chunks:

@@ -80,14 +80,24 @@ class Link(NamedTuple):
 
     def moved(self, rows: int, columns: int) -> Link:
         """The same link, its sources counted from so many rows and columns before."""
-        steps = rows, rows, columns, columns
-        here = (n + step for n, step in zip(self[2:6], steps, strict=True))
-        return Link(*self[:2], *here, *self[6:])
+        return self._replace(
+            first_row=self.first_row + rows,
+            last_row=self.last_row + rows,
+            first_column=self.first_column + columns,
+            last_column=self.last_column + columns,
+        )
 
     def joined(self, other: Link) -> Link:
         """The link of the bounding boxes of both; of one output block, counted alike."""
-        ends = zip(self[2:], other[2:], itertools.cycle((min, max)), strict=False)
-        return Link(*self[:2], *(choose(a, b) for a, b, choose in ends))
+        choices = itertools.cycle((min, max))  # of first and last, top and bottom, left and right
+        ends = (choose(a, b) for a, b, choose in zip(self[2:], other[2:], choices, strict=False))
+        return Link(self.down, self.across, *ends)
+
+    def overlaps(self, other: Link) -> bool:
+        """Say whether there are sources that are in both."""
+        rows = max(self.first_row, other.first_row) < min(self.last_row, other.last_row)
+        columns = max(self.first_column, other.first_column)
+        return rows and columns < min(self.last_column, other.last_column)
 
 
 class Outliers(NamedTuple):

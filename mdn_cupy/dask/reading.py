@@ -11,7 +11,7 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from mdn_cupy.arrays import to_gpu
+from mdn_cupy.arrays import integer, to_gpu
 from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
@@ -20,7 +20,7 @@ from mdn_cupy.io.contents import Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
-from mdn_cupy.validation import per_axis
+from mdn_cupy.validation import check_size, per_axis
 
 __all__ = ["LazyFields", "fingerprint_of", "open_fields", "zarr_array"]
 
@@ -138,6 +138,12 @@ def open_fields(
     ...     m.chunks, bool(m.compute().min() > 0.9)
     (((256, 44), (256, 144)), True)
     """
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    try:
+        frame = None if frame is None else integer(frame)
+    except TypeError:
+        raise TypeError(f"frame must be a whole number, got {frame!r}") from None
     given_layout = None if layout is None else Layout(layout)
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")
@@ -181,7 +187,9 @@ def open_fields(
             "origin": per_axis("origin", beside.get("origin", 0.0)),
         }
         if "output_shape" in beside:
-            geometry["output_shape"] = tuple(map(int, beside["output_shape"]))
+            sizes = np.atleast_1d(beside["output_shape"]).tolist()
+            sizes = [int(n) if n.is_integer() else n for n in sizes]
+            geometry["output_shape"] = check_size(sizes)
         texts = _names(said["names"], shape)
         number = None if part in (None, "all") else _part(str(part), texts)
         if layout is not None and "P" not in how.layout.maps:

@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import dask
@@ -41,6 +41,8 @@ def working(address: str | None) -> Iterator[None]:
     ------
     OSError
         If nothing answers there within 10 s, or it has no worker.
+    ValueError
+        If it is no address.
     """
     if address is None:
         with dask.config.set(scheduler="threads", num_workers=get_num_threads()):
@@ -49,9 +51,19 @@ def working(address: str | None) -> Iterator[None]:
     import distributed
 
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are raised, too
-    with dask.config.set({"distributed.comm.timeouts.connect": "10s"}):
-        client = distributed.Client(address, timeout="10s", set_as_default=True)
-    with client:
+    with ExitStack() as entered:
+        entered.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+        try:
+            # As the default, one that finds no cluster would stay so: nothing could be computed.
+            client = distributed.Client(address, timeout="10s", set_as_default=False)
+        except ValueError as error:
+            raise ValueError(
+                f"scheduler must be the address of a Dask cluster, tcp://host:8786, got {address!r}"
+                f" ({error})"
+            ) from None
+        entered.enter_context(client)
+        entered.enter_context(client.as_current())
+        entered.enter_context(dask.config.set(scheduler="dask.distributed"))
         try:
             client.wait_for_workers(1, timeout=10)
         except TimeoutError:

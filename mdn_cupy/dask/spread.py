@@ -12,7 +12,7 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import namespace, on_device, to_numpy
-from mdn_cupy.dask.blocks import Blocks, Index
+from mdn_cupy.dask.blocks import Blocks, Index, check_dask
 from mdn_cupy.dask.functional import problem as settled
 from mdn_cupy.dask.graph import arriving, voted, votes_of
 from mdn_cupy.dask.peaks import Table, tabulated
@@ -74,6 +74,12 @@ def peaks(
         made = "log_complement" if kind is Rule.NOISY_OR else str(rule)
         (evidence,) = voted(blocks, found, (made,))
         evidence = 0 - evidence if kind is Rule.NOISY_OR else evidence
+    check_dask("evidence", evidence)
+    shape = tuple(map(sum, blocks.output_chunks))
+    if evidence.shape != shape:
+        raise ValueError(
+            f"evidence must have the shape of the vote map {shape}, got {evidence.shape}"
+        )
     table = tabulated(evidence, None, threshold, limits_of(min_distance, max_peaks, border))
     sources = arriving(blocks, found)
     moments, name = f"mdn-moments-{table.key}", f"mdn-peaks-{table.key}-{found.token}"

@@ -23,9 +23,11 @@ from zarr.core.sync import sync
 from zarr.errors import BaseZarrError
 
 from mdn_cupy.arrays import to_numpy
+from mdn_cupy.dask.blocks import check_dask
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
 from mdn_cupy.dask.scheduling import Progress, computed
+from mdn_cupy.files import as_path
 
 __all__ = ["stored", "to_zarr"]
 
@@ -34,6 +36,7 @@ _INNER = 512  # pixels of a side of the chunks in a shard, at most
 _FINEST = 128  # pixels of a side of a shard that is written together with the one it is made of
 _CODEC = BloscCodec(cname="lz4", clevel=5, shuffle=BloscShuffle.shuffle)  # 2/3 of Zstandard's time
 _NAME = "mdn_cupy"
+_REDUCED = {"image": "maximum", "labels": "nearest"}  # what a pyramid has of four pixels
 _NOT_JSON = (json.JSONDecodeError, UnicodeDecodeError)
 
 
@@ -75,12 +78,20 @@ def to_zarr(
 
     Raises
     ------
+    TypeError
+        If it is no Dask array, or not of real numbers, or the fingerprint is not of JSON.
     ValueError
         If the array has other axes, the chunks are no shards, or there is a store of other
         arguments or inputs, or of damaged metadata.
     OSError
         If the store cannot be written; what was written stays, and the same call goes on from it.
     """
+    check_dask("array", array)
+    as_path(url)  # it names something
+    if kind not in _REDUCED:
+        raise ValueError(f"kind must be one of {', '.join(map(repr, _REDUCED))}, got {kind!r}")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"array must be of real numbers, got {array.dtype}")
     if not 2 <= array.ndim <= 5:
         raise ValueError(
             f"array must have 2 to 5 axes, (..., H, W), got the shape {array.shape}; "
@@ -88,7 +99,7 @@ def to_zarr(
         )
     shard = _shard(array)
     said = {"name": array.name} if fingerprint is None else fingerprint
-    said = json.loads(json.dumps({**said, "chunks": shard, "shape": array.shape}))
+    said = _as_json({**said, "chunks": shard, "shape": array.shape})
     levels = _levels(array.shape, shard) if pyramid else [_Level(array.shape, shard)]
     _begin(url, said, levels, array.dtype, kind)
     computed = first = 0
@@ -122,9 +133,10 @@ def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Arr
     ValueError
         If the metadata is damaged.
     """
+    as_path(url)
     group = _group(url)
     said = None if group is None else dict(group.attrs).get(_NAME)
-    wanted = json.loads(json.dumps(fingerprint or {}))
+    wanted = _as_json(fingerprint or {})
     if group is None or not isinstance(said, dict):
         return None
     if any(said.get(n) != x for n, x in wanted.items()):
@@ -140,6 +152,14 @@ def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Arr
         if not all(_is_whole(each, n) for n in np.ndindex(*array.numblocks)):
             return None
     return arrays[0]
+
+
+def _as_json(fingerprint: dict[str, Any]) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(fingerprint))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"fingerprint must be of texts and numbers ({error})") from None
+    return found
 
 
 def _shard(array: da.Array) -> tuple[int, ...]:
@@ -298,7 +318,7 @@ def _ome(shapes: list[tuple[int, ...]], kind: str) -> dict[str, Any]:
         "name": kind,
         "axes": [{"name": name, "type": types.get(name, "space")} for name in _axes(count)],
         "datasets": datasets,
-        "type": "nearest" if kind == "labels" else "maximum",
+        "type": _REDUCED[kind],
     }
     labels: dict[str, Any] = {"image-label": {}} if kind == "labels" else {}
     return {"version": "0.5", "multiscales": [scales], **labels}

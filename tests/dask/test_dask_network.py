@@ -46,14 +46,34 @@ def test_without_a_halo_there_are_seams():
     assert not wrong[2:14, 2:14].any()
 
 
-def test_what_does_not_fit_is_refused():
-    image = np.zeros((64, 64))
-    with pytest.raises(ValueError, match=r"multiples of the network's stride 4, got 18 and 4"):
-        mdn.dask.from_network(network(4), image, 18, 4)
-    with pytest.raises(ValueError, match="function must return confidence"):
-        mdn.dask.from_network(lambda tile: (tile, tile), image, 16, 0)
-    with pytest.raises(ValueError, match="tile must be at least 1"):
-        mdn.dask.from_network(network(1), image, 0, 0)
+def same(tile):
+    return tile, np.zeros((*tile.shape[:-2], 2, *tile.shape[-2:]))
+
+
+@pytest.mark.parametrize(
+    ("function", "image", "tile", "halo", "message"),
+    [
+        (network(4), np.zeros((64, 64)), 18, 4, "of the network's stride 4, got 18 and 4"),
+        (lambda tile: (tile, tile), np.zeros((64, 64)), 16, 0, "must return confidence"),
+        (lambda tile: tile, np.zeros((64, 64)), 16, 0, "a tuple of two, got numpy.ndarray"),
+        (same, np.zeros((64, 64), int), 16, 0, "function's confidence must be of a floating dtype"),
+        (same, np.zeros((64, 64)), 0, 0, "tile must be at least 1, got 0"),
+        (same, np.zeros((64, 64)), 16.5, 0, "tile must be a whole number of pixels, got 16.5"),
+        (same, np.zeros((64, 64)), 16, -1, "halo must be at least 0, got -1"),
+        (same, np.zeros(64), 16, 0, r"image must have the shape \(..., H, W\), got \(64,\)"),
+    ],
+)
+def test_what_does_not_fit_is_refused(function, image, tile, halo, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        mdn.dask.from_network(function, image, tile, halo)
+
+
+def test_a_network_that_returns_fewer_rows_of_some_tiles_is_an_error():
+    c, _ = mdn.dask.from_network(lambda tile: same(tile[-16:]), np.zeros((40, 16)), 16, 0)
+    assert c.compute().shape == (40, 16)
+    c, _ = mdn.dask.from_network(lambda tile: same(tile[len(tile) % 16 :]), c, 16, 0)
+    with pytest.raises(ValueError, match="function must return fields that have the same stride"):
+        c.compute()
 
 
 @pytest.mark.slow

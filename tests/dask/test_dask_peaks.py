@@ -132,9 +132,12 @@ def test_what_does_not_fit_is_refused():
         mdn.dask.find_peaks(np.zeros((8, 8)), threshold=1)
     with pytest.raises(ValueError, match="score must have the shape and chunks"):
         mdn.dask.find_peaks(evidence, threshold=1, score=da.zeros((8, 8), chunks=8))
+    offsets = da.zeros((2, 8, 8), chunks=(2, 4, 4))
+    with pytest.raises(ValueError, match=r"evidence must have the shape of the vote map \(8, 8\)"):
+        mdn.dask.peaks(evidence, offsets, 2.0, threshold=1, reach=1, evidence=evidence[:4])
     with pytest.raises(ValueError, match="border must be at least 0"):
         mdn.dask.find_peaks(evidence, threshold=1, border=-1)
     peaks = mdn.find_peaks(np.zeros((3, 8, 8)), threshold=1)
-    labels, _ = mdn.dask.instances(evidence, da.zeros((2, 8, 8), chunks=(2, 4, 4)), 1.0, peaks)
+    labels, _ = mdn.dask.instances(evidence, offsets, 1.0, peaks)
     with pytest.raises(ValueError, match=r"peaks must be of maps with the leading axes \(\)"):
         labels.compute()

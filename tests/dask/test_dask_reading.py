@@ -82,11 +82,15 @@ def test_numbers_and_names_that_are_given_go_before_those_of_the_group(tmp_path)
         ({"cross": True}, "cross-part voting needs cross_offsets; it holds "),
         ({"cross": True, "layout": "PCHW"}, "leave the layout out"),
         ({"order": "ab"}, "order must be 'xy' or 'yx'"),
+        ({"layout": "PCHW", "frame": 0, "output_shape": [5]}, "output_shape must be two integers"),
+        ({"layout": "PCHW", "frame": 0, "output_shape": [5.5, 7]}, r"two integers .* \[5.5, 7\]"),
+        ({"device": "gpu"}, "device must be 'cpu' or 'cuda', got 'gpu'"),
+        ({"frame": 0.5}, "frame must be a whole number, got 0.5"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, given, message):
     path = written(tmp_path / "fields.zarr", "PCHW", 4)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         mdn.dask.open_fields(path, **given)
 
 

@@ -177,10 +177,23 @@ def test_a_store_without_a_shard_is_for_other_arguments_too(slide, tmp_path, cap
     assert shard.read_bytes() == b"kept"
 
 
-@pytest.mark.parametrize("shape", [(), (7,), (1, 1, 1, 1, 7, 7)])
-def test_an_array_of_other_axes_is_refused(tmp_path, shape):
-    with pytest.raises(ValueError, match="array must have 2 to 5 axes"):
-        mdn.dask.to_zarr(da.zeros(shape), tmp_path / "votes.zarr")
+@pytest.mark.parametrize(
+    ("array", "options", "message"),
+    [
+        (da.zeros(()), {}, "array must have 2 to 5 axes"),
+        (da.zeros(7), {}, "array must have 2 to 5 axes"),
+        (da.zeros((1, 1, 1, 1, 7, 7)), {}, "array must have 2 to 5 axes"),
+        (da.zeros((8, 8), chunks=((3, 5), 8)), {}, r"chunks must be of one size.*chunks=3"),
+        (da.zeros((8, 8), dtype="complex64"), {}, "array must be of real numbers, got complex64"),
+        (da.zeros((8, 8))[da.zeros(8) > 0], {}, "array has chunks of unknown size"),
+        (np.zeros((8, 8)), {}, "array must be a Dask array, got ndarray"),
+        (da.zeros((8, 8)), {"kind": "mask"}, "kind must be one of 'image', 'labels', got 'mask'"),
+        (da.zeros((8, 8)), {"fingerprint": {"a": {1}}}, "fingerprint must be of texts and numbers"),
+    ],
+)
+def test_an_array_that_is_no_map_is_refused(tmp_path, array, options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        mdn.dask.to_zarr(array, tmp_path / "votes.zarr", **options)
     assert not (tmp_path / "votes.zarr").exists()
 
 
@@ -222,7 +235,7 @@ def test_fields_are_read_in_the_task_that_votes_and_no_more_of_them_than_it_need
         np.testing.assert_allclose(m.compute(), whole.noisy_or(), atol=1e-6)
         seen.clear()
         m.blocks[0, 0].compute()
-        assert seen
+        assert len(seen) == 2  # one of each field, from all chunks of the store together
         assert max(max(rows.stop, columns.stop) for rows, columns in seen) < SIDE + 60
         cotangent = da.ones(m.shape, chunks=m.chunks, dtype=np.float32)
         found = mdn.dask.additive_vjp(*given, cotangent, reach=reach)
@@ -232,12 +245,6 @@ def test_fields_are_read_in_the_task_that_votes_and_no_more_of_them_than_it_need
         mdn.dask.noisy_or(*given, reach=10).compute()
     with pytest.raises(ValueError, match=r"go beyond the promised reach of 10 pixels"):
         mdn.dask.noisy_or(*given, reach=10, origin=5000, output_shape=(9, 9)).compute()
-
-
-def test_chunks_that_are_no_shards_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"chunks must be of one size.*chunks=3"):
-        mdn.dask.to_zarr(da.zeros((8, 8), chunks=((3, 5), 8)), tmp_path / "votes.zarr")
-    assert not (tmp_path / "votes.zarr").exists()
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -359,6 +366,53 @@ def test_a_chunk_that_is_cut_off_is_named_and_what_is_done_stays(slide, tmp_path
     assert said.count("\n") == 1
     assert re.search(r"confidence\[\d+:\d+, \d+:\d+\] cannot be read", said)
     assert not list(store.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "message"),
+    [
+        (["peaks", "--min-distance", "nan"], "n.csv", "min_distance must not be negative"),
+        (["peaks", "--max-peaks", "0"], "n.csv", "max_peaks must be at least 1"),
+        (["peaks"], "folder.csv", "folder.csv: is a directory; name a file in it"),
+        (["instances", "--radius", "nan"], "n.zarr", "radius must not be negative"),
+    ],
+)
+def test_limits_and_outputs_are_checked_before_anything_is_voted(
+    slide, tmp_path, monkeypatch, capsys, command, output, message
+):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.csv").mkdir()
+    before = sorted(tmp_path.iterdir())
+    name, *given = command
+    common = ["--threshold", "0.5", "--chunks", "128", "-o", output]
+    assert main([name, str(slide[0]), *given, *common]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_one_far_offset_of_a_store_is_read_alone(slide, monkeypatch):
+    path, _c, _o = slide
+    group = zarr.open_group(path)
+    group["confidence"][5, 7], group["offsets"][:, 5, 7] = 0.5, 280.0
+    read, seen = reading.read, []
+
+    def recorded(array, index):
+        seen.append(index[-2:])
+        return read(array, index)
+
+    monkeypatch.setattr(reading, "read", recorded)
+    fields = mdn.dask.open_fields(path, chunks=SIDE)
+    given = fields.confidence, fields.offsets, fields.sigma
+    with pytest.warns(mdn.dask.OutlierWarning):
+        m = mdn.dask.noisy_or(*given)
+    seen.clear()
+    whole = mdn.noisy_or(group["confidence"][:], group["offsets"][:], fields.sigma)
+    np.testing.assert_allclose(m.blocks[2, 2].compute(), whole[256:, 256:], atol=1e-6)
+    sizes = {(r.stop - r.start, k.stop - k.start) for r, k in seen}
+    assert (1, 1) in sizes
+    assert max(max(size) for size in sizes) < SIDE
 
 
 def in_process(code, *arguments, **options):
@@ -503,6 +557,10 @@ def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(slide, tmp_p
     said = capsys.readouterr().err
     assert (said.count("\n"), "has had no worker" in said) == (1, True)
     assert not store.exists()
+    for nowhere in ("nowhere", "tcp://127.0.0.1:1"):
+        with pytest.raises((OSError, ValueError), match=r"scheduler must be|trying to connect"):
+            mdn.dask.working(nowhere).__enter__()
+        assert da.ones(4).sum().compute() == 4  # Dask is as it was
     cluster.scale(1)
 
     def progress(level, done, total):

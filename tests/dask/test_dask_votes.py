@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mdn_cupy as mdn
+from mdn_cupy.dask.lazy import lazily
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
@@ -45,19 +46,27 @@ def problems(draw):
     return c.astype(dtype), o.astype(dtype), sigma, options, sizes, out
 
 
-def chunked(c, o, sizes):
+def chunked(c, o, sizes, is_stored=False):
+    """The fields as Dask arrays, computed or read as from a store."""
     parts, down, across = sizes
-    return da.from_array(c, chunks=sizes), da.from_array(o, chunks=(parts, 2, down, across))
+    chunks = {"c": (parts, down, across), "o": (parts, 2, down, across)}
+    if not is_stored:
+        return [da.from_array(x, chunks=chunks[name]) for name, x in (("c", c), ("o", o))]
+    return [
+        lazily(x.__getitem__, x.shape, chunks[name], x[:0], {name: dask.base.tokenize(x)})
+        for name, x in (("c", c), ("o", o))
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::mdn_cupy.dask.OutlierWarning")
-@settings(max_examples=25)
-@given(problems())
-def test_maps_equal_those_of_the_whole(problem):
+@settings(max_examples=40)
+@given(problems(), st.booleans())
+def test_maps_equal_those_of_the_whole(problem, is_stored):
     c, o, sigma, options, sizes, out = problem
     whole = mdn.Votes(c, o, sigma, **options)
-    m, complement, s = mdn.dask.compare(*chunked(c, o, sizes), sigma, chunks=out, **options)
-    plain = mdn.dask.plain_sum(*chunked(c, o, sizes), sigma, chunks=out, **options)
+    lazy = chunked(c, o, sizes, is_stored)
+    m, complement, s = mdn.dask.compare(*lazy, sigma, chunks=out, **options)
+    plain = mdn.dask.plain_sum(*lazy, sigma, chunks=out, **options)
     with dask.config.set(scheduler="synchronous"):
         for lazy, wanted in zip(
             (m, complement, s, plain), (*whole.compare(), whole.plain_sum()), strict=True
@@ -199,6 +208,11 @@ def test_a_promise_is_kept_where_no_chunk_of_the_map_is_near():
         ({"reach": -1}, "reach must be finite and not negative"),
         ({"reach": "far"}, "reach must be a number of pixels or a Reach, got"),
         ({"sigma": 0}, "sigma must be greater than 0"),
+        ({"sigma": "wide"}, "sigma must be a number or an array"),
+        ({"chunks": "big"}, "chunks must be numbers of at least 1"),
+        ({"chunks": (4, 4, 4)}, "takes for 2 axes"),
+        ({"chunks": ((4, 4), 64)}, "Chunks do not add up"),
+        ({"truncte": 3}, "unexpected argument 'truncte', did you mean 'truncate'"),
         ({"sigma": da.ones((64, 64), chunks=8)}, "sigma must have the chunks of confidence"),
     ],
 )
@@ -207,6 +221,14 @@ def test_what_does_not_fit_is_refused_when_it_is_given(change, message):
     given = {"confidence": c, "offsets": o, "sigma": 2.0, "reach": 1.0, **change}
     with pytest.raises((TypeError, ValueError), match=message):
         mdn.dask.noisy_or(**given)
+
+
+def test_a_cotangent_or_a_map_that_is_no_dask_array_is_refused():
+    _, _, c, o = field()
+    with pytest.raises(TypeError, match="cotangent must be a Dask array, got ndarray"):
+        mdn.dask.noisy_or_vjp(c, o, 2.0, np.zeros((64, 64)))
+    with pytest.raises(TypeError, match="log_complement must be a Dask array, got ndarray"):
+        mdn.dask.noisy_or_vjp(c, o, 2.0, c, log_complement=np.zeros((64, 64)), reach=1)
 
 
 def test_a_reach_of_other_fields_or_without_gradients_is_refused():
