@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__, samples
 from mdn_cupy.commands import opening, voting
-from mdn_cupy.peaks import radius_of
 from mdn_cupy.threads import get_num_threads
+from mdn_cupy.validation import check_not_negative
 
 if TYPE_CHECKING:
     from mdn_cupy.dask import LazyFields
@@ -105,7 +105,8 @@ def label(arguments: argparse.Namespace) -> str:
 
         output = _store(arguments.output)
         store = Path(f"{arguments.output}.partial.zarr")
-        limits, radius = voting.limits(arguments), radius_of(arguments.radius)
+        limits = voting.limits(arguments)
+        radius = check_not_negative("radius", arguments.radius)
         problem = _problem(arguments)
         peaks = dask.find_peaks(_evidence(problem, store, arguments.rule), **limits).compute()
         geometry = problem.fields.geometry

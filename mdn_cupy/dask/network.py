@@ -11,10 +11,10 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from mdn_cupy.arrays import integer, kind_of, to_numpy
+from mdn_cupy.arrays import kind_of, to_numpy
 from mdn_cupy.dask.blocks import check_dask
 from mdn_cupy.dask.halo import core, with_halo
-from mdn_cupy.validation import floating_dtype
+from mdn_cupy.validation import check_count, floating_dtype
 
 __all__ = ["from_network"]
 
@@ -68,7 +68,7 @@ def from_network(
     >>> m.numblocks, bool(m.min() > 0.9)
     ((3, 2), True)
     """
-    tile, halo = _pixels("tile", tile, 1), _pixels("halo", halo, 0)
+    tile, halo = check_count("tile", tile), check_count("halo", halo, 0)
     if not isinstance(image, da.Array):  # of Zarr, say
         image = image if hasattr(image, "ndim") else np.asarray(image)
     if image.ndim < 2:
@@ -140,16 +140,6 @@ def _run(function: Callable[[Any], Fields], parts: tuple[slice, ...], image: Any
 
 def _item(number: int, fields: Fields) -> Any:
     return fields[number]
-
-
-def _pixels(name: str, value: Any, least: int) -> int:
-    try:
-        number = integer(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number of pixels, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def _numpy(fields: Any) -> Fields:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import dask.array as da
 import numpy as np
 
-from mdn_cupy.arrays import integer, to_gpu
+from mdn_cupy.arrays import to_gpu
 from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
@@ -20,7 +20,7 @@ from mdn_cupy.io.contents import Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
-from mdn_cupy.validation import check_size, per_axis
+from mdn_cupy.validation import check_count, check_size, per_axis
 
 __all__ = ["LazyFields", "fingerprint_of", "open_fields", "zarr_array"]
 
@@ -140,10 +140,7 @@ def open_fields(
     """
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
-    try:
-        frame = None if frame is None else integer(frame)
-    except TypeError:
-        raise TypeError(f"frame must be a whole number, got {frame!r}") from None
+    frame = None if frame is None else check_count("frame", frame, 0)
     given_layout = None if layout is None else Layout(layout)
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")

@@ -58,7 +58,7 @@ def same(tile):
         (lambda tile: tile, np.zeros((64, 64)), 16, 0, "a tuple of two, got numpy.ndarray"),
         (same, np.zeros((64, 64), int), 16, 0, "function's confidence must be of a floating dtype"),
         (same, np.zeros((64, 64)), 0, 0, "tile must be at least 1, got 0"),
-        (same, np.zeros((64, 64)), 16.5, 0, "tile must be a whole number of pixels, got 16.5"),
+        (same, np.zeros((64, 64)), 16.5, 0, "tile must be a whole number, got 16.5"),
         (same, np.zeros((64, 64)), 16, -1, "halo must be at least 0, got -1"),
         (same, np.zeros(64), 16, 0, r"image must have the shape \(..., H, W\), got \(64,\)"),
     ],
