@@ -1,9 +1,7 @@
 """The evaluation on persons of COCO files: from an annotation file and fields to figures."""
 
-import importlib
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,22 +16,14 @@ SAMPLES = ROOT / "samples"
 ASTRONAUT = SAMPLES / "astronaut_keypoints.json"
 PHOTOGRAPHS = Path(skimage.__path__[0]) / "data"
 WAYS = ("argmax", "plain_sum", "noisy_or", "cross_plain_sum", "cross_noisy_or")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts' modules, imported as they import each other."""
-    sys.path.insert(0, str(SAMPLES))
-    names = (
-        "coco_file",
-        "coco_persons",
-        "person_cutouts",
-        "pose_decoding",
-        "posenet",
-        "evaluate_pose",
-    )
-    yield {name: importlib.import_module(name) for name in names}
-    sys.path.remove(str(SAMPLES))
+SCRIPTS = (
+    "coco_file",
+    "coco_persons",
+    "person_cutouts",
+    "pose_decoding",
+    "posenet",
+    "evaluate_pose",
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,7 @@
 """Networks that train_lsp.py trained, judged by evaluate_pose.py beside PoseNet's fields."""
 
 import dataclasses
-import importlib
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -15,16 +13,14 @@ import mdn_cupy as mdn
 
 ASTRONAUT = ROOT / "samples" / "astronaut_keypoints.json"
 PHOTOGRAPHS = skimage.__path__[0] + "/data"
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts' modules, imported as they import each other."""
-    sys.path.insert(0, str(ROOT / "samples"))
-    names = ("coco_persons", "evaluate_pose", "trained_network")
-    names += ("keypoints.networks", "keypoints.settings", "keypoints.tasks")
-    yield {name.removeprefix("keypoints."): importlib.import_module(name) for name in names}
-    sys.path.remove(str(ROOT / "samples"))
+SCRIPTS = (
+    "coco_persons",
+    "evaluate_pose",
+    "trained_network",
+    "keypoints.networks",
+    "keypoints.settings",
+    "keypoints.tasks",
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,13 @@
 
 import importlib
 import json
-import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT
 from PIL import Image
 from pycocotools.coco import COCO
 
 COUNTS = {"train": 4, "val": 2, "test": 2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def samples():
-    """The folder of the samples on the path, as for a script in it."""
-    sys.path.insert(0, str(ROOT / "samples"))
-    yield
-    sys.path.remove(str(ROOT / "samples"))
 
 
 @pytest.fixture(scope="module")

@@ -1,25 +1,22 @@
 """The fields of trained.mdn are those of the network, in pixels of the cutout."""
 
 import dataclasses
-import importlib
 import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
 
 import mdn_cupy as mdn
 
-
-@pytest.fixture(scope="module")
-def scripts():
-    """The scripts' modules, imported as they import each other."""
-    sys.path.insert(0, str(ROOT / "samples"))
-    names = ("make_trained", "trained_network", "person_cutouts", "keypoints.networks")
-    names += ("keypoints.settings", "keypoints.tasks")
-    yield {name.removeprefix("keypoints."): importlib.import_module(name) for name in names}
-    sys.path.remove(str(ROOT / "samples"))
+SCRIPTS = (
+    "make_trained",
+    "trained_network",
+    "person_cutouts",
+    "keypoints.networks",
+    "keypoints.settings",
+    "keypoints.tasks",
+)
 
 
 def make_network(scripts, folder, way):

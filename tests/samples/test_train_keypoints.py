@@ -4,12 +4,10 @@ import doctest
 import importlib
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
 from PIL import Image
 
 WAYS = ["heatmap", "offsets", "within", "across"]
@@ -19,16 +17,6 @@ TRIALS = (
     ("within", {"features": 32, "learning_rate": 0.002}),
 )
 SMALL = ["--seeds", "0", "--steps", "5", "--pictures", "20", "--threads", "1"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def samples():
-    """The folder of the samples on the path, as for a script in it; torch's threads as before."""
-    threads = torch.get_num_threads()
-    sys.path.insert(0, str(ROOT / "samples"))
-    yield
-    sys.path.remove(str(ROOT / "samples"))
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
@@ -19,17 +18,6 @@ from torch.nn import functional as F
 WAYS = ["heatmap", "offsets", "within", "across"]
 SPLITS = {"train": range(4), "validation": range(4, 7), "test": range(7, 10)}
 SMALL = ["--seeds", "0", "--steps", "2", "--pictures", "9", "--set", "pretrained=0", "batch=2"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def samples():
-    """The folder of the samples on the path, as for a script in it; torch's threads as before."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    sys.path.insert(0, str(ROOT / "samples"))
-    yield
-    sys.path.remove(str(ROOT / "samples"))
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

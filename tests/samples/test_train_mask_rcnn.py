@@ -4,26 +4,14 @@ import importlib
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
 import torch
-from helpers import ROOT
 
 pytest.importorskip("torchvision")
 
 MODELS = ["boxes-masks", "boxes-masks-keypoints-mdn"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def samples():
-    """The folder of the samples on the path, as for a script in it; torch's threads as before."""
-    threads = torch.get_num_threads()
-    sys.path.insert(0, str(ROOT / "samples"))
-    yield
-    sys.path.remove(str(ROOT / "samples"))
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
