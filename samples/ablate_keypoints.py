@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import torch
 from keypoints.command import train
 from keypoints.networks import Network, centres
@@ -100,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--out", type=Path, required=True, metavar="DIR", help="folder for what comes out")
     add("--table", choices=TABLES, default="settings", help="which (default: %(default)s)")
     add("--steps", type=int, default=STEPS, metavar="N", help="of a trial (default: %(default)s)")
-    return console.run(parser.prog, lambda: _main(parser, arguments))
+    return checkpoints.run(parser.prog, lambda: _main(parser, arguments))
 
 
 def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
@@ -110,17 +111,10 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     if options.out.exists() and not options.out.is_dir():
         parser.error(f"--out {options.out} is a file; name a folder")
     torch.set_num_threads(1)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        table = _run(options.table, options.out, options.steps)
-        with replacing(options.out / f"{options.table}.md") as file:
-            file.write(table.encode())
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(
-            130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
-        )
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = _run(options.table, options.out, options.steps)
+    with replacing(options.out / f"{options.table}.md") as file:
+        file.write(table.encode())
     console.say(parser.prog, table, end="")
     return 0
 

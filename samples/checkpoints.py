@@ -7,9 +7,30 @@ from typing import Any
 
 import torch
 
+from mdn_cupy import console
 from mdn_cupy.files import replacing
 
-__all__ = ["restore", "save"]
+__all__ = ["restore", "run", "save"]
+
+
+def run(program: str, work: Callable[[], int]) -> int:
+    """Run a trainer's command line; bad input and Ctrl+C end in one line.
+
+    Parameters
+    ----------
+    program : str
+    work : callable
+        Returns the exit status.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    status = console.run(program, work, (OSError, ValueError))
+    if status == console.INTERRUPTED:
+        console.complain(program, "stopped; the same command goes on from the last checkpoint")
+    return status
 
 
 def save(path: Path, settings: Any, state: dict[str, Any]) -> None:

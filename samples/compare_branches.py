@@ -57,7 +57,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
     add("--runs", type=Path, required=True, metavar="DIR", help="--out of train_mask_rcnn.py")
     add("--images", type=int, default=100, metavar="N", help="of validation (default: %(default)s)")
-    return console.run(parser.prog, lambda: _main(parser, arguments))
+    return console.run(parser.prog, lambda: _main(parser, arguments), (OSError, ValueError))
 
 
 def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
@@ -65,14 +65,11 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     if options.images < 1:
         parser.error(f"--images must be at least 1, got {options.images}")
     torch.set_num_threads(1)
-    try:
-        trained = _trained(options.runs)
-        if not trained:
-            raise ValueError(f"{options.runs} has no finished training of train_mask_rcnn.py")
-        persons = Persons(options.data, "val", any("masks" in path.stem for path in trained))
-        rows = [_compare(path, persons, options.images) for path in tqdm(trained, unit="model")]
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    trained = _trained(options.runs)
+    if not trained:
+        raise ValueError(f"{options.runs} has no finished training of train_mask_rcnn.py")
+    persons = Persons(options.data, "val", any("masks" in path.stem for path in trained))
+    rows = [_compare(path, persons, options.images) for path in tqdm(trained, unit="model")]
     headings = (
         ("model", "boxes' loss", "difference"),
         ("model", *LOSSES),

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help="(default: all)")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="(default: 0)")
     add("--steps", type=int, default=600, metavar="N", help="(default: %(default)s)")
-    return console.run(parser.prog, lambda: _main(parser, arguments))
+    return console.run(parser.prog, lambda: _main(parser, arguments), (OSError, ValueError))
 
 
 def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
@@ -80,11 +80,8 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         parser.error(f"--steps must be at least 1, got {options.steps}")
     torch.set_num_threads(1)
     mdn.set_num_threads(1)
-    try:
-        persons = {split: Persons(options.data, split) for split in IMAGES}
-        model = _load(options.model, persons["train"])
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    persons = {split: Persons(options.data, split) for split in IMAGES}
+    model = _load(options.model, persons["train"])
     regions = {split: _pool(model, persons[split], split) for split in IMAGES}
     rows = [["way", *FOUND], ["---"] * (1 + len(FOUND))]
     for way in options.ways:

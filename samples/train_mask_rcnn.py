@@ -28,6 +28,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import torch
 import torch.distributed as distributed
 from persons.dataset import Persons
@@ -50,7 +51,7 @@ JUDGING = timedelta(hours=3)  # for which the other processes wait while the fir
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
-    return console.run(parser.prog, lambda: _main(parser, arguments))
+    return checkpoints.run(parser.prog, lambda: _main(parser, arguments))
 
 
 def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
@@ -69,12 +70,6 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
             distributed.init_process_group(backend, timeout=JUDGING)
         options.out.mkdir(parents=True, exist_ok=True)
         tables = _run(options, device)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
-    except KeyboardInterrupt:
-        parser.exit(
-            130, f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n"
-        )
     finally:
         if several and distributed.is_initialized():
             distributed.destroy_process_group()

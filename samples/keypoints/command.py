@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import checkpoints
 import torch
 from tqdm import tqdm
 
@@ -55,24 +56,16 @@ class Program:
     def main(self, arguments: list[str] | None = None) -> int:
         """Run the command line; returns the exit status."""
         parser = self._parser()
-        return console.run(parser.prog, lambda: self._main(parser, arguments))
+        return checkpoints.run(parser.prog, lambda: self._main(parser, arguments))
 
     def _main(self, parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         options = parser.parse_args(arguments)
         self._check(parser, options)
         torch.set_num_threads(options.threads)
-        try:
-            task = self.make_task(options)
-            for folder in filter(None, (options.out, options.cache)):
-                folder.mkdir(parents=True, exist_ok=True)
-            table = _run(task, options)
-        except (OSError, ValueError) as error:
-            parser.exit(1, f"{parser.prog}: {error}\n")
-        except KeyboardInterrupt:
-            parser.exit(
-                130,
-                f"\n{parser.prog}: stopped; the same command goes on from the last checkpoint\n",
-            )
+        task = self.make_task(options)
+        for folder in filter(None, (options.out, options.cache)):
+            folder.mkdir(parents=True, exist_ok=True)
+        table = _run(task, options)
         console.say(parser.prog, table, end="")
         return 0
 
