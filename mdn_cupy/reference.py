@@ -50,6 +50,7 @@ __all__ = [
     "plain_sum_vjp",
 ]
 
+Array = npt.ArrayLike
 Float64 = npt.NDArray[np.float64]
 
 
@@ -125,9 +126,7 @@ class _Fields:
         return reach, distance[reach]
 
 
-def noisy_or(
-    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
-) -> Float64:
+def noisy_or(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
     """Noisy-or map m = 1 − Π(1 − w·c), Eq. 2; see `mdn_cupy.Votes.noisy_or`.
 
     Examples
@@ -143,9 +142,7 @@ def noisy_or(
     return m
 
 
-def log_complement(
-    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
-) -> Float64:
+def log_complement(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
     """L = Σ log(1 − w·c) = log(1 − m); see `mdn_cupy.Votes.log_complement`."""
     fields = _fields(confidence, offsets, sigma, **options)
     total = np.zeros(fields.result_shape)
@@ -154,9 +151,7 @@ def log_complement(
     return total
 
 
-def additive(
-    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
-) -> Float64:
+def additive(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
     """Additive map s = Σ w·c / (2πσ²), Eq. 3 and 6; see `mdn_cupy.Votes.additive`."""
     fields = _fields(confidence, offsets, sigma, **options)
     s = np.zeros(fields.result_shape)
@@ -165,9 +160,7 @@ def additive(
     return s
 
 
-def plain_sum(
-    confidence: npt.ArrayLike, offsets: npt.ArrayLike, sigma: npt.ArrayLike, **options: Any
-) -> Float64:
+def plain_sum(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
     """Plain sum s = Σ w·c, Eq. 3 and 4; see `mdn_cupy.Votes.plain_sum`.
 
     Examples
@@ -186,11 +179,7 @@ def plain_sum(
 
 
 def noisy_or_vjp(
-    cotangent: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    **options: Any,
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂m is given (supplement, section 1)."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -212,11 +201,7 @@ def noisy_or_vjp(
 
 
 def log_complement_vjp(
-    cotangent: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    **options: Any,
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂L is given: φ′ = −1 / (1 − w·c)."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -227,11 +212,7 @@ def log_complement_vjp(
 
 
 def additive_vjp(
-    cotangent: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    **options: Any,
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂s of the additive map is given."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -243,11 +224,7 @@ def additive_vjp(
 
 
 def plain_sum_vjp(
-    cotangent: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
-    **options: Any,
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂s of the plain sum is given."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -258,13 +235,13 @@ def plain_sum_vjp(
 
 
 def find_peaks(
-    evidence: npt.ArrayLike,
+    evidence: Array,
     *,
     threshold: float,
     min_distance: float = 1.0,
     max_peaks: int | None = None,
     border: int = 0,
-    score: npt.ArrayLike | None = None,
+    score: Array | None = None,
 ) -> Peaks:
     """Return all peaks of evidence maps; see `mdn_cupy.find_peaks`.
 
@@ -277,14 +254,13 @@ def find_peaks(
     >>> peaks.x.tolist(), peaks.y.tolist(), peaks.evidence.tolist()
     ([3.0], [1.0], [2.0])
     """
-    limits: Any = {"min_distance": min_distance, "max_peaks": max_peaks, "border": border}
-    return _located(evidence, threshold=threshold, score=score, **limits)[0]
+    return _located(evidence, score, threshold, min_distance, max_peaks, border)[0]
 
 
 def peaks(
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
+    confidence: Array,
+    offsets: Array,
+    sigma: Array,
     *,
     threshold: float,
     rule: str = "noisy_or",
@@ -308,8 +284,7 @@ def peaks(
     maps = {"noisy_or": log_complement, "additive": additive, "plain_sum": plain_sum}
     total = maps[rule](confidence, offsets, sigma, **options)
     evidence, score = (-total, -np.expm1(total)) if rule == "noisy_or" else (total, total)
-    limits: Any = {"min_distance": min_distance, "max_peaks": max_peaks, "border": border}
-    found, pixels = _located(evidence, threshold=threshold, score=score, **limits)
+    found, pixels = _located(evidence, score, threshold, min_distance, max_peaks, border)
     number, row, column = pixels.T
     columns: Any = peak_spread(
         number, row, column, confidence, offsets, sigma, rule=rule, **options
@@ -318,12 +293,12 @@ def peaks(
 
 
 def peak_spread(
-    number: npt.ArrayLike,
-    row: npt.ArrayLike,
-    column: npt.ArrayLike,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
+    number: Array,
+    row: Array,
+    column: Array,
+    confidence: Array,
+    offsets: Array,
+    sigma: Array,
     *,
     rule: str = "noisy_or",
     **options: Any,
@@ -369,9 +344,9 @@ def peak_spread(
 
 def instances(
     peaks: Peaks,
-    confidence: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    sigma: npt.ArrayLike,
+    confidence: Array,
+    offsets: Array,
+    sigma: Array,
     *,
     radius: float,
     **options: Any,
@@ -412,13 +387,12 @@ def instances(
 
 
 def _located(
-    evidence: npt.ArrayLike,
-    *,
+    evidence: Array,
+    score: Array | None,
     threshold: float,
     min_distance: float,
     max_peaks: int | None,
     border: int,
-    score: npt.ArrayLike | None,
 ) -> tuple[Peaks, npt.NDArray[np.int64]]:
     """Return peaks, and map, row and column of the pixel of each, [n, 3]."""
     given = np.asarray(evidence)
@@ -510,7 +484,7 @@ def _vertex(values: Float64, i: int, j: int) -> tuple[float, float]:
 class _Accumulator:
     """∂/∂c, ∂/∂o and ∂/∂σ of every source, from the slope ∂map/∂(w·c) at each of its votes."""
 
-    def __init__(self, fields: _Fields, cotangent: npt.ArrayLike) -> None:
+    def __init__(self, fields: _Fields, cotangent: Array) -> None:
         self.cotangent = fields.cotangent(cotangent)
         self.confidence = np.zeros(fields.confidence.shape)
         self.offsets = np.zeros(fields.offsets.shape)

@@ -145,37 +145,65 @@ def assert_frame(fields, t, confidence=C, offsets=O):
     np.testing.assert_array_equal(fields.offsets, offsets[t])
 
 
-# What the network of each adapter writes, for three images, and the settings that it needs.
+# What the network of each adapter writes for one image, by its parameters, and the settings that
+# it needs; no two axes alike.
 
-SQUARE = RNG.random((3, 6, 6, 6), dtype=np.float32)
+H, W = 7, 10
+EDGES = ((0, 1), (1, 2), (1, 3))  # of four parts
 
 FAMILIES = {
     "deeplabcut": (
-        {"scoremap": SQUARE[:, :2], "locref": SQUARE[:, :4]},
+        {"scoremap": (2, H, W), "locref": (4, H, W)},
         {"stride": 8, "apply_sigmoid": True},
     ),
-    "sleap_nn": ({"foreground": SQUARE[:, :1], "offsets": SQUARE[:, :2]}, {"stride": 2}),
-    "mmpose_udp": ({"heatmaps": SQUARE}, {"input_size": (48, 64)}),
-    "posenet": ({"heatmap": SQUARE[..., :2], "offsets": SQUARE[..., :4]}, {"stride": 16}),
-    "openpifpaf": ({"cif": RNG.random((3, 2, 5, 6, 7), dtype=np.float32)}, {"stride": 8}),
-    "centernet": ({"heatmap": SQUARE[:, :3], "offset": SQUARE[:, :2]}, {}),
-    "movenet": ({"heatmap": SQUARE[:, :2], "offset": SQUARE[:, :4]}, {}),
-    "centerface": (
+    "sleap_nn": ({"foreground": (1, H, W), "offsets": (2, H, W)}, {"stride": 2}),
+    "mmpose_udp": ({"heatmaps": (9, H, W)}, {"input_size": (54, 36)}),
+    "posenet": (
         {
-            "heatmap": SQUARE[:, :1],
-            "scale": SQUARE[:, :2],
-            "offset": SQUARE[:, 2:4],
-            "landmarks": np.concatenate([SQUARE, SQUARE[:, :4]], axis=1),
+            "heatmap": (H, W, 4),
+            "offsets": (H, W, 8),
+            "displacement_fwd": (H, W, 6),
+            "displacement_bwd": (H, W, 6),
+        },
+        {"stride": 16, "edges": EDGES},
+    ),
+    "openpifpaf": ({"cif": (3, 5, H, W)}, {"stride": 8}),
+    "centernet": (
+        {
+            "heatmap": (3, H, W),
+            "offset": (2, H, W),
+            "hps": (6, H, W),
+            "center": (1, H, W),
+            "center_offset": (2, H, W),
         },
         {},
     ),
-    "panoptic_deeplab": (
-        {"semantic": np.concatenate([SQUARE] * 3, axis=1), "offset": SQUARE[:, :2]},
-        {"things": (1, 2)},
+    "movenet": (
+        {"heatmap": (3, H, W), "offset": (6, H, W), "hps": (6, H, W), "center": (1, H, W)},
+        {},
     ),
-    "embedseg": ({"prediction": SQUARE[:, :5]}, {}),
-    "spotiflow": ({"heatmap": SQUARE[:, 0], "subpix": SQUARE[..., :2]}, {}),
+    "centerface": (
+        {
+            "heatmap": (1, H, W),
+            "scale": (2, H, W),
+            "offset": (2, H, W),
+            "landmarks": (10, H, W),
+        },
+        {},
+    ),
+    "panoptic_deeplab": ({"semantic": (13, H, W), "offset": (2, H, W)}, {"things": [1, 2]}),
+    "embedseg": ({"prediction": (5, H, W)}, {}),
+    "spotiflow": ({"heatmap": (H, W), "subpix": (H, W, 2)}, {}),
 }
+
+SQUARE = RNG.random((3, 6, 6, 6), dtype=np.float32)
+
+
+def written(family, most=9):
+    """What a network wrote for three images, at most so many arrays of it, and the settings."""
+    shapes, settings = FAMILIES[family]
+    names = list(shapes)[:most]
+    return {n: RNG.random((3, *shapes[n]), dtype=np.float32) for n in names}, settings
 
 
 MANY = 2000

@@ -14,7 +14,7 @@ from mdn_cupy.arrays import kind_of
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen, named
-from mdn_cupy.io.reading import Frames, check_frames, has_images
+from mdn_cupy.io.reading import check_frames, has_images
 
 __all__ = ["AdaptedReading"]
 
@@ -31,7 +31,7 @@ class AdaptedReading:
     names: tuple[str | None, str | None]
     adapter: Adapter
 
-    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
+    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> _AdaptedFrames:
         """Find the arrays, and try the adapter on zeros of their shapes: it knows its layouts."""
         parameters = inspect.signature(self.adapter).parameters
         settled = getattr(self.adapter, "keywords", {})

@@ -22,7 +22,7 @@ from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.naming import chosen
-from mdn_cupy.io.reading import BESIDE, ArrayReading, Order, Reading
+from mdn_cupy.io.reading import BESIDE, ArrayReading, Order
 from mdn_cupy.io.sequence import FieldsSequence
 
 __all__ = ["SUFFIXES", "Inspected", "inspect_file", "is_folder", "open_fields"]
@@ -30,6 +30,9 @@ __all__ = ["SUFFIXES", "Inspected", "inspect_file", "is_folder", "open_fields"]
 _WHOLE = {suffix: kind for kind in (npz, hdf5, zarr, pt) for suffix in kind.SUFFIXES}
 _SINGLE = {suffix: kind for kind in (npy, tiff) for suffix in kind.SUFFIXES}
 SUFFIXES = (*_WHOLE, *_SINGLE)
+Reading = ArrayReading | AdaptedReading
+"""What a caller says of a file: how its arrays become fields."""
+
 _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import EllipsisType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,7 @@ from mdn_cupy.validation import check_flag, crop_range
 __all__ = [
     "BESIDE",
     "ArrayReading",
-    "Frames",
     "Order",
-    "Reading",
     "Region",
     "check_frames",
     "has_images",
@@ -42,28 +40,6 @@ BESIDE = {
     "source": 0,
     "output_shape": 1,
 }
-
-
-class Frames(Protocol):
-    """The frames of an open file."""
-
-    @property
-    def count(self) -> int | None:
-        """Their number; None where the arrays have no axis of frames."""
-
-    def read(self, frame: int | None) -> Fields:
-        """Read one; None where there is no axis."""
-
-
-class Reading(Protocol):
-    """What a caller says of a file: how its arrays become fields."""
-
-    @property
-    def names(self) -> tuple[str | None, str | None]:
-        """The names of the confidence and the offsets, if they are given."""
-
-    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
-        """Find the arrays in a file, and refuse what does not fit, before any is read."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +63,7 @@ class ArrayReading:
         if self.region is not None:
             _check_region(self.region)
 
-    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> Frames:
+    def frames(self, contents: Contents, names: tuple[str | None, str | None]) -> _ArrayFrames:
         """Find the two arrays, and refuse those of other shapes and dtypes."""
         roles = ("confidence", "offsets")
         found = [chosen(contents, role, name) for role, name in zip(roles, names, strict=True)]

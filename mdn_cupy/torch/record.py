@@ -266,8 +266,15 @@ class _Recorder:
         s_y, s_x = head.stride
         rows, columns = fields[0].shape[-2:]
         options = {**head.displacement.options.named, "output_shape": (s_y * rows, s_x * columns)}
-        trust = None if fields[2] is None else head.trust
-        self._keep(layer, *fields[:2], head.displacement.sigma, options, fields[2], trust)
+        self._keep(
+            layer,
+            options,
+            confidence=fields[0],
+            offsets=fields[1],
+            sigma=head.displacement.sigma,
+            cross_offsets=fields[2],
+            trust=None if fields[2] is None else head.trust,
+        )
 
     def votes(
         self,
@@ -279,31 +286,13 @@ class _Recorder:
     ) -> None:
         """Keep what a layer votes with."""
         options = {**module.options.named, **options}
-        self._keep(layer, confidence, offsets, module.sigma, options, None, None)
+        self._keep(layer, options, confidence=confidence, offsets=offsets, sigma=module.sigma)
 
-    def _keep(
-        self,
-        layer: str,
-        confidence: Tensor,
-        offsets: Tensor,
-        sigma: Tensor,
-        options: dict[str, Any],
-        cross_offsets: Tensor | None,
-        trust: Tensor | None,
-    ) -> None:
-        self.calls.append(
-            RecordedVotes(
-                layer,
-                _kept(confidence),
-                _kept(offsets),
-                _kept(sigma),
-                options,
-                None if cross_offsets is None else _kept(cross_offsets),
-                None if trust is None else _kept(trust),
-                self._images,
-                self._boxes,
-            )
-        )
+    def _keep(self, layer: str, options: dict[str, Any], **given: Tensor | None) -> None:
+        tensors: dict[str, Any] = {"cross_offsets": None, "trust": None}
+        tensors |= {name: _kept(tensor) for name, tensor in given.items() if tensor is not None}
+        now: dict[str, Any] = {"options": options, "images": self._images, "boxes": self._boxes}
+        self.calls.append(RecordedVotes(layer, **tensors, **now))
 
 
 @contextmanager

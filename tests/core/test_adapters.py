@@ -6,11 +6,11 @@ import re
 import numpy as np
 import pytest
 import torch
+from file_kinds import EDGES, FAMILIES, H, W
 from helpers import ROOT
 
 import mdn_cupy as mdn
 
-H, W = 7, 10  # no two axes alike
 A = mdn.adapters
 
 
@@ -134,8 +134,6 @@ def test_mmpose_udp(seed, input_size):
 
 
 # PoseNet
-
-EDGES = ((0, 1), (1, 2), (1, 3))
 
 
 def posenet_outputs(seed=0, parts=4, edges=3):
@@ -359,51 +357,6 @@ def test_spotiflow(seed):
 
 # Batches, libraries, images
 
-FAMILIES = {
-    "deeplabcut": (
-        {"scoremap": (3, H, W), "locref": (6, H, W)},
-        {"stride": 8, "apply_sigmoid": True},
-    ),
-    "sleap_nn": ({"foreground": (1, H, W), "offsets": (2, H, W)}, {"stride": 2}),
-    "mmpose_udp": ({"heatmaps": (9, H, W)}, {"input_size": (54, 36)}),
-    "posenet": (
-        {
-            "heatmap": (H, W, 4),
-            "offsets": (H, W, 8),
-            "displacement_fwd": (H, W, 6),
-            "displacement_bwd": (H, W, 6),
-        },
-        {"stride": 16, "edges": EDGES},
-    ),
-    "openpifpaf": ({"cif": (3, 5, H, W)}, {"stride": 8}),
-    "centernet": (
-        {
-            "heatmap": (3, H, W),
-            "offset": (2, H, W),
-            "hps": (6, H, W),
-            "center": (1, H, W),
-            "center_offset": (2, H, W),
-        },
-        {},
-    ),
-    "movenet": (
-        {"heatmap": (3, H, W), "offset": (6, H, W), "hps": (6, H, W), "center": (1, H, W)},
-        {},
-    ),
-    "centerface": (
-        {
-            "heatmap": (1, H, W),
-            "scale": (2, H, W),
-            "offset": (2, H, W),
-            "landmarks": (10, H, W),
-        },
-        {},
-    ),
-    "panoptic_deeplab": ({"semantic": (4, H, W), "offset": (2, H, W)}, {"things": [1, 2]}),
-    "embedseg": ({"prediction": (5, H, W)}, {}),
-    "spotiflow": ({"heatmap": (H, W), "subpix": (H, W, 2)}, {}),
-}
-
 
 def outputs(family, batch=(), dtype=np.float64):
     shapes, options = FAMILIES[family]
@@ -624,7 +577,7 @@ def test_the_page_has_every_family_and_its_examples_run():
         ("panoptic_deeplab", {"things": 1}, "things must list channels"),
         ("panoptic_deeplab", {"things": (1.5,)}, "things must list channels"),
         ("panoptic_deeplab", {"things": "1"}, "things must list channels"),
-        ("panoptic_deeplab", {"things": (99,)}, "things must name channels of semantic, 0 to 3"),
+        ("panoptic_deeplab", {"things": (99,)}, "things must name channels of semantic, 0 to 12"),
         ("embedseg", {"pixel_x": 0}, "embedseg: pixel_x must be a number greater than 0, got 0"),
     ],
 )

@@ -91,33 +91,20 @@ def test_libraries_are_told_apart():
     assert seen == ["numpy", "torch", "dlpack", None, None, None]
 
 
-@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma"])
+@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma", "cotangent", "log_complement"])
 def test_masks_are_not_passed_over(name):
-    fields = {
-        "confidence": np.full((3, 4), 0.5),
-        "offsets": np.zeros((2, 3, 4)),
-        "sigma": np.full((3, 4), 1.0),
-    }
-    fields[name] = np.ma.masked_array(fields[name])
-    for function in (mdn.noisy_or, mdn.check_fields):
-        with pytest.raises(TypeError, match=f"{name} is a masked array"):
-            function(**fields)
-
-
-@pytest.mark.parametrize("name", ["cotangent", "log_complement"])
-def test_masks_of_maps_are_not_passed_over(name):
-    maps = {"cotangent": C, name: np.ma.masked_array(C)}
-    with pytest.raises(TypeError, match=f"{name} is a masked array"):
-        mdn.Votes(C, O, S).noisy_or_vjp(maps.pop("cotangent"), **maps)
-
-
-@pytest.mark.parametrize("name", ["confidence", "offsets", "sigma", "cotangent"])
-def test_the_specification_looks_at_no_masks_either(name):
-    given = {"confidence": C, "offsets": O, "sigma": S, "cotangent": C}
+    given = {"confidence": C, "offsets": O, "sigma": S, "cotangent": C, "log_complement": C}
     given[name] = np.ma.masked_array(given[name])
-    for vjp in (mdn.reference.noisy_or_vjp, mdn.reference.additive_vjp):
+    fields, maps = [*given.values()][:3], [*given.values()][3:]
+    calls = [lambda: mdn.Votes(*fields).noisy_or_vjp(maps[0], log_complement=maps[1])]
+    if name in ("confidence", "offsets", "sigma"):
+        calls.append(lambda: mdn.check_fields(*fields))
+    if name != "log_complement":  # the specification looks at no masks either
+        calls += [lambda: mdn.reference.noisy_or_vjp(maps[0], *fields)]
+        calls += [lambda: mdn.reference.additive_vjp(maps[0], *fields)]
+    for call in calls:
         with pytest.raises(TypeError, match=f"{name} is a masked array"):
-            vjp(**given)
+            call()
 
 
 class Units(np.ndarray):

@@ -33,6 +33,7 @@ from file_kinds import (
     tiff,
     tiff_packed,
     two_thousand,
+    written,
     zarr2,
     zarr3,
 )
@@ -329,27 +330,22 @@ def test_what_an_adapter_of_ones_own_does_wrong_is_said(tmp_path):
 # Adapters
 
 
-def test_every_adapter_is_here():
-    assert set(FAMILIES) == {name for name in mdn.adapters.__all__ if name.islower()}
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("write", [npz_packed, zarr3, pt])
 def test_an_adapter_takes_the_arrays_that_are_called_as_its_parameters(tmp_path, family, write):
-    arrays, settings = FAMILIES[family]
+    arrays, settings = written(family)
     adapter = partial(getattr(mdn.adapters, family), **settings)
     frames = mdn.open_fields(write(tmp_path, hidden=SQUARE, **arrays), adapter=adapter)
     assert len(frames) == 3
     for t, fields in enumerate(pickle.loads(pickle.dumps(frames))):
-        assert_same(fields, adapter(*(array[t] for array in arrays.values())))
-    (fields,) = mdn.open_fields(
-        write(tmp_path, **{name: array[1] for name, array in arrays.items()}), adapter=adapter
-    )
-    assert_same(fields, adapter(*(array[1] for array in arrays.values())))
+        assert_same(fields, adapter(**{n: array[t] for n, array in arrays.items()}))
+    alone = {name: array[1] for name, array in arrays.items()}
+    (fields,) = mdn.open_fields(write(tmp_path, **alone), adapter=adapter)
+    assert_same(fields, adapter(**alone))
 
 
 def test_an_adapter_takes_images_and_settings_from_the_file(tmp_path):
-    arrays, settings = FAMILIES["deeplabcut"]
+    arrays, settings = written("deeplabcut")
     images = RNG.integers(0, 255, (3, 48, 48, 3), dtype=np.uint8)
     names = ["left", "right"]
     path = npz(tmp_path, **arrays, image=images, stride=8, names=names, apply_sigmoid=False)
@@ -361,7 +357,7 @@ def test_an_adapter_takes_images_and_settings_from_the_file(tmp_path):
 
 
 def test_the_first_two_arrays_of_an_adapter_may_have_other_names(tmp_path):
-    arrays, settings = FAMILIES["deeplabcut"]
+    arrays, settings = written("deeplabcut")
     adapter = partial(mdn.adapters.deeplabcut, **settings)
     want = adapter(*(array[0] for array in arrays.values()))
     path = npz(tmp_path, heatmap=arrays["scoremap"], locref=arrays["locref"])
@@ -394,7 +390,7 @@ def test_arrays_that_an_adapter_does_not_take(tmp_path, arrays, fragment):
 
 
 def test_an_adapter_without_its_settings(tmp_path):
-    path = npz(tmp_path, **FAMILIES["deeplabcut"][0])
+    path = npz(tmp_path, **written("deeplabcut")[0])
     message = refused(path, adapter=mdn.adapters.deeplabcut)
     assert "deeplabcut needs stride and apply_sigmoid" in message
     with pytest.raises(ValueError, match="adapter settles layout"):
