@@ -258,9 +258,3 @@ def test_what_is_no_table_of_these_votes_is_refused(peaks, radius, error, messag
     table = None if peaks is None else dataclasses.replace(found, **peaks)
     with pytest.raises(error, match=message):
         votes.instances(table, radius=radius)
-
-
-def test_an_unknown_rule_is_refused():
-    fields, options = scene()
-    with pytest.raises(ValueError, match="rule"):
-        mdn.Votes(*fields, **options).peaks(threshold=1, rule="evidence")

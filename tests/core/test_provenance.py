@@ -227,9 +227,17 @@ def test_sources_that_are_not_in_the_field():
         mdn.Votes(*three_voters(), 1.0).footprint((1, 0))
 
 
-@pytest.mark.parametrize("asked", [mdn.Votes.voters, mdn.Votes.footprint])
-def test_a_rule_that_there_is_not_is_refused(asked):
+@pytest.mark.parametrize("rule", ["sum", "evidence", None, ["noisy_or"]], ids=str)
+def test_a_rule_that_there_is_not_is_refused(rule):
     votes = mdn.Votes(*three_voters(), 1.0)
-    message = "rule must be one of 'noisy_or', 'additive', 'plain_sum', got 'sum'"
-    with pytest.raises(ValueError, match=message):
-        asked(votes, (0, 0), "sum")
+    for asked in (
+        lambda: votes.voters((0, 0), rule),
+        lambda: votes.footprint((0, 0), rule),
+        lambda: votes.peaks(threshold=1, rule=rule),
+        lambda: votes.evidence(rule),
+        lambda: votes.compare(rule),
+    ):
+        with pytest.raises(
+            ValueError, match="rule must be one of 'noisy_or', 'additive', 'plain_s"
+        ):
+            asked()
