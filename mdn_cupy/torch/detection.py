@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -69,8 +70,11 @@ class KeypointBranch:
     def __post_init__(self) -> None:
         if self.voting not in ("across", "within", "plain"):
             raise ValueError(f"voting must be 'across', 'within' or 'plain', got {self.voting!r}")
-        if not self.layers:
-            raise ValueError("layers must name one convolution at least")
+        if self.loss not in ("bce", "softmax"):
+            raise ValueError(f"loss must be 'bce' or 'softmax', got {self.loss!r}")
+        if self.parts < 1:
+            raise ValueError(f"parts must be at least 1, got {self.parts}")
+        _check_layers("layers", self.layers)
 
     def predictor(self) -> nn.Module:
         """Make the last layer."""
@@ -151,6 +155,11 @@ def mask_rcnn_mdn(
     ['boxes', 'keypoints', 'keypoints_scores', 'labels', 'masks', 'scores']
     """
     branch = KeypointBranch(keypoints) if isinstance(keypoints, str) else keypoints
+    if not isinstance(branch, (KeypointBranch, NoneType)):
+        raise TypeError(f"keypoints must be a KeypointBranch, a word or None, got {keypoints!r}")
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, with the background, got {num_classes}")
+    _check_layers("mask_layers", mask_layers)
     normed = weights_backbone is None if group_norm is None else group_norm
     if isinstance(backbone, str):
         backbone = _named_backbone(backbone, weights_backbone, normed)
@@ -259,14 +268,19 @@ class VotingRoIHeads(RoIHeads):
         return pooled
 
 
+def _check_layers(name: str, layers: Sequence[int]) -> None:
+    if not layers or min(layers) < 1:
+        raise ValueError(f"{name} must name one convolution's channels at least, got {layers}")
+
+
 def _check_keypoints(targets: list[dict[str, Tensor]] | None, parts: int) -> None:
     for number, target in enumerate(targets or []):
-        seen = target.get("keypoints")
-        if seen is None or seen.dtype != torch.float32 or seen.shape[1:] != (parts, 3):
+        seen, persons = target.get("keypoints"), len(target["boxes"])
+        if seen is None or seen.dtype != torch.float32 or seen.shape != (persons, parts, 3):
             shown = "none" if seen is None else f"{seen.dtype} {tuple(seen.shape)}"
             raise ValueError(
-                f"target {number} must have keypoints, float32 [n, {parts}, 3] with x, y and "
-                f"visibility, got {shown}; `KeypointBranch(parts=…)` sets their number"
+                f"target {number} must have keypoints, float32 [{persons}, {parts}, 3] with x, y "
+                f"and visibility, got {shown}; `KeypointBranch(parts=…)` sets their number"
             )
 
 

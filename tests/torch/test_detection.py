@@ -230,12 +230,13 @@ def test_a_thousand_proposals_and_detections():
 def test_targets_without_keypoints_are_refused():
     model = detector()
     wrong = target()
-    for keypoints in (None, torch.zeros(2, 17, 3), torch.zeros(2, PARTS, 3, dtype=torch.float64)):
+    float64 = torch.zeros(2, PARTS, 3, dtype=torch.float64)
+    for keypoints in (None, torch.zeros(2, 17, 3), torch.zeros(3, PARTS, 3), float64):
         wrong["keypoints"] = keypoints
         if keypoints is None:
             del wrong["keypoints"]
         with pytest.raises(
-            ValueError, match=rf"target 0 must have keypoints, float32 \[n, {PARTS}"
+            ValueError, match=rf"target 0 must have keypoints, float32 \[2, {PARTS}"
         ):
             model(images(1), [wrong])
 
@@ -247,8 +248,18 @@ def test_what_cannot_be_made_is_refused():
         detector(loss="mse")
     with pytest.raises(ValueError, match="offset_weight must be at least 0"):
         detector(offset_weight=-1.0)
-    with pytest.raises(ValueError, match="layers must name one convolution"):
-        mdn.torch.KeypointBranch(layers=())
+    for layers in ((), (8, 0)):
+        with pytest.raises(ValueError, match=r"^layers must name one convolution"):
+            mdn.torch.KeypointBranch(layers=layers)
+        with pytest.raises(ValueError, match=r"^mask_layers must name one convolution"):
+            mdn.torch.mask_rcnn_mdn(mask_layers=layers)
+    for voting in ("plain", "within"):
+        with pytest.raises(ValueError, match="parts must be at least 1, got 0"):
+            mdn.torch.KeypointBranch(voting, parts=0)
+    with pytest.raises(ValueError, match="num_classes must be at least 2"):
+        mdn.torch.mask_rcnn_mdn(num_classes=1)
+    with pytest.raises(TypeError, match="must be a KeypointBranch, a word or None, got 17"):
+        mdn.torch.mask_rcnn_mdn(17)
     with pytest.raises(TypeError, match="with out_channels, got Linear"):
         mdn.torch.mask_rcnn_mdn(backbone=nn.Linear(1, 1))
     for name in ("banana", "vgg16"):
