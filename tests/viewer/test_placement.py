@@ -58,7 +58,6 @@ def test_closing_the_dock_leaves_everything_as_it_was(viewer, qtbot):
     (native,) = others(widget)
     canvas, model = weakref.ref(widget.canvas), weakref.ref(widget.model)
     viewer.window.remove_dock_widget(widget)
-    widget.deleteLater()
     del widget
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
     qtbot.waitUntil(native.isVisible)

@@ -214,6 +214,7 @@ class MassDisplacement(QWidget):
         if event.type() == QEvent.Type.ParentChange:
             if self.parent() is None:
                 self._end()
+                self.deleteLater()  # napari deletes the dock only; 600 widgets would stay
             else:
                 self.take_centre()
         elif event.type() == QEvent.Type.Show:
