@@ -43,7 +43,7 @@ def run_for(seconds: float) -> None:
 
 
 class Heartbeat:
-    """Beat every 5 ms, as long as the window heeds anything."""
+    """Beat every 5 ms, as long as the window handles events."""
 
     def __init__(self) -> None:
         from qtpy.QtCore import QTimer

@@ -5,7 +5,7 @@ Prints two tables in Markdown. For the first, the slider is dragged with the X s
 A latency is the time from a mouse movement, as the X server stamps it, to the end of the first
 frame that shows the votes for it or for a later one. An update is a frame with new votes; its
 processor time is that of all threads, which does not grow when other programs run. A freeze is the
-longest time for which the window heeded nothing. The second table has the freezes of single acts,
+longest time for which the window handled no event. The second table has the freezes of single acts,
 the first of their kind in a new window, the most that the window's thread computed in one turn, and
 when their last frame was on the screen; at its end, freezes of napari's window without the plugin.
 

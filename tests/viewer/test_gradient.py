@@ -20,14 +20,14 @@ PICTURE = "∂loss/∂c"
 
 
 def settle(qtbot, widget):
-    """Wait until gradient and maps are those of what is chosen, and nobody moves any more."""
+    """Wait until the gradient and the maps are those of the chosen fields and parameters."""
     model, panel = widget.model, widget.panel(GradientPanel)
 
     def at_rest():
         panel.wait()
-        return model.voted is model.session and not widget.in_motion
+        widget.wait()
+        return model.voted is model.session
 
-    widget.wait()
     qtbot.waitUntil(at_rest, timeout=60000)
     panel.wait()
 

@@ -36,7 +36,6 @@ def choose(qtbot, widget, what, cell="noisy-or"):
 def set_sigma(qtbot, widget, sigma):
     widget.controls.sigma.value = sigma
     widget.wait()
-    qtbot.waitUntil(lambda: not widget.in_motion, timeout=30000)
     widget.panel(VotersPanel).wait()
     qtbot.wait(20)
 

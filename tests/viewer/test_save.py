@@ -90,7 +90,6 @@ def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
     widget = shown("pose")
     widget.controls.sigma.value = 6.5
     widget.wait()
-    qtbot.waitUntil(lambda: not widget.in_motion, timeout=30000)
     widget.open_tab("Save")
     panel, model = widget.panel(SavePanel), widget.model
     assert "mdn.samples.load('pose')" in panel.program.toPlainText()

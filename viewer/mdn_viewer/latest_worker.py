@@ -38,7 +38,7 @@ class LatestOnlyWorker(QObject):
     ----------
     on_result, on_error : callable
         Called in the window's thread with what a job returned or raised; with `Stopped` if the user
-        has had enough of it.
+        stopped it.
     on_long : callable
         Called with the title of a job that takes longer than a second and a function that stops it;
         with "" and None when it is over.
@@ -112,7 +112,7 @@ class LatestOnlyWorker(QObject):
         self._waiting = None
         if self._running is None:
             return
-        if not self._running.cancel():  # it runs: what comes next shall not wait for it
+        if not self._running.cancel():  # it runs: the next job gets another thread
             self._pool.shutdown(wait=False)
             self._pool = _pool()
         self._rest()
@@ -200,7 +200,7 @@ class _Announcement(cancelable_progress):  # type: ignore[misc]
         self._on_cancel = on_cancel
 
     def cancel(self) -> None:
-        """Take note that the user has had enough."""
+        """Cancel the progress bar and call `on_cancel`."""
         super().cancel()
         self._on_cancel()
 

@@ -26,9 +26,9 @@ _PATIENCE = 10  # seconds for a window to close
 class WindowProcess:
     """A window in a process of its own, as ``show(…, process=True)`` returns it.
 
-    Values go through shared memory, and the next ones only when the window has taken the last. A
-    pipe tells of them, whose end is the end of the window: it closes with this process, however
-    that ends, and no shared memory or file is left.
+    Values go through shared memory, and the next ones only when the window has copied the last. A
+    pipe announces them. When this process ends, for whatever reason, the pipe closes and so does
+    the window; no shared memory or file is left.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class WindowProcess:
     name : str
         What the layers' names begin with.
     first : mdn_cupy.Fields
-        The first frame: what `update` does not say is as in it.
+        The first frame: it gives whatever `update` leaves out.
     reading : dict
         Layout and order of the arrays of `update`, where `show` was given them.
 
@@ -91,7 +91,7 @@ class WindowProcess:
         if refused is not None:
             self.close()
             raise OSError(f"the window cannot open: {refused}")
-        threading.Thread(target=self._hear, name="mdn-viewer", daemon=True).start()
+        threading.Thread(target=self._send_newest, name="mdn-viewer", daemon=True).start()
 
     @property
     def closed(self) -> bool:
@@ -138,8 +138,8 @@ class WindowProcess:
         """Wait until the user closes the window."""
         self._process.wait()
 
-    def _hear(self) -> None:
-        """Hear when the window has taken a value, and give it the newest; in a thread."""
+    def _send_newest(self) -> None:
+        """Send the newest values whenever the window has replied to the last; runs in a thread."""
         try:
             while True:
                 self._mailbox.on_taken()

@@ -138,14 +138,8 @@ class MassDisplacement(QWidget):
         self._selection.take_newest()
 
     @property
-    def in_motion(self) -> bool:
-        """Whether maps are under way, or so new that others have not been told yet."""
-        behind = self.voted and self.model.voted is not self.model.session
-        return behind or self._rest.isActive()
-
-    @property
     def voted(self) -> bool:
-        """Whether the votes for what is chosen have been counted, be it into no map at all."""
+        """Whether the votes of the chosen fields have been counted, even if no map is shown."""
         return self.model.voted is not None
 
     def wait(self) -> None:
@@ -259,7 +253,7 @@ class MassDisplacement(QWidget):
         model.frame_changed.connect(self._on_frame)
         controls.frame.changed.connect(self._go_to)
         model.said.connect(controls.message.say)
-        model.refused.connect(self._on_refused)
+        model.refused.connect(lambda text: controls.message.say(text, wrong=True))
         self.compare.napari_canvas.toggled.connect(self._on_napari_canvas)
         canvas.dropped.connect(self._on_drop)
         self._viewer.events.theme.connect(self._dress)
@@ -339,9 +333,6 @@ class MassDisplacement(QWidget):
         palette.setColor(QPalette.ColorRole.Window, QColor(theme.background.as_hex()))
         palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.text.as_hex()))
         self.canvas.setPalette(palette)
-
-    def _on_refused(self, text: str) -> None:
-        self.controls.message.say(text, wrong=True)
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:

@@ -80,7 +80,7 @@ class ComparisonCanvas(QWidget):
         self.native.setMouseTracking(True)
         self.native.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         events = self._canvas.events
-        events.resize.connect(self._on_resize)
+        events.resize.connect(self._lay_out)
         events.draw.connect(self._on_draw, position="last")
         events.mouse_press.connect(self._on_press)
         events.mouse_move.connect(self._on_move)
@@ -191,7 +191,7 @@ class ComparisonCanvas(QWidget):
             self.native.repaint()
 
     def end(self) -> None:
-        """Give up the canvas and its OpenGL context."""
+        """Close the canvas and release its OpenGL context."""
         if isalive(self):  # type: ignore[no-untyped-call]
             self._canvas.close()
             self.deleteLater()
@@ -216,7 +216,7 @@ class ComparisonCanvas(QWidget):
         return rows.reshape(image.height(), image.width(), 4).copy()
 
     def leaveEvent(self, event: Any) -> None:
-        """Tell that the cursor is over no cell any more."""
+        """Emit that the cursor is over no cell."""
         super().leaveEvent(event)
         self.hovered.emit(None)
 
@@ -226,7 +226,7 @@ class ComparisonCanvas(QWidget):
             event.acceptProposedAction()
 
     def dropEvent(self, event: Any) -> None:
-        """Tell which files were dropped; where they come from hears that they are taken."""
+        """Accept the drop, and emit the paths of its files."""
         event.acceptProposedAction()
         self.dropped.emit([url.toLocalFile() for url in event.mimeData().urls()])
 
@@ -264,10 +264,7 @@ class ComparisonCanvas(QWidget):
         if not self.complete:
             self._next.start(0)
 
-    def _on_resize(self, *_: Any) -> None:
-        self._lay_out()
-
-    def _lay_out(self) -> None:
+    def _lay_out(self, *_: Any) -> None:
         height, width = self.native.height(), self.native.width()
         extent = self.extent
         aspect = (extent.right - extent.left) / max(extent.bottom - extent.top, 1e-9)

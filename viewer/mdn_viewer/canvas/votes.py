@@ -51,7 +51,7 @@ def colours(asked: Provenance) -> Array:
     strongest = np.nanmax(terms, initial=0) or 1.0
     with np.errstate(invalid="ignore"):  # a NaN spoils the whole pixel, and so does ∞
         part = np.nan_to_num(np.sqrt(terms / strongest), nan=1.0)
-    # Where many add as much as each other, the map is to be seen between them.
+    # Arrows of many equally strong votes are fainter, so that the map stays visible.
     many = terms.sum() ** 2 / (terms**2).sum() if np.isfinite(terms).all() and terms.any() else 1
     clear = np.array([1, 1, 1, min(1, (_FEW / many) ** 0.5)])
     return np.asarray((_WEAK + part * (_STRONG - _WEAK)) * clear)

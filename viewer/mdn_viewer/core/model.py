@@ -36,7 +36,7 @@ class VotingModel:
     Attributes
     ----------
     session : VotingSession or None
-        What is to be seen; None where nothing that fits is chosen.
+        The fields and parameters that are shown; None where no fitting layers are chosen.
     maps : dict of VoteMap
         The maps that are shown; none until there are some.
     voted : VotingSession or None

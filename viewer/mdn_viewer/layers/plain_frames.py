@@ -1,4 +1,4 @@
-"""Frames of layers that anybody may have opened: the axis before those of one field set."""
+"""Frames of layers of any origin: the axis before those of one field set."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", Tru
 
 
 class Message(Label):
-    """A line of text, in red if it says what is wrong; it takes no room while it says nothing."""
+    """Show a line of text, in red for an error; empty, it takes no space."""
 
     def __init__(self, tooltip: str) -> None:
         super().__init__(label="", tooltip=tooltip)
@@ -56,7 +56,7 @@ class Message(Label):
     def say(self, text: str, *, wrong: bool = False) -> None:
         """Show a line of text."""
         self.said, self.wrong = text, wrong and bool(text)
-        formats = Qt.TextFormat  # told, since Qt would guess by what looks like HTML
+        formats = Qt.TextFormat  # set, since by default Qt reads < and & as HTML
         self.native.setTextFormat(formats.RichText if self.wrong else formats.PlainText)
         red = f'<span style="color: {RED}">{escape(text)}</span>'
         self.value = red if self.wrong else text
@@ -84,7 +84,7 @@ class Figure(QLineEdit):
         self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def mouseReleaseEvent(self, event: Any) -> None:
-        """Tell of a click that selects nothing."""
+        """Emit `clicked`, unless text was selected."""
         super().mouseReleaseEvent(event)
         if not self.hasSelectedText():
             self.clicked.emit()
@@ -269,7 +269,7 @@ class Controls(Container[Any]):
             visible=False,
             tooltip="Make confidences of the layer's numbers.",
         )
-        self.stop = PushButton(visible=False, tooltip="Give up what is being computed.")
+        self.stop = PushButton(visible=False, tooltip="Stop the computation.")
         self._parts: list[tuple[str, int | str]] = []
         self._usual = (0.0, 0.0)
         self.margins = (0, 0, 0, 0)

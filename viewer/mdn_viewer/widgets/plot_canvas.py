@@ -1,4 +1,4 @@
-"""A figure of matplotlib's in a window; a module of its own, since matplotlib takes a second."""
+"""A figure of matplotlib's in a window. Import it when needed: matplotlib takes a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["PlotCanvas"]
 
 
 class PlotCanvas(FigureCanvasQTAgg):
-    """A figure that is drawn only while it is to be seen: matplotlib draws hidden ones, too."""
+    """Draw a figure only while it is visible; matplotlib draws hidden ones, too."""
 
     def draw_idle(self) -> None:
         """Draw soon, unless it is hidden."""
@@ -18,10 +18,10 @@ class PlotCanvas(FigureCanvasQTAgg):
             super().draw_idle()  # type: ignore[no-untyped-call]
 
     def wheelEvent(self, event: Any) -> None:
-        """Leave the wheel to who scrolls: a curve has no use for it."""
+        """Ignore the wheel, so that the page scrolls."""
         event.ignore()
 
     def showEvent(self, event: Any) -> None:
-        """Draw what has changed meanwhile."""
+        """Draw what changed while it was hidden."""
         super().showEvent(event)  # type: ignore[no-untyped-call]
         self.draw_idle()
