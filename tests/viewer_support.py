@@ -136,6 +136,23 @@ def move_to(qtbot: Any, widget: Any, cell: str, row: float, column: float) -> No
     qtbot.wait(50)
 
 
+def drop(widget: Any, *paths: Any) -> None:
+    """Drop files on the maps, by Qt's own events."""
+    from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
+    from qtpy.QtGui import QDragEnterEvent, QDropEvent
+    from qtpy.QtWidgets import QApplication
+
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    place, copy = QPointF(20, 20), Qt.DropAction.CopyAction
+    hands = (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+    enter = QDragEnterEvent(place.toPoint(), copy, data, *hands)
+    QApplication.sendEvent(widget.canvas, enter)
+    assert enter.isAccepted()
+    QApplication.sendEvent(widget.canvas, QDropEvent(place, copy, data, *hands))
+    widget.wait()
+
+
 def drag(qtbot: Any, slider: Any, *values: float) -> None:
     """Drag the handle of a slider to each of some values in turn, with the X server's own mouse.
 

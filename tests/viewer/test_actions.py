@@ -316,12 +316,6 @@ def test_keys_of_the_maps(two, qtbot):
     two.model.ask_pixel(None)
     key(qtbot, "a")
     assert two.model.pixel is None
-    click(qtbot, two, "noisy-or", 3, 3)
-    two.canvas.look_at(two.canvas.camera.moved(30, 20))
-    seen = two.canvas.seen
-    key(qtbot, "Home")
-    assert two.canvas.seen != seen
-    assert two.canvas.seen.left <= -0.5
 
 
 def preferences():

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 from mdn_viewer.core.session import title
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
-from viewer_support import SHOWN, cell_pixel, click, mouse, move_to, names, two_parts, wrong
+from viewer_support import SHOWN, cell_pixel, click, drop, mouse, move_to, names, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -77,18 +76,6 @@ def test_a_cell_that_comes_or_goes_refits_the_pictures(widget, canvas):
     assert canvas.camera == camera
 
 
-def test_every_cell_shows_its_picture(widget, canvas, qtbot):
-    widget.compare.shown["evidence"].setChecked(True)  # a cell that comes last
-    widget.wait()
-    qtbot.wait(200)
-    pixels = canvas.screenshot()[..., :3].max(axis=2)
-    scale = pixels.shape[0] / canvas.native.height()
-    for left, top, width, height in boxes(canvas):
-        rows, columns = (slice(round(a * scale), round((a + n) * scale)) for a, n in
-                         ((top, height), (left, width)))  # fmt: skip
-        assert (pixels[rows, columns] > 40).mean() > 0.2  # the image lies under each map
-
-
 def test_a_drag_moves_all_cells_and_asks_nothing(widget, canvas, qtbot):
     before = canvas.camera
     move_to(qtbot, widget, "additive", 12, 12)
@@ -143,20 +130,6 @@ def test_clicks_ask_and_snap_to_the_peak(widget, canvas, qtbot):
     canvas.clicked.disconnect(heard.append)
 
 
-def test_a_key_asks_under_the_cursor(widget, qtbot):
-    move_to(qtbot, widget, "noisy-or", 14, 11)
-    widget.canvas.native.setFocus()
-    mouse("key", "a")
-    qtbot.waitUntil(lambda: widget.model.pixel == (14, 11))
-
-
-def test_keys_page_through_the_parts(widget, qtbot):
-    click(qtbot, widget, "noisy-or", 10, 5)  # the canvas has the keys
-    for key, part in (("Next", 1), ("Prior", 0)):
-        mouse("key", f"alt+{key}")
-        qtbot.waitUntil(lambda part=part: widget.controls.part.value == part)
-
-
 def test_a_tool_has_the_clicks(widget, canvas, qtbot):
     heard = []
     canvas.set_tool(heard.append)
@@ -194,22 +167,16 @@ def test_the_place_under_the_cursor_is_told_and_outside_is_none(widget, canvas, 
 
 
 def test_a_screenshot_has_every_cell(widget, canvas):
+    widget.compare.shown["evidence"].setChecked(True)  # a cell that comes last
+    widget.wait()
     picture = canvas.screenshot()
     assert picture.shape == (canvas.native.height(), canvas.native.width(), 4)
     for name, (left, top, width, height) in zip(canvas.cells, boxes(canvas), strict=True):
         cell = picture[top : top + height, left : left + width, :3].astype(int)
         assert cell.std() > 10, name
+        assert (cell.max(axis=2) > 40).mean() > 0.2  # the image lies under each map
         header = picture[top - 18 : top, left : left + width, :3]
         assert len(np.unique(header.reshape(-1, 3), axis=0)) > 5, name
-
-
-def drop(canvas, *paths):
-    """Drag files onto the canvas and let go of them, as Qt tells it."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0))
-    for event in (QDragEnterEvent(QPoint(9, 9), *how), QDropEvent(QPointF(9, 9), *how)):
-        QApplication.sendEvent(canvas, event)
 
 
 def test_files_are_dropped(widget, canvas, tmp_path):
@@ -218,12 +185,11 @@ def test_files_are_dropped(widget, canvas, tmp_path):
     viewer = current_viewer()
     before = names(viewer)
     (tmp_path / "bad.mdn").write_text("no archive")
-    drop(canvas, tmp_path / "bad.mdn")
+    drop(widget, tmp_path / "bad.mdn")
     assert "not a readable .mdn file" in wrong(widget)
     assert names(viewer) == before
     mdn.save_fields(tmp_path / "hand.mdn", two_parts(sigma=1.5))
-    drop(canvas, tmp_path / "hand.mdn")
-    widget.wait()
+    drop(widget, tmp_path / "hand.mdn")
     assert widget.inputs.confidence.current_choice == "hand confidence"
     assert widget.model.session.sigma == 1.5
 
@@ -234,14 +200,14 @@ def test_annotations_are_dropped(widget, canvas, tmp_path):
     (panel,) = (panel for panel in widget.panels if isinstance(panel, TruthPanel))
     before = names(widget._viewer)
     (tmp_path / "truth.csv").write_text("part,x,y\nleft,5,13\n")
-    drop(canvas, tmp_path / "truth.csv")
+    drop(widget, tmp_path / "truth.csv")
     panel.wait()
     assert panel.errors.error.tolist() == [3.0]
     (tmp_path / "late.csv").write_text("frame,part,x,y\n7,left,5,13\n")
-    drop(canvas, tmp_path / "late.csv")
+    drop(widget, tmp_path / "late.csv")
     panel.wait()
     assert panel.summary.text() == "Annotated frames: 7; none is frame 0."
     (tmp_path / "results.json").write_text("[]")
-    drop(canvas, tmp_path / "results.json")
+    drop(widget, tmp_path / "results.json")
     assert "not of results" in wrong(widget)
     assert names(widget._viewer) == before

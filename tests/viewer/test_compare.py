@@ -155,13 +155,6 @@ def test_settings_are_remembered(viewer, two, qtbot):
     assert again.canvas.cells["evidence"].picture.colormap == "viridis"
 
 
-def test_parts_are_paged_through_by_the_keyboard(viewer, two, qtbot):
-    two.controls.page(1)
-    assert two.controls.part.current_choice == "right"
-    two.controls.page(-1)
-    assert two.controls.part.current_choice == "left"
-
-
 def test_cross_part_votes(viewer):
     pose = mdn.samples.load("pose")
     add_fields(viewer, pose, "pose", "left wrist")

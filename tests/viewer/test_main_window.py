@@ -11,8 +11,6 @@ from mdn_viewer.widget import MassDisplacement
 from mdn_viewer.widgets.controls import Figure
 from mdn_viewer.widgets.voters import VotersPanel
 from napari._app_model import get_app_model
-from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication, QMainWindow, QSlider
 from viewer_support import (
     PLUGIN,
@@ -20,6 +18,7 @@ from viewer_support import (
     click,
     dock,
     drag,
+    drop,
     mouse,
     move_to,
     names,
@@ -65,8 +64,7 @@ def test_sigma_is_dragged_on_the_pose_sample(viewer, qtbot):
 def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, tmp_path):
     widget, pose = dock(viewer), mdn.samples.load("pose")
     mdn.save_fields(tmp_path / "person.mdn", pose)
-    drop(widget.canvas, tmp_path / "person.mdn")
-    widget.wait()
+    drop(widget, tmp_path / "person.mdn")
     assert_shows(widget, pose, "nose", pose.sigma)
 
     evidence, difference = (widget.compare.shown[kind] for kind in ("evidence", "difference"))
@@ -114,15 +112,6 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     widget.wait()
     assert not widget.inputs.misfit.wrong
     np.testing.assert_allclose(pictures(widget)["noisy-or"], expected, atol=1e-6)
-
-
-def drop(canvas, path):
-    """Drag a file onto the maps and let go of it, as Qt tells it."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path))])
-    how = (Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier(0))
-    for event in (QDragEnterEvent(QPoint(9, 9), *how), QDropEvent(QPointF(9, 9), *how)):
-        QApplication.sendEvent(canvas, event)
 
 
 def choose(qtbot, box, key):

@@ -6,10 +6,8 @@ import pytest
 import tifffile
 from mdn_viewer import settings
 from mdn_viewer.widgets.open_dialog import OpenDialog
-from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
-from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QApplication, QDialogButtonBox
-from viewer_support import add_fields, assert_shows, names, press, two_parts, wrong
+from qtpy.QtWidgets import QDialogButtonBox
+from viewer_support import add_fields, assert_shows, drop, names, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -22,19 +20,6 @@ def widget(shared):
     shared.wait()
     shared.controls.message.say("")
     return shared
-
-
-def drop(widget, *paths):
-    """Drop files on the maps."""
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-    place, copy = QPointF(20, 20), Qt.DropAction.CopyAction
-    hands = (Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
-    enter = QDragEnterEvent(place.toPoint(), copy, data, *hands)
-    QApplication.sendEvent(widget.canvas, enter)
-    assert enter.isAccepted()
-    QApplication.sendEvent(widget.canvas, QDropEvent(place, copy, data, *hands))
-    widget.wait()
 
 
 def dialog_of(widget, qtbot):

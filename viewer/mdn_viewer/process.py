@@ -101,20 +101,8 @@ class WindowProcess:
     def update(self, confidence: Any, offsets: Any = None, image: Any = None) -> None:
         """Show other values of the same fields, from any thread.
 
-        The call copies the arrays and returns; it never waits for the window. If it is called again
-        before the window took them, the newest values win. Once the window is closed, it does
-        nothing.
-
-        Parameters
-        ----------
-        confidence, offsets, image
-            As in `show`: arrays or tensors, `mdn_cupy.Fields`, or a batch of either, whose frames
-            then take the place of those that are open.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If they are no fields; the message says why.
+        As `MassDisplacementWindow.update`; it never waits for the window, and does nothing once the
+        window is closed.
         """
         if self._closed:
             return
