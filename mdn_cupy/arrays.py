@@ -24,6 +24,7 @@ __all__ = [
     "adopt",
     "cast_to",
     "dtype_name",
+    "in_words",
     "integer",
     "is_number",
     "is_proxy",
@@ -96,6 +97,11 @@ def library(value: object) -> str | None:
 def dtype_name(array: Array) -> str:
     """Name an array's dtype as NumPy would, whichever library it comes from."""
     return _name(array.dtype)
+
+
+def in_words(array: Array) -> str:
+    """Describe an array by dtype and shape, without its values."""
+    return f"{dtype_name(array)} {[*array.shape]}"
 
 
 def namespace(array: Array) -> ModuleType:

@@ -14,7 +14,7 @@ from mdn_cupy.arrays import (
     Array,
     adopt,
     cast_to,
-    dtype_name,
+    in_words,
     integer,
     is_number,
     kind_of,
@@ -156,8 +156,9 @@ class Fields:
     def __repr__(self) -> str:
         """Describe the arrays by dtype and shape, without their values."""
         members = {member.name: getattr(self, member.name) for member in dataclasses.fields(self)}
-        said = (f"{name}={_said(x)}" for name, x in members.items() if x is not None)
-        return f"Fields({', '.join(said)})"
+        said = {n: repr(x) if library(x) is None else in_words(x) for n, x in members.items()}
+        listed = (f"{name}={said[name]}" for name, x in members.items() if x is not None)
+        return f"Fields({', '.join(listed)})"
 
     @property
     def geometry(self) -> dict[str, Any]:
@@ -270,12 +271,6 @@ class Fields:
         if not 0 <= index < len(self.names):
             raise ValueError(f"no part {name!r}; the parts are {', '.join(self.names)}")
         return index
-
-
-def _said(value: object) -> str:
-    if library(value) is not None:
-        return f"{dtype_name(value)} {[*value.shape]}"  # type: ignore[attr-defined]
-    return repr(value)
 
 
 def _expect_shape(name: str, array: Array, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from mdn_cupy.arrays import (
     Array,
     adopt,
     cast_to,
-    dtype_name,
+    in_words,
     is_number,
     is_torch,
     kind_of,
@@ -683,7 +683,8 @@ class Votes(VoteOptions):
 
     def _described(self) -> list[tuple[str, str]]:
         """Name and text of the fields, of options that are not at their default, and of the map."""
-        given = [(name, _text(getattr(self, name))) for name in _FIELDS]
+        values = {name: getattr(self, name) for name in _FIELDS}
+        given = [(n, f"{x:g}" if is_number(x) else in_words(x)) for n, x in values.items()]
         made = [("map", f"{self.dtype} {[*self.shape]}"), ("backend", self._backend)]
         return [*given, *self.described, *made]
 
@@ -723,9 +724,3 @@ def _engine(backend: Backend | Literal["torch"]) -> Any:
 
         return engine
     return module(backend)
-
-
-def _text(value: Any) -> str:
-    if hasattr(value, "shape"):
-        return f"{dtype_name(value)} {[*value.shape]}"
-    return f"{value:g}"

@@ -32,19 +32,7 @@ __all__ = [
     "reading_of",
 ]
 
-_OPTIONS = (
-    "confidence",
-    "offsets",
-    "order",
-    "layout",
-    "stride",
-    "origin",
-    "sigma",
-    "names",
-    "sigmoid",
-    "scale",
-    "region",
-)
+_TAKEN = inspect.signature(open_fields).parameters
 INPUT = "a file, a folder, a quoted pattern, or the name of a sample"
 _FAMILIES = [name for name in adapters.__all__ if name.islower()]
 _ONE_MAP = Layout("CHW")
@@ -202,7 +190,8 @@ def counted(number: int, thing: str) -> str:
 
 def reading_of(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of `open_fields`, with the adapter and its settings if one is named."""
-    options: dict[str, Any] = {n: x for n in _OPTIONS if (x := getattr(arguments, n)) is not None}
+    given = vars(arguments).items()
+    options: dict[str, Any] = {n: x for n, x in given if n in _TAKEN and x is not None}
     if arguments.family is None:
         if arguments.set:
             raise ValueError("--set is for the settings of an adapter; name it by --from")

@@ -318,18 +318,15 @@ def _trust(trust_logit: Tensor, places: Tensor, parts: int) -> Tensor:
 def _directed(edges: Iterable[tuple[int, int]], parts: int) -> list[tuple[int, int]]:
     """Both directions of every edge, as (voted for, voter), in order whatever the edges'."""
     pairs: set[tuple[int, int]] = set()
-    for a, b in _pairs(edges):
+    try:
+        whole = [(integer(a), integer(b)) for a, b in edges]
+    except (TypeError, ValueError):
+        raise TypeError(f"edges must be pairs of parts, such as [(0, 1)], got {edges!r}") from None
+    for a, b in whole:
         if a == b or not (0 <= a < parts and 0 <= b < parts):
             raise ValueError(f"an edge must join two of the parts 0 … {parts - 1}, got {(a, b)}")
         pairs |= {(a, b), (b, a)}
     return sorted(pairs)
-
-
-def _pairs(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    try:
-        return [(integer(a), integer(b)) for a, b in edges]
-    except (TypeError, ValueError):
-        raise TypeError(f"edges must be pairs of parts, such as [(0, 1)], got {edges!r}") from None
 
 
 def _check_sigma(sigma: Tensor, parts: int, edges: bool) -> None:
