@@ -157,10 +157,10 @@ def gather(
         np.zeros(sources.offsets.shape if wanted[1] else (0, 2, 0, 0), problem.dtype),
         np.zeros((len(sources.sigma), height, width) if wanted[2] else (0, 0, 0), problem.dtype),
     )
-    pull = partial(backward.gather, sources, scalars, cotangent, outputs, wanted)
+    gather_patches = partial(backward.gather_patches, sources, scalars, cotangent, outputs, wanted)
     if _any_votes(problem):
         scratch = partial(backward.new_backward_scratch, *problem.output_shape)
-        run(partial(pull, scratch(), patches) for patches in ranges(problem))
+        run(partial(gather_patches, scratch(), patches) for patches in ranges(problem))
     confidence, offsets, sigma = outputs
     return problem.as_given(
         Gradients(
@@ -211,8 +211,8 @@ def instances(
     rows = max(1, _READ_TOGETHER // width)
     label_rows = partial(label, sources, scalars, problem.truncate, targets, labels)
     run(
-        partial(label_rows, (m, v, int(plane)), (first, min(first + rows, height)))
-        for (m, v), plane in np.ndenumerate(problem.planes(problem.batch))
+        partial(label_rows, voter, int(plane), (first, min(first + rows, height)))
+        for voter, plane in np.ndenumerate(problem.planes(problem.batch))
         for first in range(0, height, rows)
     )
     return labels.reshape(shape)
@@ -256,9 +256,9 @@ def peak_moments(
         x, y = column.astype(np.float64), row.astype(np.float64)
         cells = cells_of(number, x, y, problem.maps, problem.output_shape)
         targets = new_targets(cells, problem.maps, x, y, math.inf)
-        share = evidence.astype(np.float64)
+        evidence = evidence.astype(np.float64)
         run(
-            partial(add_moments, sources, scalars, targets, share, part, m, ends)
+            partial(add_moments, sources, scalars, targets, evidence, part, m, ends)
             for m in np.unique(number).tolist()
             for n, part in enumerate(moments)
             for ends in [(lines * n // parts, lines * (n + 1) // parts)]

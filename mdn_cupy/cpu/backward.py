@@ -24,7 +24,7 @@ from mdn_cupy.cpu.sources import (
 )
 from mdn_cupy.cpu.windows import collect, find_windows
 
-__all__ = ["BackwardScratch", "gather", "new_backward_scratch"]
+__all__ = ["BackwardScratch", "gather_patches", "new_backward_scratch"]
 
 _SINGLE_UP_TO = 0.984375  # |c|, in float32: the factor 1 − w·c keeps 17 bits at least
 
@@ -51,7 +51,7 @@ def new_backward_scratch(height: int, width: int) -> BackwardScratch:
 
 
 @jit
-def gather(
+def gather_patches(
     sources: Sources,
     scalars: Scalars,
     cotangent: Floats,
@@ -108,7 +108,7 @@ def _moments_of(
     gaussian.profile(weights, 2, 1, rows, d_y, scale)
     window = ((m * height + upper) * width + left, width, rows, columns)
     factor, noisy_or = (landings.confidence[n], scalars.floor), scalars.rule == NOISY_OR
-    moments.gather(scratch.moments, n, noisy_or, cotangent, window, weights, d_x, factor)
+    moments.of_window(scratch.moments, n, noisy_or, cotangent, window, weights, d_x, factor)
 
 
 @inlined
@@ -149,5 +149,5 @@ def _add_gradients(
 
 
 @inlined
-def _add(gradient: Floats, place: int, value: float) -> None:
-    store(gradient, place, element(gradient, place) + value)
+def _add(gradient: Floats, at: int, value: float) -> None:
+    store(gradient, at, element(gradient, at) + value)

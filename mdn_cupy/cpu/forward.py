@@ -94,9 +94,10 @@ def _vote_of(
 ) -> None:
     """Add the votes of the sources that wait."""
     landings, frame = scratch.landings, tile.frame
-    window = (frame[TOP], frame[LEFT], frame[ROWS], frame[COLUMNS])
-    find_windows(sources, scalars, voter, waiting, window, landings)
-    count, certain = _choose(scalars, waiting, scratch)
+    region = (frame[TOP], frame[LEFT], frame[ROWS], frame[COLUMNS])
+    find_windows(sources, scalars, voter, waiting, region, landings)
+    silent, certain = source_batch.survey(landings, waiting, 1.0 - scalars.floor)
+    count = source_batch.bring_to_front(landings, waiting) if silent else waiting
     for begin in range(0, count, LANES):
         end = begin + LANES if begin + LANES < count else count
         box = source_batch.enclose(landings, begin, end)
@@ -125,17 +126,6 @@ def _clear(tile: Tile, frame: npt.NDArray[np.int64]) -> None:
     if total.shape[0] > 0:
         for n in range(pixels):
             total[n] = 0.0
-
-
-@inlined
-def _choose(scalars: Scalars, waiting: int, scratch: ForwardScratch) -> tuple[int, bool]:
-    """Bring the sources that reach the tile to the front; how many they are, and whether a factor
-    1 − w·c of one may have to be raised to the least."""
-    landings, count = scratch.landings, waiting
-    silent, certain = source_batch.survey(landings, waiting, 1.0 - scalars.floor)
-    if silent:
-        count = source_batch.bring_to_front(landings, waiting)
-    return count, certain
 
 
 @inlined

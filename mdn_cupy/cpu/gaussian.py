@@ -92,12 +92,12 @@ def weights(
     pixels: tuple[Ends, int, int],
     p: Doubles,
     landings: LandingBatch,
-    height: Floats,
+    factor: Floats,
     fields: Floats,
 ) -> None:
-    """weight[n, source] = height · 2^(scale · d²) of LANES sources, d = low + n − p, for n < span.
+    """weight[n, source] = factor · 2^(scale · d²) of LANES sources, d = low + n − p, for n < span.
 
-    From one pixel to the next they change by a factor r, which changes by 2^(2·scale): two products
+    From one pixel to the next they change by a ratio r, which changes by 2^(2·scale): two products
     in place of an exponential. It starts again every LANES pixels, so that some 10⁻¹⁴ are lost at
     most, which is too much only where the fields are float64: 1 − w·c of a certain vote needs all
     digits. `pixels` are the low of all sources, what is to be added to it, and the first source.
@@ -110,13 +110,13 @@ def weights(
     for x in range(0, span, LANES):
         pixel = position + float(offset + x)
         d = pixel - landing
-        w = _exp2(d * d * scale, coefficients) * height
+        w = _exp2(d * d * scale, coefficients) * factor
         r = _exp2((d * 2.0 + 1.0) * scale, coefficients)
         for n in range(x, x + LANES):
             store(weight, n * LANES, w)
             if exact:
                 d = pixel + float(n + 1 - x) - landing
-                w = _exp2(d * d * scale, coefficients) * height
+                w = _exp2(d * d * scale, coefficients) * factor
             else:
                 w = w * r
                 r = r * change

@@ -12,31 +12,17 @@ from functools import cache
 from typing import Any, TypeVar
 
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, typed_passes, untyped_passes
 from numba.core.codegen import CPUCodeLibrary
 from numba.core.compiler import CompilerBase, Flags
 from numba.core.compiler_machinery import PassManager
 from numba.core.registry import cpu_target
-from numba.core.typed_passes import (
-    IRLegalization,
-    NativeLowering,
-    NoPythonBackend,
-    NopythonTypeInference,
-    PreLowerStripPhis,
-)
 from numba.core.typing.templates import (
     AbstractTemplate,
     AttributeTemplate,
     infer_getattr,
     infer_global,
     signature,
-)
-from numba.core.untyped_passes import (
-    FixupArgs,
-    GenericRewrites,
-    IRProcessing,
-    ReconstructSSA,
-    TranslateByteCode,
 )
 from numba.extending import lower_builtin, lower_getattr_generic, models, register_model
 
@@ -91,21 +77,20 @@ class _Code(CPUCodeLibrary):
 
 
 class _Compiler(CompilerBase):
-    """Those of Numba's passes that functions without closures, exceptions and objects need."""
+    """Those of Numba's passes that functions need in which a variable has one type, and without
+    closures, exceptions and objects."""
 
     def define_pipelines(self) -> list[PassManager]:
         passes = PassManager("compiled into callers")
         for each in (
-            TranslateByteCode,
-            FixupArgs,
-            IRProcessing,
-            GenericRewrites,
-            ReconstructSSA,
-            NopythonTypeInference,
-            PreLowerStripPhis,
-            IRLegalization,
-            NativeLowering,
-            NoPythonBackend,
+            untyped_passes.TranslateByteCode,
+            untyped_passes.FixupArgs,
+            untyped_passes.IRProcessing,
+            untyped_passes.GenericRewrites,
+            typed_passes.NopythonTypeInference,
+            typed_passes.IRLegalization,
+            typed_passes.NativeLowering,
+            typed_passes.NoPythonBackend,
         ):
             passes.add_pass(each, each.__name__)
         passes.finalize()
@@ -171,8 +156,8 @@ class _Fields(AttributeTemplate):
 
 def _field(context: Any, builder: Any, reference: Any, value: Any, field: str) -> Any:
     n = reference.of.fields.index(field)
-    place = cgutils.gep_inbounds(builder, value, 0, n)
-    return place if _passed(reference.of.types[n]) != reference.of.types[n] else builder.load(place)
+    kind, address = reference.of.types[n], cgutils.gep_inbounds(builder, value, 0, n)
+    return builder.load(address) if _passed(kind) == kind else address
 
 
 lower_getattr_generic(_Reference)(_field)

@@ -18,7 +18,7 @@ Float64 = npt.NDArray[np.float64]
 def tile_boxes(
     confidence: npt.NDArray[Any],
     offsets: npt.NDArray[Any],
-    places: tuple[Float64, Float64],
+    positions: tuple[Float64, Float64],
     tile: int,
     every: bool,
 ) -> tuple[Float64, int]:
@@ -30,7 +30,7 @@ def tile_boxes(
         float32 or float64. A source of confidence 0 does not count.
     offsets : array [planes, 2, H, W]
         (o_x, o_y), of the same dtype.
-    places : float64 arrays [H], [W]
+    positions : float64 arrays [H], [W]
         Where rows and columns lie in the output.
     tile : int
         Rows and columns of a tile.
@@ -49,7 +49,7 @@ def tile_boxes(
     boxes = np.full((4, -(-height // tile), -(-width // tile)), np.inf)
     boxes[1::2] *= -1
     arrays = np.ascontiguousarray(confidence), np.ascontiguousarray(offsets)
-    return boxes, int(_fill(*arrays, *places, tile, every, boxes))
+    return boxes, int(_fill(*arrays, *positions, tile, every, boxes))
 
 
 @jit

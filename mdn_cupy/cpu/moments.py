@@ -26,7 +26,7 @@ from mdn_cupy.cpu.simd import (
     sums,
 )
 
-__all__ = ["gather"]
+__all__ = ["of_window"]
 
 Window = tuple[int, int, int, int]
 """Index of its first pixel, the pitch of the map, rows and columns."""
@@ -38,7 +38,7 @@ Sums = tuple[Floats, Floats, Floats]
 def _add(
     total: Sums,
     cotangent: Floats,
-    place: int,
+    pixel: int,
     inside: Mask,
     w: Floats,
     inverse: Floats,
@@ -46,12 +46,12 @@ def _add(
     y: int,
 ) -> Sums:
     """Add t·w_y, t·w_y·d_y and t·w_y·d_y² of some pixels of a row, t = g·w_x·inverse."""
-    pitch = weights.shape[1]
-    t = convert(load_where(cotangent, place, inside), weights.dtype) * w * inverse
+    length = weights.shape[1]
+    t = convert(load_where(cotangent, pixel, inside), weights.dtype) * w * inverse
     return (
-        total[0] + t * element(weights, pitch + y),
-        total[1] + t * element(weights, 2 * pitch + y),
-        total[2] + t * element(weights, 3 * pitch + y),
+        total[0] + t * element(weights, length + y),
+        total[1] + t * element(weights, 2 * length + y),
+        total[2] + t * element(weights, 3 * length + y),
     )
 
 
@@ -70,7 +70,7 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
     ) -> Floats:
         first, pitch, rows, width = window
         inside, w = present(x, width, lanes), load(weights, x, lanes)
-        place, at = first + x, weights.shape[1]
+        pixel, w_y = first + x, weights.shape[1]
         zero = convert(full(0.0, lanes), weights.dtype)
         one = convert(full(1.0, lanes), weights.dtype)
         total: Sums = (zero, zero, zero)
@@ -79,24 +79,24 @@ def _columns_of(lanes: int) -> Callable[..., Floats]:
             # One division for four rows, where the product of their factors stays in range.
             done = by_type(weights, rows & -4, 0)
             for y in range(0, done, 4):
-                f0 = 1.0 - wc * element(weights, at + y)
-                f1 = 1.0 - wc * element(weights, at + y + 1)
-                f2 = 1.0 - wc * element(weights, at + y + 2)
-                f3 = 1.0 - wc * element(weights, at + y + 3)
+                f0 = 1.0 - wc * element(weights, w_y + y)
+                f1 = 1.0 - wc * element(weights, w_y + y + 1)
+                f2 = 1.0 - wc * element(weights, w_y + y + 2)
+                f3 = 1.0 - wc * element(weights, w_y + y + 3)
                 inverse = 1.0 / ((f0 * f1) * (f2 * f3))
                 r, s = inverse * (f2 * f3), inverse * (f0 * f1)
-                total = _add(total, cotangent, place, inside, w, r * f1, weights, y)
-                total = _add(total, cotangent, place + pitch, inside, w, r * f0, weights, y + 1)
-                place += 2 * pitch
-                total = _add(total, cotangent, place, inside, w, s * f3, weights, y + 2)
-                total = _add(total, cotangent, place + pitch, inside, w, s * f2, weights, y + 3)
-                place += 2 * pitch
+                total = _add(total, cotangent, pixel, inside, w, r * f1, weights, y)
+                total = _add(total, cotangent, pixel + pitch, inside, w, r * f0, weights, y + 1)
+                pixel += 2 * pitch
+                total = _add(total, cotangent, pixel, inside, w, s * f3, weights, y + 2)
+                total = _add(total, cotangent, pixel + pitch, inside, w, s * f2, weights, y + 3)
+                pixel += 2 * pitch
         for y in range(done, rows):
             inverse = one
             if noisy_or:
-                inverse = 1.0 / at_least(1.0 - wc * element(weights, at + y), factor[1])
-            total = _add(total, cotangent, place, inside, w, inverse, weights, y)
-            place += pitch
+                inverse = 1.0 / at_least(1.0 - wc * element(weights, w_y + y), factor[1])
+            total = _add(total, cotangent, pixel, inside, w, inverse, weights, y)
+            pixel += pitch
         d = ramp(d_x + x, weights.dtype, lanes)
         t_x = total[0] * d
         return convert(sums(total[0], t_x, total[1], t_x * d + total[2]), np.float64)
@@ -108,7 +108,7 @@ _full_columns, _half_columns = _columns_of(LANES), _columns_of(HALF)
 
 
 @inlined
-def gather(
+def of_window(
     moments: npt.NDArray[np.float64],
     source: int,
     noisy_or: bool,

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.cpu.inlining import inlined
-from mdn_cupy.cpu.instances import MARGIN, Targets, cell
+from mdn_cupy.cpu.instances import Targets, cells_around
 from mdn_cupy.cpu.jit_options import jit
-from mdn_cupy.cpu.sources import ADDITIVE, NOISY_OR, Scalars, Sources
+from mdn_cupy.cpu.sources import ADDITIVE, NOISY_OR, Scalars, Sources, vote_of
 
 __all__ = ["add_moments"]
 
@@ -34,19 +34,12 @@ def add_moments(
     point.
     """
     _, height, width = sources.confidence.shape
-    _, s_rows, s_columns = sources.sigma.shape
-    (origin_y, origin_x), (stride_y, stride_x) = scalars.origin, scalars.stride
     for row in range(rows[0], rows[1]):
         v, i = row // height, row % height
-        c_plane, o_plane = sources.confidence_plane[m, v], sources.offsets_plane[m, v]
-        s_plane = sources.sigma_plane[m, v]
         for j in range(width):
-            c = float(sources.confidence[c_plane, i, j])
-            sigma = float(sources.sigma[s_plane, i if s_rows > 1 else 0, j if s_columns > 1 else 0])
-            p_x = (origin_x + stride_x * j) + sources.offsets[o_plane, 0, i, j]
-            p_y = (origin_y + stride_y * i) + sources.offsets[o_plane, 1, i, j]
-            if c != 0 and sigma > 0 and math.isfinite(p_x) and math.isfinite(p_y):
-                _add(scalars, targets, evidence, moments, m, (p_x, p_y, c, sigma))
+            x, y, c, sigma = vote_of(sources, scalars, (m, v), i, j)
+            if c != 0 and sigma > 0 and math.isfinite(x) and math.isfinite(y):
+                _add(scalars, targets, evidence, moments, m, (x, y, c, sigma))
 
 
 @inlined
@@ -59,18 +52,14 @@ def _add(
     vote: tuple[float, float, float, float],
 ) -> None:
     """Add one vote to the moments of the peaks whose pixels it reaches."""
-    p_x, p_y, c, sigma = vote
+    x, y, c, sigma = vote
     reach = scalars.truncate * sigma
-    spread = reach + MARGIN
-    top = cell(p_y - spread, targets.scale, targets.down)
-    bottom = cell(p_y + spread, targets.scale, targets.down)
-    left = cell(p_x - spread, targets.scale, targets.across)
-    right = cell(p_x + spread, targets.scale, targets.across)
+    top, bottom, left, right = cells_around(targets, (x, y), reach)
     for cell_row in range(top, bottom + 1):
         start = (m * targets.down + cell_row) * targets.across
         for n in range(targets.starts[start + left], targets.starts[start + right + 1]):
             peak = targets.order[n]
-            dx, dy = p_x - targets.x[peak], p_y - targets.y[peak]
+            dx, dy = x - targets.x[peak], y - targets.y[peak]
             if not (abs(dx) <= reach and abs(dy) <= reach):
                 continue
             term = c * math.exp(-((dx / sigma) * (dx / sigma) + (dy / sigma) * (dy / sigma)) / 2)

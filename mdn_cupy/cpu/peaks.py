@@ -56,11 +56,11 @@ def find_peaks(
     evidence = np.ascontiguousarray(evidence)
     _, height, width = evidence.shape
     single, tied = candidates(evidence, threshold)
-    place = np.concatenate([single, *_plateaus(evidence, tied)])
+    peaks = np.concatenate([single, *_plateaus(evidence, tied)])
     if border or len(tied):
-        place = np.sort(place[inside(place, height, width, border)])
-    place = strongest_first(place, evidence.reshape(-1)[place], height * width)
-    kept: Int64 = place[spaced(place, (height, width), reach, max_peaks)]
+        peaks = np.sort(peaks[inside(peaks, height, width, border)])
+    peaks = strongest_first(peaks, evidence.reshape(-1)[peaks], height * width)
+    kept: Int64 = peaks[spaced(peaks, (height, width), reach, max_peaks)]
     return kept
 
 
@@ -125,17 +125,17 @@ def _plateaus(evidence: npt.NDArray[Any], tied: Int64) -> list[Int64]:
 
 
 def spaced(
-    place: Int64, shape: tuple[int, int], reach: int, max_peaks: int
+    peaks: Int64, shape: tuple[int, int], reach: int, max_peaks: int
 ) -> npt.NDArray[np.bool_]:
     """Which peaks, the strongest of each map first, are far enough from all kept before them."""
     height, width = shape
     # A cell is as wide as the distance, and on average no more than a peak lies in it.
-    side = max(math.isqrt(max(reach - 1, 0)) + 1, math.isqrt(height * width // (len(place) + 1)))
+    side = max(math.isqrt(max(reach - 1, 0)) + 1, math.isqrt(height * width // (len(peaks) + 1)))
     side = min(side, max(shape))
     across, down = -(-width // side), -(-height // side)
-    kept = np.zeros(len(place), np.bool_)
-    heads, following = np.full(across * down, -1, np.int64), np.empty(len(place), np.int64)
-    _space(place, (height, width, side, across), (reach, max_peaks), heads, following, kept)
+    kept = np.zeros(len(peaks), np.bool_)
+    heads, following = np.full(across * down, -1, np.int64), np.empty(len(peaks), np.int64)
+    _space(peaks, (height, width, side, across), (reach, max_peaks), heads, following, kept)
     return kept
 
 
@@ -248,7 +248,7 @@ def _middle(plateau: Int64, size: int, width: int, sums: tuple[int, int]) -> np.
 
 @jit
 def _space(
-    place: Int64,
+    peaks: Int64,
     shape: tuple[int, int, int, int],
     limits: tuple[int, int],
     heads: Int64,
@@ -263,31 +263,31 @@ def _space(
     reach, max_peaks = limits
     down = heads.shape[0] // across
     first, count = 0, 0
-    for n in range(place.shape[0]):
-        number = place[n] // (height * width)
-        if n and place[n - 1] // (height * width) != number:  # another map
+    for n in range(peaks.shape[0]):
+        number = peaks[n] // (height * width)
+        if n and peaks[n - 1] // (height * width) != number:  # another map
             for k in range(first, n):
-                heads[_cell(place[k], height, width, side, across)] = -1
+                heads[_cell(peaks[k], height, width, side, across)] = -1
             first, count = n, 0
         if count >= max_peaks:
             continue
-        i, j = place[n] // width % height, place[n] % width
+        i, j = peaks[n] // width % height, peaks[n] % width
         free = True
         for cell_i in range(max(i // side - 1, 0), min(i // side + 2, down)):
             for cell_j in range(max(j // side - 1, 0), min(j // side + 2, across)):
                 k = heads[cell_i * across + cell_j]
                 while free and k >= 0:
-                    y, x = place[k] // width % height - i, place[k] % width - j
+                    y, x = peaks[k] // width % height - i, peaks[k] % width - j
                     free = y * y + x * x >= reach
                     k = following[k]
         if free:
-            cell = _cell(place[n], height, width, side, across)
+            cell = _cell(peaks[n], height, width, side, across)
             following[n], heads[cell] = heads[cell], n
             kept[n] = True
             count += 1
 
 
 @inlined
-def _cell(place: int, height: int, width: int, side: int, across: int) -> int:
+def _cell(peak: int, height: int, width: int, side: int, across: int) -> int:
     """The cell in which a pixel lies."""
-    return place // width % height // side * across + place % width // side
+    return peak // width % height // side * across + peak % width // side

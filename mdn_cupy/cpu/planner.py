@@ -13,13 +13,7 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.sources import (
-    PATCH_COLUMNS,
-    PATCH_ROWS,
-    Scalars,
-    Sources,
-    new_landings,
-)
+from mdn_cupy.cpu.sources import PATCH_COLUMNS, PATCH_ROWS, Scalars, Sources, new_landings
 from mdn_cupy.cpu.thread_pool import run
 from mdn_cupy.cpu.tiles import Place
 from mdn_cupy.cpu.windows import reach_of_patches

@@ -165,14 +165,14 @@ class Call:
         return getattr(self.builder, name)(value, self.llvm(of.of(element)))
 
     def pointer(self, array: int, vector: ir.Type, past: ir.Value = None) -> ir.Value:
-        """The place of argument `array` at the index that follows it, and further on."""
+        """The address of argument `array` at the index that follows it, and further on."""
         index = self.number(array + 1, types.int64)
         index = index if past is None else self.builder.add(index, past)
-        place = self.builder.gep(self.data(self.given[array], self.values[array]), [index])
-        return self.builder.bitcast(place, vector.as_pointer())
+        address = self.builder.gep(self.data(self.given[array], self.values[array]), [index])
+        return self.builder.bitcast(address, vector.as_pointer())
 
     def data(self, kind: Any, array: ir.Value) -> ir.Value:
-        """The place of the first element of an array of some type."""
+        """The address of the first element of an array of some type."""
         return self.builder.extract_value(
             array, self.context.data_model_manager[kind].get_field_position("data")
         )
@@ -261,8 +261,8 @@ for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "
 
 
 def _load(call: Call) -> ir.Value:
-    place = call.pointer(0, call.llvm(call.result))
-    return call.builder.load(place, align=call.given[0].dtype.bitwidth // 8)
+    address = call.pointer(0, call.llvm(call.result))
+    return call.builder.load(address, align=call.given[0].dtype.bitwidth // 8)
 
 
 @operation(lambda array, index: array.dtype, _load)
@@ -556,11 +556,11 @@ def _transpose(call: Call) -> None:
     vector = ir.VectorType(call.llvm(call.given[0].dtype), HALF)
     align = call.given[0].dtype.bitwidth // 8
 
-    def places(array: int, pitch: ir.Value) -> list[ir.Value]:
+    def addresses(array: int, pitch: ir.Value) -> list[ir.Value]:
         past = [call.builder.mul(pitch, pitch.type(n)) for n in range(HALF)]
         return [call.pointer(array, vector, each) for each in past]
 
-    rows = [call.builder.load(place, align=align) for place in places(0, pitches[0])]
+    rows = [call.builder.load(address, align=align) for address in addresses(0, pitches[0])]
     step = HALF // 2
     while step:
         for n in range(HALF):
@@ -570,8 +570,8 @@ def _transpose(call: Call) -> None:
                 one, other = rows[n], rows[n + step]
                 rows[n], rows[n + step] = (call.shuffle(one, each, other) for each in (low, high))
         step //= 2
-    for row, place in zip(rows, places(3, pitches[1]), strict=True):
-        call.builder.store(row, place, align=align)
+    for row, address in zip(rows, addresses(3, pitches[1]), strict=True):
+        call.builder.store(row, address, align=align)
 
 
 @operation(lambda source, at, pitch, target, to, rows_apart: types.void, _transpose)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.cpu.inlining import part
+from mdn_cupy.cpu.inlining import inlined, part
 from mdn_cupy.cpu.simd import LANES
 from mdn_cupy.problem import Rule
 
@@ -21,6 +21,8 @@ __all__ = [
     "Sources",
     "new_landings",
     "patch",
+    "sigma_of",
+    "vote_of",
 ]
 
 PATCH_ROWS, PATCH_COLUMNS = 8, 64
@@ -52,7 +54,7 @@ class Scalars(NamedTuple):
 
 
 class LandingBatch(NamedTuple):
-    """Sources side by side: where their votes land, and which pixels of a window they reach."""
+    """Sources side by side: where their votes land, and which pixels of a region they reach."""
 
     p_x: npt.NDArray[np.float64]  # in pixels of the map
     p_y: npt.NDArray[np.float64]
@@ -63,7 +65,7 @@ class LandingBatch(NamedTuple):
     change: npt.NDArray[np.float64]  # 2^(2·scale)
     peak: npt.NDArray[np.float64]  # the kernel's value at its centre
     number: npt.NDArray[np.int64]  # of the source in its plane
-    left: npt.NDArray[np.int32]  # in pixels of the window
+    left: npt.NDArray[np.int32]  # in pixels of the region
     right: npt.NDArray[np.int32]  # one past the last column; not after left where no vote is cast
     upper: npt.NDArray[np.int32]
     lower: npt.NDArray[np.int32]
@@ -72,12 +74,34 @@ class LandingBatch(NamedTuple):
 def new_landings() -> LandingBatch:
     """Allocate a batch for two rows of a patch; in Python, where it need not be compiled."""
     size = 2 * PATCH_COLUMNS + LANES
-    measures, numbers, ends = (
-        np.full((8, size), np.nan),
-        np.zeros((1, size), np.int64),
-        np.zeros((4, size), np.int32),
+    reals, ends = np.full((8, size), np.nan), np.zeros((4, size), np.int32)
+    return LandingBatch(*reals, *np.zeros((1, size), np.int64), *ends)
+
+
+@inlined
+def vote_of(
+    sources: Sources, scalars: Scalars, voter: tuple[int, int], i: int, j: int
+) -> tuple[float, float, float, float]:
+    """Where the source (i, j) of voter (m, v) votes, (x, y), its confidence and its sigma.
+
+    It is the specification's origin + stride · (j, i) + offset, rounded alike by
+    `windows.collect`, which computes it for LANES sources at a time.
+    """
+    plane, (origin_y, origin_x) = sources.offsets_plane[voter], scalars.origin
+    stride_y, stride_x = scalars.stride
+    return (
+        (origin_x + stride_x * j) + sources.offsets[plane, 0, i, j],
+        (origin_y + stride_y * i) + sources.offsets[plane, 1, i, j],
+        float(sources.confidence[sources.confidence_plane[voter], i, j]),
+        sigma_of(sources, sources.sigma_plane[voter], i, j),
     )
-    return LandingBatch(*measures, *numbers, *ends)
+
+
+@inlined
+def sigma_of(sources: Sources, plane: int, i: int, j: int) -> float:
+    """The sigma of a source (i, j); all rows or all columns of a plane may share theirs."""
+    _, rows, columns = sources.sigma.shape
+    return float(sources.sigma[plane, i if rows > 1 else 0, j if columns > 1 else 0])
 
 
 @part

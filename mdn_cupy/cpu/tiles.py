@@ -120,12 +120,7 @@ def new_tile(maps: Maps, frames: TileFrames) -> Tile:
 def new_forward_scratch(frames: TileFrames) -> ForwardScratch:
     """Allocate memory for voting into tiles in any of these frames."""
     longest = int(frames[:, (ROWS, PITCH)].max()) + LANES
-    weights: Any = np.empty((2, LANES * longest))
-    return ForwardScratch(
-        landings=new_landings(),
-        a_x=weights[0],
-        w_y=weights[1],
-    )
+    return ForwardScratch(new_landings(), *np.empty((2, LANES * longest)))
 
 
 def _frame(place: Place) -> tuple[int, ...]:

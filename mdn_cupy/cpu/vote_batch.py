@@ -27,16 +27,17 @@ def _columns_of(lanes: int) -> Callable[..., None]:
     """Make a function that updates some columns of a window."""
 
     @inlined
-    def columns(
+    def update(
         total: Doubles,
         how: int,
         window: tuple[int, int, int],
         weights: Weights,
-        voter: tuple[int, int, int, int],
+        pair: tuple[int, int],
+        columns: tuple[int, int],
         factor: tuple[float, float],
     ) -> None:
-        place, pitch, rows = window
-        k, other, x, width = voter
+        pixel, pitch, rows = window
+        (k, other), (x, width) = pair, columns
         a_x, w_y, span = weights
         peak, floor = factor
         inside = present(x, width, lanes)
@@ -45,25 +46,25 @@ def _columns_of(lanes: int) -> Callable[..., None]:
             a = where(inside, a * peak, 0.0)
             for y in range(rows):
                 v = a * element(w_y, y * LANES + k)
-                store(total, place, load(total, place, lanes) + v)
-                place += pitch
+                store(total, pixel, load(total, pixel, lanes) + v)
+                pixel += pitch
         elif how == MULTIPLY:
             a = where(inside, a, 0.0)
             for y in range(rows):
                 v = a * element(w_y, y * LANES + k)
-                store(total, place, load(total, place, lanes) * (1.0 - v))
-                place += pitch
+                store(total, pixel, load(total, pixel, lanes) * (1.0 - v))
+                pixel += pitch
         else:
             a = where(inside, a, 0.0)
             votes_too = present(x, width if other != k else 0, lanes)
             b = where(votes_too, load(a_x, other * span + x, lanes), 0.0)
             for y in range(rows):
                 v, u = a * element(w_y, y * LANES + k), b * element(w_y, y * LANES + other)
-                new = load(total, place, lanes) * at_least(1.0 - v, floor)
-                store(total, place, new * at_least(1.0 - u, floor))
-                place += pitch
+                new = load(total, pixel, lanes) * at_least(1.0 - v, floor)
+                store(total, pixel, new * at_least(1.0 - u, floor))
+                pixel += pitch
 
-    return columns
+    return update
 
 
 _full_columns, _half_columns = _columns_of(LANES), _columns_of(HALF)
@@ -88,11 +89,11 @@ def vote(
         rows, width = element(landings.lower, n) - upper, element(landings.right, n) - left
         corner, factor = upper * pitch + left, (element(landings.peak, n), floor)
         k = n - first
-        other = k + 1 if together > 1 and n + 1 < end else k
+        pair = k, (k + 1 if together > 1 and n + 1 < end else k)
         full = (width + HALF - 1) // LANES * LANES
         for x in range(0, full, LANES):
-            window, voter = (corner + x, pitch, rows), (k, other, x, width)
-            _full_columns(total, how, window, weights, voter, factor)
+            window = corner + x, pitch, rows
+            _full_columns(total, how, window, weights, pair, (x, width), factor)
         if full < width:
-            window, voter = (corner + full, pitch, rows), (k, other, full, width)
-            _half_columns(total, how, window, weights, voter, factor)
+            window = corner + full, pitch, rows
+            _half_columns(total, how, window, weights, pair, (full, width), factor)

@@ -32,7 +32,7 @@ from mdn_cupy.cpu.simd import (
     store,
     where,
 )
-from mdn_cupy.cpu.sources import ADDITIVE, LandingBatch, Scalars, Sources, patch
+from mdn_cupy.cpu.sources import ADDITIVE, LandingBatch, Scalars, Sources, patch, sigma_of
 
 __all__ = ["collect", "find_windows", "reach_of_patches"]
 
@@ -91,18 +91,18 @@ def find_windows(
     scalars: Scalars,
     voter: tuple[int, int],
     count: int,
-    window: tuple[int, int, int, int],
+    region: tuple[int, int, int, int],
     landings: LandingBatch,
 ) -> None:
     """Compute how far the votes of `count` sources of a voter reach, and which pixels.
 
-    `window` is the part of the map that counts: its top, left, rows and columns.
+    `region` is the part of the map that counts: its top, left, rows and columns.
     """
-    top, left, rows, width = window
+    top, left, rows, width = region
     spread(sources, scalars, voter, count, landings)
     across, down = (float(left), left + width - 1.0), (float(top), top + rows - 1.0)
-    _reach((landings.left, landings.right), landings.p_x, landings.radius, count, across)
-    _reach((landings.upper, landings.lower), landings.p_y, landings.radius, count, down)
+    _find_ends((landings.left, landings.right), landings.p_x, landings.radius, count, across)
+    _find_ends((landings.upper, landings.lower), landings.p_y, landings.radius, count, down)
 
 
 @inlined
@@ -126,12 +126,12 @@ def _spread(
         count = landings.sigma.shape[0]
     for n in range(count):
         i, j = landings.number[n] // width, landings.number[n] % width
-        landings.sigma[n] = sources.sigma[plane, i if rows > 1 else 0, j if columns > 1 else 0]
+        landings.sigma[n] = sigma_of(sources, plane, i, j)
     gaussian.curves(landings, count, scalars.truncate, scalars.rule == ADDITIVE)
 
 
 @inlined
-def _reach(
+def _find_ends(
     ends: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]],
     p: Doubles,
     radius: Doubles,
