@@ -77,8 +77,8 @@ class _Code(CPUCodeLibrary):
 
 
 class _Compiler(CompilerBase):
-    """Those of Numba's passes that functions need in which a variable has one type, and without
-    closures, exceptions and objects."""
+    """Those of Numba's passes that functions without closures, exceptions and objects need, whose
+    variables keep their type; the global constant 1 is of another type than 1 + n."""
 
     def define_pipelines(self) -> list[PassManager]:
         passes = PassManager("compiled into callers")

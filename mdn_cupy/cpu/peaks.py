@@ -21,7 +21,7 @@ Int64 = npt.NDArray[np.int64]
 
 _TASK_PIXELS = 1 << 16  # some 100 µs of scanning
 _FOUND_TOGETHER = 4096  # candidates that a task returns at a time
-_FARTHEST = 1 << 62
+_FARTHEST = np.int64(1 << 62)  # Numba gives an int a type of its own, of that value
 
 
 def find_peaks(
