@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -156,8 +156,8 @@ def blocks_of(
     confidence: Any,
     offsets: Any,
     sigma: Any,
-    chunks: Any = None,
-    **options: Any,
+    chunks: Any,
+    options: Mapping[str, Any],
 ) -> Blocks:
     """Check the arguments of a function of `mdn_cupy.dask`.
 

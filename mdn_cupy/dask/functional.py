@@ -88,66 +88,41 @@ def noisy_or(
     >>> bool(np.allclose(m, mdn.noisy_or(coins.confidence, coins.offsets, 2.0, aggregate=0)))
     True
     """
-    return _one("noisy_or", confidence, offsets, sigma, reach, chunks, options)
+    given = {"reach": reach, "chunks": chunks, **options}
+    (array,) = _voted(("noisy_or",), confidence, offsets, sigma, **given)
+    return array
 
 
-def log_complement(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Any,
-) -> da.Array:
-    """Accumulate L = log(1 − m): `mdn_cupy.log_complement`, in chunks; see `noisy_or`."""
-    return _one("log_complement", confidence, offsets, sigma, reach, chunks, options)
+def log_complement(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+    """Accumulate L = log(1 − m): `mdn_cupy.log_complement`, with the options of `noisy_or`."""
+    (array,) = _voted(("log_complement",), confidence, offsets, sigma, **options)
+    return array
 
 
-def additive(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Any,
-) -> da.Array:
-    """Sum displaced votes of the mass c each: `mdn_cupy.additive`, in chunks; see `noisy_or`."""
-    return _one("additive", confidence, offsets, sigma, reach, chunks, options)
+def additive(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+    """Sum votes of the mass c each: `mdn_cupy.additive`, with the options of `noisy_or`."""
+    (array,) = _voted(("additive",), confidence, offsets, sigma, **options)
+    return array
 
 
-def plain_sum(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Any,
-) -> da.Array:
-    """Sum displaced votes with K(0) = 1: `mdn_cupy.plain_sum`, in chunks; see `noisy_or`."""
-    return _one("plain_sum", confidence, offsets, sigma, reach, chunks, options)
+def plain_sum(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+    """Sum votes with K(0) = 1: `mdn_cupy.plain_sum`, with the options of `noisy_or`."""
+    (array,) = _voted(("plain_sum",), confidence, offsets, sigma, **options)
+    return array
 
 
 def compare(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Any,
+    confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any
 ) -> tuple[da.Array, da.Array, da.Array]:
-    """Combine displaced votes by both rules: `mdn_cupy.compare`, in chunks; see `noisy_or`.
+    """Combine votes by both rules: `mdn_cupy.compare`, with the options of `noisy_or`.
 
     Returns
     -------
     m, log_complement, s : dask array [..., Ho, Wo]
         One task makes a chunk of all three.
     """
-    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options)
-    m, complement, total = voted(blocks, found, ("noisy_or", "log_complement", "additive"))
+    maps = ("noisy_or", "log_complement", "additive")
+    m, complement, total = _voted(maps, confidence, offsets, sigma, **options)
     return m, complement, total
 
 
@@ -158,15 +133,14 @@ def noisy_or_vjp(
     cotangent: da.Array,
     *,
     log_complement: da.Array | None = None,
-    reach: float | Reach | None = None,
     **options: Any,
 ) -> Gradients:
     """Pull a cotangent of m back: `mdn_cupy.Votes.noisy_or_vjp`, in chunks.
 
     Parameters
     ----------
-    confidence, offsets, sigma, reach, **options
-        As in `noisy_or`.
+    confidence, offsets, sigma, **options
+        As in `noisy_or`, but for chunks.
     cotangent : dask array [..., Ho, Wo]
         ∂loss/∂m. The map has its chunks.
     log_complement : dask array [..., Ho, Wo], optional
@@ -177,7 +151,7 @@ def noisy_or_vjp(
     Gradients
         Dask arrays in the chunks of the fields.
     """
-    blocks, found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    blocks, found = _pulling(confidence, offsets, sigma, cotangent, **options)
     if log_complement is None:
         (log_complement,) = voted(blocks, found, ("log_complement",))
     _check(blocks, "log_complement", log_complement)
@@ -185,44 +159,26 @@ def noisy_or_vjp(
 
 
 def log_complement_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Any,
+    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
 ) -> Gradients:
     """Pull a cotangent of L back: `mdn_cupy.Votes.log_complement_vjp`; see `noisy_or_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, **options)
     return gathered(*found, Rule.NOISY_OR, cotangent)
 
 
 def additive_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Any,
+    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
 ) -> Gradients:
     """Pull a cotangent of the additive map back: `mdn_cupy.Votes.additive_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, **options)
     return gathered(*found, Rule.ADDITIVE, cotangent)
 
 
 def plain_sum_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Any,
+    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
 ) -> Gradients:
     """Pull a cotangent of the plain sum back: `mdn_cupy.Votes.plain_sum_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    found = _pulling(confidence, offsets, sigma, cotangent, **options)
     return gathered(*found, Rule.PLAIN_SUM, cotangent)
 
 
@@ -236,7 +192,7 @@ def problem(
     gradients: bool = False,
 ) -> tuple[Blocks, Reach]:
     """Check the arguments, and measure the reach unless it is given."""
-    blocks = blocks_of(confidence, offsets, sigma, chunks, **options)
+    blocks = blocks_of(confidence, offsets, sigma, chunks, options)
     if reach is None:
         return blocks, measure(blocks, gradients)
     if not isinstance(reach, Reach):
@@ -248,21 +204,25 @@ def problem(
     return blocks, reach
 
 
-def _one(
-    name: str,
+def _voted(
+    maps: tuple[str, ...],
     confidence: Any,
     offsets: Any,
     sigma: Any,
-    reach: Any,
-    chunks: Any,
-    options: dict[str, Any],
-) -> da.Array:
-    (array,) = voted(*problem(confidence, offsets, sigma, reach, chunks, options), (name,))
-    return array
+    reach: Any = None,
+    chunks: Any = None,
+    **options: Any,
+) -> list[da.Array]:
+    return voted(*problem(confidence, offsets, sigma, reach, chunks, options), maps)
 
 
 def _pulling(
-    confidence: Any, offsets: Any, sigma: Any, cotangent: Any, reach: Any, options: dict[str, Any]
+    confidence: Any,
+    offsets: Any,
+    sigma: Any,
+    cotangent: Any,
+    reach: Any = None,
+    **options: Any,
 ) -> tuple[Blocks, Reach]:
     """The problem through which a cotangent is pulled back, in the chunks of that."""
     check_dask("cotangent", cotangent)

@@ -65,7 +65,7 @@ def instances(
         raise TypeError(f"peaks must be mdn_cupy.Peaks or delayed ones, got {type(peaks).__name__}")
     radius = check_not_negative("radius", radius)
     layers: dict[str, Any] = {}
-    blocks = blocks_of(confidence, offsets, sigma, **options)
+    blocks = blocks_of(confidence, offsets, sigma, None, options)
     if isinstance(peaks, Delayed):
         table, count, graphs = peaks.key, math.nan, [peaks.__dask_graph__()]
         token = tokenize(blocks.token, radius, peaks.key)

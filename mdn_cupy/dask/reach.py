@@ -193,7 +193,7 @@ def measure_reach(
     >>> mdn.dask.measure_reach(c, o, 2.0)  # six chunks, which vote for themselves and neighbours
     Reach(6 blocks of sources, 28 links, 6144 voters, 0 outliers)
     """
-    blocks = blocks_of(confidence, offsets, sigma, chunks, **options)
+    blocks = blocks_of(confidence, offsets, sigma, chunks, options)
     return measure(blocks, gradients, progress)
 
 
@@ -302,80 +302,59 @@ class _Setting(NamedTuple):
 
 def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Found:
     """Find which blocks of the output the sources of one block vote for."""
-    options: Any
-    options, output, start, width, gradients = setting
+    options, output, start, width, every = setting
     c, o = to_numpy(confidence, "confidence"), to_numpy(offsets, "offsets")
-    height, across = c.shape[-2:]
-    places = [
-        (t + s * (first + np.arange(n))).astype(np.float64)
-        for t, s, first, n in zip(
-            options.origin, options.stride, start, (height, across), strict=True
-        )
-    ]
+    size = c.shape[-2:]
+    along: Any = zip(options.origin, options.stride, start, size, strict=True)  # type: ignore[arg-type]
+    places = [(t + s * (first + np.arange(n))).astype(np.float64) for t, s, first, n in along]
     if width is None:
-        sigma = to_numpy(sigma, "sigma")
-        given = np.broadcast_shapes(c.shape, sigma.shape, o.shape[:-3] + o.shape[-2:])
-        positive = np.broadcast_to(sigma > 0, given)  # others cast no vote
-        c = np.where(positive, 1 if gradients else c, 0)
-        width = float(np.broadcast_to(sigma, given)[positive & (c != 0)].max(initial=0))
-        gradients = False
+        c, width = _voting(c, o, to_numpy(sigma, "sigma"), every)
+        every = False
     c, o = _planes(c, o)
-    boxes, voters = tile_boxes(c, o, (places[0], places[1]), _TILE, gradients)
+    boxes, voters = tile_boxes(c, o, (places[0], places[1]), _TILE, every)
     if not voters or not all(map(sum, output)):
         return _Found((), voters, None)
     radius = _radius(options, width) + _MARGIN
     ends = [edges(chunks) for chunks in output]
 
-    # A tile whose votes all stay in one block of the output is one item.
-    down = _block_range(boxes[0], boxes[1], radius, ends[0])
-    sideways = _block_range(boxes[2], boxes[3], radius, ends[1])
-    empty = (down.last < down.first) | (sideways.last < sideways.first)
-    whole = ~empty & (down.first == down.last) & (sideways.first == sideways.last)
-    rows, columns = np.nonzero(whole)
-    tiles = _Items(
-        _Range(*(each[rows, columns] for each in down)),
-        _Range(*(each[rows, columns] for each in sideways)),
-        _TILE * rows,
-        np.minimum(_TILE * (rows + 1), height),
-        _TILE * columns,
-        np.minimum(_TILE * (columns + 1), across),
-        np.zeros(len(rows), bool),
-    )
+    # A tile whose votes all stay in one block of the output is one item; the sources of others are
+    # looked at one by one.
+    span = _range(boxes[::2], boxes[1::2], radius, ends)
+    reached = (span.last >= span.first).all(0)
+    is_whole = reached & (span.first == span.last).all(0)
+    tile = np.stack(np.nonzero(is_whole))
+    stop = np.minimum(_TILE * (tile + 1), np.reshape(size, (2, 1)))
+    tiles = _Items._make((*(x[:, *tile] for x in span), _TILE * tile, stop))
+    plane, row, column = _sources_in(reached & ~is_whole, c, every)
+    offset = np.stack([o[plane, n, row, column] for n in (1, 0)]).astype(np.float64)
+    landing = np.stack([places[0][row], places[1][column]]) + offset
+    is_finite = np.isfinite(landing).all(0)
+    source, offset, landing = (x[:, is_finite] for x in (np.stack([row, column]), offset, landing))
+    single = _Items._make((*_range(landing, landing, radius, ends), source, source + 1))
 
-    # The sources of the others are looked at one by one.
-    split = ~empty & ~whole
-    if not split.any():
-        return _Found(_grouped(tiles, ends)[0], voters, None)
-    plane, i, j = _sources_in(split, c, gradients)
-    o_x, o_y = (o[plane, n, i, j].astype(np.float64) for n in (0, 1))
-    at_y, at_x = places[0][i] + o_y, places[1][j] + o_x
-    finite = np.isfinite(at_y) & np.isfinite(at_x)
-    i, j, o_x, o_y, at_y, at_x = (each[finite] for each in (i, j, o_x, o_y, at_y, at_x))
-    length = np.maximum(np.abs(o_y), np.abs(o_x))
+    length = np.abs(offset).max(0)
     far = 4 * radius + _TILE
     if length.max(initial=0) > far:
-        far += _FAR * _usual(c, o, gradients)
-    single = _Items(
-        _block_range(at_y, at_y, radius, ends[0]),
-        _block_range(at_x, at_x, radius, ends[1]),
-        i,
-        i + 1,
-        j,
-        j + 1,
-        length > far,
-    )
-    links, lonely = _grouped(_joined(tiles, single), ends)
-    outliers = None
-    if len(lonely):
-        number = lonely - len(rows)  # tiles are never far
-        worst = number[length[number].argmax()]
-        outliers = Outliers(
-            len(number),
-            float(length[worst]),
-            (start[0] + int(i[worst]), start[1] + int(j[worst])),
-            (float(at_y[worst]), float(at_x[worst])),
-        )
-    return _Found(links, voters, outliers)
+        far += _FAR * _usual(c, o, every)
+    items = _Items(*(np.concatenate(each, -1) for each in zip(tiles, single, strict=True)))
+    is_far = np.concatenate([np.zeros(tile.shape[1], bool), length > far])  # tiles never are
+    links, lonely = _grouped(items, is_far, ends)
+    if not len(lonely):
+        return _Found(links, voters, None)
+    lonely -= tile.shape[1]
+    worst = lonely[length[lonely].argmax()]
+    row, column = (source[:, worst] + start).tolist()
+    y, x = landing[:, worst].tolist()
+    return _Found(links, voters, Outliers(len(lonely), float(length[worst]), (row, column), (y, x)))
+
+
+def _voting(c: Any, o: Any, sigma: Any, every: bool) -> tuple[Any, float]:
+    """The confidence, 0 where sigma lets a source cast no vote, and the largest sigma of the rest;
+    1 elsewhere, to count the sources of confidence 0, too."""
+    given = np.broadcast_shapes(c.shape, sigma.shape, o.shape[:-3] + o.shape[-2:])
+    positive = np.broadcast_to(sigma > 0, given)
+    c = np.where(positive, 1 if every else c, 0)
+    return c, float(np.broadcast_to(sigma, given)[positive & (c != 0)].max(initial=0))
 
 
 def longest_offset(confidence: Any, offsets: Any, every: bool) -> float:
@@ -403,18 +382,18 @@ def _planes(c: npt.NDArray[Any], o: npt.NDArray[Any]) -> tuple[Any, Any]:
 
 def _sources_in(
     tiles: npt.NDArray[np.bool_], c: npt.NDArray[Any], every: bool
-) -> tuple[npt.NDArray[np.int64], ...]:
-    """Plane, row and column of the sources in some tiles that vote, or of all there."""
-    found = []
+) -> npt.NDArray[np.int64]:
+    """Plane, row and column [3, n] of the sources in some tiles that vote, or of all there."""
+    found = [np.zeros((3, 0), np.int64)]
     for down, across in np.argwhere(tiles) * _TILE:
         part = c[:, down : down + _TILE, across : across + _TILE]
         plane, i, j = np.nonzero(np.ones_like(part) if every else part)
-        found.append((plane, i + down, j + across))
-    return tuple(map(np.concatenate, zip(*found, strict=True)))
+        found.append(np.stack((plane, i + down, j + across)))
+    return np.concatenate(found, -1)
 
 
 class _Range(NamedTuple):
-    """Chunks of the output along an axis, and pixels, that votes reach."""
+    """Blocks of the output and pixels that votes reach, down and across: arrays [2, ...]."""
 
     first: npt.NDArray[np.int64]
     last: npt.NDArray[np.int64]  # before the first where they reach none
@@ -423,36 +402,30 @@ class _Range(NamedTuple):
 
 
 class _Items(NamedTuple):
-    """Sources that are looked at together, and for what they vote."""
+    """Sources that are looked at together: what they reach, and where they are; arrays [2, n]."""
 
-    down: _Range
-    sideways: _Range
-    first_row: npt.NDArray[np.int64]
-    last_row: npt.NDArray[np.int64]
-    first_column: npt.NDArray[np.int64]
-    last_column: npt.NDArray[np.int64]
-    far: npt.NDArray[np.bool_]
-
-
-def _joined(one: _Items, other: _Items) -> _Items:
-    down, sideways = (
-        _Range(*map(np.concatenate, zip(a, b, strict=True)))
-        for a, b in zip(one[:2], other[:2], strict=True)
-    )
-    rest: Any = map(np.concatenate, zip(one[2:], other[2:], strict=True))
-    return _Items(down, sideways, *rest)
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
+    low: npt.NDArray[np.int64]
+    high: npt.NDArray[np.int64]
+    start: npt.NDArray[np.int64]  # row and column of the first source
+    stop: npt.NDArray[np.int64]
 
 
-def _block_range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
-    """The chunks and pixels of the output that votes between two places reach."""
-    size = ends[-1]
+def _range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
+    """What votes between two places [2, ...] reach of the output."""
+    size = np.array([each[-1] for each in ends]).reshape(2, *(1,) * (low.ndim - 1))
     first = np.ceil(np.clip(low - radius, -1, size + 1)).astype(np.int64)
     last = np.floor(np.clip(high + radius, -1, size + 1)).astype(np.int64) + 1
-    outside = (last <= 0) | (first >= size) | (last <= first)
+    is_outside = (last <= 0) | (first >= size) | (last <= first)
     first, last = first.clip(0, size), last.clip(0, size)
-    first_block = np.searchsorted(ends, first, "right") - 1
-    last_block = np.searchsorted(ends, last, "left") - 1
-    return _Range(first_block, np.where(outside, -1, last_block), first, last)
+
+    def blocks(pixels: Any, side: Any) -> Any:
+        axes = zip(ends, pixels, strict=True)
+        return np.stack([np.searchsorted(each, n, side) - 1 for each, n in axes])
+
+    last_block = np.where(is_outside, -1, blocks(last, "left"))
+    return _Range(blocks(first, "right"), last_block, first, last)
 
 
 def _usual(c: npt.NDArray[Any], o: npt.NDArray[Any], gradients: bool) -> float:
@@ -464,43 +437,32 @@ def _usual(c: npt.NDArray[Any], o: npt.NDArray[Any], gradients: bool) -> float:
     return float(np.median(finite)) if len(finite) else 0.0
 
 
-def _grouped(items: _Items, ends: Any) -> tuple[tuple[Link, ...], npt.NDArray[np.int64]]:
-    """Join the items that vote for one block; return the numbers of those that alone do so, too."""
-    numbers, downs, acrosses = [], [], []
-    spans = [each.last - each.first for each in items[:2]]
-    for k in range(int(spans[0].max(initial=-1)) + 1):
-        for n in range(int(spans[1].max(initial=-1)) + 1):
-            chosen = np.flatnonzero((spans[0] >= k) & (spans[1] >= n))
-            numbers.append(chosen)
-            downs.append(items.down.first[chosen] + k)
-            acrosses.append(items.sideways.first[chosen] + n)
-    if not numbers:
-        return (), np.zeros(0, np.int64)
-    number, down, across = map(np.concatenate, (numbers, downs, acrosses))
-    columns = len(ends[1]) - 1
-    targets, group = np.unique(down * columns + across, return_inverse=True)
+def _grouped(
+    items: _Items, is_far: npt.NDArray[np.bool_], ends: Any
+) -> tuple[tuple[Link, ...], npt.NDArray[np.int64]]:
+    """Join the items that vote for one block; return the numbers of the far ones that alone do so,
+    too."""
+    numbers, blocks = [np.zeros(0, np.int64)], [np.zeros((2, 0), np.int64)]
+    spans = items.last - items.first
+    for step in np.ndindex(*(spans.max(1, initial=-1) + 1)):
+        there = np.reshape(step, (2, 1))
+        numbers.append(np.flatnonzero((spans >= there).all(0)))
+        blocks.append(items.first[:, numbers[-1]] + there)
+    number, block = np.concatenate(numbers), np.concatenate(blocks, -1)
+    flat = block[0] * (len(ends[1]) - 1) + block[1]
+    order = np.argsort(flat, kind="stable")
+    _, starts = np.unique(flat[order], return_index=True)
+    number, block = number[order], block[:, order[starts]]
 
     def over(function: Any, values: Any) -> Any:
-        found = values[np.zeros(len(targets), np.int64)]
-        found[group] = values
-        function.at(found, group, values)
-        return found
+        """Reduce values of the items to one for each block."""
+        return function.reduceat(values[..., number], starts, axis=-1)
 
-    down, across = targets // columns, targets % columns
-    tops, lefts = ends[0][down], ends[1][across]
-    heights, widths = ends[0][down + 1] - tops, ends[1][across + 1] - lefts
-    table = [
-        down,
-        across,
-        over(np.minimum, items.first_row[number]),
-        over(np.maximum, items.last_row[number]),
-        over(np.minimum, items.first_column[number]),
-        over(np.maximum, items.last_column[number]),
-        (over(np.minimum, items.down.low[number]) - tops).clip(0),
-        np.minimum(over(np.maximum, items.down.high[number]) - tops, heights),
-        (over(np.minimum, items.sideways.low[number]) - lefts).clip(0),
-        np.minimum(over(np.maximum, items.sideways.high[number]) - lefts, widths),
-    ]
-    links = tuple(Link(*row) for row in np.stack(table, 1).tolist())
-    alone = over(np.logical_and, items.far[number])
-    return links, np.unique(number[alone[group]])
+    corner, end = (np.stack([e[b + n] for e, b in zip(ends, block, strict=True)]) for n in (0, 1))
+    first, last = over(np.minimum, items.start), over(np.maximum, items.stop)
+    low = np.maximum(over(np.minimum, items.low), corner) - corner
+    high = np.minimum(over(np.maximum, items.high), end) - corner
+    boxes = (x for pair in zip((*first, *low), (*last, *high), strict=True) for x in pair)
+    links = tuple(Link(*row) for row in np.stack([*block, *boxes], 1).tolist())
+    alone = np.repeat(over(np.logical_and, is_far), np.diff(starts, append=len(number)))
+    return links, np.unique(number[alone])

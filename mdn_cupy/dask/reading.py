@@ -16,15 +16,13 @@ from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
 from mdn_cupy.io import naming
-from mdn_cupy.io.contents import Refusal, explained
+from mdn_cupy.io.contents import Contents, Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
 from mdn_cupy.validation import check_count, check_size, per_axis
 
 __all__ = ["LazyFields", "fingerprint_of", "open_fields", "zarr_array"]
-
-_BESIDE = ("stride", "origin", "sigma", "output_shape")
 
 
 @dataclass(frozen=True)
@@ -145,58 +143,30 @@ def open_fields(
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")
     how = ArrayReading((None, None), given_layout or Layout(OWN), order, sigmoid, scale, {})
+    given = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
     with explained(str(url), "Zarr"):
         found = contents(url)
-        arrays = {
-            role: naming.chosen(found, role, name)
-            for role, name in (("confidence", confidence), ("offsets", offsets))
-        }
+        arrays = _chosen(found, confidence, offsets, cross)
         group = arrays["confidence"].rpartition("/")[0]
-        if cross:
-            arrays["offsets"] = f"{group}/cross_offsets".lstrip("/")
-            if arrays["offsets"] not in found.arrays:
-                raise Refusal(f"cross-part voting needs cross_offsets; {found.listed()}")
         c, o = (
             _Reader(
                 found.arrays[name],
                 how,
                 role,
                 frame,
-                check=check and not cross * (role == "offsets"),
+                device=device,
+                check=check and not (cross and role == "offsets"),
             )
             for role, name in arrays.items()
         )
-        for name, field in zip(arrays.values(), (c, o), strict=True):
-            if np.dtype(field.array.dtype).kind != "f":
-                raise Refusal(f"{name} must be of a floating dtype, got {field.array.dtype}")
         c, o, shape, own = _arranged(c, o, given_layout, arrays)
-        said = {name: found.beside(group, name) for name in (*_BESIDE, "names")}
-        given: dict[str, Any]
-        given = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
-        given = {**given, "names": names}
-        said |= {name: np.asarray(value) for name, value in given.items() if value is not None}
-        beside = {name: _numbers(name, said[name]) for name in _BESIDE if said[name] is not None}
-        if not isinstance(beside.get("sigma", 2.0), float):
-            raise Refusal("sigma must be a number; give --sigma or sigma=")
-        geometry: dict[str, Any]
-        geometry = {
-            "stride": per_axis("stride", beside.get("stride", 1.0), positive=True),
-            "origin": per_axis("origin", beside.get("origin", 0.0)),
-        }
-        if "output_shape" in beside:
-            sizes = np.atleast_1d(beside["output_shape"]).tolist()
-            sizes = [int(n) if n.is_integer() else n for n in sizes]
-            geometry["output_shape"] = check_size(sizes)
-        texts = _names(said["names"], shape)
+        geometry, width = _numbers_of(found, group, given)
+        texts = _names(found.beside(group, "names") if names is None else np.asarray(names), shape)
         number = None if part in (None, "all") else _part(str(part), texts)
         if layout is not None and "P" not in how.layout.maps:
             number = 0  # one map
-    leading: tuple[int, ...] = (1,) * (len(shape) - 2)
-    grid: tuple[Any, ...] = own[-2:]
-    if chunks is not None:
-        grid = chunk_sizes(chunks, shape[-2:], c.array.dtype)
-    if len(own) == len(shape):
-        leading = own[:-2]
+    grid = own[-2:] if chunks is None else chunk_sizes(chunks, shape[-2:], c.array.dtype)
+    leading = own[:-2] if len(own) == len(shape) else (1,) * (len(shape) - 2)
     before: tuple[int, ...] = (shape[0],) if cross else ()
     if number is not None and len(shape) == 3:  # of crossed offsets all parts vote for it
         o, before = replace(o, part=number), ()
@@ -207,18 +177,54 @@ def open_fields(
     if (part == "all" and len(shape) == 3) or cross:
         geometry["aggregate"] = -3
     ones: tuple[int, ...] = (1,) * len(before)
-    c, o = (replace(field, device=device) for field in (c, o))
     reading = {"order": order, "layout": layout, "sigmoid": sigmoid, "scale": scale}
     identity = fingerprint_of(url, [*arrays.values()])
     identity |= {**reading, "frame": frame, "cross": cross, "part": part}
     return LazyFields(
         c.lazy(shape, (*leading, *grid), identity),
         o.lazy((*before, *shape[:-2], 2, *shape[-2:]), (*ones, *leading, 2, *grid), identity),
-        float(beside.get("sigma", 2.0)),
+        width,
         geometry,
         identity,
         ("all",) if part == "all" else texts if number is None else (texts[number],),
     )
+
+
+def _chosen(
+    found: Contents, confidence: str | None, offsets: str | None, cross: bool
+) -> dict[str, str]:
+    """The names of the two arrays by their roles."""
+    given = (("confidence", confidence), ("offsets", offsets))
+    arrays = {role: naming.chosen(found, role, name) for role, name in given}
+    if cross:
+        group = arrays["confidence"].rpartition("/")[0]
+        arrays["offsets"] = f"{group}/cross_offsets".lstrip("/")
+        if arrays["offsets"] not in found.arrays:
+            raise Refusal(f"cross-part voting needs cross_offsets; {found.listed()}")
+    for name in arrays.values():
+        if np.dtype(found.arrays[name].dtype).kind != "f":
+            raise Refusal(f"{name} must be of a floating dtype, got {found.arrays[name].dtype}")
+    return arrays
+
+
+def _numbers_of(
+    found: Contents, group: str, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], float]:
+    """The geometry and sigma: what is given, what the group says, or the default."""
+    said: dict[str, Any] = {"stride": 1.0, "origin": 0.0, "sigma": 2.0, "output_shape": None}
+    for name, value in given.items():
+        member = found.beside(group, name) if value is None else np.asarray(value)
+        said[name] = said[name] if member is None else _numbers(name, member)
+    if not isinstance(said["sigma"], float):
+        raise Refusal("sigma must be a number; give --sigma or sigma=")
+    geometry: dict[str, Any] = {
+        "stride": per_axis("stride", said["stride"], positive=True),
+        "origin": per_axis("origin", said["origin"]),
+    }
+    if said["output_shape"] is not None:
+        sizes = np.atleast_1d(said["output_shape"]).tolist()
+        geometry["output_shape"] = check_size([int(n) if n.is_integer() else n for n in sizes])
+    return geometry, said["sigma"]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from mdn_cupy.dask.blocks import check_dask
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
 from mdn_cupy.dask.scheduling import Progress, computed
-from mdn_cupy.files import as_path
 
 __all__ = ["stored", "to_zarr"]
 
@@ -87,7 +86,6 @@ def to_zarr(
         If the store cannot be written; what was written stays, and the same call goes on from it.
     """
     check_dask("array", array)
-    as_path(url)  # it names something
     if kind not in _REDUCED:
         raise ValueError(f"kind must be one of {', '.join(map(repr, _REDUCED))}, got {kind!r}")
     if array.dtype.kind not in "fiub":
@@ -133,7 +131,6 @@ def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Arr
     ValueError
         If the metadata is damaged.
     """
-    as_path(url)
     group = _group(url)
     said = None if group is None else dict(group.attrs).get(_NAME)
     wanted = _as_json(fingerprint or {})
@@ -250,6 +247,8 @@ def _begin(
 
 def _group(url: str | Path) -> Any:
     """The store, to read; None where it is not there."""
+    if not isinstance(url, str | os.PathLike):
+        raise TypeError(f"url must be a str or os.PathLike, got {type(url).__name__}")
     with _explained(url):
         try:
             return zarr.open_group(str(url), mode="r", zarr_format=3)
