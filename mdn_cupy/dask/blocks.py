@@ -19,7 +19,7 @@ from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
 from mdn_cupy.problem import VoteOptions, new_layout
 from mdn_cupy.validation import Shape, called, check_width, floating_dtype
 
-__all__ = ["Blocks", "Index", "blocks_of", "check_dask", "edges"]
+__all__ = ["Blocks", "Index", "blocks_of", "check_dask", "edges", "part_of"]
 
 Index = tuple[int, ...]
 Chunks = tuple[tuple[int, ...], ...]
@@ -225,6 +225,12 @@ def _shaped(array: Any) -> npt.NDArray[Any]:
 def edges(chunks: tuple[int, ...]) -> npt.NDArray[np.int64]:
     """Where chunks begin, and where the last one ends."""
     return np.concatenate(([0], np.cumsum(chunks, dtype=np.int64)))
+
+
+def part_of(rows: slice, columns: slice, block: Array) -> Array:
+    """Some rows and columns of a block; copied where they are few, which do not keep all of it."""
+    found = block[..., rows, columns]
+    return found if found.size * 2 > block.size else found.copy()
 
 
 def _from_behind(batch: Shape) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -14,7 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
-from mdn_cupy.dask.blocks import Blocks, Index
+from mdn_cupy.dask.blocks import Blocks, Index, part_of
 from mdn_cupy.dask.reach import Link, Reach, longest_offset
 from mdn_cupy.problem import Gradients, Rule, VoteOptions
 from mdn_cupy.votes import Votes
@@ -37,6 +38,13 @@ def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGr
     layers = {**graph.layers, name: layer}
     needs = {**graph.dependencies, name: {array.name for array in blocks.computed}}
     return {block: (name, *block) for block in tasks}, HighLevelGraph(layers, needs)
+
+
+_VJPS = {
+    Rule.NOISY_OR: "log_complement_vjp",  # of L: m was read out before
+    Rule.ADDITIVE: "additive_vjp",
+    Rule.PLAIN_SUM: "plain_sum_vjp",
+}
 
 
 class Arriving(NamedTuple):
@@ -155,17 +163,17 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
     layers = {**found.graph.layers, name: layer}
     dependencies = {**found.graph.dependencies, name: {*found.graph.layers}}
     if len(maps) == 1:
-        return [array_of(blocks, name, HighLevelGraph(layers, dependencies))]
+        return [_array_of(blocks, name, HighLevelGraph(layers, dependencies))]
     arrays = []
     for n, each in enumerate(maps):
         own = f"mdn-{each}-of-{name}"
-        layers_of = {**layers, own: {(own, *k[1:]): (_item, n, k) for k in layer}}
+        layers_of = {**layers, own: {(own, *k[1:]): (itemgetter(n), k) for k in layer}}
         found_in = {**dependencies, own: {name}}
-        arrays.append(array_of(blocks, own, HighLevelGraph(layers_of, found_in)))
+        arrays.append(_array_of(blocks, own, HighLevelGraph(layers_of, found_in)))
     return arrays
 
 
-def array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
+def _array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
     """The Dask array of vote maps whose chunks a layer of a graph has."""
     chunks = blocks.output_chunks
     meta = meta_from_array(blocks.confidence._meta, ndim=len(chunks), dtype=blocks.dtype)
@@ -184,7 +192,10 @@ def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> G
         places = []
         for link in reach.links[block]:
             key = (cut, *block, link.down, link.across)
-            cuts[key] = (partial(_cut_map, link), (cotangent.name, *target, link.down, link.across))
+            cuts[key] = (
+                partial(part_of, *link.pixels),
+                (cotangent.name, *target, link.down, link.across),
+            )
             places.append((blocks.corner((link.down, link.across)), link))
             keys.append(key)
         pull = partial(_pull, blocks.options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
@@ -289,25 +300,18 @@ def _cut(link: Link, fields: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
 
 
 def _part(array: Array, link: Link) -> Array:
-    rows, columns = (
-        s if n > 1 else slice(None) for s, n in zip(link.sources, array.shape[-2:], strict=True)
-    )
-    found = array[..., rows, columns]
-    # All of it need not be copied: the chunk is not kept alive by a small part.
-    return found if found.size * 2 > array.size else found.copy()
+    rows, columns = _rows_and_columns(array, link)
+    return part_of(rows, columns, array)
+
+
+def _rows_and_columns(array: Array, link: Link) -> list[slice]:
+    """Where the sources of a link are in a field of their block, which may broadcast."""
+    given = zip(link.sources, array.shape[-2:], strict=True)
+    return [part if size > 1 else slice(None) for part, size in given]
 
 
 def _nothing(fields: tuple[Any, Any, Any]) -> None:
     """Nothing, once the fields were checked."""
-
-
-def _cut_map(link: Link, block: Array) -> Array:
-    found = block[(..., *link.pixels)]
-    return found if found.size * 2 > block.size else found.copy()
-
-
-def _item(number: int, items: tuple[Array, ...]) -> Array:
-    return items[number]
 
 
 def _vote(
@@ -371,11 +375,7 @@ def _pull(
         for (corner, link), cotangent in zip(places, cotangents, strict=True):
             part = _cut(link, fields)
             votes = votes_of(options, part, link.moved(*start), corner)
-            pull = (
-                votes.log_complement_vjp
-                if rule is Rule.NOISY_OR
-                else (votes.additive_vjp if rule is Rule.ADDITIVE else votes.plain_sum_vjp)
-            )
+            pull = getattr(votes, _VJPS[rule])
             for total, gradient in zip(sums, pull(cotangent), strict=True):
                 _add(total, gradient, link)
     return sums[0], sums[1], sums[2]
@@ -386,9 +386,7 @@ def _add(total: Array, gradient: Array, link: Link) -> None:
     if not total.ndim:
         total += gradient
         return
-    rows, columns = (
-        s if n > 1 else slice(None) for s, n in zip(link.sources, total.shape[-2:], strict=True)
-    )
+    rows, columns = _rows_and_columns(total, link)
     total[..., rows, columns] += gradient
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import Array, on_device
-from mdn_cupy.dask.blocks import edges
+from mdn_cupy.dask.blocks import edges, part_of
 
 __all__ = ["core", "with_halo"]
 
@@ -44,7 +44,7 @@ def with_halo(array: da.Array, halo: int) -> tuple[str, HighLevelGraph]:
             row = []
             for j, left, right in parts[1][across]:
                 key = (cut, *block, i, j)
-                part = partial(_cut, slice(first, last), slice(left, right))
+                part = partial(part_of, slice(first, last), slice(left, right))
                 cuts[key] = (part, (array.name, *leading, i, j))
                 row.append(key)
             rows.append(row)
@@ -75,11 +75,6 @@ def _parts(chunks: tuple[int, ...], halo: int) -> list[list[tuple[int, int, int]
             ]
         )
     return found
-
-
-def _cut(rows: slice, columns: slice, block: Array) -> Array:
-    found = block[..., rows, columns]
-    return found if found.size * 2 > block.size else found.copy()
 
 
 def _joined(parts: list[list[Array]]) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import dask.array as da
@@ -111,7 +112,7 @@ def from_network(
     for n, (name, example) in enumerate((("confidence", c), ("offsets", o))):
         own = f"mdn-network-{name}-{token}"
         ones = (0,) * (example.ndim - 2)
-        items = {(own, *ones, *block): (_item, n, (both, *block)) for _, *block in layer}
+        items = {(own, *ones, *block): (itemgetter(n), (both, *block)) for _, *block in layer}
         layers = {**graph.layers, both: layer, own: items}
         needed = {**graph.dependencies, both: {padded}, own: {both}}
         fields.append(
@@ -136,10 +137,6 @@ def _run(function: Callable[[Any], Fields], parts: tuple[slice, ...], image: Any
             f"{image.shape} lack rows or columns"
         )
     return confidence, offsets
-
-
-def _item(number: int, fields: Fields) -> Any:
-    return fields[number]
 
 
 def _numpy(fields: Any) -> Fields:

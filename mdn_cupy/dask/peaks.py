@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import dask.array as da
@@ -71,7 +72,7 @@ def find_peaks(
     """
     table = tabulated(evidence, score, threshold, limits_of(min_distance, max_peaks, border))
     name = f"mdn-find-peaks-{table.key}"
-    layers = {**table.dask.layers, name: {name: (_peaks, table.key)}}
+    layers = {**table.dask.layers, name: {name: (attrgetter("peaks"), table.key)}}
     graph = HighLevelGraph(layers, {**table.dask.dependencies, name: {table.key}})
     return Delayed(name, graph, length=None)
 
@@ -255,10 +256,6 @@ def _table(shape: tuple[int, ...], dtype: Any, limits: Limits, found: list[_Look
         maps_shape=tuple(shape[:-2]),
     )
     return Table(table, peaks.place)
-
-
-def _peaks(table: Table) -> Peaks:
-    return table.peaks
 
 
 def _joined(parts: list[_Candidates]) -> _Candidates:

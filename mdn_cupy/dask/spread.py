@@ -12,7 +12,7 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import namespace, on_device, to_numpy
-from mdn_cupy.dask.blocks import Blocks, Index, check_dask
+from mdn_cupy.dask.blocks import Blocks, Index, check_dask, edges
 from mdn_cupy.dask.functional import problem as settled
 from mdn_cupy.dask.graph import arriving, voted, votes_of
 from mdn_cupy.dask.peaks import Table, tabulated
@@ -100,9 +100,8 @@ Extent = tuple[slice, ...]
 
 def _extent(blocks: Blocks, number: Index) -> Extent:
     """Where a block of the output lies, along all axes."""
-    starts = [sum(c[:n]) for c, n in zip(blocks.output_chunks, number, strict=True)]
-    sizes = [c[n] for c, n in zip(blocks.output_chunks, number, strict=True)]
-    return tuple(slice(start, start + size) for start, size in zip(starts, sizes, strict=True))
+    axes = zip(blocks.output_chunks, number, strict=True)
+    return tuple(slice(*edges(chunks)[n : n + 2].tolist()) for chunks, n in axes)
 
 
 def _moments(
