@@ -195,7 +195,7 @@ def test_an_array_that_is_no_map_is_refused(tmp_path, array, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         mdn.dask.to_zarr(array, tmp_path / "votes.zarr", **options)
     assert not (tmp_path / "votes.zarr").exists()
-    with pytest.raises(TypeError, match="url must be a str or os.PathLike, got NoneType"):
+    with pytest.raises(TypeError, match=r"url must be a str or os\.PathLike, got NoneType"):
         mdn.dask.to_zarr(da.zeros((8, 8)), None)
 
 
