@@ -51,6 +51,7 @@ class Lazy:
 
     def __init__(self, count, broken=()):
         self.count, self.broken, self.alive, self.read = count, broken, weakref.WeakSet(), []
+        self.arrays = []
 
     def __len__(self):
         return self.count
@@ -62,6 +63,7 @@ class Lazy:
         if number in self.broken:
             raise OSError("the disk is gone")
         made = frame(number % FRAMES)
+        self.arrays.append(weakref.ref(made.confidence))
         self.alive.add(made.confidence.base if made.confidence.base is not None else made)
         return made
 
@@ -289,3 +291,16 @@ def test_a_frame_that_cannot_be_read_in_the_window(make_napari_viewer):
     assert viewer.dims.current_step[-4] == 2
     assert widget.controls.frame.value == 2
     assert_shows(widget, frame(2), 0, widget.model.session.sigma)
+
+
+def test_paging_keeps_no_frame_that_was_seen(make_napari_viewer):
+    frames = Lazy(100)
+    viewer = make_napari_viewer(show=True)
+    add_fields(viewer, frames, "clip")
+    widget = dock(viewer)
+    for number in range(1, 40):
+        viewer.dims.set_current_step(viewer.dims.ndim - 4, number)
+        widget.wait()
+    gc.collect()
+    assert len(set(frames.read)) >= 40
+    assert sum(array() is not None for array in frames.arrays) < 10

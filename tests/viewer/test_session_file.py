@@ -251,6 +251,7 @@ def test_a_session_is_saved_and_opened_by_the_mouse(shown, qtbot, tmp_path):
     panel, model = widget.panel(SavePanel), widget.model
     click(qtbot, widget, "noisy-or", 12, 20)
     qtbot.waitUntil(lambda: model.pixel == (12, 20))
+    press(qtbot, widget.tab_buttons.button("Compare"))
     press(qtbot, widget.compare.shown["evidence"])
     press(qtbot, widget.tab_buttons.button("Save"))
     press(qtbot, panel.save_session)
@@ -261,7 +262,7 @@ def test_a_session_is_saved_and_opened_by_the_mouse(shown, qtbot, tmp_path):
 
     widget = shown("delta")
     assert model.pixel is None
-    press(qtbot, widget.tab_buttons.button("Save"))
+    widget.open_tab("Save")
     press(qtbot, panel.open_session)
     qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) != [], timeout=30000)
     name_file(qtbot, panel, path)

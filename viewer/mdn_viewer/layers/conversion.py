@@ -136,6 +136,7 @@ def layer_data(
             data,
             {
                 "name": f"{name} {role}",
+                "cache": not frames,  # dask's keeps every frame that was seen: 36 kB of 4 × 32 × 32
                 "metadata": {
                     _FIELDS: first,
                     _FRAMES: frames,
