@@ -16,7 +16,7 @@ import pytest
 import torch
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.values import newer, opened_from
-from viewer_support import assert_shows, names, two_parts
+from viewer_support import assert_shows, names, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -287,6 +287,16 @@ def test_a_batch_takes_the_place_of_the_frames(window):
     widget.controls.frame.value = 0
     widget.wait()
     assert_shows(widget, other(0.1), 0, 2.0)
+
+
+def test_votes_that_fail_are_told_in_the_window(make_napari_viewer, monkeypatch):
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(VotingSession, "vote", fail)
+    shown = mdn_viewer.show(two_parts(), viewer=make_napari_viewer(show=True))
+    shown.widget.wait()
+    assert "no room" in wrong(shown.widget)
 
 
 def test_the_viewer_is_in_this_process(window):

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -266,7 +267,8 @@ def _load_kernels(part: int | str) -> None:
     """
     if not compilation.under_way():
         one = mdn.Fields(np.full((1, 1, 1), 0.5, np.float32), np.zeros((1, 2, 1, 1), np.float32))
-        VotingSession(one, ALL if part == ALL else 0, 1.0).vote()
+        with suppress(Exception):  # the window says why votes fail
+            VotingSession(one, ALL if part == ALL else 0, 1.0).vote()
 
 
 def _resize(viewer: Viewer, widget: QWidget) -> None:
