@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["as_path", "explained_write", "replacing"]
+__all__ = ["as_path", "explained_write", "local_path", "replacing"]
 
 
 def as_path(path: str | bytes | os.PathLike[str]) -> Path:
@@ -23,12 +23,17 @@ def as_path(path: str | bytes | os.PathLike[str]) -> Path:
         raise ValueError("path is empty; name a file")
     if "\0" in text:
         raise ValueError(f"path must not hold the character NUL, got {text!r}")
-    if "://" in text:
+    return Path(text)
+
+
+def local_path(path: str | bytes | os.PathLike[str]) -> Path:
+    """Return a path as `as_path` does; ValueError for a URL, too."""
+    if "://" in (text := str(path)):
         raise ValueError(
             f"path is a URL, {text}; name a file, which is downloaded first, or open a Zarr group "
             "there by chunks: mdn_cupy.dask.open_fields"
         )
-    return Path(text)
+    return as_path(path)
 
 
 @contextmanager
@@ -70,7 +75,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     ...     pathlib.Path(folder, "peak.txt").read_text()
     '0.5'
     """
-    path = as_path(path).resolve()  # through a link, what it leads to is replaced
+    path = local_path(path).resolve()  # through a link, what it leads to is replaced
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a directory; name a file in it")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -23,7 +23,7 @@ import numpy as np
 
 from mdn_cupy.arrays import kind_of
 from mdn_cupy.fields import Fields
-from mdn_cupy.files import as_path, replacing
+from mdn_cupy.files import local_path, replacing
 from mdn_cupy.io.opening import is_folder, open_fields
 from mdn_cupy.io.reading import BESIDE
 
@@ -63,7 +63,7 @@ def save_fields(path: str | os.PathLike[str], fields: Fields | Iterable[Fields])
     if isinstance(fields, (str, bytes, Mapping)) or not isinstance(fields, Iterable):
         raise TypeError(f"fields must be a field set{_expected(fields)}")
     with replacing(path) as file:
-        _write_frames(file, fields, as_path(path).resolve().parent)
+        _write_frames(file, fields, local_path(path).resolve().parent)
 
 
 def load_fields(path: str | os.PathLike[str]) -> Fields:
@@ -95,7 +95,7 @@ def load_fields(path: str | os.PathLike[str]) -> Fields:
         ...
     FileNotFoundError: hand.mdn: no such file
     """
-    path = as_path(path)
+    path = local_path(path)
     if is_folder(path):
         raise IsADirectoryError(
             f"{path}: is a directory, not a .mdn file; mdn_cupy.open_fields opens folders"

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mdn_cupy.arrays import Array
 from mdn_cupy.fields import Fields
-from mdn_cupy.files import as_path
+from mdn_cupy.files import local_path
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
@@ -139,7 +139,7 @@ def open_fields(
         (confidence, offsets), Layout(layout), order, sigmoid, scale, given, region
     )
     if adapter is None:
-        return FieldsSequence(_source(as_path(path), arrays))
+        return FieldsSequence(_source(local_path(path), arrays))
     if not callable(adapter):
         raise TypeError(
             "adapter must be a function, such as mdn_cupy.adapters.posenet with its settings bound "
@@ -150,7 +150,7 @@ def open_fields(
             "adapter settles layout, order, sigmoid, scale, what Fields has, and takes no region: "
             "give its own arguments to it: functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
-    return FieldsSequence(_source(as_path(path), AdaptedReading((confidence, offsets), adapter)))
+    return FieldsSequence(_source(local_path(path), AdaptedReading((confidence, offsets), adapter)))
 
 
 class Inspected(NamedTuple):
@@ -194,7 +194,7 @@ def inspect_file(path: str | os.PathLike[str], partner: str | None = None) -> In
     >>> found.confidence, found.offsets, found.arrays["x"].shape
     ('scoremap', None, (8, 30, 40))
     """
-    file = as_path(path)
+    file = local_path(path)
     if (glob.has_magic(str(file)) and not os.path.exists(file)) or is_folder(file):
         with explained(file, "folder"):
             file = _files(file)[0]
