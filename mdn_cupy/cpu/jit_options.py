@@ -54,17 +54,26 @@ def jit(function: F) -> F:
 
 
 class _Checked(CompileResultCacheImpl):
-    """Compiled code with a checksum: damaged machine code would end the process."""
+    """Compiled code with a checksum: damaged machine code would end the process.
+
+    So might code of another version of Numba, from a process whose environment has the same
+    checkout: Numba notes its version in the index of the files only.
+    """
 
     def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
         data = dumps(super().reduce(compiled))
-        return sha256(data).digest(), data
+        return _digest(data), data
 
     def rebuild(self, target_context: Any, payload: tuple[bytes, bytes]) -> Any:
         digest, data = payload
-        if sha256(data).digest() != digest:
-            raise ValueError("damaged compiled code")
+        if _digest(data) != digest:
+            raise ValueError("damaged compiled code, or of another version")
         return super().rebuild(target_context, pickle.loads(data))
+
+
+def _digest(data: bytes) -> bytes:
+    versions = f"Numba {numba.__version__}, NumPy {np.__version__}"
+    return sha256(versions.encode() + data).digest()
 
 
 class _KernelCache(FunctionCache):

@@ -1,7 +1,9 @@
 """The CPU backend in a process: damaged caches, forks, numbers of threads."""
 
 import os
+import pickle
 import threading
+from hashlib import sha256
 
 import joblib
 import numpy as np
@@ -51,6 +53,12 @@ def without_a_block(data):
     return data[:middle] + bytes(4096) + data[middle + 4096 :]
 
 
+def of_another_version(data):
+    """As another environment leaves a file: whole, and without the versions of this one."""
+    _, code = pickle.loads(data)
+    return pickle.dumps((sha256(code).digest(), code))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("files", "damage"),
@@ -58,8 +66,9 @@ def without_a_block(data):
         ("*fill*.nbi", lambda data: b""),
         ("*fill*.nbc", lambda data: data[:100]),
         ("*fill*.nbc", without_a_block),
+        ("*fill*.nbc", of_another_version),
     ],
-    ids=["index cut off", "code cut off", "code overwritten"],
+    ids=["index cut off", "code cut off", "code overwritten", "another version"],
 )
 def test_a_damaged_cache_is_compiled_again_and_repaired(filled, files, damage):
     found = list(filled.rglob(files))
@@ -246,6 +255,7 @@ if __name__ == "__main__":
 
 INTERRUPTED_AS_A_THREAD_STARTS = """
 import threading
+from hashlib import sha256
 
 import numpy as np
 
