@@ -78,23 +78,7 @@ def from_network(
         image = da.from_array(image, chunks=(-1,) * (image.ndim - 2) + (tile, tile))
     check_dask("image", image)
     image = image.rechunk((*(-1,) * (image.ndim - 2), tile, tile))
-    seen = np.zeros((*image.shape[:-2], tile + 2 * halo, tile + 2 * halo), image.dtype)
-    c, o = _numpy(function(seen))
-    for name, array in (("confidence", c), ("offsets", o)):
-        floating_dtype(f"function's {name}", array)
-    stride = max(round(seen.shape[-1] / c.shape[-1]), 1) if c.ndim >= 2 and c.size else 1
-    if tile % stride or halo % stride:
-        raise ValueError(
-            f"tile and halo must be multiples of the network's stride {stride}, got {tile} and "
-            f"{halo}"
-        )
-    leading = c.shape[:-2]
-    size = (seen.shape[-1] // stride,) * 2
-    if c.shape[-2:] != size or o.shape != (*leading, 2, *size):
-        raise ValueError(
-            f"function must return confidence [..., h/s, w/s] and offsets [..., 2, h/s, w/s] for a "
-            f"tile {seen.shape}, got {c.shape} and {o.shape}"
-        )
+    c, o, stride = _tried(function, image, tile, halo)
     padded, graph = with_halo(image, halo)
     token = tokenize(function, image.name, tile, halo)
     both = f"mdn-network-{token}"
@@ -115,16 +99,33 @@ def from_network(
         items = {(own, *ones, *block): (itemgetter(n), (both, *block)) for _, *block in layer}
         layers = {**graph.layers, both: layer, own: items}
         needed = {**graph.dependencies, both: {padded}, own: {both}}
-        fields.append(
-            da.Array(
-                HighLevelGraph(layers, needed),
-                own,
-                chunks=(*((n,) for n in example.shape[:-2]), *grid),
-                meta=np.empty((0,) * example.ndim, example.dtype),
-                dtype=example.dtype,
-            )
-        )
+        chunks = (*((n,) for n in example.shape[:-2]), *grid)
+        meta = np.empty((0,) * example.ndim, example.dtype)
+        fields.append(da.Array(HighLevelGraph(layers, needed), own, chunks=chunks, meta=meta))
     return fields[0], fields[1]
+
+
+def _tried(
+    function: Callable[[Any], Fields], image: da.Array, tile: int, halo: int
+) -> tuple[Any, Any, int]:
+    """The fields of a tile of zeros, checked, and the network's stride."""
+    seen = np.zeros((*image.shape[:-2], tile + 2 * halo, tile + 2 * halo), image.dtype)
+    c, o = _numpy(function(seen))
+    for name, array in (("confidence", c), ("offsets", o)):
+        floating_dtype(f"function's {name}", array)
+    stride = max(round(seen.shape[-1] / c.shape[-1]), 1) if c.ndim >= 2 and c.size else 1
+    if tile % stride or halo % stride:
+        raise ValueError(
+            f"tile and halo must be multiples of the network's stride {stride}, got {tile} and "
+            f"{halo}"
+        )
+    size = (seen.shape[-1] // stride,) * 2
+    if c.shape[-2:] != size or o.shape != (*c.shape[:-2], 2, *size):
+        raise ValueError(
+            f"function must return confidence [..., h/s, w/s] and offsets [..., 2, h/s, w/s] for a "
+            f"tile {seen.shape}, got {c.shape} and {o.shape}"
+        )
+    return c, o, stride
 
 
 def _run(function: Callable[[Any], Fields], parts: tuple[slice, ...], image: Any) -> Fields:
