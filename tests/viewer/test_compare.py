@@ -189,7 +189,7 @@ def test_a_model_without_a_window():
     model.change(sigma=3.0)
     model.ask_pixel((1, 1))
     assert ear.heard == []  # there is nothing to look at
-    model.show(VotingSession(fields, "left", 2.0), "sample:two")
+    model.show(VotingSession(fields, "left", 2.0))
     assert [name for name, _ in ear.heard] == ["session_changed", "maps_changed"]
     model.change(sigma=-1.0)
     assert ear.heard[-1] == ("refused", "sigma must be greater than 0, got -1.0")

@@ -55,5 +55,5 @@ def test_a_file_is_dragged_onto_the_maps(make_napari_viewer, qtbot, tmp_path):
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=30000)
     widget.wait()
     assert source.taken == Qt.DropAction.CopyAction
-    assert widget.model.origin == str(tmp_path / "dragged.mdn")
+    assert widget.model.origin.paths == (str(tmp_path / "dragged.mdn"),)
     assert widget.model.maps["noisy_or"].peak.row == 10

@@ -156,7 +156,7 @@ def test_a_frame_that_cannot_be_shown_leaves_the_one_before(broken):
     else:
         frames = Lazy(FRAMES, broken=[3])
     model, said, at = VotingModel(), [], []
-    model.show(VotingSession(frames[2], 0, 2.0), "", frames, 2)
+    model.show(VotingSession(frames[2], 0, 2.0), frames=frames, frame=2)
     model.refused.connect(said.append)
     model.frame_changed.connect(at.append)
     session = model.session
@@ -172,7 +172,7 @@ def test_a_frame_that_cannot_be_shown_leaves_the_one_before(broken):
 def test_frames_do_not_stay_in_memory():
     frames = Lazy(200)
     model = VotingModel()
-    model.show(VotingSession(frames[0], 0, 2.0), "", frames, 0)
+    model.show(VotingSession(frames[0], 0, 2.0), frames=frames, frame=0)
     layers = layer_data(frames, "clip")
     most = 0
     for number in range(200):

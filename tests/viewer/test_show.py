@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mdn_viewer.core.session import VotingSession
+from mdn_viewer.process import _sent
 from mdn_viewer.values import newer, opened_from
 from viewer_support import assert_shows, names, two_parts, wrong
 
@@ -127,6 +128,7 @@ def test_a_layout_and_an_order_are_those_that_are_said(layout, frames, order):
     for found in (
         opened_from(*arrays, None, GIVEN | reading).fields,
         newer(None, *arrays, None, reading),
+        _sent(two_parts(), *arrays, None, reading),  # of other parts: to a window's process
     ):
         one = found[0] if frames else found
         np.testing.assert_array_equal(one.confidence, c)

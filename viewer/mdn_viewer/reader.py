@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,36 +51,6 @@ def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
     except (OSError, ValueError, ModuleNotFoundError):
         return None
     return _read_guessed
-
-
-def open_pose() -> list[LayerData]:
-    """Open what PoseNet makes of a photograph."""
-    return _sample("pose")
-
-
-def open_faces() -> list[LayerData]:
-    """Open what CenterFace makes of a photograph."""
-    return _sample("faces")
-
-
-def open_trained() -> list[LayerData]:
-    """Open what a trained Mass Displacement Network makes of a photograph."""
-    return _sample("trained")
-
-
-def open_coins() -> list[LayerData]:
-    """Open Hough votes for the centres of coins, a map per radius."""
-    return _sample("coins")
-
-
-def open_nuclei() -> list[LayerData]:
-    """Open votes for the nuclei of a stained tissue."""
-    return _sample("nuclei")
-
-
-def open_delta() -> list[LayerData]:
-    """Open the two fields of the paper's section 2."""
-    return _sample("delta")
 
 
 def opening_part(sample: str) -> int | str:
@@ -162,6 +133,11 @@ def open_saved(saved: SavedSession) -> Opened:
 def _sample(name: str) -> list[LayerData]:
     origin = Origin((f"sample:{name}",))
     return now_and_later(layer_data(mdn.samples.load(name), name, opening_part(name), origin))
+
+
+open_pose, open_faces, open_trained, open_coins, open_nuclei, open_delta = (
+    partial(_sample, name) for name in ("pose", "faces", "trained", "coins", "nuclei", "delta")
+)
 
 
 def _read(path: Paths) -> list[LayerData]:
