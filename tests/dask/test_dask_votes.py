@@ -59,7 +59,7 @@ def chunked(c, o, sizes, is_stored=False):
 
 
 @pytest.mark.filterwarnings("ignore::mdn_cupy.dask.OutlierWarning")
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(problems(), st.booleans())
 def test_maps_equal_those_of_the_whole(problem, is_stored):
     c, o, sigma, options, sizes, out = problem
