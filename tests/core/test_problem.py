@@ -412,5 +412,7 @@ def test_a_number_on_another_device_than_the_fields_is_refused():
     refused(
         lambda: mdn.noisy_or(*fields, nowhere), TypeError, "confidence is on torch (cpu)", "sigma"
     )
+    arrays = [FIELDS[name] for name in ("confidence", "offsets")]
+    refused(lambda: mdn.noisy_or(*arrays, torch.tensor(1.0)), TypeError, "sigma is on torch (cpu)")
     on_meta = [field.to("meta") for field in fields]
     assert mdn.noisy_or(*on_meta, torch.tensor(1.0)).shape == (3, 4, 5)
