@@ -44,6 +44,7 @@ def test_a_replaced_file_keeps_its_permissions(umask_untouched, tmp_path, mode):
         file.write(b"x")
     assert permissions(path) == mode
     assert path.read_bytes() == b"x"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "no space")])
