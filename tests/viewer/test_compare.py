@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from mdn_viewer import settings
+from mdn_viewer.core import model as model_module
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import KINDS, RULES, VotingSession, title
 from viewer_support import add_fields, dock, pictures, two_parts
@@ -172,6 +173,20 @@ def test_cross_part_votes(viewer):
 
 def test_fields_without_cross_offsets(two):
     assert not two.controls.cross.enabled
+
+
+def test_a_map_too_large_to_compute_whole_says_so(two, monkeypatch):
+    compare = two.compare
+    assert compare.place.text().startswith("Computed ")
+    monkeypatch.setattr(model_module, "_MOST", 100)
+    monkeypatch.setattr(model_module, "_SEEN", 100)
+    two.controls.sigma.value = 3
+    two.wait()
+    assert compare.place.text().startswith("The table counts one in 3 × 3 of the pixels on the ")
+    monkeypatch.undo()
+    two.controls.sigma.value = 2
+    two.wait()
+    assert compare.place.text().startswith("Computed ")
 
 
 class Ear:

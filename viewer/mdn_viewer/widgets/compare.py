@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from mdn_viewer.canvas.maps import CONFIDENCE, MapView
 from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, title
+from mdn_viewer.core.window import Window
 from mdn_viewer.settings import recall, recall_shown, remember, remember_shown
 from mdn_viewer.widgets.controls import Figure
 
@@ -177,10 +178,12 @@ class ComparePanel(QWidget):
         self._say_where()
 
     def _say_where(self) -> None:
-        """Say where the maps were computed."""
+        """Say where the maps were computed, and of which pixels, if not of all."""
         if self._model.voted is not None:
             place = self._model.voted.place
-            self.place.setText(f"Computed {place.text}")
+            maps = self._model.maps.values() if self._model.exact else ()  # and not while it drags
+            window = next((each.window for each in maps if each.window), None)
+            self.place.setText(f"{_counted(window)}Computed {place.text}")
             self.place.setToolTip(place.detail)
 
 
@@ -192,6 +195,14 @@ def _figures(vote_map: VoteMap | None) -> tuple[str, str, str]:
         return "nan" if np.isnan(vote_map.total) else "no vote", _NONE, total
     value, row, column = vars(vote_map.peak).values()
     return f"{value:#.4g}", f"{row}, {column}", total
+
+
+def _counted(window: Window | None) -> str:
+    if window is None:
+        return ""
+    step = window.step
+    which = f"one in {step} × {step} of the" if step > 1 else "the"
+    return f"The table counts {which} pixels on the screen. "
 
 
 def _checkbox(text: str, tooltip: str) -> QCheckBox:
