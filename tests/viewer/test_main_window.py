@@ -11,7 +11,7 @@ from mdn_viewer.widget import MassDisplacement
 from mdn_viewer.widgets.controls import Figure
 from mdn_viewer.widgets.voters import VotersPanel
 from napari._app_model import get_app_model
-from qtpy.QtWidgets import QApplication, QMainWindow, QSlider
+from qtpy.QtWidgets import QApplication, QSlider
 from viewer_support import (
     PLUGIN,
     assert_shows,
@@ -21,7 +21,6 @@ from viewer_support import (
     drop,
     mouse,
     move_to,
-    names,
     peaks,
     pictures,
     press,
@@ -134,17 +133,6 @@ def test_all_radii_vote_for_coins(viewer):
     assert pictures(widget)["noisy-or"].shape == (303, 384)
     expected = mdn.samples.load("coins").votes().noisy_or()
     np.testing.assert_allclose(pictures(widget)["noisy-or"], expected, atol=1e-6)
-
-
-def test_a_sample_beside_the_open_widget_comes_a_layer_in_a_turn(viewer):
-    widget = dock(viewer)
-    windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
-    added = viewer.open_sample(PLUGIN, "delta")
-    assert added == list(viewer.layers)
-    assert len(added) == (1 if len(windows) == 1 else 3)  # other tests' windows may be there still
-    widget.wait()
-    assert names(viewer) == ["delta image", "delta confidence", "delta offsets"]
-    assert_shows(widget, mdn.samples.load("delta"), 0, widget.controls.sigma.value)
 
 
 def test_the_menus_open_it(viewer):

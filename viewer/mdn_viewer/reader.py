@@ -15,7 +15,6 @@ from mdn_viewer.core.origin import SINGLE, UNKNOWN, Origin
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SavedSession
 from mdn_viewer.layers.conversion import LayerData, layer_data
-from mdn_viewer.layers.turns import now_and_later
 
 __all__ = [
     "Opened",
@@ -132,7 +131,7 @@ def open_saved(saved: SavedSession) -> Opened:
 
 def _sample(name: str) -> list[LayerData]:
     origin = Origin((f"sample:{name}",))
-    return now_and_later(layer_data(mdn.samples.load(name), name, opening_part(name), origin))
+    return layer_data(mdn.samples.load(name), name, opening_part(name), origin)
 
 
 open_pose, open_faces, open_trained, open_coins, open_nuclei, open_delta = (

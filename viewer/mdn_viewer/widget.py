@@ -278,7 +278,6 @@ class MassDisplacement(QWidget):
             self._user_layers.close,
             self._readout.close,
             self._selection.close,
-            self.opener.close,
             self._central.leave,
             self.canvas.end,
             model.close,

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QApplication, QFileDialog, QMainWindow, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from mdn_cupy.io import SUFFIXES
 from mdn_viewer.core.file_guess import FileReading, guess
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
-from mdn_viewer.layers.turns import takers
 from mdn_viewer.settings import recall_reading, remember_reading
 from mdn_viewer.widgets.controls import single_shot_timer
 from mdn_viewer.widgets.open_dialog import OpenDialog
@@ -45,11 +44,6 @@ class FileOpener:
         self._viewer, self._model, self._parent = viewer, model, parent
         self._waiting: deque[LayerData] = deque()
         self._next = single_shot_timer(self._add_next, parent)
-        takers.append(self._take_later)
-
-    def close(self) -> None:
-        """Add no layers of samples any more."""
-        takers.remove(self._take_later)
 
     @property
     def busy(self) -> bool:
@@ -120,14 +114,6 @@ class FileOpener:
         """Add layers, one in a turn of the event loop: each takes napari a tenth of a second."""
         self._waiting.extend(layers)
         self._next.start(0)
-
-    def _take_later(self, layers: Sequence[LayerData]) -> bool:
-        """Add layers of a sample, if this window is the only one."""
-        windows = [w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow)]
-        if windows != [self._parent.window()]:
-            return False
-        self.add(layers)
-        return True
 
     def _add_next(self) -> None:
         if self._waiting:
