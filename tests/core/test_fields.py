@@ -403,7 +403,11 @@ def test_what_is_no_path_is_refused(function, path):
         function(path, *(fields if function is mdn.save_fields else ()))
 
 
-@pytest.mark.parametrize("names", ["ab", None, 3, {"a": 1, "b": 2}, {"a", "b"}], ids=repr)
+@pytest.mark.parametrize(
+    "names",
+    ["ab", None, 3, {"a": 1, "b": 2}, {"a", "b"}],
+    ids=["text", "None", "number", "dict", "set"],
+)
 def test_what_is_no_sequence_of_names_is_refused(names):
     seen = "the string 'ab'" if isinstance(names, str) else type(names).__name__
     with pytest.raises(TypeError, match=f"names must be a sequence, .* 2 parts, got {seen}"):
