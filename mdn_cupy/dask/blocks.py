@@ -64,12 +64,16 @@ class Blocks:
         given = (self.confidence, self.offsets, self.sigma)
         return [x for x in given if isinstance(x, da.Array)]
 
+    @property
+    def width(self) -> float | None:
+        """Sigma, where it is a number; where it is an array, each block has a chunk of it."""
+        return None if isinstance(self.sigma, da.Array) else self.sigma
+
     @cached_property
     def token(self) -> str:
         """A hash of everything that a result depends on."""
         names = [array.name for array in self.arrays]
-        sigma = None if isinstance(self.sigma, da.Array) else self.sigma
-        return str(tokenize(names, sigma, self.options.named, self.output))
+        return str(tokenize(names, self.width, self.options.named, self.output))
 
     def sources(self) -> Iterator[Index]:
         """The numbers of all blocks of sources."""

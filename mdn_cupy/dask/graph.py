@@ -30,7 +30,7 @@ def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGr
     graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in blocks.computed))
     tasks, promise = {}, (reach.promised, reach.gradients)
     for block in blocks.sources():
-        check = partial(_checked, blocks.sigma, *promise, blocks.start(block))
+        check = partial(_checked, blocks.width, *promise, blocks.start(block))
         tasks[block] = (check, *blocks.keys(block))
     if not blocks.computed:
         return tasks, graph
@@ -85,7 +85,7 @@ def arriving(blocks: Blocks, reach: Reach) -> Arriving:
                 cuts[(name, *block)] = (_nothing, fields[block])
     pieces: dict[Index, list[tuple[Link, Any]]] = {}
     for block, link in [] if blocks.computed else _joined_links(blocks, reach):
-        check = partial(_checked, blocks.sigma, reach.promised, reach.gradients, link.first)
+        check = partial(_checked, blocks.width, reach.promised, reach.gradients, link.first)
         piece = partial(_read, check, blocks.reads(block, *link.sources))
         pieces.setdefault(_target(blocks, block, link), []).append((link, piece))
     for block in blocks.sources() if blocks.computed else []:
@@ -198,7 +198,7 @@ def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> G
             )
             places.append((blocks.corner((link.down, link.across)), link))
             keys.append(key)
-        pull = partial(_pull, blocks.options, rule, blocks.dtype, blocks.sigma, blocks.start(block))
+        pull = partial(_pull, blocks.options, rule, blocks.dtype, blocks.start(block))
         layer[(name, *block)] = (partial(pull, places), fields[block], keys)
     joined = HighLevelGraph.merge(graph, cotangent.__dask_graph__())
     layers = {**joined.layers, cut: cuts, name: layer}
@@ -360,7 +360,6 @@ def _pull(
     options: Any,
     rule: Rule,
     dtype: Any,
-    sigma: Any,
     start: tuple[int, int],
     places: list[tuple[tuple[int, int], Link]],
     fields: tuple[Any, Any, Any],

@@ -80,7 +80,7 @@ def instances(
     weighed: dict[Any, Any] = {}
     for block in blocks.sources():
         corner = tuple(int(edges(c)[b]) for c, b in zip(blocks.leading, block, strict=False))
-        label = partial(_label, blocks.options, blocks.sigma, blocks.batch, corner)
+        label = partial(_label, blocks.options, blocks.width, blocks.batch, corner)
         keys = blocks.keys(block)
         labelled[(name, *block)] = (partial(label, blocks.start(block), radius), table, *keys)
         weighed[(masses, *block)] = (_weigh, (name, *block), keys[0])

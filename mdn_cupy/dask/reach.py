@@ -202,9 +202,10 @@ def measure(blocks: Blocks, gradients: bool = False, progress: Progress | None =
     token = f"measured-{'gradients-' if gradients else ''}{blocks.token}"
     name = f"mdn-reach-{token}"
     layer = {}
-    width = blocks.sigma if is_number(blocks.sigma) else None
     for block in blocks.sources():
-        setting = _Setting(blocks.options, blocks.output, blocks.start(block), width, gradients)
+        setting = _Setting(
+            blocks.options, blocks.output, blocks.start(block), blocks.width, gradients
+        )
         look = partial(_look, setting)
         layer[(name, *block)] = (look, *blocks.keys(block))
     graph = HighLevelGraph.from_collections(name, layer, dependencies=blocks.computed)

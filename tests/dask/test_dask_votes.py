@@ -1,5 +1,6 @@
 """Votes on Dask arrays against the whole: maps and gradients, any chunks and any offsets."""
 
+import cloudpickle
 import dask
 import dask.array as da
 import dask.optimization
@@ -153,6 +154,30 @@ def test_names_are_the_same_every_time_and_tasks_one_a_chunk():
     assert first.name != mdn.dask.noisy_or(c, o, 2.5).name
     assert first.name != mdn.dask.noisy_or(c, o, 2.0, reach=3).name
     assert len(first.__dask_graph__().layers[first.name]) == first.npartitions
+
+
+def zeros(index):
+    """A part of a stored array."""
+    return np.zeros([part.stop - part.start for part in index], np.float32)
+
+
+@pytest.mark.parametrize("of_dask", [True, False])
+def test_a_task_holds_no_other_chunk_of_sigma(of_dask):
+    _, _, c, o = field(256, 32)
+    sigma = np.full((256, 256), 2.0, np.float32)
+    sigma = da.from_array(sigma, chunks=32) if of_dask else sigma
+    stored = [lazily(zeros, x.shape, x.chunksize, x._meta, {"n": x.ndim}) for x in (c, o)]
+    peaks = mdn.find_peaks(np.eye(9, dtype=np.float32), threshold=0.1)
+    for array in (
+        mdn.dask.noisy_or(c, o, sigma),
+        mdn.dask.noisy_or(*stored, sigma),
+        mdn.dask.additive_vjp(c, o, sigma, c).confidence,
+        mdn.dask.instances(c, o, sigma, peaks).labels,
+    ):
+        layers = array.__dask_graph__().layers
+        tasks = [task for name in layers if "mdn-" in name for task in layers[name].values()]
+        # A chunk of sigma takes 4,096 bytes; all of them take 262,144.
+        assert 0 < max(len(cloudpickle.dumps(task)) for task in tasks) < 20_000
 
 
 def test_nothing_is_read_where_a_reach_is_promised_until_it_is_computed():
