@@ -56,24 +56,24 @@ def jit(function: F) -> F:
 class _Checked(CompileResultCacheImpl):
     """Compiled code with a checksum: damaged machine code would end the process.
 
-    So might code of another version of Numba, from a process whose environment has the same
-    checkout: Numba notes its version in the index of the files only.
+    So might code for another version of Numba or another processor, from a process that writes to
+    the same folder: Numba notes both in the index of the files, and not in the files.
     """
 
     def reduce(self, compiled: Any) -> tuple[bytes, bytes]:
         data = dumps(super().reduce(compiled))
-        return _digest(data), data
+        return _digest(data, compiled.library.codegen), data
 
     def rebuild(self, target_context: Any, payload: tuple[bytes, bytes]) -> Any:
         digest, data = payload
-        if _digest(data) != digest:
-            raise ValueError("damaged compiled code, or of another version")
+        if _digest(data, target_context.codegen()) != digest:
+            raise ValueError("damaged compiled code, or code of another version")
         return super().rebuild(target_context, pickle.loads(data))
 
 
-def _digest(data: bytes) -> bytes:
-    versions = f"Numba {numba.__version__}, NumPy {np.__version__}"
-    return sha256(versions.encode() + data).digest()
+def _digest(data: bytes, codegen: Any) -> bytes:
+    place = numba.__version__, np.__version__, codegen.magic_tuple()
+    return sha256(repr(place).encode() + data).digest()
 
 
 class _KernelCache(FunctionCache):
@@ -93,7 +93,10 @@ class _KernelCache(FunctionCache):
         try:
             # Not `super().load_overload`, which first imports all that Numba needs to compile,
             # and SciPy: 0.3 s, of which compiled code without reference counts needs nothing.
-            return self._load_overload(signature, target_context)
+            found = self._load_overload(signature, target_context)
+            if found is not None and found.signature.args != tuple(signature):
+                raise ValueError("the file of another signature, written at the same time")
+            return found
         except Exception:  # whatever unpickling a damaged file raises
             with suppress(Exception):
                 self.flush()

@@ -80,6 +80,19 @@ def test_a_damaged_cache_is_compiled_again_and_repaired(filled, files, damage):
 
 
 @pytest.mark.slow
+def test_code_of_another_signature_is_not_run(filled):
+    """As two processes leave it that compiled for other dtypes at the same time."""
+    double = VOTE.replace('"f4"', '"f8"')
+    run_python("-c", double, env=environment(NUMBA_CACHE_DIR=str(filled)))
+    one, other = filled.rglob("*fill*.nbc")
+    code = one.read_bytes(), other.read_bytes()
+    one.write_bytes(code[1])
+    other.write_bytes(code[0])
+    assert not came_from_the_cache(filled)
+    assert came_from_the_cache(filled)
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_one_warning(tmp_path):
     # A file that may hold no more than 4 KB stands for a full disk.
     code = """
