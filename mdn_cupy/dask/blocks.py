@@ -17,7 +17,7 @@ from dask.base import tokenize
 from mdn_cupy.arrays import Array, is_number
 from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
 from mdn_cupy.problem import VoteOptions, new_layout
-from mdn_cupy.validation import Shape, called, check_width, floating_dtype
+from mdn_cupy.validation import Shape, check_width, floating_dtype
 
 __all__ = ["Blocks", "Index", "blocks_of", "check_dask", "edges", "part_of"]
 
@@ -177,7 +177,7 @@ def blocks_of(
         check_dask(name, array)
     if not (is_number(sigma) or isinstance(sigma, da.Array)):
         floating_dtype("sigma", sigma)
-    settled = called("mdn_cupy.dask", VoteOptions, **options)
+    settled = VoteOptions(**options)
     c, o, width = (x if is_number(x) else _shaped(x) for x in (confidence, offsets, sigma))
     layout = new_layout(c, o, width, settled)
     size = layout.output_shape

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Unpack
 
 import dask.array as da
 
 from mdn_cupy.dask.blocks import Blocks, blocks_of, check_dask
 from mdn_cupy.dask.graph import gathered, voted
+from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.dask.reach import Reach, measure, promise
 from mdn_cupy.problem import Gradients, Rule
 
@@ -25,6 +27,7 @@ __all__ = [
 ]
 
 
+@takes_options
 def noisy_or(
     confidence: da.Array,
     offsets: da.Array,
@@ -32,7 +35,7 @@ def noisy_or(
     *,
     reach: float | Reach | None = None,
     chunks: Any = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> da.Array:
     """Combine displaced votes by the noisy-or rule, Eq. 2: `mdn_cupy.noisy_or`, in chunks.
 
@@ -88,31 +91,68 @@ def noisy_or(
     >>> bool(np.allclose(m, mdn.noisy_or(coins.confidence, coins.offsets, 2.0, aggregate=0)))
     True
     """
-    given = {"reach": reach, "chunks": chunks, **options}
-    (array,) = _voted(("noisy_or",), confidence, offsets, sigma, **given)
+    settled = problem(confidence, offsets, sigma, reach, chunks, options)
+    (array,) = voted(*settled, ("noisy_or",))
     return array
 
 
-def log_complement(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+@takes_options
+def log_complement(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Unpack[Options],
+) -> da.Array:
     """Accumulate L = log(1 − m): `mdn_cupy.log_complement`, with the options of `noisy_or`."""
-    (array,) = _voted(("log_complement",), confidence, offsets, sigma, **options)
+    settled = problem(confidence, offsets, sigma, reach, chunks, options)
+    (array,) = voted(*settled, ("log_complement",))
     return array
 
 
-def additive(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+@takes_options
+def additive(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Unpack[Options],
+) -> da.Array:
     """Sum votes of the mass c each: `mdn_cupy.additive`, with the options of `noisy_or`."""
-    (array,) = _voted(("additive",), confidence, offsets, sigma, **options)
+    settled = problem(confidence, offsets, sigma, reach, chunks, options)
+    (array,) = voted(*settled, ("additive",))
     return array
 
 
-def plain_sum(confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any) -> da.Array:
+@takes_options
+def plain_sum(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Unpack[Options],
+) -> da.Array:
     """Sum votes with K(0) = 1: `mdn_cupy.plain_sum`, with the options of `noisy_or`."""
-    (array,) = _voted(("plain_sum",), confidence, offsets, sigma, **options)
+    settled = problem(confidence, offsets, sigma, reach, chunks, options)
+    (array,) = voted(*settled, ("plain_sum",))
     return array
 
 
+@takes_options
 def compare(
-    confidence: da.Array, offsets: da.Array, sigma: Any, **options: Any
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    *,
+    reach: float | Reach | None = None,
+    chunks: Any = None,
+    **options: Unpack[Options],
 ) -> tuple[da.Array, da.Array, da.Array]:
     """Combine votes by both rules: `mdn_cupy.compare`, with the options of `noisy_or`.
 
@@ -121,11 +161,12 @@ def compare(
     m, log_complement, s : dask array [..., Ho, Wo]
         One task makes a chunk of all three.
     """
-    maps = ("noisy_or", "log_complement", "additive")
-    m, complement, total = _voted(maps, confidence, offsets, sigma, **options)
+    settled = problem(confidence, offsets, sigma, reach, chunks, options)
+    m, complement, total = voted(*settled, ("noisy_or", "log_complement", "additive"))
     return m, complement, total
 
 
+@takes_options
 def noisy_or_vjp(
     confidence: da.Array,
     offsets: da.Array,
@@ -133,14 +174,15 @@ def noisy_or_vjp(
     cotangent: da.Array,
     *,
     log_complement: da.Array | None = None,
-    **options: Any,
+    reach: float | Reach | None = None,
+    **options: Unpack[Options],
 ) -> Gradients:
     """Pull a cotangent of m back: `mdn_cupy.Votes.noisy_or_vjp`, in chunks.
 
     Parameters
     ----------
-    confidence, offsets, sigma, **options
-        As in `noisy_or`, but for chunks.
+    confidence, offsets, sigma, reach, **options
+        As in `noisy_or`; there are no chunks to choose.
     cotangent : dask array [..., Ho, Wo]
         ∂loss/∂m. The map has its chunks.
     log_complement : dask array [..., Ho, Wo], optional
@@ -151,34 +193,55 @@ def noisy_or_vjp(
     Gradients
         Dask arrays in the chunks of the fields.
     """
-    blocks, found = _pulling(confidence, offsets, sigma, cotangent, **options)
+    blocks, found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
     if log_complement is None:
         (log_complement,) = voted(blocks, found, ("log_complement",))
     _check(blocks, "log_complement", log_complement)
     return gathered(blocks, found, Rule.NOISY_OR, -cotangent * da.exp(log_complement))
 
 
+@takes_options
 def log_complement_vjp(
-    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Unpack[Options],
 ) -> Gradients:
     """Pull a cotangent of L back: `mdn_cupy.Votes.log_complement_vjp`; see `noisy_or_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, **options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
     return gathered(*found, Rule.NOISY_OR, cotangent)
 
 
+@takes_options
 def additive_vjp(
-    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Unpack[Options],
 ) -> Gradients:
     """Pull a cotangent of the additive map back: `mdn_cupy.Votes.additive_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, **options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
     return gathered(*found, Rule.ADDITIVE, cotangent)
 
 
+@takes_options
 def plain_sum_vjp(
-    confidence: da.Array, offsets: da.Array, sigma: Any, cotangent: da.Array, **options: Any
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Unpack[Options],
 ) -> Gradients:
     """Pull a cotangent of the plain sum back: `mdn_cupy.Votes.plain_sum_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, **options)
+    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
     return gathered(*found, Rule.PLAIN_SUM, cotangent)
 
 
@@ -188,7 +251,7 @@ def problem(
     sigma: Any,
     reach: Any,
     chunks: Any,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     gradients: bool = False,
 ) -> tuple[Blocks, Reach]:
     """Check the arguments, and measure the reach unless it is given."""
@@ -204,25 +267,13 @@ def problem(
     return blocks, reach
 
 
-def _voted(
-    maps: tuple[str, ...],
-    confidence: Any,
-    offsets: Any,
-    sigma: Any,
-    reach: Any = None,
-    chunks: Any = None,
-    **options: Any,
-) -> list[da.Array]:
-    return voted(*problem(confidence, offsets, sigma, reach, chunks, options), maps)
-
-
 def _pulling(
     confidence: Any,
     offsets: Any,
     sigma: Any,
     cotangent: Any,
-    reach: Any = None,
-    **options: Any,
+    reach: Any,
+    options: Mapping[str, Any],
 ) -> tuple[Blocks, Reach]:
     """The problem through which a cotangent is pulled back, in the chunks of that."""
     check_dask("cotangent", cotangent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import dask.array as da
 import numpy as np
@@ -15,6 +15,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Index, blocks_of, edges
+from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.peaks import Instances, Peaks
 from mdn_cupy.validation import check_not_negative
 from mdn_cupy.votes import Votes
@@ -22,6 +23,7 @@ from mdn_cupy.votes import Votes
 __all__ = ["instances"]
 
 
+@takes_options
 def instances(
     confidence: da.Array,
     offsets: da.Array,
@@ -29,7 +31,7 @@ def instances(
     peaks: Peaks | Delayed,
     *,
     radius: float = math.inf,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Instances:
     """Say for every source to which peak it adds most: `mdn_cupy.Votes.instances`, in chunks.
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from mdn_cupy.arrays import is_number, kind_of, library, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
+from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.dask.scheduling import Progress, computed
 from mdn_cupy.problem import VoteOptions
 
@@ -148,6 +149,7 @@ class Reach:
         return f"Reach({said}, {self.voters} voters, {self.outliers} outliers)"
 
 
+@takes_options
 def measure_reach(
     confidence: Any,
     offsets: Any,
@@ -156,7 +158,7 @@ def measure_reach(
     chunks: Any = None,
     gradients: bool = False,
     progress: Progress | None = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Reach:
     """Look at every vote once, and find which chunks of the output need which chunks of the fields.
 
@@ -223,7 +225,7 @@ def measure(blocks: Blocks, gradients: bool = False, progress: Progress | None =
             f"and column {worst.landing[1]:.0f}; set the confidence of such sources to 0 unless "
             "they are meant",
             OutlierWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
     return Reach(links, voters, count, gradients=gradients, token=token)
 

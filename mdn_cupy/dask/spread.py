@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import dask.array as da
 import numpy as np
@@ -15,6 +15,7 @@ from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Blocks, Index, check_dask, edges
 from mdn_cupy.dask.functional import problem as settled
 from mdn_cupy.dask.graph import arriving, voted, votes_of
+from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.dask.peaks import Table, tabulated
 from mdn_cupy.dask.reach import Link, Reach
 from mdn_cupy.peaks import Peaks, limits_of, spread
@@ -23,6 +24,7 @@ from mdn_cupy.problem import Rule, RuleName, rule_of
 __all__ = ["peaks"]
 
 
+@takes_options
 def peaks(
     confidence: da.Array,
     offsets: da.Array,
@@ -36,7 +38,7 @@ def peaks(
     evidence: da.Array | None = None,
     reach: float | Reach | None = None,
     chunks: Any = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Delayed:
     """Find all peaks of the evidence and how the votes for each spread: `mdn_cupy.Votes.peaks`.
 

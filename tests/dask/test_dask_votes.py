@@ -1,5 +1,7 @@
 """Votes on Dask arrays against the whole: maps and gradients, any chunks and any offsets."""
 
+import inspect
+
 import cloudpickle
 import dask
 import dask.array as da
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 
 import mdn_cupy as mdn
 from mdn_cupy.dask.lazy import lazily
+from mdn_cupy.dask.options import Options
+from mdn_cupy.problem import VoteOptions
 
 CLOSE = {"rtol": 1e-6, "atol": 1e-6}
 
@@ -134,8 +138,9 @@ def test_one_mad_offset_ties_one_chunk_to_one_other_and_is_named():
     lazy_c, lazy_o = da.from_array(c, chunks=64), da.from_array(o, chunks=(2, 64, 64))
     with pytest.warns(
         mdn.dask.OutlierWarning, match=r"^1 of .* row 5 and column 7, lands at row 225 and column 2"
-    ):
+    ) as warned:
         reach = mdn.dask.measure_reach(lazy_c, lazy_o, 1.0)
+    assert warned[0].filename == __file__
     assert reach.outliers == 1
     targets = {(link.down, link.across) for link in reach.links[0, 0]}
     assert targets == {(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)} - {
@@ -246,6 +251,31 @@ def test_what_does_not_fit_is_refused_when_it_is_given(change, message):
     given = {"confidence": c, "offsets": o, "sigma": 2.0, "reach": 1.0, **change}
     with pytest.raises((TypeError, ValueError), match=message):
         mdn.dask.noisy_or(**given)
+
+
+VOTING = ["noisy_or", "log_complement", "additive", "plain_sum", "compare", "measure_reach"]
+PULLING = [f"{name}_vjp" for name in VOTING[:4]]
+
+
+@pytest.mark.parametrize("name", [*VOTING, *PULLING, "peaks", "instances"])
+def test_every_option_has_its_name_in_help_and_in_errors(name):
+    _, _, c, o = field()
+    function = getattr(mdn.dask, name)
+    shown = [*inspect.signature(function).parameters]
+    assert [*Options.__annotations__] == [*inspect.signature(VoteOptions).parameters] == shown[-6:]
+    assert ("reach" in shown) == (name not in ("measure_reach", "instances"))
+    assert ("chunks" in shown) == (name in (*VOTING, "peaks"))
+    more = {
+        "peaks": {"threshold": 1},
+        "instances": {"peaks": mdn.find_peaks(np.eye(3), threshold=1)},
+    }
+    given = more.get(name, {"cotangent": c} if name in PULLING else {})
+    for wrong in ("truncte", "maps"):
+        with pytest.raises(
+            TypeError, match=rf"^{name}\(\): unexpected argument '{wrong}'.* takes"
+        ) as error:
+            function(c, o, 2.0, **given, **{wrong: 3})
+        assert str(error.value).endswith(", ".join(shown))
 
 
 def test_a_cotangent_or_a_map_that_is_no_dask_array_is_refused():
