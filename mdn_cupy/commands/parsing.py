@@ -30,10 +30,12 @@ def add_output_to(
 
 def check_suffix(output: Path | str, known: Collection[str]) -> str:
     """Return the lower-case suffix of a file to write; ValueError if it is not a known one."""
-    suffix = "" if isinstance(output, str) else output.suffix.lower()  # a URL is no file
+    suffix = "" if isinstance(output, str) else output.suffix.lower()
     if suffix not in known:
         *most, last = known
-        raise ValueError(f"{output}: name a {', '.join(most)}{' or ' if most else ''}{last} file")
+        wanted = f"name a {', '.join(most)}{' or ' if most else ''}{last} file"
+        url = "a URL is for a .zarr store; " if isinstance(output, str) else ""
+        raise ValueError(f"{output}: {url}{wanted}")
     if Path(output).is_dir():
         raise IsADirectoryError(f"{output}: is a directory; name a file in it")
     return suffix
@@ -51,16 +53,16 @@ def floats(text: str) -> float | list[float]:
 
 
 def named(text: str) -> str:
-    """Refuse the empty name of an output."""
+    """Refuse the empty name of an output, and a URL."""
     if not text:
         raise argparse.ArgumentTypeError("it is empty; name a file")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"name a file, not a URL: {text}")
     return text
 
 
 def path(text: str) -> Path:
     """Parse the path of an output."""
-    if "://" in text:
-        raise argparse.ArgumentTypeError(f"name a file, not a URL: {text}")
     return Path(named(text))
 
 

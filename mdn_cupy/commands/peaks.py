@@ -144,7 +144,7 @@ def _found(number: int, frames: FieldsSequence, arguments: argparse.Namespace) -
 
 
 def _as_line(value: dict[str, Any]) -> bytes:
-    return json.dumps(value).encode() + b"\n"
+    return json.dumps(value, default=str).encode() + b"\n"  # slices, of a region
 
 
 def _tables(journal: Path) -> Iterator[list[tuple[Any, ...]]]:

@@ -1,5 +1,6 @@
 """The command line: what it writes and prints, and how it refuses."""
 
+import argparse
 import dataclasses
 import os
 import re
@@ -13,6 +14,7 @@ from helpers import refuse, run_python, succeed
 import mdn_cupy as mdn
 from mdn_cupy import plotting
 from mdn_cupy.__main__ import main
+from mdn_cupy.commands import opening
 
 SAMPLES = ", ".join(mdn.samples.names())
 COMMANDS = ("info", "compare", "vote", "peaks", "instances", "convert")
@@ -121,6 +123,8 @@ def test_arrows_and_grid_of_a_figure_follow_stride_and_origin():
     [
         "from $5 to $6",
         "$",
+        "\\$1",
+        "a\nb",
         "",
         "lesion $\\frac$ \\$1 鼻 😀 a\nb \x1b x_1^2 %#&",
         "\ud800",
@@ -333,7 +337,7 @@ def test_bad_input_gets_one_line_and_touches_nothing(
     [
         ("compare", "out.txt", "out.txt: name a .png, .pdf or .svg file"),
         ("compare", "out", "out: name a .png, .pdf or .svg file"),
-        ("vote", "memory://out.npy", "memory://out.npy: name a .npy file"),
+        ("vote", "memory://out.npy", "memory://out.npy: a URL is for a .zarr store; name a .npy"),
         ("vote", "precious.png", "precious.png: name a .npy file"),
         ("compare", "no/out.png", "no/out.png: cannot be written"),
         ("vote", "no/out.npy", "no/out.npy: cannot be written"),
@@ -363,6 +367,7 @@ def test_an_output_that_cannot_be_is_refused(capsys, bad_files, command, output,
         ("peaks", "s3://a/out.csv", "name a file, not a URL: s3://a/out.csv"),
         ("instances", "s3://a/out.npy", "name a file, not a URL: s3://a/out.npy"),
         ("compare", "s3://a/out.png", "name a file, not a URL: s3://a/out.png"),
+        ("convert", "s3://a/", "name a file, not a URL: s3://a/"),
     ],
 )
 def test_an_output_is_a_named_file(capsys, command, output, message):
@@ -410,6 +415,53 @@ def test_a_command_that_is_incomplete_ends_with_status_2(capsys, argv):
         main(argv)
     assert ended.value.code == 2
     assert "usage: mdn-cupy" in capsys.readouterr().err
+
+
+# Every option of how a file is read, with a value that the file below takes.
+READING = {
+    "--from": "deeplabcut --stride 2 --sigmoid",
+    "--set": "locref_std=2 --from deeplabcut --stride 2 --sigmoid",
+    "--confidence": "scores",
+    "--offsets": "shifts",
+    "--order": "yx",
+    "--layout": "(PC)HW",
+    "--stride": "2,3",
+    "--origin": "1,2",
+    "--sigma": "3",
+    "--names": "left,right",
+    "--sigmoid": "",
+    "--scale": "2",
+    "--region": "0:4,::2",
+}
+OUTPUTS = {
+    "compare": "a.png",
+    "vote": "a.npy",
+    "peaks": "a.csv --threshold 1",
+    "instances": "a.npy --threshold 1",
+    "convert": "a.mdn",
+}
+
+
+def test_there_is_a_value_for_every_option_of_reading():
+    parser = argparse.ArgumentParser(add_help=False)
+    opening.add_reading_to(parser)
+    assert [action.option_strings[0] for action in parser._actions] == list(READING)
+
+
+@pytest.mark.parametrize("option", READING)
+@pytest.mark.parametrize("command", OUTPUTS)
+def test_every_command_takes_every_option_of_reading(
+    capsys, tmp_path, monkeypatch, command, option
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez("a.npz", scores=rng.random((2, 6, 8)), shifts=rng.normal(size=(4, 6, 8)))
+    named = {"--confidence": "scores", "--offsets": "shifts"}
+    if "deeplabcut" not in READING[option]:
+        named["--layout"] = "(PC)HW"
+    given = [f"{name} {value}" for name, value in {**named, option: READING[option]}.items()]
+    succeed(capsys, *shlex.split(f"{command} a.npz {' '.join(given)} -o {OUTPUTS[command]}"))
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # info, help, a real process
