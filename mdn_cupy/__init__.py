@@ -27,7 +27,9 @@ TYPE_CHECKING = False  # as typing has it, which takes longer to import than all
 if TYPE_CHECKING:
     from typing import Any
 
-    from mdn_cupy import adapters, dask, reference, samples, torch
+    from mdn_cupy import adapters, reference, samples
+    from mdn_cupy import dask as dask
+    from mdn_cupy import torch as torch
     from mdn_cupy.arrays import to_gpu, to_numpy
     from mdn_cupy.backend import backends
     from mdn_cupy.checks import check_fields
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# Without dask and torch: `from mdn_cupy import *` must not take the names of those libraries.
 __all__ = [
     "Fields",
     "Footprint",
@@ -55,7 +58,6 @@ __all__ = [
     "backends",
     "check_fields",
     "compare",
-    "dask",
     "find_peaks",
     "get_num_threads",
     "load_fields",
@@ -69,11 +71,11 @@ __all__ = [
     "set_num_threads",
     "to_gpu",
     "to_numpy",
-    "torch",
 ]
 
 # Imported when asked for, so that a command can say what Ctrl+C does while NumPy is imported.
-_MODULES = {"adapters", "dask", "reference", "samples", "torch"}
+_OPTIONAL = ("dask", "torch")  # each named as the library that it needs
+_MODULES = {"adapters", "reference", "samples", *_OPTIONAL}
 _HOMES = {
     name: home
     for home, names in {
@@ -95,7 +97,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return import_module(f"mdn_cupy.{name}")
+        try:
+            return import_module(f"mdn_cupy.{name}")
+        except ModuleNotFoundError as error:
+            if name not in _OPTIONAL:
+                raise
+            raise AttributeError(str(error)) from error  # of which `hasattr` makes False
     if name not in _HOMES:
         raise AttributeError(f"module 'mdn_cupy' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"mdn_cupy.{_HOMES[name]}"), name)
@@ -103,4 +110,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    from importlib.util import find_spec
+
+    return sorted({*globals(), *__all__, *filter(find_spec, _OPTIONAL)})

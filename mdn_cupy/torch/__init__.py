@@ -7,6 +7,14 @@ log-complement L of the noisy-or, or a sum. Everything after it is plain torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        'mdn_cupy.torch needs torch, which is not installed: pip install "mdn-cupy[torch]"',
+        name=error.name,
+    ) from error
+
 from mdn_cupy.torch.decoding import Maxima, soft_argmax, subpixel_argmax
 from mdn_cupy.torch.functional import logit, one_minus_exp
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields

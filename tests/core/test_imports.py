@@ -63,10 +63,46 @@ def test_modules_load_when_they_are_first_used(name):
     code = f"""
 import sys, mdn_cupy as mdn
 assert "mdn_cupy.{name}" not in sys.modules
-assert "{name}" in dir(mdn) and "{name}" in mdn.__all__
+assert "{name}" in dir(mdn) and ("{name}" in mdn.__all__) == ("{name}" != "torch")
 print(mdn.{name}.__name__)
 """
     assert run_python("-c", code) == f"mdn_cupy.{name}\n"
+
+
+def test_a_base_install_can_be_looked_at_whole():
+    code = """
+import inspect, pydoc
+import mdn_cupy as mdn
+
+names = [name for name, _ in inspect.getmembers(mdn)]
+assert {*mdn.__all__} <= {*names} and "Votes" in pydoc.render_doc(mdn)
+assert not {"dask", "torch"} & {*dir(mdn), *names}
+exec("from mdn_cupy import *", found := {})
+assert "Votes" in found
+for name in ("dask", "torch"):
+    assert not hasattr(mdn, name)
+    try:
+        getattr(mdn, name)
+    except AttributeError as error:
+        print(error)
+try:
+    from mdn_cupy import torch
+except ImportError as error:
+    print(error)
+"""
+    blocked = {"dask", "zarr", "torch", "h5py", "tqdm", "matplotlib", "scipy", "napari"}
+    dask, *torch = run_python("-c", BLOCK.format(blocked=blocked) + code).splitlines()
+    assert dask == (
+        'mdn_cupy.dask needs Dask and Zarr, which are not installed: pip install "mdn-cupy[dask]"'
+    )
+    assert torch == 2 * [
+        'mdn_cupy.torch needs torch, which is not installed: pip install "mdn-cupy[torch]"'
+    ]
+
+
+def test_a_star_import_leaves_the_names_of_other_libraries_alone():
+    code = "import dask, torch; from mdn_cupy import *; print(dask.__name__, torch.__name__)"
+    assert run_python("-c", code) == "dask torch\n"
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error():
