@@ -72,15 +72,26 @@ class Arriving(NamedTuple):
         return [link for link, _ in found], [piece for _, piece in found]
 
 
-def arriving(blocks: Blocks, reach: Reach) -> Arriving:
-    """Find the sources that vote for each block of the output."""
+def arriving(blocks: Blocks, reach: Reach, check_all: bool = False) -> Arriving:
+    """Find the sources that vote for each block of the output.
+
+    Parameters
+    ----------
+    blocks : Blocks
+        The problem.
+    reach : Reach
+        Of it.
+    check_all : bool
+        Check a promise of all sources, also of those that are read by tasks which may not need
+        them; by default only of those that vote for no pixel.
+    """
     fields, graph = sources(blocks, reach)
-    name = f"mdn-cut-{reach.token}"
+    name = f"mdn-{'cut-and-checked' if check_all else 'cut'}-{reach.token}"
     cuts: dict[Any, Any] = {}
-    checks: list[Any] = []  # of blocks with sources that vote for no pixel
+    checks: list[Any] = []
     if reach.promised is not None:
         for block in blocks.sources():
-            if not _covers(reach.links[block], blocks.size(block)):
+            if check_all or not _covers(reach.links[block], blocks.size(block)):
                 checks.append((name, *block))
                 cuts[(name, *block)] = (_nothing, fields[block])
     pieces: dict[Index, list[tuple[Link, Any]]] = {}

@@ -72,6 +72,8 @@ def peaks(
     """
     kind = rule_of(rule)
     blocks, found = settled(confidence, offsets, sigma, reach, chunks, options)
+    # Votes for the evidence are checked for a promised reach; here only those near peaks are read.
+    sources = arriving(blocks, found, check_all=evidence is not None)
     if evidence is None:
         made = "log_complement" if kind is Rule.NOISY_OR else str(rule)
         (evidence,) = voted(blocks, found, (made,))
@@ -83,13 +85,14 @@ def peaks(
             f"evidence must have the shape of the vote map {shape}, got {evidence.shape}"
         )
     table = tabulated(evidence, None, threshold, limits_of(min_distance, max_peaks, border))
-    sources = arriving(blocks, found)
+    checks = sources.checks
     moments, name = f"mdn-moments-{table.key}", f"mdn-peaks-{table.key}-{found.token}"
     layer: dict[Any, Any] = {}
     for number in np.ndindex(*map(len, blocks.output_chunks)):
         links, pieces = sources.of(number)
         add = partial(_moments, blocks.options, kind, _extent(blocks, number), evidence.shape)
-        layer[(moments, *number)] = (partial(add, links), table.key, pieces)
+        layer[(moments, *number)] = (partial(add, links), table.key, pieces + checks)
+        checks = []
     last = {name: (partial(_spread, kind), table.key, list(layer))}
     graph = HighLevelGraph.merge(table.dask, sources.graph)
     layers = {**graph.layers, moments: layer, name: last}
@@ -127,7 +130,7 @@ def _moments(
     own = tuple(e.stop - e.start for e in extent[:-2])
     number = np.ravel_multi_index(tuple(leading), own) if own else np.zeros_like(row)
     corner = extent[-2].start, extent[-1].start
-    for link, piece in zip(links, pieces, strict=True):
+    for link, piece in zip(links, pieces, strict=False):  # checks come after the pieces
         rows, columns = link.pixels
         near = (row >= rows.start) & (row < rows.stop)
         near &= (column >= columns.start) & (column < columns.stop)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mdn_cupy as mdn
+from mdn_cupy.dask.lazy import lazily
 
 AXES = st.sampled_from([None, 0])
 
@@ -141,3 +142,24 @@ def test_what_does_not_fit_is_refused():
     labels, _ = mdn.dask.instances(evidence, offsets, 1.0, peaks)
     with pytest.raises(ValueError, match=r"peaks must be of maps with the leading axes \(\)"):
         labels.compute()
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+@pytest.mark.parametrize("origin", [0, 100])  # with 100 no chunk of sources is near the map
+def test_a_promise_is_checked_where_the_evidence_is_given(is_stored, origin):
+    c, o = np.zeros((20, 40), np.float32), np.zeros((2, 20, 40), np.float32)
+    c[5, 35] = c[5, 5] = 0.9
+    o[0, 5, 5] = 30  # both vote for one pixel
+    evidence = da.from_array(-mdn.log_complement(c, o, 2.0), chunks=10)
+    lazy = [
+        lazily(x.__getitem__, x.shape, (*x.shape[:-2], 10, 10), x[:0], {"axes": x.ndim})
+        if is_stored
+        else da.from_array(x, chunks=(*x.shape[:-2], 10, 10))
+        for x in (c, o)
+    ]
+    given = {"threshold": 0.5, "evidence": evidence, "origin": origin, "chunks": 10}
+    peaks = mdn.dask.peaks(*lazy, 2.0, reach=1, **given)
+    with pytest.raises(ValueError, match="longest, by 30 pixels, is of the source in row 5 and c"):
+        peaks.compute()
+    kept = mdn.dask.peaks(*lazy, 2.0, reach=30, **given).compute()
+    np.testing.assert_allclose(kept.voters, [0.0 if origin else 2.0], atol=1e-6)
