@@ -6,7 +6,6 @@ import argparse
 import itertools
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -45,7 +44,9 @@ _LARGEST_TIFF = 0xF0000000  # bytes; a TIFF counts them in 32 bits
 
 def add_to(command: argparse.ArgumentParser) -> None:
     """Add the options of `instances` to its parser."""
-    parsing.add_output_to(command, "labels: .tif or .npy, or .zarr")
+    parsing.add_output_to(
+        command, "labels: .tif or .npy, or .zarr, a folder or a URL", parsing.place
+    )
     command.add_argument(
         "--radius",
         type=float,
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> str:
     """Write the labels; return what is to be said."""
     if large.is_asked(arguments):
         return large.label(arguments)
-    output: Path = arguments.output
+    output = arguments.output
     writers = {".npy": _write_npy, ".tif": _write_tiff, ".tiff": _write_tiff}
     write = writers[parsing.check_suffix(output, writers)]
     frames = opening.opened(arguments)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdn_cupy import __version__, samples
@@ -61,7 +59,8 @@ def add_to(command: argparse.ArgumentParser) -> None:
 def is_asked(arguments: argparse.Namespace) -> bool:
     """Say whether the options or the output want work by chunks."""
     given = (arguments.chunks, arguments.memory, arguments.scheduler, arguments.reach)
-    return any(x is not None for x in given) or str(arguments.output).endswith(".zarr")
+    is_store = str(arguments.output).rstrip("/").endswith(".zarr")
+    return is_store or any(x is not None for x in given)
 
 
 def vote(arguments: argparse.Namespace) -> str:
@@ -82,7 +81,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
     def work() -> str:
         from mdn_cupy import dask
 
-        store = Path(f"{arguments.output}.partial.zarr")
+        store = f"{arguments.output}.partial.zarr"
         limits = {**voting.limits(arguments), "rule": arguments.rule}
         problem = _problem(arguments)
         array = _evidence(problem, store, arguments.rule)
@@ -91,7 +90,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         columns = peaks.to_dict()
         names = [problem.fields.names[n] for n in columns.pop("map")]
         write([{"frame": [_frame(arguments) or 0] * len(peaks), "part": names, **columns}])
-        shutil.rmtree(store)
+        _remove(store)
         return f"{len(peaks)} peaks: written to {arguments.output}"
 
     return _worked(arguments, work)
@@ -104,19 +103,22 @@ def label(arguments: argparse.Namespace) -> str:
         from mdn_cupy import dask
 
         output = _store(arguments.output)
-        store = Path(f"{arguments.output}.partial.zarr")
+        store = f"{output}.partial.zarr"
         limits = voting.limits(arguments)
         radius = check_not_negative("radius", arguments.radius)
         problem = _problem(arguments)
+        said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
+        said |= limits
+        done = dask.stored(output, said)
+        if done is not None:
+            _remove(store)  # it is left where the command was stopped just before
+            return f"labels {[*done.shape]}, which had been done: written to {output}"
         peaks = dask.find_peaks(_evidence(problem, store, arguments.rule), **limits).compute()
         geometry = problem.fields.geometry
         labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
-        said = {**problem.said, "of": "instances", "rule": arguments.rule, "radius": radius}
         with _bar("labels") as progress:
-            dask.to_zarr(
-                labels, output, fingerprint={**said, **limits}, kind="labels", progress=progress
-            )
-        shutil.rmtree(store)
+            dask.to_zarr(labels, output, fingerprint=said, kind="labels", progress=progress)
+        _remove(store)
         return f"{len(peaks)} instances: labels {[*labels.shape]} written to {output}"
 
     return _worked(arguments, work)
@@ -148,7 +150,16 @@ class _Problem:
         return {**options, "reach": self.promised}
 
 
-def _evidence(problem: _Problem, store: Path, rule: str) -> Any:
+def _remove(store: str) -> None:
+    """Delete a store, at a path or a URL, if it is there."""
+    import fsspec
+
+    filesystem, root = fsspec.url_to_fs(store)
+    if filesystem.exists(root):
+        filesystem.rm(root, recursive=True)
+
+
+def _evidence(problem: _Problem, store: str, rule: str) -> Any:
     """Vote for the evidence, unless that was done, and return it as it lies on the disk."""
     from mdn_cupy import dask
 
@@ -156,7 +167,7 @@ def _evidence(problem: _Problem, store: Path, rule: str) -> Any:
     return dask.stored(store)
 
 
-def _voted(problem: _Problem, output: str | Path, rule: str) -> tuple[tuple[int, ...], str]:
+def _voted(problem: _Problem, output: str, rule: str) -> tuple[tuple[int, ...], str]:
     """Write a map to a store; return its shape, and say what was to do."""
     from mdn_cupy import dask
 
@@ -223,9 +234,10 @@ def _frame(arguments: argparse.Namespace) -> int | None:
 
 
 def _store(output: Any) -> str:
-    if not str(output).rstrip("/").endswith(".zarr"):
+    store = str(output).rstrip("/")
+    if not store.endswith(".zarr"):
         raise ValueError(f"{output}: name a .zarr store for fields larger than memory")
-    return str(output)
+    return store
 
 
 def _worked(arguments: argparse.Namespace, work: Callable[[], str]) -> str:

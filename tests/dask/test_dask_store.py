@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import dask.array as da
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -292,6 +293,29 @@ def test_the_commands_do_by_chunks_what_they_do_in_memory(slide, tmp_path, capsy
     assert found.max() == len(right)
     assert not list(tmp_path.glob("*.partial*"))
     assert "written to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_url", [False, True])
+def test_labels_that_are_there_are_not_voted_for_again(
+    slide, tmp_path, monkeypatch, capsys, is_url
+):
+    output = f"memory://{tmp_path.name}/l.zarr" if is_url else str(tmp_path / "l.zarr")
+    command = ["instances", str(slide[0]), "--threshold", "0.5", "--chunks", "128", "-o", output]
+    assert main([*command, "--radius", "5"]) == 0
+    assert f"labels [300, 300] written to {output}" in capsys.readouterr().out
+    labels = zarr.open_array(output, path="0", mode="r")[:]
+    assert labels.max() > 10
+    filesystem, folder = fsspec.url_to_fs(output.rpartition("/")[0])
+    assert not filesystem.exists(f"{folder}/l.zarr.partial.zarr")
+    zarr.create_group(f"{output}.partial.zarr")  # as a run leaves it that was stopped at its end
+    with monkeypatch.context() as patched:
+        patched.setattr(mdn.dask, "measure_reach", None)
+        assert main([*command, "--radius", "5"]) == 0
+    assert [Path(found).name for found in filesystem.glob(f"{folder}/l.*")] == ["l.zarr"]
+    said = capsys.readouterr().out
+    assert f"labels [300, 300], which had been done: written to {output}" in said
+    assert main([*command, "--radius", "4"]) == 2
+    assert "there is a result of other arguments or inputs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
