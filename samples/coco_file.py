@@ -123,7 +123,7 @@ def _check_image(image):
     if not isinstance(_get(image, "file_name"), str) or not image["file_name"]:
         raise ValueError(f"file_name must be a text, got {_short(image['file_name'])}")
     for side in ("width", "height"):
-        if side in image and not (_is_number(image[side]) and image[side] > 0):
+        if side in image and not (is_number(image[side]) and image[side] > 0):
             raise ValueError(f"{side} must be a number of pixels, got {_short(image[side])}")
 
 
@@ -149,7 +149,7 @@ def read_person(annotation, images, parts):
             f"bbox must be left, top, width and height, got {_short(annotation['bbox'])}"
         )
     area = annotation.get("area") or float(box[2] * box[3])
-    if not _is_number(area) or area < 0:
+    if not is_number(area) or area < 0:
         raise ValueError(f"area must be a number of pixels, got {_short(area)}")
     if annotation.get("iscrowd") not in (None, 0, 1):
         raise ValueError(f"iscrowd must be 0 or 1, got {_short(annotation['iscrowd'])}")
@@ -174,14 +174,14 @@ def _is_identity(value):
     return isinstance(value, (int, str))
 
 
-def _is_number(value):
+def is_number(value):
     """Return whether it is one that float64 can hold."""
     return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def _numbers(value, count):
     """Return a list of so many finite numbers as an array; None if it is something else."""
-    fits = isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+    fits = isinstance(value, list) and len(value) == count and all(map(is_number, value))
     return np.array(value, float) if fits else None
 
 

@@ -10,6 +10,8 @@ import torch
 from coco_file import (
     Person,
     entries_of,
+    identity_of,
+    is_number,
     is_repeated,
     read_image,
     read_images,
@@ -75,9 +77,9 @@ class Persons:
             raise ValueError(f"{found[0]}: {error}") from error
         (self.category,) = self.coco.cats.values()
         self.parts = _parts(self.category)
-        self.sigmas = np.array([_SIGMAS[part.split()[-1]] for part in self.parts])  # for OKS
+        self.sigmas = np.array([_SIGMAS[_kind(part)] for part in self.parts])  # for OKS
         self.edges = [(a - 1, b - 1) for a, b in self.category["skeleton"]]
-        self.area_scale = float(self.coco.dataset["info"].get("area_scale", 1.0))
+        self.area_scale = float(self.coco.dataset["info"]["area_scale"])
         self.ids = sorted({a["image_id"] for a in self.coco.anns.values() if _is_usable(a)})
         if not self.ids:
             raise ValueError(f"{found[0]} has no persons with a box")
@@ -120,9 +122,7 @@ class Persons:
 
     def _mirrored(self) -> list[int]:
         """For each part, the part that a mirror makes of it."""
-        swap = {"left": "right", "right": "left"}
-        mirrored = (" ".join(swap.get(word, word) for word in p.split()) for p in self.parts)
-        return [self.parts.index(part) for part in mirrored]
+        return [self.parts.index(_mirror(part)) for part in self.parts]
 
 
 class Batches(torch.utils.data.Dataset):
@@ -163,12 +163,18 @@ def _index(dataset: Any, masks: bool) -> COCO:
     category = next((c for c in categories if c.get("keypoints")), None)
     if category is None:
         raise ValueError("no category has keypoints, as in COCO's person_keypoints_*.json")
+    identity_of(category, "id", "category: ")
     parts = _parts(category)
     skeleton = category.get("skeleton") or []
     known = range(1, len(parts) + 1)
-    for edge in skeleton:
-        if not (isinstance(edge, list) and len(edge) == 2 and all(part in known for part in edge)):
+    for edge in skeleton if isinstance(skeleton, list) else [skeleton]:
+        ends = edge if isinstance(edge, list) else []
+        if len(ends) != 2 or not all(isinstance(end, int) and end in known for end in ends):
             raise ValueError(f"skeleton must join parts 1 to {len(parts)} by twos, got {edge}")
+    info = dataset.get("info") or {}
+    scale = info.get("area_scale", 1.0) if isinstance(info, dict) else None
+    if not (is_number(scale) and scale > 0):
+        raise ValueError(f"info must be an object, its area_scale a number above 0, got {info}")
     images = read_images(entries_of(dataset, "images"))
     persons: list[dict] = []
     seen: dict = {}
@@ -195,7 +201,7 @@ def _index(dataset: Any, masks: bool) -> COCO:
         )
     coco = COCO()
     coco.dataset = {
-        "info": dataset.get("info") or {},
+        "info": info | {"area_scale": scale},
         "images": list(images.values()),
         "annotations": persons,
         "categories": [category | {"skeleton": skeleton}],
@@ -206,12 +212,26 @@ def _index(dataset: Any, masks: bool) -> COCO:
 
 
 def _parts(category: dict) -> list[str]:
-    """The keypoints' names, of which OKS has to know each."""
-    parts = [str(name).replace("_", " ") for name in category["keypoints"]]
-    unknown = [part for part in parts if part.split()[-1] not in _SIGMAS]
-    if unknown:
-        raise ValueError(f"OKS has no sigma of {unknown[0]!r}; known are {', '.join(_SIGMAS)}")
+    """The keypoints' names, of which OKS has to know each, and a mirror has to keep all."""
+    names = category["keypoints"]
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"keypoints of a category must be a list of names, got {names}")
+    parts = [name.replace("_", " ") for name in names]
+    for part in parts:
+        if _kind(part) not in _SIGMAS:
+            raise ValueError(f"OKS has no sigma of {part!r}; known are {', '.join(_SIGMAS)}")
+        if _mirror(part) not in parts:
+            raise ValueError(f"keypoints have {part!r}, and no {_mirror(part)!r} for its mirror")
     return parts
+
+
+def _kind(part: str) -> str:
+    return part.rpartition(" ")[2]
+
+
+def _mirror(part: str) -> str:
+    swap = {"left": "right", "right": "left"}
+    return " ".join(swap.get(word, word) for word in part.split(" "))
 
 
 def _check_place(annotation: dict, person: Person, masks: bool) -> None:
@@ -226,7 +246,7 @@ def _check_place(annotation: dict, person: Person, masks: bool) -> None:
     polygons = (
         isinstance(outline, list)
         and outline
-        and all(isinstance(it, list) and len(it) >= 6 for it in outline)
+        and all(isinstance(it, list) and len(it) >= 6 and all(map(is_number, it)) for it in outline)
     )
     runs = isinstance(outline, dict) and {"size", "counts"} <= outline.keys()
     if not (polygons or runs):

@@ -294,6 +294,22 @@ def test_data_that_is_none_is_named(script, tmp_path, capsys):
         (lambda d, a: d["images"][0].pop("file_name"), "image number 1: no 'file_name'"),
         (lambda d, a: d["categories"][0].update(skeleton=[[1, 14]]), "skeleton must join parts 1"),
         (lambda d, a: d["categories"][0]["keypoints"].__setitem__(0, "tail"), "no sigma of 'tail'"),
+        *(
+            (lambda d, a, change=change: d["categories"][0].update(change), message)
+            for change, message in [
+                ({"id": None}, "category: id must be a whole number, got None"),
+                ({"keypoints": 3}, "keypoints of a category must be a list of names, got 3"),
+                ({"keypoints": [3]}, "keypoints of a category must be a list of names, got [3]"),
+                ({"keypoints": [""]}, "OKS has no sigma of ''"),
+                ({"keypoints": ["left_eye"]}, "have 'left eye', and no 'right eye' for its mirror"),
+                ({"skeleton": 3}, "skeleton must join parts 1 to 13 by twos, got 3"),
+                ({"skeleton": [[1.0, 2.0]]}, "skeleton must join parts 1 to 13 by twos, got [1.0"),
+            ]
+        ),
+        (lambda d, a: d["categories"][0].pop("id"), "category: no 'id'"),
+        (lambda d, a: d.update(info=[1]), "info must be an object, its area_scale a number"),
+        (lambda d, a: d.update(info={"area_scale": "a"}), "its area_scale a number above 0, got"),
+        (lambda d, a: a.update(segmentation=[["a"] * 6]), "no 'segmentation' of polygons or runs"),
         (lambda d, a: d["annotations"].append({**a, "area": 1}), "of another entry, which differs"),
         (lambda d, a: d["annotations"].clear(), "has no persons with a box"),
     ],
