@@ -19,6 +19,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import Conv2dNormActivation, MultiScaleRoIAlign
 
 from mdn_cupy.torch.voted_keypoints import KeypointLoss, RegionKeypointHead
+from mdn_cupy.validation import check_count
 
 __all__ = ["COCO_EDGES", "KeypointBranch", "VotingRoIHeads", "mask_rcnn_mdn"]
 
@@ -72,8 +73,7 @@ class KeypointBranch:
             raise ValueError(f"voting must be 'across', 'within' or 'plain', got {self.voting!r}")
         if self.loss not in ("bce", "softmax"):
             raise ValueError(f"loss must be 'bce' or 'softmax', got {self.loss!r}")
-        if self.parts < 1:
-            raise ValueError(f"parts must be at least 1, got {self.parts}")
+        check_count("parts", self.parts)
         _check_layers("layers", self.layers)
 
     def predictor(self) -> nn.Module:
@@ -139,7 +139,7 @@ def mask_rcnn_mdn(
     Raises
     ------
     TypeError
-        If the backbone has no `out_channels`.
+        If the backbone has no `out_channels`, or what is no whole number counts something.
     ValueError
         If a word or a number is out of range, or weights are given with a module.
 
@@ -157,8 +157,7 @@ def mask_rcnn_mdn(
     branch = KeypointBranch(keypoints) if isinstance(keypoints, str) else keypoints
     if not isinstance(branch, (KeypointBranch, NoneType)):
         raise TypeError(f"keypoints must be a KeypointBranch, a word or None, got {keypoints!r}")
-    if num_classes < 2:
-        raise ValueError(f"num_classes must be at least 2, with the background, got {num_classes}")
+    check_count("num_classes", num_classes, 2, "the background is one of them")
     _check_layers("mask_layers", mask_layers)
     normed = weights_backbone is None if group_norm is None else group_norm
     if isinstance(backbone, str):
@@ -269,8 +268,12 @@ class VotingRoIHeads(RoIHeads):
 
 
 def _check_layers(name: str, layers: Sequence[int]) -> None:
-    if not layers or min(layers) < 1:
+    if not isinstance(layers, Sequence):
+        raise TypeError(f"{name} must be a sequence of channels, such as [256], got {layers!r}")
+    if not layers:
         raise ValueError(f"{name} must name one convolution's channels at least, got {layers}")
+    for number, channels in enumerate(layers):
+        check_count(f"{name}[{number}]", channels)
 
 
 def _check_keypoints(targets: list[dict[str, Tensor]] | None, parts: int) -> None:
@@ -288,10 +291,11 @@ def _named_backbone(name: str, weights: Any, normed: bool) -> nn.Module:
     known = list_models(include=["resnet*", "resnext*", "wide_resnet*"])
     if name not in known:
         raise ValueError(f"backbone must be a module, or one of {', '.join(known)}, got {name!r}")
-    trained = get_model_weights(name).__members__
-    if isinstance(weights, str) and weights not in trained:
+    trained = get_model_weights(name)
+    names = trained.__members__
+    if isinstance(weights, str) and weights.removeprefix(f"{trained.__name__}.") not in names:
         raise ValueError(
-            f"weights_backbone of {name} must be one of {', '.join(trained)}, got {weights!r}"
+            f"weights_backbone of {name} must be one of {', '.join(names)}, got {weights!r}"
         )
     if weights is not None:
         pretrained: nn.Module = resnet_fpn_backbone(backbone_name=name, weights=weights)

@@ -7,6 +7,7 @@ import torch
 import torch_support  # one thread of torch's
 from helpers import run_python
 from torch import nn
+from torchvision.models import ResNet18_Weights, resnet18
 from torchvision.models.detection import KeypointRCNN, MaskRCNN
 
 import mdn_cupy as mdn
@@ -248,14 +249,23 @@ def test_what_cannot_be_made_is_refused():
         detector(loss="mse")
     with pytest.raises(ValueError, match="offset_weight must be at least 0"):
         detector(offset_weight=-1.0)
-    for layers in ((), (8, 0)):
-        with pytest.raises(ValueError, match=r"^layers must name one convolution"):
+    for layers, error, said in (
+        ((), ValueError, "layers must name one convolution"),
+        ((8, 0), ValueError, r"layers\[1\] must be at least 1, got 0"),
+        (64, TypeError, "layers must be a sequence of channels, such as .*, got 64"),
+        (("a",), TypeError, r"layers\[0\] must be a whole number, got 'a'"),
+    ):
+        with pytest.raises(error, match=f"^{said}"):
             mdn.torch.KeypointBranch(layers=layers)
-        with pytest.raises(ValueError, match=r"^mask_layers must name one convolution"):
+        with pytest.raises(error, match=f"^mask_{said}"):
             mdn.torch.mask_rcnn_mdn(mask_layers=layers)
     for voting in ("plain", "within"):
         with pytest.raises(ValueError, match="parts must be at least 1, got 0"):
             mdn.torch.KeypointBranch(voting, parts=0)
+        with pytest.raises(TypeError, match=r"parts must be a whole number, got 1\.5"):
+            mdn.torch.KeypointBranch(voting, parts=1.5)
+    with pytest.raises(TypeError, match="num_classes must be a whole number, got '2'"):
+        mdn.torch.mask_rcnn_mdn(num_classes="2")
     with pytest.raises(ValueError, match="num_classes must be at least 2"):
         mdn.torch.mask_rcnn_mdn(num_classes=1)
     with pytest.raises(TypeError, match="must be a KeypointBranch, a word or None, got 17"):
@@ -265,10 +275,24 @@ def test_what_cannot_be_made_is_refused():
     for name in ("banana", "vgg16"):
         with pytest.raises(ValueError, match=f"one of resnet101, .*, got '{name}'"):
             mdn.torch.mask_rcnn_mdn(backbone=name)
-    with pytest.raises(ValueError, match="weights_backbone of resnet18 must be one of IMAGENET1K"):
-        mdn.torch.mask_rcnn_mdn(backbone="resnet18", weights_backbone="banana")
+    for weights in ("banana", "ResNet50_Weights.IMAGENET1K_V1"):
+        with pytest.raises(
+            ValueError, match="weights_backbone of resnet18 must be one of IMAGENET"
+        ):
+            mdn.torch.mask_rcnn_mdn(backbone="resnet18", weights_backbone=weights)
     with pytest.raises(ValueError, match="weights_backbone must be None"):
         mdn.torch.mask_rcnn_mdn(backbone=Backbone(), weights_backbone="IMAGENET1K_V1")
+
+
+def test_weights_have_the_names_that_torchvision_takes(tmp_path, monkeypatch):
+    kept = tmp_path / "hub" / "checkpoints" / ResNet18_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
+    kept.parent.mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # what lies there is not downloaded
+    wanted = resnet18().state_dict()
+    torch.save(wanted, kept)
+    for weights in ("IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1"):
+        model = mdn.torch.mask_rcnn_mdn(None, backbone="resnet18", weights_backbone=weights)
+        assert torch.equal(model.backbone.body.conv1.weight, wanted["conv1.weight"])
 
 
 # How it is run
