@@ -583,4 +583,6 @@ def test_the_page_has_every_family_and_its_examples_run():
 )
 def test_settings_that_do_not_fit(family, settings, message):
     arrays, usual = outputs(family)
-    assert message in refusal(lambda: getattr(A, family)(**arrays, **{**usual, **settings}))
+    none = {name: array[None][:0] for name, array in arrays.items()}  # an empty batch
+    for given in (arrays, none):
+        assert message in refusal(lambda x=given: getattr(A, family)(**x, **{**usual, **settings}))
