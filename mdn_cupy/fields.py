@@ -124,7 +124,8 @@ class Fields:
             arrays[name] = cast_to(array, dtype)
         image = _plain_image(self.image)
         names = tuple(f"part {p}" for p in range(parts))
-        if np.size(self.names):
+        listed = isinstance(self.names, (list, tuple))  # NumPy has no size of ['a', ['b', 'c']]
+        if len(self.names) if listed else np.size(self.names):
             given = check_sequence("names", self.names, parts, "parts")
             names = tuple(_text("names", name) for name in given)
         stride = per_axis("stride", self.stride, positive=True)
@@ -303,6 +304,8 @@ def _size_of_output(
 
 def _text(name: str, value: object) -> str:
     """Return a text that a file or a caller may hold as bytes."""
+    if isinstance(value, (list, tuple)) or getattr(value, "ndim", False):
+        raise TypeError(f"{name} must be text, got {kind_of(value)}")
     if not isinstance(value, (bytes, bytearray, memoryview)):
         return str(value)
     try:

@@ -45,6 +45,9 @@ def contents(path: Path) -> Contents:
     except ModuleNotFoundError:
         missing(path, KIND, "torch", "torch")
     mapped = zipfile.is_zipfile(path)
+    with open(path, "rb") as file:
+        if not mapped and file.read(1) != pickle.PROTO:
+            raise Refusal(f"not a readable {KIND} file (neither a ZIP archive nor a pickle)")
     try:
         with warnings.catch_warnings(action="ignore"):  # of the pickle protocol
             stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)

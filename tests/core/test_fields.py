@@ -414,6 +414,17 @@ def test_what_is_no_sequence_of_names_is_refused(names):
         mdn.Fields(C, O, names=names)
 
 
+@pytest.mark.parametrize("names", [["a", ["b", "c"]], [np.zeros((2, 3)), "b"]], ids=str)
+def test_a_name_is_a_text(names):
+    with pytest.raises(TypeError, match=r"names must be text, got (list|numpy\.ndarray)"):
+        mdn.Fields(C, O, names=names)
+
+
+@pytest.mark.parametrize("names", [(), [], range(0), np.array([])], ids=repr)
+def test_no_names_are_numbers(names):
+    assert mdn.Fields(C, O, names=names).names == ("part 0", "part 1")
+
+
 def test_only_field_sets_are_saved(tmp_path):
     with pytest.raises(TypeError, match=r"mdn_cupy\.Fields"):
         mdn.save_fields(tmp_path / "a.mdn", {"confidence": C})

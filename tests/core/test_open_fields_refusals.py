@@ -205,6 +205,13 @@ def test_shapes_that_no_machine_can_hold(tmp_path):
     refused(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"text", b"hello world", b"PK"], ids=str)
+def test_what_no_torch_wrote_is_said(tmp_path, content):
+    (tmp_path / "a.pt").write_bytes(content)
+    said = "not a readable torch file (neither a ZIP archive nor a pickle)"
+    assert refused(tmp_path / "a.pt").endswith(said)
+
+
 def test_nothing_is_unpickled(tmp_path):
     torch.save({"heatmap": torch.tensor(C), "offsets": Trap()}, tmp_path / "a.pt")
     assert "pickled objects, which could run code" in refused(tmp_path / "a.pt")
