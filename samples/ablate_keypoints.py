@@ -6,8 +6,8 @@
              the same confidences would find if their offsets were true
 
 Every trial is a short training of one seed, judged on validation pictures. Into the folder --out go
-TABLE.md, with the figures of docs/training_figures.md, and the state of every trial. A run that was
-stopped goes on when the same command is given again.
+TABLE.md, with the figures of docs/training_figures.md (settings) or docs/training.md (precision),
+and the state of every trial. A run that was stopped goes on when the same command is given again.
 """
 
 import argparse
