@@ -196,7 +196,7 @@ def _mask_iou(model: Any, persons: Persons, count: int) -> float:
         (masks,) = maskrcnn_inference(logits, [torch.ones(len(boxes), dtype=torch.int64)])
         found = paste_masks_in_image(masks, boxes, images.image_sizes[0])[:, 0] >= 0.5
         overlaps.append((found & true).sum((1, 2)) / (found | true).sum((1, 2)))
-    return torch.cat(overlaps).mean().item()
+    return torch.cat(overlaps).nanmean().item()  # NaN where neither has a pixel
 
 
 def locate(predictor: Any, features: Tensor, boxes: Tensor) -> Tensor:

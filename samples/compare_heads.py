@@ -67,7 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="folder of the data set")
-    add("--model", type=Path, required=True, metavar="FILE", help="MODEL-SEED.pt, of --size small")
+    add(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="boxes-masks-SEED.pt, of --size small",
+    )
     add("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY", help="(default: all)")
     add("--seeds", nargs="+", type=int, default=[0], metavar="N", help="(default: 0)")
     add("--steps", type=int, default=600, metavar="N", help="(default: %(default)s)")
@@ -95,7 +101,7 @@ def _main(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
 def _load(path: Path, persons: Persons) -> Any:
     """A trained model, to see what it has learned."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; train_mask_rcnn.py writes MODEL-SEED.pt")
+        raise ValueError(f"{path}: no such file; train_mask_rcnn.py writes boxes-masks-SEED.pt")
     try:
         state = torch.load(path, weights_only=True)
         settings = Settings(**state["settings"])
@@ -103,8 +109,8 @@ def _load(path: Path, persons: Persons) -> Any:
         model.load_state_dict(state["model"])
     except Exception as error:  # torch raises whatever its unpickler met
         raise ValueError(f"{path}: no checkpoint of train_mask_rcnn.py for this data") from error
-    if "masks" not in settings.model or settings.size != "small":
-        raise ValueError(f"{path}: must have masks and --size small, got {settings}")
+    if (settings.model, settings.size) != ("boxes-masks", "small"):  # saw no keypoint
+        raise ValueError(f"{path}: must be boxes-masks of --size small, got {settings}")
     return model.eval()
 
 

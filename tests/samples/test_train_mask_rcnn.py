@@ -142,6 +142,15 @@ def test_masks_that_cover_their_boxes_overlap_as_far_as_the_figures_do(data):
     assert iou == pytest.approx(torch.stack(covered).mean().item(), rel=0.1)
 
 
+def test_a_person_without_a_pixel_does_not_count_among_the_overlaps(data):
+    compare = importlib.import_module("compare_branches")
+    models, people = importlib.import_module("persons.models"), persons(data)
+    model = models.make_model(models.Settings("boxes-masks", 0, 1, 1), 13, [])
+    torch.nn.init.constant_(model.roi_heads.mask_predictor.mask_fcn_logits.bias, -1e4)
+    people.coco.imgToAnns[people.ids[0]][0]["segmentation"] = [[0.0] * 6]
+    assert compare._mask_iou(model, people, len(people)) == 0
+
+
 @pytest.mark.slow
 def test_heads_are_compared_on_one_model_s_features(finished, data, capsys):
     compare = importlib.import_module("compare_heads")
@@ -154,8 +163,12 @@ def test_heads_are_compared_on_one_model_s_features(finished, data, capsys):
         assert len(row) == len(heading) == 7
         assert shares[0] <= shares[1] <= shares[2] <= 100
         assert shares[2] > 0
-    log = finished / "boxes-masks-0.jsonl"
-    for path, said in ((finished, "no such file"), (log, "no checkpoint of train_mask_rcnn.py")):
+    other = f"{MODELS[1]}-0"  # has seen keypoints
+    for path, said in (
+        (finished, "no such file"),
+        (finished / "boxes-masks-0.jsonl", "no checkpoint of train_mask_rcnn.py"),
+        (finished / f"{other}.pt", "must be boxes-masks of --size small"),
+    ):
         assert compare.main([*arguments, str(path)]) == 2
         assert said in capsys.readouterr().err
 
