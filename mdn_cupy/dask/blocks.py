@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
 
-from mdn_cupy.arrays import Array, is_number
+from mdn_cupy.arrays import Array, is_number, kind_of, library, remedy
 from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
 from mdn_cupy.problem import VoteOptions, new_layout
 from mdn_cupy.validation import Shape, check_width, floating_dtype
@@ -172,10 +172,16 @@ def blocks_of(
     ValueError
         If a shape or the chunks do not fit; the message has the call that makes them fit.
     """
-    named = {"confidence": confidence, "offsets": offsets}
-    for name, array in named.items():
-        check_dask(name, array)
-    if not (is_number(sigma) or isinstance(sigma, da.Array)):
+    check_dask("confidence", confidence)
+    check_dask("offsets", offsets)
+    if isinstance(sigma, da.Array):
+        check_dask("sigma", sigma)
+    elif library(sigma) in ("torch", "dlpack"):
+        raise TypeError(
+            f"sigma must be a number or an array of Dask or of the chunks' library, got "
+            f"{kind_of(sigma)}{remedy('sigma', sigma)}"
+        )
+    elif not is_number(sigma):
         floating_dtype("sigma", sigma)
     settled = VoteOptions(**options)
     c, o, width = (x if is_number(x) else _shaped(x) for x in (confidence, offsets, sigma))

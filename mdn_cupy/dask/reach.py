@@ -22,6 +22,7 @@ from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
 from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.dask.scheduling import Progress, computed
 from mdn_cupy.problem import VoteOptions
+from mdn_cupy.validation import as_float
 
 __all__ = [
     "Link",
@@ -234,7 +235,7 @@ def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
     """Take the caller's word for how long offsets are, along each axis, in output pixels."""
     if not is_number(pixels):
         raise TypeError(f"reach must be a number of pixels or a Reach, got {kind_of(pixels)}")
-    if not 0 <= pixels < math.inf:
+    if not 0 <= (pixels := as_float(pixels)) < math.inf:
         raise ValueError(f"reach must be finite and not negative, got {pixels:g}")
     if not is_number(blocks.sigma):
         raise ValueError(
@@ -251,8 +252,8 @@ def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
         )
         for block in blocks.sources()
     }
-    token = str(tokenize(blocks.token, float(pixels), gradients))
-    return Reach(links, promised=float(pixels), gradients=gradients, token=token)
+    token = str(tokenize(blocks.token, pixels, gradients))
+    return Reach(links, promised=pixels, gradients=gradients, token=token)
 
 
 class _Span(NamedTuple):

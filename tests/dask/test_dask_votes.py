@@ -8,6 +8,7 @@ import dask.array as da
 import dask.optimization
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -237,6 +238,9 @@ def test_a_promise_is_kept_where_no_chunk_of_the_map_is_near():
         ({"offsets": da.zeros((64, 64, 2), chunks=(16, 16, 2))}, r"offsets must have the shape"),
         ({"reach": -1}, "reach must be finite and not negative"),
         ({"reach": "far"}, "reach must be a number of pixels or a Reach, got"),
+        ({"reach": 10**400}, "reach must be finite and not negative, got inf"),
+        ({"sigma": da.ones(9)[da.ones(9) > 0]}, r"sigma has chunks of unknown size; call its co"),
+        ({"sigma": torch.ones(64, 64)}, r"or of the chunks' library, got torch.Tensor; pass mdn_c"),
         ({"sigma": 0}, "sigma must be greater than 0"),
         ({"sigma": "wide"}, "sigma must be a number or an array"),
         ({"chunks": "big"}, "chunks must be numbers of at least 1"),
