@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from mdn_cupy.io.contents import Contents, Refusal, explained
 from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
-from mdn_cupy.validation import check_count, check_size, per_axis
+from mdn_cupy.validation import check_count, check_positive, check_size, per_axis
 
 __all__ = ["LazyFields", "fingerprint_of", "open_fields", "zarr_array"]
 
@@ -118,6 +118,8 @@ def open_fields(
     ------
     OSError
         If there is nothing there, or it cannot be read.
+    TypeError, ValueError
+        If an argument does not fit.
     ValueError
         If it is no Zarr group or holds no such fields; the message begins with the URL.
 
@@ -143,7 +145,8 @@ def open_fields(
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")
     how = ArrayReading((None, None), given_layout or Layout(OWN), order, sigmoid, scale, {})
-    given = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
+    numbers = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
+    given = {name: _CHECKS[name](value) for name, value in numbers.items() if value is not None}
     with explained(str(url), "Zarr"):
         found = contents(url)
         arrays = _chosen(found, confidence, offsets, cross)
@@ -207,24 +210,27 @@ def _chosen(
     return arrays
 
 
+_CHECKS: dict[str, Callable[[Any], Any]] = {
+    "stride": partial(per_axis, "stride", positive=True),
+    "origin": partial(per_axis, "origin"),
+    "sigma": partial(check_positive, "sigma"),
+    "output_shape": check_size,
+}
+
+
 def _numbers_of(
     found: Contents, group: str, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], float]:
     """The geometry and sigma: what is given, what the group says, or the default."""
-    said: dict[str, Any] = {"stride": 1.0, "origin": 0.0, "sigma": 2.0, "output_shape": None}
-    for name, value in given.items():
-        member = found.beside(group, name) if value is None else np.asarray(value)
-        said[name] = said[name] if member is None else _numbers(name, member)
-    if not isinstance(said["sigma"], float):
-        raise Refusal("sigma must be a number; give --sigma or sigma=")
-    geometry: dict[str, Any] = {
-        "stride": per_axis("stride", said["stride"], positive=True),
-        "origin": per_axis("origin", said["origin"]),
-    }
-    if said["output_shape"] is not None:
-        sizes = np.atleast_1d(said["output_shape"]).tolist()
-        geometry["output_shape"] = check_size([int(n) if n.is_integer() else n for n in sizes])
-    return geometry, said["sigma"]
+    said = {"stride": (1.0, 1.0), "origin": (0.0, 0.0), "sigma": 2.0, **given}
+    for name, check in _CHECKS.items():
+        member = None if name in given else found.beside(group, name)
+        if member is not None:
+            try:
+                said[name] = check(_numbers(name, member))
+            except (TypeError, ValueError) as error:
+                raise Refusal(f"{error}; give another {name}") from None
+    return said, said.pop("sigma")
 
 
 @dataclass(frozen=True)
@@ -361,7 +367,8 @@ def _numbers(name: str, member: Any) -> Any:
         values = np.asarray(member[...], np.float64).reshape(-1).tolist()
     except (TypeError, ValueError):
         raise Refusal(f"{name} must be of numbers, got {member[...]!r}") from None
-    return values[0] if len(values) == 1 else tuple(values)
+    numbers = tuple(int(n) if n.is_integer() else n for n in values)
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def zarr_array(array: Any, chunks: Sequence[int], said: Mapping[str, Any]) -> da.Array:

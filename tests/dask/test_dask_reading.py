@@ -94,6 +94,29 @@ def test_what_does_not_fit_is_refused(tmp_path, given, message):
         mdn.dask.open_fields(path, **given)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"origin": (1, 2, 3)}, r"origin must be a number or a pair .* got tuple"),
+        ({"stride": (2, 0)}, "stride must be greater than 0, got 0.0"),
+        ({"sigma": (1, 2)}, "sigma must be a number, got tuple"),
+        ({"output_shape": (5, 6, 7)}, r"output_shape must be two integers \(Ho, Wo\), got"),
+    ],
+)
+def test_numbers_are_refused_where_they_come_from(tmp_path, capsys, wrong, message):
+    """A value that is given is not blamed on the store, and one of the store is."""
+    path = written(tmp_path / "good.zarr", "CHW")
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        mdn.dask.open_fields(path, **wrong)
+    path = written(tmp_path / "bad.zarr", "CHW", **wrong)
+    ((name, _),) = wrong.items()
+    with pytest.raises(ValueError, match=f"bad.zarr: {message}.*; give another {name}"):
+        mdn.dask.open_fields(path)
+    command = ["vote", str(tmp_path / "good.zarr"), "-o", str(tmp_path / "m.zarr")]
+    assert main([*command, "--origin", "1,2,3"]) == 2
+    assert capsys.readouterr().err.startswith("mdn-cupy: origin must be a number or a pair of")
+
+
 def test_a_frame_of_a_store_without_frames_is_refused_as_that(tmp_path, capsys):
     said = "it has no frames: confidence has the shape (21, 17)"
     path = written(tmp_path / "fields.zarr", "CHW")
