@@ -92,16 +92,16 @@ def test_after_the_other_end_has_gone():
 def test_what_is_sent_of_new_values():
     fields = two_parts()
     c, o = fields.confidence, fields.offsets
-    same = _sent(fields, c.swapaxes(1, 2).copy().swapaxes(1, 2), o, None)
+    same = _sent(fields, c.swapaxes(1, 2).copy().swapaxes(1, 2), o, None, {})
     assert [x.flags.c_contiguous for x in same[:2]] == [True, True]
     assert same[2] is None
-    assert _sent(fields, fields, None, None)[2] is None  # its image is there
-    assert _sent(fields, c, o, fields.image + 1)[2].shape == fields.image.shape
-    smaller = _sent(fields, c[..., 1:], o[..., 1:], None)
+    assert _sent(fields, fields, None, None, {})[2] is None  # its image is there
+    assert _sent(fields, c, o, fields.image + 1, {})[2].shape == fields.image.shape
+    smaller = _sent(fields, c[..., 1:], o[..., 1:], None, {})
     assert smaller.confidence.shape == (2, 6, 7)
     for bad in (c.astype(int), c[:1]):
         with pytest.raises((TypeError, ValueError), match="confidence"):
-            _sent(fields, bad, o, None)
+            _sent(fields, bad, o, None, {})
 
 
 def test_a_window_shows_copies_and_awaits_the_next_after_a_rest(make_napari_viewer, qtbot, ends):
