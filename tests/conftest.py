@@ -65,13 +65,21 @@ def viewer_on_the_cpu(monkeypatch):
 
 
 @pytest.fixture
+def make_napari_viewer(make_napari_viewer):
+    """napari's own, with the widget as it first is: a test before may have asked for other maps."""
+    from viewer_support import remember_defaults
+
+    remember_defaults()
+    return make_napari_viewer
+
+
+@pytest.fixture
 def viewer(make_napari_viewer):
     """A napari viewer whose window is not shown; the maps of both rules are."""
     from viewer_support import remember_defaults
 
     remember_defaults(shown={"noisy_or", "additive", "confidence"})
-    yield make_napari_viewer(show=False)
-    remember_defaults()
+    return make_napari_viewer(show=False)
 
 
 @pytest.fixture

@@ -56,10 +56,11 @@ def add_fields(viewer: Any, fields: mdn.Fields, name: str = "two", part: Any = 0
 
 
 def remember_defaults(shown: Collection[str] = SHOWN) -> None:
-    """Have the settings as they are at first, but for the maps that are shown."""
+    """Have the plugin's settings as they are at first, but for the maps that are shown."""
     settings.remember_shown(set(shown))
     settings.remember("colormap", "inferno")
     settings.remember("sigma", 2.0)
+    get_plugin_settings("mdn-cupy").files.readings = "{}"
 
 
 def dock(viewer: Any) -> Any:

@@ -49,7 +49,6 @@ def shared(qapp):
         Application.destroy("shared")
         _initialize_plugins.cache_clear()
         init_qactions.cache_clear()
-    remember_defaults()
     gc.collect()
     QtViewer._instances.clear()  # make_napari_viewer of the next module counts them
 

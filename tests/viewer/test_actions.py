@@ -27,7 +27,6 @@ from viewer_support import (
     mouse,
     move_to,
     names,
-    remember_defaults,
     two_parts,
 )
 
@@ -49,11 +48,9 @@ WITHOUT_FIELDS = {
 
 @pytest.fixture
 def viewer(make_napari_viewer):
-    remember_defaults()
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 850)
-    yield viewer
-    remember_defaults()
+    return viewer
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ def shown(make_napari_viewer):
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1100, 750)
     add_fields(viewer, two_parts())
-    yield dock(viewer)
-    remember_defaults()
+    return dock(viewer)
 
 
 def open_tab(widget, kind, qtbot):
