@@ -352,12 +352,9 @@ def _complete(
 ) -> int:
     """Compute the shards of a level that are missing or damaged, and those made of them in the same
     task; say how many of the first level."""
-    targets = [
-        zarr.open_array(
-            str(url), path=str(n), mode="r+", zarr_format=3, config={"write_empty_chunks": True}
-        )
-        for n in levels
-    ]
+    # A shard that is not there is not done, of zeros too; open_array ignores config= (zarr 3.1.6).
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        targets = [zarr.open_array(str(url), path=str(n), mode="r+", zarr_format=3) for n in levels]
     for n in levels:
         _sweep(url, n)
     numbers = list(np.ndindex(*array.numblocks))

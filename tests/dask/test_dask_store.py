@@ -84,6 +84,30 @@ def test_only_what_is_missing_or_cut_off_is_computed_again(slide, tmp_path):
     assert not list(store.rglob("*.partial"))
 
 
+@pytest.mark.parametrize("kind", ["image", "labels"])
+def test_a_shard_for_which_nothing_votes_is_there_too(tmp_path, kind):
+    store = tmp_path / "votes.zarr"
+    values = np.zeros((1111, 700), np.float32)
+    values[300, 300] = 1
+    array = da.from_array(values, chunks=256)
+    assert mdn.dask.to_zarr(array, store, kind=kind) > array.npartitions
+    np.testing.assert_array_equal(mdn.dask.stored(store).compute(), values)
+    assert mdn.dask.to_zarr(array, store, kind=kind) == 0
+
+
+@pytest.mark.parametrize("command", ["peaks", "instances"])
+def test_a_slide_with_empty_chunks_has_peaks_and_labels(tmp_path, capsys, command):
+    group = zarr.open_group(tmp_path / "slide.zarr", attributes={"sigma": 2.0})
+    c = np.zeros((300, 300), np.float32)
+    c[40, 40] = 0.9
+    group.create_array("confidence", data=c, chunks=(64, 64))
+    group.create_array("offsets", data=np.zeros((2, 300, 300), np.float32), chunks=(1, 64, 64))
+    output = tmp_path / ("n.csv" if command == "peaks" else "n.zarr")
+    given = ["--threshold", "0.5", "--chunks", "128", "-o", str(output)]
+    assert main([command, str(tmp_path / "slide.zarr"), *given]) == 0
+    assert capsys.readouterr().out.startswith("1 ")
+
+
 @pytest.mark.parametrize("size", [0, 1, 20, 200])
 def test_a_shard_of_too_few_bytes_is_not_done(slide, tmp_path, capsys, size):
     path, c, o = slide
