@@ -219,6 +219,8 @@ def mouse(*command: Any) -> None:
 
 def press(qtbot: Any, button: Any) -> None:
     """Press a button, or whatever a widget has in its middle, with the X server's own mouse."""
+    from qtpy.QtWidgets import QApplication
+
     button.window().activateWindow()
     onto_the_screen(button.window())
     qtbot.waitUntil(lambda: button.isVisible() and button.isEnabled())
@@ -228,6 +230,8 @@ def press(qtbot: Any, button: Any) -> None:
         mouse("mousemove", under_the_mouse.x(), under_the_mouse.y())
         qtbot.wait(100)
         middle = button.mapToGlobal(button.rect().center())
+    found = QApplication.widgetAt(middle)
+    assert found is button or button.isAncestorOf(found), f"{found} lies over {button}"
     mouse("mousedown", 1)
     qtbot.wait(30)
     mouse("mouseup", 1)

@@ -33,6 +33,8 @@ def test_napari_first_and_the_plugin_after(viewer, qtbot):
     assert names(viewer) == ["mine", "two image", "two confidence", "two offsets"]
     assert widget.canvas.window() is widget.window()
     assert widget.canvas.isVisible()
+    room = widget.contentsRect().marginsRemoved(widget.layout().contentsMargins())
+    qtbot.waitUntil(lambda: widget.tabs.width() == room.width())  # nothing of napari's beside them
     assert "another" in viewer.window.dock_widgets
     (native,) = others(widget)
     assert not native.isVisible()

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPalette
-from qtpy.QtWidgets import QHBoxLayout, QScrollArea, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QScrollArea,
+    QSizePolicy,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from mdn_viewer.canvas.comparison import ComparisonCanvas
 from mdn_viewer.canvas.maps import MapView
@@ -239,6 +246,8 @@ class MassDisplacement(QWidget):
         layout.addLayout(controls)
         self._central = CentralArea(self.canvas, layout)
         self.setMinimumWidth(_NARROWEST)
+        # To one that is no taller than it likes, napari adds a stretch: here beside the controls.
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
 
     def _connect(self) -> None:
         controls, model, canvas = self.controls, self.model, self.canvas
