@@ -16,11 +16,12 @@ from dask.highlevelgraph import HighLevelGraph
 from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.blocks import Blocks, Index, part_of
+from mdn_cupy.dask.lazy import stored_arrays
 from mdn_cupy.dask.reach import Link, Reach, longest_offset
 from mdn_cupy.problem import Gradients, Rule, VoteOptions
 from mdn_cupy.votes import Votes
 
-__all__ = ["Arriving", "arriving", "gathered", "voted", "votes_of"]
+__all__ = ["Arriving", "arriving", "gathered", "promises", "voted", "votes_of"]
 
 
 def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGraph]:
@@ -107,6 +108,15 @@ def arriving(blocks: Blocks, reach: Reach, check_all: bool = False) -> Arriving:
             pieces.setdefault(_target(blocks, block, link), []).append((placed, key))
     needs = {**graph.dependencies, name: {*graph.layers}}
     return Arriving(pieces, checks, HighLevelGraph({**graph.layers, name: cuts}, needs))
+
+
+def promises(array: da.Array) -> list[str]:
+    """The tokens of the promised reaches that the votes in an array check, or did before they were
+    stored: where it has values, the promises hold."""
+    prefix = "mdn-cut-"  # see `arriving`
+    layers = array.__dask_graph__().layers
+    found = {n.removeprefix(prefix) for n in layers if n.startswith(f"{prefix}promised-")}
+    return sorted(found.union(*(each.said.get("reach", ()) for each in stored_arrays(array))))
 
 
 def _target(blocks: Blocks, block: Index, link: Link) -> Index:

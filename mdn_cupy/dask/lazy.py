@@ -21,6 +21,7 @@ __all__ = [
     "read",
     "shown",
     "stored_array",
+    "stored_arrays",
 ]
 
 Index = tuple[slice, ...]
@@ -37,10 +38,13 @@ class StoredArray:
         Takes slices of the array and returns that part of it.
     chunks : dict
         The slices of each chunk, by its number.
+    said : dict
+        A fingerprint of what is read.
     """
 
     read: Read
     chunks: Mapping[tuple[int, ...], Index]
+    said: Mapping[str, Any]
 
 
 class _Reads(MaterializedLayer):  # type: ignore[misc]
@@ -55,6 +59,12 @@ def stored_array(array: da.Array) -> StoredArray | None:
     """Return how an array of `lazily` is read; None for what was computed from one."""
     layer = array.__dask_graph__().layers.get(array.name)
     return layer.source if isinstance(layer, _Reads) else None
+
+
+def stored_arrays(array: da.Array) -> list[StoredArray]:
+    """Return how all arrays of `lazily` are read of which an array is computed."""
+    layers = array.__dask_graph__().layers.values()
+    return [layer.source for layer in layers if isinstance(layer, _Reads)]
 
 
 def lazily(
@@ -80,7 +90,7 @@ def lazily(
     settled = normalize_chunks(tuple(chunks), tuple(shape), dtype=meta.dtype)
     name = f"mdn-read-{tokenize(settled, str(meta.dtype), dict(said))}"
     numbers = np.ndindex(*map(len, settled))
-    source = StoredArray(read, dict(zip(numbers, slices_from_chunks(settled), strict=True)))
+    source = StoredArray(read, dict(zip(numbers, slices_from_chunks(settled), strict=True)), said)
     graph = HighLevelGraph({name: _Reads(name, source)}, {name: set()})
     return da.Array(graph, name, chunks=settled, meta=meta, dtype=meta.dtype)
 

@@ -252,7 +252,7 @@ def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
         )
         for block in blocks.sources()
     }
-    token = str(tokenize(blocks.token, pixels, gradients))
+    token = f"promised-{pixels:g}-{tokenize(blocks.token, pixels, gradients)}"
     return Reach(links, promised=pixels, gradients=gradients, token=token)
 
 

@@ -14,7 +14,7 @@ from dask.highlevelgraph import HighLevelGraph
 from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Blocks, Index, check_dask, edges
 from mdn_cupy.dask.functional import problem as settled
-from mdn_cupy.dask.graph import arriving, voted, votes_of
+from mdn_cupy.dask.graph import arriving, promises, voted, votes_of
 from mdn_cupy.dask.options import Options, takes_options
 from mdn_cupy.dask.peaks import Table, tabulated
 from mdn_cupy.dask.reach import Link, Reach
@@ -52,7 +52,8 @@ def peaks(
     threshold, min_distance, max_peaks, border, rule : optional
         As in `mdn_cupy.Votes.peaks`.
     evidence : dask array [..., Ho, Wo], optional
-        Of the same votes, such as `stored` returns; voted for if left out.
+        Of the same votes, such as `stored` returns; voted for if left out. All fields are read
+        again to check a promised reach, unless the evidence was voted for with the same promise.
 
     Returns
     -------
@@ -72,8 +73,6 @@ def peaks(
     """
     kind = rule_of(rule)
     blocks, found = settled(confidence, offsets, sigma, reach, chunks, options)
-    # Votes for the evidence are checked for a promised reach; here only those near peaks are read.
-    sources = arriving(blocks, found, check_all=evidence is not None)
     if evidence is None:
         made = "log_complement" if kind is Rule.NOISY_OR else str(rule)
         (evidence,) = voted(blocks, found, (made,))
@@ -84,8 +83,11 @@ def peaks(
         raise ValueError(
             f"evidence must have the shape of the vote map {shape}, got {evidence.shape}"
         )
+    # Here only the sources near peaks are read: a promise is checked by the votes for the evidence.
+    is_checked = found.promised is None or found.token in promises(evidence)
+    sources = arriving(blocks, found, check_all=not is_checked)
     table = tabulated(evidence, None, threshold, limits_of(min_distance, max_peaks, border))
-    checks = sources.checks
+    checks = [] if is_checked else sources.checks
     moments, name = f"mdn-moments-{table.key}", f"mdn-peaks-{table.key}-{found.token}"
     layer: dict[Any, Any] = {}
     for number in np.ndindex(*map(len, blocks.output_chunks)):

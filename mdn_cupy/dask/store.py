@@ -24,6 +24,7 @@ from zarr.errors import BaseZarrError
 
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.dask.blocks import check_dask
+from mdn_cupy.dask.graph import promises
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
 from mdn_cupy.dask.scheduling import Progress, computed
@@ -61,8 +62,8 @@ def to_zarr(
         A folder, or any URL that fsspec knows.
     fingerprint : dict, optional
         Texts and numbers on which the values depend, as JSON has them; by default the array's name,
-        which is a hash of its graph. A store of another fingerprint is not touched, unless it has
-        no shard yet.
+        which is a hash of its graph. A store of another fingerprint, or of votes with another
+        promised reach, is not touched, unless it has no shard yet.
     pyramid : bool
         Write levels of half the size, each pixel the maximum of four, down to 512 pixels.
     kind : {'image', 'labels'}
@@ -97,7 +98,8 @@ def to_zarr(
         )
     shard = _shard(array)
     said = {"name": array.name} if fingerprint is None else fingerprint
-    said = _as_json({**said, "chunks": shard, "shape": array.shape})
+    said = {**said, "chunks": shard, "shape": array.shape, "reach": promises(array)}
+    said = _as_json(said)
     levels = _levels(array.shape, shard) if pyramid else [_Level(array.shape, shard)]
     _begin(url, said, levels, array.dtype, kind)
     computed = first = 0
@@ -210,6 +212,8 @@ def _begin(
     group = _group(url)
     there: set[int] = set()
     before = None if group is None else dict(group.attrs).get(_NAME)
+    if before == {**said, "reach": []}:
+        said = before  # shards of a measured reach are right whatever is promised
     if group is None:
         _refuse_others(url)
     else:

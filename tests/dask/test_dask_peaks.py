@@ -163,3 +163,23 @@ def test_a_promise_is_checked_where_the_evidence_is_given(is_stored, origin):
         peaks.compute()
     kept = mdn.dask.peaks(*lazy, 2.0, reach=30, **given).compute()
     np.testing.assert_allclose(kept.voters, [0.0 if origin else 2.0], atol=1e-6)
+
+
+def test_a_promise_that_the_evidence_has_kept_is_not_checked_again(tmp_path):
+    seen = []
+
+    def field(array, chunks):
+        def read(index):
+            seen.append(index)
+            return array[index]
+
+        return lazily(read, array.shape, chunks, array[:0], {"axes": array.ndim})
+
+    fields = field(np.zeros((20, 40)), (10, 10)), field(np.zeros((2, 20, 40)), (2, 10, 10))
+    for promised, reads in ((4, 0), (5, 16)):
+        store = tmp_path / f"{promised}.zarr"
+        mdn.dask.to_zarr(mdn.dask.log_complement(*fields, 1.0, reach=promised), store)
+        evidence = 0 - mdn.dask.stored(store)
+        seen.clear()
+        mdn.dask.peaks(*fields, 1.0, threshold=0.5, reach=4, evidence=evidence).compute()
+        assert len(seen) == reads

@@ -202,6 +202,78 @@ def test_a_store_without_a_shard_is_for_other_arguments_too(slide, tmp_path, cap
     assert shard.read_bytes() == b"kept"
 
 
+def test_a_promise_that_was_broken_leaves_no_wrong_shard(tmp_path, capsys):
+    """The chunk that lacks a vote is written before the vote is found that breaks the promise."""
+    c, o = np.zeros((SIZE, SIZE), np.float32), np.zeros((2, SIZE, SIZE), np.float32)
+    c[32, 32], o[:, 32, 32] = 0.9, 258
+    path, store = tmp_path / "slide.zarr", tmp_path / "votes.zarr"
+    group = zarr.open_group(path, attributes={"sigma": 2.0})
+    group.create_array("confidence", data=c, chunks=(64, 64))
+    group.create_array("offsets", data=o, chunks=(1, 64, 64))
+    command = ["vote", str(path), "--chunks", "64", "-o", str(store)]
+    assert main([*command, "--reach", "10"]) == 2
+    assert shards(store)
+    for other in ([], ["--reach", "300"]):
+        capsys.readouterr()
+        assert main([*command, *other]) == 2
+        said = capsys.readouterr().err
+        assert re.search(r"\(reach \['promised-10-\w+'\] instead of .*\); delete it", said)
+    shutil.rmtree(store)
+    assert main([*command, "--reach", "300"]) == 0
+    assert zarr.open_array(store, path="0")[290, 290] == pytest.approx(0.9)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """What is read of the fields."""
+    read, seen = reading.read, []
+
+    def recorded(array, index):
+        if array.path in ("confidence", "offsets"):
+            seen.append(f"{array.path} {index}")
+        return read(array, index)
+
+    monkeypatch.setattr(reading, "read", recorded)
+    return seen
+
+
+def test_peaks_read_no_field_again_to_check_a_promise_that_the_votes_kept(
+    slide, tmp_path, reads, capsys
+):
+    common = [str(slide[0]), "--chunks", "128", "-o"]
+    high = ["--threshold", "1e9"]  # no peak, near which fields are read again
+    peaks = ["peaks", *common, str(tmp_path / "n.csv"), *high]
+    store = f"{tmp_path}/n.csv.partial.zarr"
+    assert main(["vote", *common, str(tmp_path / "votes.zarr"), "--reach", "40"]) == 0
+    votes = sorted(reads)
+    reads.clear()
+    assert main([*peaks, "--reach", "40"]) == 0
+    assert sorted(reads) == votes
+
+    given = ["vote", *common, store, "--rule", "evidence"]
+    for reach in ([], ["--reach", "41"]):  # votes that kept no such promise
+        assert main([*given, *reach]) == 0
+        reads.clear()
+        assert main([*peaks, "--reach", "40"]) == 0
+        assert len(reads) == 2 * 9  # of both fields, each chunk once
+    assert main(given) == 0
+    assert main([*peaks, "--reach", "10"]) == 2
+    assert "beyond the promised reach of 10 pixels" in capsys.readouterr().err
+
+
+def test_a_run_that_measured_goes_on_with_a_promise(slide, tmp_path, capsys):
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    command = ["vote", str(path), "--chunks", "128", "-o", str(store)]
+    assert main(command) == 0
+    shards(store)[4].unlink()
+    capsys.readouterr()
+    assert main([*command, "--reach", "40"]) == 0
+    assert "1 shards computed" in capsys.readouterr().out
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("array", "options", "message"),
     [
