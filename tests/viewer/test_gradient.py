@@ -276,6 +276,45 @@ def test_fields_go_away_while_it_plays(shown, qtbot):
     assert names(viewer) == []
 
 
+def test_what_was_moved_can_be_reset_without_a_target(shown):
+    """And a curve that has gone takes its numbers with it."""
+    widget = shown(two_parts())
+    viewer, panel = widget._viewer, widget.panel(GradientPanel)
+    widget.open_tab("Gradient")
+    reset, scale = panel.controls.reset, panel.curve.line.axes.yaxis
+    points = viewer.add_points([[14, 8]], name="points")
+    panel.controls.target = points
+    panel.wait()
+    assert not reset.isEnabled()  # nothing has been moved
+    assert scale.get_visible()
+    panel.controls.step.click()
+    panel.wait()
+    viewer.layers.remove(points)
+    panel.wait()
+    assert not panel.controls.step.isEnabled()
+    assert not scale.get_visible()
+    reset.click()
+    assert widget.model.session.fields is widget.model.loaded
+    assert not reset.isEnabled()
+
+
+def test_points_are_added_to_the_target_only(shown):
+    widget = shown(two_parts())
+    viewer, panel = widget._viewer, widget.panel(GradientPanel)
+    widget.open_tab("Gradient")
+    add = panel.controls.add
+    add.click()
+    panel.wait()
+    panel.controls.target = viewer.layers["two image"]
+    assert not add.isChecked()
+    add.click()
+    assert panel.controls.target == viewer.layers["target"]
+    viewer.layers.remove("target")
+    assert not add.isChecked()
+    panel.wait()
+    assert "Choose a target" in panel.controls.message.said
+
+
 def test_arrows_show_where_a_step_moves_the_votes():
     session = VotingSession(two_parts(), "left", 2.0)
     start = Descent.begin(session, target_of_points([[14, 9]], 3.0, (24, 32)), Loss.CROSS_ENTROPY)

@@ -109,6 +109,9 @@ def test_133_parts_can_be_searched(make_napari_viewer, qtbot):
     assert panel.list.count() == parts
     panel.filter.setText("landmark 13")
     assert panel.count.text() == "4 of 133 parts"  # 13, 130, 131, 132
+    panel.filter.setText("0.9")  # the peaks
+    assert panel.count.text() == "0 of 133 parts"
+    panel.filter.setText("landmark 13")
     item = panel.list.item(131)
     panel.list.scrollToItem(item)
     qtbot.wait(50)

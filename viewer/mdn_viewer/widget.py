@@ -373,10 +373,15 @@ class MassDisplacement(QWidget):
     def _on_rest(self) -> None:
         if not self._rested:
             self._rested = True
-            # napari does with the first points layer, which would wait for 0.4 s.
-            Thread(target=import_module, args=("pandas",), daemon=True).start()
+            Thread(target=_import_soon_needed, daemon=True).start()
         if self.model.session is not None:
             remember("sigma", self.model.session.sigma)
+
+
+def _import_soon_needed() -> None:
+    """Import what napari's first points layer, and the first plot, would wait for: 0.4 s each."""
+    for name in ("pandas", "matplotlib.figure", "mdn_viewer.widgets.plot_canvas"):
+        import_module(name)
 
 
 class _Ending:

@@ -76,6 +76,7 @@ class GradientPanel(QWidget):
         self._connect()
         self.reset_choices()
         self._show(None)
+        self._on_session(model.session)
 
     @property
     def playing(self) -> bool:
@@ -181,6 +182,8 @@ class GradientPanel(QWidget):
         self._target = self.controls.target
         if self._target is not None:
             self._target.events.data.connect(self._on_data)
+        if self._target != self._points:
+            self.controls.add.setChecked(False)  # it would add to a layer that is no target
         self._soon.start(0)
 
     def _on_width(self, width: float) -> None:
@@ -224,6 +227,9 @@ class GradientPanel(QWidget):
             self._points.add([click.row, click.column])
 
     def _on_session(self, session: VotingSession | None) -> None:
+        # Without a target, too: what has been moved stays so until it is reset.
+        moved = session is not None and session.fields is not self._model.loaded
+        self.controls.reset.setEnabled(moved)
         if session is None:
             self.controls.play.setChecked(False)
         elif self._model.loaded is not self._loaded:

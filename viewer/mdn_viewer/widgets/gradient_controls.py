@@ -104,7 +104,7 @@ class GradientControls:
 
     def show(self, descent: Descent | None) -> None:
         """Write what a descent has come to."""
-        for button in (self.step, self.play, self.reset):
+        for button in (self.step, self.play):
             button.setEnabled(descent is not None)
         if descent is None:
             self.loss_now.say("")

@@ -69,5 +69,6 @@ class LossCurve(QWidget):
             axes.yaxis.set_major_formatter("{x:g}")  # powers of ten take TeX, and 0.1 s to set
             axes.yaxis.set_minor_formatter("{x:g}" if margin and high < 10 * low else "")
             axes.set_ylim((low / margin, high * margin) if margin else (0, 1.15 * high or 1))
+        axes.yaxis.set_visible(bool(losses))
         axes.set_xlim(-0.5, max(_STEPS, len(losses)) - 0.5)
         axes.figure.canvas.draw_idle()

@@ -128,7 +128,7 @@ class PartsPanel(QWidget):
         for n in range(self.list.count()):
             item = self.list.item(n)
             assert item is not None
-            fits = text in item.text().casefold()
+            fits = text in item.text().rpartition("\n")[0].casefold()  # not in its peak
             item.setHidden(not fits)
             seen += fits
         total = self.list.count()
