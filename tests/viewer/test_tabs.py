@@ -5,6 +5,7 @@ import pytest
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.truth import TruthPanel
+from qtpy.QtCore import Qt
 from viewer_support import add_fields, click, dock, mouse, press, remember_defaults, two_parts
 
 import mdn_cupy as mdn
@@ -88,6 +89,42 @@ def test_layers_of_peaks_and_sources_follow(shown, qtbot):
     press(qtbot, panel.sources)  # of all parts: each has its own peak
     panel.wait()
     assert {*np.unique(labels.data)} <= {0, 1, 2}
+
+
+def test_long_names_leave_room_for_numbers(shown, qtbot):
+    """In the list of parts and in tables; their ends, which differ, stay to be seen."""
+    names = tuple(f"a name that is longer than any column may ever be, number {n}" for n in (1, 2))
+    shown._viewer.layers.clear()
+    add_fields(shown._viewer, two_parts(names=names))
+    shown.wait()
+    panel = open_tab(shown, PartsPanel, qtbot)
+    item = panel.list.item(1)
+    name, peak = item.text().split("\n")
+    assert name.startswith("a name")
+    assert name.endswith("2")
+    assert panel.list.fontMetrics().horizontalAdvance(name) <= panel.list.iconSize().width()
+    assert float(peak) == pytest.approx(1, abs=0.1)
+    assert item.toolTip() == names[1]
+    table = open_tab(shown, PeaksPanel, qtbot).table
+    model = table.model()
+    titles = [model.headerData(n, Qt.Orientation.Horizontal) for n in range(model.columnCount())]
+    assert table.columnViewportPosition(titles.index("score")) < table.viewport().width()
+    assert model.data(model.index(0, 0), Qt.ItemDataRole.ToolTipRole) == names[0]
+    assert model.data(model.index(0, 1), Qt.ItemDataRole.ToolTipRole) is None
+
+
+def test_small_maps_have_the_colours_of_the_large_ones(shown, qtbot):
+    def colourful():
+        panel = open_tab(shown, PartsPanel, qtbot)
+        picture = panel.list.item(0).icon().pixmap(panel.list.iconSize()).toImage()
+        every = (picture.pixelColor(x, y) for x in range(104) for y in range(picture.height()))
+        return max(colour.saturation() for colour in every) > 100
+
+    assert colourful()
+    shown.open_tab("Compare")
+    shown.compare.colormap.setCurrentText("gray")
+    assert not colourful()
+    shown.compare.colormap.setCurrentText("inferno")
 
 
 @pytest.mark.slow

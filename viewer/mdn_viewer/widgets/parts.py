@@ -25,6 +25,9 @@ __all__ = ["PartsPanel"]
 _SIZE, _MARGIN, _TEXT = 104, 6, 34  # screen pixels
 _DARK = 0.5  # of the image under a map
 
+# Thumbnails, the colormap, and each map in the colours of its pixels.
+Painted = tuple[Thumbnails, str, list[npt.NDArray[np.uint8]]]
+
 
 class PartsPanel(QWidget):
     """Show the noisy-or map of every part small, with its peak; a click chooses the part.
@@ -44,6 +47,7 @@ class PartsPanel(QWidget):
         self._model, self._maps = model, maps
         self._worker = model.worker(self._show, model.refuse)
         self.shown: Thumbnails | None = None
+        self._colours = ""  # the colormap that they are painted with
         self.filter = QLineEdit()
         self.filter.setPlaceholderText("filter by name")
         self.filter.setClearButtonEnabled(True)
@@ -86,18 +90,28 @@ class PartsPanel(QWidget):
         session = self._model.session
         if session is None or not self.isVisible():
             return
-        if self.shown is not None and self.shown.serves(session):
+        known = self.shown if self.shown is not None and self.shown.serves(session) else None
+        colours = self._maps.colormap
+        if known is not None and colours == self._colours:
             self._choose(session)
             return
+
+        def paint() -> Painted:
+            shown = known or thumbnails(session, _SIZE)
+            gray = None if shown.image is None else backdrop(shown.image)
+            return shown, colours, [_painted(each, gray, colours) for each in shown.maps]
+
         self._worker.submit(
-            lambda: thumbnails(session, _SIZE),
+            paint,
             session.work * len(session.fields.names),
             "Voting for all parts",
             session.program,
         )
 
-    def _show(self, shown: Thumbnails | None) -> None:
-        before, self.shown = self.shown, shown
+    def _show(self, painted: Painted | None) -> None:
+        before = self.shown
+        self.shown, self._colours, pictures = painted or (None, "", [])
+        shown = self.shown
         names = () if shown is None else shown.names
         self.list.blockSignals(True)
         if before is None or shown is None or before.names != names:
@@ -105,12 +119,13 @@ class PartsPanel(QWidget):
             for _ in names:
                 self.list.addItem(QListWidgetItem())
         if shown is not None:
-            gray = None if shown.image is None else backdrop(shown.image)
-            for n, name in enumerate(names):
+            metrics, middle = self.list.fontMetrics(), Qt.TextElideMode.ElideMiddle
+            for n, (name, peak) in enumerate(zip(names, shown.peaks, strict=True)):
                 item = self.list.item(n)
                 assert item is not None
-                item.setText(f"{name}\n{shown.peaks[n]:.3g}")
-                item.setIcon(_icon(shown.maps[n], gray, self._maps.colormap))
+                item.setText(f"{metrics.elidedText(name, middle, _SIZE)}\n{peak:.3g}")
+                item.setToolTip(name)
+                item.setIcon(_icon(pictures[n]))
         self.list.blockSignals(False)
         self._filter()
         if self._model.session is not None:
@@ -125,10 +140,10 @@ class PartsPanel(QWidget):
 
     def _filter(self, *_: Any) -> None:
         text, seen = self.filter.text().casefold(), 0
-        for n in range(self.list.count()):
+        for n, name in enumerate(() if self.shown is None else self.shown.names):
             item = self.list.item(n)
             assert item is not None
-            fits = text in item.text().rpartition("\n")[0].casefold()  # not in its peak
+            fits = text in name.casefold()
             item.setHidden(not fits)
             seen += fits
         total = self.list.count()
@@ -139,14 +154,20 @@ class PartsPanel(QWidget):
             self._model.change(part=part, cross=False)
 
 
-def _icon(values: npt.NDArray[Any], gray: npt.NDArray[np.float32] | None, colormap: str) -> QIcon:
-    """Return a picture of a map over the image, as the canvas has it."""
+def _painted(
+    values: npt.NDArray[Any], gray: npt.NDArray[np.float32] | None, colormap: str
+) -> npt.NDArray[np.uint8]:
+    """Return a map over the image, as the canvas has it, in the colours of pixels."""
     colours = ensure_colormap(colormap).map(np.clip(values, 0, 1))[..., :3]
     colours = colours.reshape(*values.shape, 3)
     if gray is not None:
         colours = colours + _DARK * gray[..., None]
-    pixels = np.ascontiguousarray((np.clip(colours, 0, 1) * 255).astype(np.uint8))
-    height, width = values.shape
+    pixels: npt.NDArray[np.uint8] = (np.clip(colours, 0, 1) * 255).astype(np.uint8)
+    return pixels
+
+
+def _icon(pixels: npt.NDArray[np.uint8]) -> QIcon:
+    height, width = pixels.shape[:2]
     image = QImage(pixels.tobytes(), width, height, 3 * width, QImage.Format.Format_RGB888)
     scaled = QPixmap.fromImage(image).scaled(
         _SIZE, _SIZE, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QAbstractItemView, QTableView
 __all__ = ["ArrayTable", "Column", "TableView"]
 
 _ROW_HEIGHT, _NARROWEST, _MARGIN = 20, 24, 5  # screen pixels
+_WIDEST = 120  # of a text: numbers are to be seen beside it
 _CLOSE = "QHeaderView::section, QTableView::item { padding: 0 1px; margin: 0 }"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -62,7 +63,7 @@ class ArrayTable(QAbstractTableModel):
         """Return what Qt asks of a cell."""
         name = [*self._columns][index.column()]
         text = self._columns[name].dtype.kind in "UO"
-        if role == Qt.ItemDataRole.DisplayRole:
+        if role == Qt.ItemDataRole.DisplayRole or (role == Qt.ItemDataRole.ToolTipRole and text):
             value = self._columns[name][self.order[index.row()]]
             return str(value) if text else format(value, self._known[name].form)
         if role == Qt.ItemDataRole.TextAlignmentRole and not text:
@@ -116,6 +117,8 @@ class TableView(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setTabKeyNavigation(False)  # Tab leaves the table
+        self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # long names differ at their ends
         vertical, self._header = self.verticalHeader(), self.horizontalHeader()
         assert vertical is not None
         assert self._header is not None
@@ -136,7 +139,7 @@ class TableView(QTableView):
             title = self.rows.headerData(n, Qt.Orientation.Horizontal)
             heading = self.fontMetrics().horizontalAdvance(title) + _MARGIN
             # Qt's own width leaves room for the arrow of sorting, too.
-            self.setColumnWidth(n, max(heading, self.sizeHintForColumn(n)))
+            self.setColumnWidth(n, max(heading, min(self.sizeHintForColumn(n), _WIDEST)))
 
     def currentChanged(self, current: QModelIndex, previous: QModelIndex) -> None:
         """Tell which row has been chosen."""
