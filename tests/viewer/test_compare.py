@@ -36,12 +36,12 @@ def test_vectors_rows_first_and_coarse_units(viewer):
     assert_map(widget, "noisy_or", VotingSession(fields, 0, 2.0))
 
 
-def test_what_does_not_fit_is_said_beside_the_control(viewer, two):
+def test_what_does_not_fit_is_said(viewer, two):
     viewer.add_image(np.zeros((3, 3), np.float32), name="small")
     two.inputs.offsets.value = viewer.layers["small"]
     two.wait()
-    assert two.inputs.misfit.wrong
-    assert "offsets must have the shape" in two.inputs.misfit.said
+    assert two.controls.message.wrong
+    assert "offsets must have the shape" in two.controls.message.said
 
 
 def test_maps_on_request(two):
@@ -87,6 +87,8 @@ def test_opened_with_no_map_to_be_shown(viewer, shown):
     widget = dock(viewer)
     assert widget.voted
     assert {*widget.canvas.cells} == shown
+    assert widget.canvas.hint.isHidden() == bool(shown)
+    assert "choose some in Compare" in widget.canvas.hint.text() or shown
     viewer.layers.clear()
     widget.wait()
     assert not widget.voted
@@ -105,8 +107,8 @@ def test_layers_that_lie_askew_are_refused(viewer, two):
     confidence.rotate = 30
     confidence.data = confidence.data / 2
     two.wait()
-    assert two.inputs.misfit.wrong
-    assert "the layer is rotated" in two.inputs.misfit.said
+    assert two.controls.message.wrong
+    assert "the layer is rotated" in two.controls.message.said
 
 
 def test_the_kernel(viewer, two):

@@ -104,12 +104,12 @@ def test_a_file_is_dropped_and_looked_at_with_mouse_and_keyboard(viewer, qtbot, 
     widget.open_tab("Fields")
     viewer.add_image(np.zeros((3, 3), np.float32), name="small")
     choose(qtbot, widget.inputs.offsets.native, "End")
-    qtbot.waitUntil(lambda: widget.inputs.misfit.wrong)
+    qtbot.waitUntil(lambda: widget.controls.message.wrong)
     widget.wait()  # the maps go, and what the panel says of them moves the box
-    assert "offsets must have the shape (17, 2, 25, 25)" in widget.inputs.misfit.said
+    assert "offsets must have the shape (17, 2, 25, 25)" in widget.controls.message.said
     choose(qtbot, widget.inputs.offsets.native, "Up")
     widget.wait()
-    assert not widget.inputs.misfit.wrong
+    assert not widget.controls.message.wrong
     np.testing.assert_allclose(pictures(widget)["noisy-or"], expected, atol=1e-6)
 
 

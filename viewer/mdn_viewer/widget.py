@@ -70,6 +70,8 @@ _QUIET_MS = (
     2500  # after so long without new values the layers get them: that takes as long as a frame
 )
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
+# magicgui gives labels the width of the widest text, to which napari's style adds some pixels.
+_ALIGNED = "QLabel { padding: 0 }"
 
 Panel = TypeVar("Panel")
 
@@ -126,7 +128,7 @@ class MassDisplacement(QWidget):
         self._readout = StatusReadout(self.model, self.canvas, self)
         self._rest = single_shot_timer(self.model.settle, self)
         self._write = single_shot_timer(self._write_values, self)
-        builder = SessionBuilder(self.model, self.controls, self.inputs, self.compare)
+        builder = SessionBuilder(self.model, self.controls, self.compare)
         self._selection = LayerSelection(
             napari_viewer,
             self.inputs,
@@ -234,6 +236,8 @@ class MassDisplacement(QWidget):
             *((panel.title, panel) for panel in (self.compare, *self.panels)),
         ]:
             self.tabs.addTab(_scrollable(page), title)
+        for form in (self.controls, self.inputs):
+            form.native.setStyleSheet(_ALIGNED)
         self.open_tab(self.compare.title)
         self.tab_buttons = TabButtons(self.tabs)
         self._show_frames_tab()
@@ -241,6 +245,7 @@ class MassDisplacement(QWidget):
         controls.addWidget(self.controls.native)
         controls.addWidget(self.tab_buttons)
         controls.addWidget(self.tabs, 1)
+        controls.addWidget(self.controls.notices.native)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(4, 4, 4, 4)
         layout.addLayout(controls)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from qtpy.compat import isalive
 from qtpy.QtCore import QPoint, QRect, Qt, QTimer, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from vispy import scene
 
 from mdn_viewer.canvas.camera import Camera, Extent, grid_shape
@@ -72,9 +72,15 @@ class ComparisonCanvas(QWidget):
         self._pressed: tuple[QPoint, Camera] | None = None
         self._tool: Callable[[Click], None] | None = None
         self._panned = False
-        layout = QVBoxLayout(self)
+        self.hint = QLabel()
+        self.hint.setWordWrap(True)
+        self.hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.hint.setStyleSheet("color: #c0c0c0; background: transparent; padding: 48px")
+        self.hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        layout = QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.native)
+        layout.addWidget(self.native, 0, 0)
+        layout.addWidget(self.hint, 0, 0)
         self.setMinimumSize(_LEAST, _LEAST)
         self.setAcceptDrops(True)
         self.native.setMouseTracking(True)
@@ -105,6 +111,10 @@ class ComparisonCanvas(QWidget):
         """Whether the whole output is shown, in cells of any size."""
         return self._fitted
 
+    def say(self, text: str) -> None:
+        """Say something in the middle, as long as there are no cells."""
+        self.hint.setText(text)
+
     def set_extent(self, shape: tuple[int, ...]) -> None:
         """Set the size of the output; another one is shown whole."""
         rows, columns = shape
@@ -133,6 +143,7 @@ class ComparisonCanvas(QWidget):
             cell = order[name] = self.cells.get(name) or self._new_cell(name)
             others |= cell.show(picture)
         self.cells = order
+        self.hint.setVisible(not order)
         if before != list(order):
             self._lay_out()
         elif not others:

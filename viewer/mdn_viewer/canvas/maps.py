@@ -24,6 +24,7 @@ __all__ = ["CONFIDENCE", "MapView", "confidence_of"]
 CONFIDENCE = "confidence"
 """The name of the confidence's cell."""
 
+_NOTHING = "No map is to be shown; choose some in Compare."
 _SEQUENTIAL, _OF_CONFIDENCE = "inferno", "magma"
 _SLACK = 0.7  # how far below its colormap's end a peak may move while the slider does
 _ROOM = 1.15  # how far above the peak its end is then put, for the peak to rise into
@@ -55,6 +56,8 @@ class MapView:
         model.session_changed.connect(self._on_session)
         model.maps_changed.connect(self._on_maps)
         model.settled.connect(self._on_settled)
+        model.said.connect(canvas.say)
+        model.refused.connect(canvas.say)
         model.refused.connect(self._on_refused)
         canvas.view_changed.connect(self._on_view)
 
@@ -132,6 +135,8 @@ class MapView:
         pictures = {title(kind): self.picture(kind) for kind in self._model.maps}
         if self._confidence_shown:
             pictures[CONFIDENCE] = self._confidence_picture(voted)
+        if not pictures:
+            self._canvas.say(_NOTHING)
         self._canvas.show_pictures(pictures | self._extra)
 
     def _on_view(self) -> None:

@@ -237,7 +237,11 @@ class WidthSlider(Container[Any]):
 
 
 class Controls(Container[Any]):
-    """A frame, a part, who votes for it, and a sigma; and a line of text."""
+    """A frame, a part, who votes for it, and a sigma.
+
+    `notices` holds what comes and goes: a line of text, a remedy, a button that stops. It is to be
+    laid out below all else, so that nothing moves away from under the mouse.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,9 +277,9 @@ class Controls(Container[Any]):
         self._parts: list[tuple[str, int | str]] = []
         self._usual = (0.0, 0.0)
         self.margins = (0, 0, 0, 0)
-        self.extend(
-            [self.frame, self.part, self.cross, self.sigma, self.message, self.remedy, self.stop]
-        )
+        self.extend([self.frame, self.part, self.cross, self.sigma])
+        self.notices = Container[Any](widgets=[self.message, self.remedy, self.stop], labels=False)
+        self.notices.margins = (0, 0, 0, 0)
 
     def follow(self, session: VotingSession) -> None:
         """Set the choices and the values to those of a session, without emitting signals."""

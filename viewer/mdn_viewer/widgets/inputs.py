@@ -108,7 +108,6 @@ class InputControls(Container[Any]):
             tooltip="Where votes of a part meet, its evidence is high; channels that are exchanged "
             "scatter them.",
         )
-        self.misfit = Message("What does not fit of the layers above, and why.")
         self.open_any = PushButton(
             text="Open files…",
             tooltip="Field sets of any kind; or drop them on the maps. What a file does not say is "
@@ -128,7 +127,7 @@ class InputControls(Container[Any]):
         )
         chosen = (self.confidence, self.offsets, self.network, self.axes, self.order, self.coarse)
         grid = (self.scale, self.image, self.stride, self.origin, self.sigmoid)
-        said = (self.understood, self.other_order, self.misfit)
+        said = (self.understood, self.other_order)
         self.extend([self.open_any, *chosen, *grid, *said])
 
     @property

@@ -15,7 +15,6 @@ from mdn_viewer.layers.remedies import Remedy, apply, remedy_for
 from mdn_viewer.settings import recall
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls
-from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection
 
 if TYPE_CHECKING:
@@ -23,7 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SessionBuilder"]
 
-_WELCOME = "Open a field set (File > Open Sample, or a .mdn file), or choose layers in Fields."
+_WELCOME = (
+    "Drop a file of fields on the window, open a sample (File > Open Sample > mdn-cupy), or choose "
+    "layers in Fields."
+)
 
 
 class SessionBuilder:
@@ -35,8 +37,6 @@ class SessionBuilder:
         Whose session.
     controls : Controls
         The part, the width and who votes, which the same layers keep.
-    inputs : InputControls
-        Where to say what does not fit.
     compare : ComparePanel
         The kernel.
     """
@@ -45,19 +45,17 @@ class SessionBuilder:
         self,
         model: VotingModel,
         controls: Controls,
-        inputs: InputControls,
         compare: ComparePanel,
     ) -> None:
         self._model, self._compare = model, compare
-        self._controls, self._inputs = controls, inputs
+        self._controls = controls
         self._voters: Image | None = None  # the confidence layer of the last session
         self._remedy: tuple[Remedy, Image] | None = None
         controls.remedy.changed.connect(self._on_remedy)
 
     def begin(self, picker: LayerSelection) -> None:
         """Begin a session on what is chosen, or say what is missing or does not fit."""
-        model, misfit = self._model, self._inputs.misfit
-        misfit.say("")
+        model = self._model
         self._controls.message.say("")
         self._offer(None)
         try:
@@ -65,7 +63,6 @@ class SessionBuilder:
             session = None if fields is None else self._session_on(fields, picker.layers.confidence)
         except (TypeError, ValueError) as error:
             model.show(None)
-            misfit.say(str(error), wrong=True)
             model.refuse(error)
             self._offer(picker.layers.confidence)
             return
@@ -74,7 +71,6 @@ class SessionBuilder:
             model.say(_WELCOME)
             return
         complaint, note = _complaint(session.fields), _note(session.fields)
-        misfit.say(complaint or note, wrong=bool(complaint))
         if complaint:
             model.refuse(complaint)
             self._offer(picker.layers.confidence)
