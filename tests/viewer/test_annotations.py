@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mdn_viewer.core.annotation_files import read_annotations
-from mdn_viewer.core.annotations import errors_of, influence_of
+from mdn_viewer.core.annotations import errors_of, influence_of, peak_of
 from mdn_viewer.core.session import ALL, VotingSession
 from viewer_support import two_parts
 
@@ -204,3 +204,45 @@ def test_leaving_a_source_out_is_voting_without_it(seed, part):
         assert away == pytest.approx(without, abs=1e-4)
     np.testing.assert_allclose(found.change, found.error - found.without)
     assert {"part", "share", "without", "change"} <= found.columns.keys()
+
+
+def two_peaks(size=200):
+    """A few votes for one place, and one vote far from it for which nothing else votes."""
+    confidence, offsets = np.zeros((1, size, size)), np.zeros((1, 2, size, size))
+    confidence[0, 30, 28:33], confidence[0, 150, 160] = [0.5, 0.7, 0.9, 0.7, 0.5], 0.9
+    offsets[0, 0, 30, 28:33] = [2, 1, 0, -1, -2]
+    return VotingSession(mdn.Fields(confidence, offsets), 0, 2.0)
+
+
+def test_where_a_peak_is_left_that_is_far_away_it_is_found():
+    session = two_peaks()
+    confidence = session.fields.confidence.copy()
+    confidence[0, 30, [28, 29, 31, 32]] = 0.0
+    confidence[0, 30, 30] = 0.95
+    few = replace(session, fields=replace(session.fields, confidence=confidence))
+    found = influence_of(few, (30.0, 30.0))
+    np.testing.assert_allclose(found.without, [np.hypot(120, 130)])  # of the other peak
+    np.testing.assert_allclose(influence_of(session, (30.0, 30.0)).without, 0, atol=1e-6)
+
+
+def test_a_source_that_is_left_out_has_the_map_searched_near_it(monkeypatch):
+    session, searched = two_peaks(), []
+    argmax = np.argmax
+
+    def recorded(values):
+        searched.append(values.size)
+        return argmax(values)
+
+    monkeypatch.setattr(np, "argmax", recorded)
+    found = influence_of(session, (30.0, 30.0))
+    assert len(found.without) == 5
+    assert sum(searched) < 3 * 200 * 200
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_peak_of_a_map_with_holes(value):
+    evidence = np.zeros((9, 9))
+    evidence[4, 5], evidence[7, 1] = 2.0, value
+    np.testing.assert_array_equal(peak_of(evidence), [7, 1] if value == np.inf else [4, 5])
+    assert np.isnan(peak_of(np.full((3, 3), np.nan))).all()
+    assert np.isnan(peak_of(np.zeros((0, 3)))).all()

@@ -200,19 +200,29 @@ def influence_of(session: VotingSession, truth: Place) -> Influence:
     """
     votes = session.votes
     evidence = np.asarray(session.compute("evidence"), np.float64)
-    pixel, found = _strongest(evidence), peak_of(evidence)
+    pixel = _strongest(evidence)
     if pixel is None:
         raise ValueError("no vote lands on the map")
+    found = _refined(evidence, pixel)
     voters = votes.voters(pixel)
     strongest = np.argsort(-np.abs(voters.share), kind="stable")[:_MOST]
+    # Votes for the pixel end within two windows of it: the rest of the map is searched once.
+    far = 2 * session.truncate * session.sigma + 1
+    ends = zip(pixel, evidence.shape, strict=True)
+    near = tuple(slice(int(max(n - far, 0)), int(min(n + far, size - 1)) + 1) for n, size in ends)
+    rest = evidence.copy()
+    rest[near] = -np.inf
+    elsewhere = _strongest(rest)
     without = np.empty(len(strongest))
     for n, k in enumerate(strongest):
         vote = votes.footprint(tuple(voters.source[k].tolist()))
-        rows, columns = vote.window[-2:]
-        kept = evidence[rows, columns].copy()
-        evidence[rows, columns] -= vote.terms
-        without[n] = np.hypot(*(peak_of(evidence) - truth))
-        evidence[rows, columns] = kept
+        window = vote.window[-2:]
+        kept = evidence[window].copy()
+        evidence[window] -= vote.terms
+        pixels = [x for x in (elsewhere, _strongest(evidence, near)) if x is not None]
+        highest = min(pixels, key=lambda at: (-evidence[at], at), default=None)
+        without[n] = np.hypot(*(_refined(evidence, highest) - truth))
+        evidence[window] = kept
     order = np.argsort(without, kind="stable")
     return Influence(
         session, truth, (float(found[0]), float(found[1])), voters, strongest[order], without[order]
@@ -224,7 +234,11 @@ def peak_of(evidence: npt.NDArray[np.floating]) -> Float64:
 
     Near the highest pixel they are those of `mdn_cupy.find_peaks`; NaN where there is no evidence.
     """
-    pixel = _strongest(evidence)
+    return _refined(evidence, _strongest(evidence))
+
+
+def _refined(evidence: npt.NDArray[np.floating], pixel: tuple[int, int] | None) -> Float64:
+    """Return the place of the highest pixel to a fraction of one; NaN where there is none."""
     if pixel is None:
         return np.full(2, np.nan)
     top, left = (max(n - 1, 0) for n in pixel)
@@ -233,13 +247,20 @@ def peak_of(evidence: npt.NDArray[np.floating]) -> Float64:
     return np.array([top + peak.y[0], left + peak.x[0]])
 
 
-def _strongest(evidence: npt.NDArray[np.floating]) -> tuple[int, int] | None:
-    """Return the pixel of the most evidence; None where there is none."""
-    index = int(np.argmax(np.nan_to_num(evidence, nan=-np.inf))) if evidence.size else 0
-    if not evidence.size or not evidence.flat[index] > 0:
+def _strongest(
+    evidence: npt.NDArray[np.floating], part: tuple[slice, ...] = (slice(0, None),) * 2
+) -> tuple[int, int] | None:
+    """Return the pixel of the most evidence in a part of a map; None where there is none."""
+    values = evidence[part]
+    if not values.size:
         return None
-    row, column = divmod(index, evidence.shape[1])
-    return row, column
+    index = int(np.argmax(values))
+    if np.isnan(values.flat[index]):  # argmax takes NaN for the largest
+        index = int(np.argmax(np.where(np.isnan(values), -np.inf, values)))
+    if not values.flat[index] > 0:
+        return None
+    row, column = divmod(index, values.shape[1])
+    return part[0].start + row, part[1].start + column
 
 
 def place_of(name: str, truth: Mapping[str, Place]) -> Place | None:
