@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from napari.utils.progress import cancelable_progress
 from qtpy.compat import isalive
-from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QCoreApplication, QObject, Signal  # type: ignore[attr-defined]
 
 from mdn_viewer.core import compilation
 from mdn_viewer.core.jobs import Stopped
+from mdn_viewer.timers import single_shot_timer
 
 __all__ = ["LatestOnlyWorker"]
 
@@ -62,10 +63,8 @@ class LatestOnlyWorker(QObject):
         self._closed = False
         self._title = ""
         self._announced: _Announcement | None = None
-        self._patience, self._stop = QTimer(self), QTimer(self)
-        for timer, action in ((self._patience, self._announce), (self._stop, self._on_stop)):
-            timer.setSingleShot(True)
-            timer.timeout.connect(action)
+        self._patience = single_shot_timer(self._announce, self)
+        self._stop = single_shot_timer(self._on_stop, self)
         self._finished.connect(self._deliver)  # queued where it comes from the other thread
 
     @property

@@ -10,11 +10,12 @@ import threading
 import time
 from typing import IO, Any
 
-from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 import mdn_cupy as mdn
 from mdn_viewer.mailbox import take
 from mdn_viewer.reader import Opened
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.values import newer
 from mdn_viewer.window import MassDisplacementWindow, open_window
 
@@ -70,9 +71,7 @@ class Values(QObject):
         self._window, self._replies = window, replies
         self._first = window.widget.model.loaded
         self._spent = time.process_time()  # when the last values came
-        self.pause = QTimer(self)
-        self.pause.setSingleShot(True)
-        self.pause.timeout.connect(self._await_next)
+        self.pause = single_shot_timer(self._await_next, self)
         self._came.connect(self.show_values)
 
     def receive(self, requests: IO[bytes], file: int | None) -> None:

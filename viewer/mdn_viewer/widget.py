@@ -35,10 +35,11 @@ from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.layers.linked import LinkedLayers
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.cell_menu import ResultLayers
 from mdn_viewer.widgets.common import leave_wheel
 from mdn_viewer.widgets.compare import ComparePanel
-from mdn_viewer.widgets.controls import Controls, single_shot_timer
+from mdn_viewer.widgets.controls import Controls
 from mdn_viewer.widgets.dims_slider import DimsSlider
 from mdn_viewer.widgets.file_opener import FileOpener
 from mdn_viewer.widgets.frames import FramesPanel

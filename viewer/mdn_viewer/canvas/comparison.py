@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from qtpy.compat import isalive
-from qtpy.QtCore import QPoint, QRect, Qt, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QPoint, QRect, Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from vispy import scene
 
@@ -17,6 +17,7 @@ from mdn_viewer.canvas.cell import Cell, Picture
 from mdn_viewer.canvas.header import HEIGHT
 from mdn_viewer.canvas.idle_context import make_idle_context_current
 from mdn_viewer.canvas.overlays import Overlay
+from mdn_viewer.timers import single_shot_timer
 
 __all__ = ["OVERLAYS", "Click", "ComparisonCanvas"]
 
@@ -63,12 +64,9 @@ class ComparisonCanvas(QWidget):
         self._fitted = True  # until the user chooses what to look at
         self._backdrop: npt.NDArray[np.float32] | None = None
         self._overlays: dict[str, tuple[Overlay | None, frozenset[str]]] = {}
-        self._next = QTimer(self)
-        self._next.setSingleShot(True)
-        self._next.timeout.connect(self._make_next)
-        self._drawn = QTimer(self)  # Qt needs the context until the draw event is over
-        self._drawn.setSingleShot(True)
-        self._drawn.timeout.connect(self._release_context)
+        self._next = single_shot_timer(self._make_next, self)
+        # Qt needs the context until the draw event is over.
+        self._drawn = single_shot_timer(self._release_context, self)
         self._pressed: tuple[QPoint, Camera] | None = None
         self._tool: Callable[[Click], None] | None = None
         self._panned = False

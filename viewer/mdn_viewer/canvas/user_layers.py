@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Labels, Points, Shapes
-from qtpy.QtCore import QTimer
 
 from mdn_viewer.canvas.overlays import Marks, Outlines, Overlay, Patch
 from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.layers.transforms import Frame, grid_of
+from mdn_viewer.timers import single_shot_timer
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -57,9 +57,7 @@ class UserLayers:
         self._viewer, self._canvas, self._model, self._frame = viewer, canvas, model, frame
         self._watched: list[Layer] = []
         self._drawn: set[str] = set()
-        self._soon = QTimer(canvas)
-        self._soon.setSingleShot(True)
-        self._soon.timeout.connect(self.update)
+        self._soon = single_shot_timer(self.update, canvas)
         for event in self._list_events:
             event.connect(self._later)
         model.session_changed.connect(self._later)

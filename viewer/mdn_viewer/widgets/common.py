@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 )
 
 from mdn_viewer.export import expect
+from mdn_viewer.timers import single_shot_timer
 
 if TYPE_CHECKING:
     from mdn_viewer.core.model import VotingModel
@@ -111,9 +112,8 @@ def searchable(box: QComboBox) -> None:
         keep("")
         box.setEditText(box.itemText(box.currentIndex()))
 
-    later = QTimer(box)  # when Qt has done with the key: it crashes if the entry changes before
-    later.setSingleShot(True)
-    later.timeout.connect(take)
+    # When Qt has done with the key: it crashes if the entry changes before.
+    later = single_shot_timer(take, box)
     edit.textEdited.connect(keep)
     completer.activated.connect(lambda *_: keep(""))  # an entry was chosen from the list
     edit.returnPressed.connect(lambda: later.start(0))

@@ -23,15 +23,14 @@ from qtpy.QtCore import (  # type: ignore[attr-defined]
     QSignalBlocker,
     QSize,
     Qt,
-    QTimer,
     Signal,
 )
-from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QLineEdit, QSizePolicy, QSlider
 
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.widgets.common import searchable
 
-__all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider", "single_shot_timer"]
+__all__ = ["RED", "Controls", "Figure", "Message", "PixelPair", "WidthSlider"]
 
 RED = "#e5534b"  # readable on napari's dark theme and on its light one
 # napari's own style keeps 90 pixels for a number, at the expense of the slider.
@@ -336,11 +335,3 @@ class Controls(Container[Any]):
             self.sigma.set_limits(low, high, session.sigma)
         elif self.sigma.value != session.sigma:
             self.sigma.value = session.sigma
-
-
-def single_shot_timer(action: Callable[[], None], parent: QWidget) -> QTimer:
-    """Make a timer that acts once each time it is started, and no more when `parent` has gone."""
-    timer = QTimer(parent)
-    timer.setSingleShot(True)
-    timer.timeout.connect(action)
-    return timer

@@ -16,7 +16,7 @@ from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.settings import recall_reading, remember_reading
-from mdn_viewer.widgets.controls import single_shot_timer
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.open_dialog import OpenDialog
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from mdn_viewer.core.losses import Loss
 from mdn_viewer.core.optimizer import Descent, Rates
 from mdn_viewer.layers.targets import new_points, target_of, targets
 from mdn_viewer.layers.transforms import Frame
-from mdn_viewer.widgets.controls import single_shot_timer
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.gradient_controls import GradientControls
 from mdn_viewer.widgets.loss_curve import LossCurve
 

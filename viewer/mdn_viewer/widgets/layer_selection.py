@@ -30,7 +30,7 @@ from mdn_viewer.layers.conversion import (
 )
 from mdn_viewer.layers.plain_frames import PlainFrames
 from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
-from mdn_viewer.widgets.controls import single_shot_timer
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls
 
 if TYPE_CHECKING:

@@ -26,8 +26,9 @@ import mdn_cupy as mdn
 from mdn_cupy.io import Layout
 from mdn_viewer.core.file_guess import FileReading
 from mdn_viewer.core.preview import preview
+from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.common import line
-from mdn_viewer.widgets.controls import RED, PixelPair, single_shot_timer
+from mdn_viewer.widgets.controls import RED, PixelPair
 
 __all__ = ["OpenDialog"]
 
