@@ -104,3 +104,17 @@ def test_the_mouse_and_the_key_a(shown, qtbot):
     qtbot.waitUntil(lambda: model.pixel == (12, 9))
     panel.wait()
     assert panel.asked.pixel == (12, 9)
+
+
+def test_what_an_error_said_is_withdrawn_with_the_next_result():
+    model = VotingModel()
+    withdrawn, results = [], []
+    model.withdrawn.connect(withdrawn.append)
+    worker = model.worker(results.append, model.refuse)
+    worker.submit(lambda: 1, 0)
+    worker.submit(lambda: 1 // 0, 0)
+    assert withdrawn == []
+    worker.submit(lambda: 2, 0)
+    worker.submit(lambda: 3, 0)
+    assert withdrawn == ["integer division or modulo by zero"]
+    assert results == [1, 2, 3]

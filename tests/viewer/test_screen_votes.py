@@ -149,3 +149,27 @@ def test_of_a_map_too_large_for_a_texture_only_what_is_seen_is_computed(monkeypa
     assert rested
     expected = fields.votes(1, sigma=3.0).noisy_or()[4:14, 6:20]
     np.testing.assert_allclose(model.maps["noisy_or"].values, expected, atol=1e-6)
+
+
+def test_a_window_of_larger_fields_is_not_asked_of_smaller_ones():
+    model = VotingModel()
+    model.window = Window(0, 0, 90, 120, 3)
+    model.show(VotingSession(fields_of((4.0, 4.0), (2.0, 2.0)), 0, 2.0))
+    assert {each.values.shape for each in model.maps.values()} == {SHAPE}
+
+
+def test_who_hears_of_maps_hears_of_the_newest_last():
+    model = VotingModel()
+    seen = []
+
+    def look_closer(maps):
+        if model.window is not None:
+            model.window = None
+            model.refresh()
+
+    model.maps_changed.connect(look_closer)
+    model.maps_changed.connect(seen.append)
+    model.window = Window(3, 5, 20, 31, 2)
+    model.show(VotingSession(fields_of((4.0, 4.0), (2.0, 2.0)), 0, 2.0))
+    assert seen[-1] is model.maps
+    assert model.exact

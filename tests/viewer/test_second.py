@@ -130,6 +130,29 @@ def test_another_grid_of_the_same_output_is_compared_too():
     assert (voters.columns["listed"] == "A").sum() == 36
 
 
+def test_a_source_that_the_first_has_not_is_not_asked_of_it():
+    """Neither one of another part nor one between those of the first's grid."""
+    fields = two_parts()
+    fine = replace(
+        fields,
+        confidence=np.repeat(np.repeat(fields.confidence, 2, -2), 2, -1),
+        offsets=np.repeat(np.repeat(fields.offsets, 2, -2), 2, -1),
+        stride=2.0,
+        names=("left", "tail"),
+    )
+    first = VotingSession(fields, ALL, 2.0)
+    found = compare(first, second_session(first, fine), Search())
+    voters = voters_in_both(found, (12, 20), "noisy_or")
+    columns = voters.columns
+    for row, (part, y, x) in enumerate(
+        zip(columns["part"], columns["row"], columns["column"], strict=True)
+    ):
+        own = part in fields.names and (y - 2) % 4 == 0 and (x - 2) % 4 == 0
+        at = (y - 2) // 4, (x - 2) // 4
+        assert voters.source(row) == ((fields.part(part), *at) if own else None)
+    assert {*columns["part"]} >= {"right", "tail"}
+
+
 @pytest.mark.parametrize(
     ("changes", "own", "message"),
     [
@@ -214,7 +237,11 @@ def test_the_second_is_shown_and_follows(shared_two, pair, qtbot, tmp_path):
     panel.wait()
     assert "carry no cross offsets" in wrong(widget)
     assert "noisy-or (B)" not in widget.canvas.cells
+    assert panel.summary.text() == wrong(widget)
     panel.cross.setCurrentIndex(0)
+    panel.wait()
+    assert wrong(widget) == ""  # it holds no longer
+    assert "A and B differ" in panel.summary.text()
     panel.open(str(tmp_path / "none.mdn"))
     assert "none.mdn" in wrong(widget)
     # An open layer's field set is a second, too.

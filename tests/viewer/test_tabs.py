@@ -89,6 +89,19 @@ def test_layers_of_peaks_and_sources_follow(shown, qtbot):
     press(qtbot, panel.sources)  # of all parts: each has its own peak
     panel.wait()
     assert {*np.unique(labels.data)} <= {0, 1, 2}
+    panel.every_part.setChecked(False)
+    shown.open_tab("Compare")  # they follow behind other tabs, too, and marks are not drawn there
+    shown.controls.part.value = 1
+    shown.wait()
+    panel.wait()
+    np.testing.assert_allclose(points.data, [[12, 20]], atol=0.1)
+    assert shown.canvas.overlay("points:peaks") is None
+    for layer in (points, labels):
+        viewer.layers.remove(layer)
+    shown.controls.part.value = 0
+    shown.wait()
+    panel.wait()
+    assert panel.found.session.part == 1  # nobody asks for them
 
 
 def test_long_names_leave_room_for_numbers(shown, qtbot):
@@ -168,7 +181,7 @@ def test_annotations_are_compared_and_a_source_is_shown(shown, qtbot, tmp_path):
     panel.open(str(path))
     panel.wait()
     np.testing.assert_allclose(panel.errors.error, [3, 0])
-    assert "mean error 1.50 px" in panel.summary.text()
+    assert panel.summary.text().startswith("2 parts: mean error 1.50 px, ")
     assert shown.canvas.overlay("points:truth") is not None
     click_row(qtbot, panel.parts, 1)
     qtbot.waitUntil(lambda: shown.model.session.part == 1)
@@ -186,6 +199,27 @@ def test_annotations_are_compared_and_a_source_is_shown(shown, qtbot, tmp_path):
     assert panel.summary.text() == (
         "Annotated parts: tail; none is one of the fields' parts: left, right."
     )
+
+
+@pytest.mark.slow
+def test_a_part_without_votes_leaves_the_errors_of_the_others(shown, qtbot, tmp_path):
+    confidence = two_parts().confidence.copy()
+    confidence[0] = 0
+    shown._viewer.layers.clear()
+    add_fields(shown._viewer, two_parts(confidence=confidence))
+    shown.wait()
+    path = tmp_path / "truth.csv"
+    path.write_text("part,x,y\nleft,8,10\nright,20,13\n")
+    panel = open_tab(shown, TruthPanel, qtbot)
+    panel.open(str(path))
+    panel.wait()
+    np.testing.assert_allclose(panel.errors.error, [np.nan, 1])
+    assert panel.summary.text().startswith("2 parts, 1 with a peak: mean error 1.00 px, ")
+    path.write_text("part,x,y\nleft,8,10\n")
+    panel.open(str(path))
+    panel.wait()
+    assert panel.summary.text() == "1 part, 0 with a peak: no OKS without an area"
+    assert not shown.controls.message.wrong
 
 
 @pytest.mark.slow

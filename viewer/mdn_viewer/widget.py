@@ -269,6 +269,7 @@ class MassDisplacement(QWidget):
         controls.frame.changed.connect(self._go_to)
         model.said.connect(controls.message.say)
         model.refused.connect(lambda text: controls.message.say(text, wrong=True))
+        model.withdrawn.connect(controls.message.withdraw)
         self.compare.napari_canvas.toggled.connect(self._on_napari_canvas)
         canvas.dropped.connect(self._on_drop)
         self._viewer.events.theme.connect(self._dress)

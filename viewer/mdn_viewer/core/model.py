@@ -70,10 +70,13 @@ class VotingModel:
     """
 
     session_changed = Signal(object)  # VotingSession or None: other fields, or another parameter
-    maps_changed = Signal(object)  # dict of VoteMap, empty when none are wanted or left
+    # Dict of VoteMap, empty when none are wanted or left. One who hears of them may have others
+    # computed at once: who comes after that one hears of those only.
+    maps_changed = Signal(object, reemission="latest-only")
     settled = Signal()  # no change for a while: time for what takes long
     said = Signal(str)  # a line for the user
     refused = Signal(str)  # a line for the user: what does not fit, and why
+    withdrawn = Signal(str)  # such a line that holds no longer
     frame_changed = Signal(int)
     pixel_asked = Signal(object)  # (row, column) or None
     source_asked = Signal(object)  # (part, row, column) or None
@@ -257,8 +260,24 @@ class VotingModel:
     def worker(
         self, on_result: Callable[[Any], None], on_error: Callable[[BaseException], None]
     ) -> Worker:
-        """Make a worker for jobs of another kind, which ends with this model."""
-        worker = self._make_worker(on_result, on_error)
+        """Make a worker for jobs of another kind, which ends with this model.
+
+        What an error has said is withdrawn with the next result.
+        """
+        complaint = ""
+
+        def deliver(result: Any) -> None:
+            nonlocal complaint
+            self.withdraw(complaint)
+            complaint = ""
+            on_result(result)
+
+        def fail(error: BaseException) -> None:
+            nonlocal complaint
+            complaint = str(error)
+            on_error(error)
+
+        worker = self._make_worker(deliver, fail)
         self._workers.append(worker)
         return worker
 
@@ -281,6 +300,11 @@ class VotingModel:
         """Tell the user what does not fit, and why."""
         self.refused.emit(str(reason))
 
+    def withdraw(self, reason: str) -> None:
+        """Tell the user that what `refuse` said holds no longer."""
+        if reason:
+            self.withdrawn.emit(reason)
+
     def cancel(self) -> None:
         """Deliver no maps of what has been asked for: what votes is about to change."""
         self._voting.cancel()
@@ -302,6 +326,7 @@ class VotingModel:
             "settled",
             "said",
             "refused",
+            "withdrawn",
             "frame_changed",
         ):
             getattr(self, name).disconnect()
@@ -320,10 +345,13 @@ class VotingModel:
     def _pixels(self, session: VotingSession, *, at_rest: bool) -> Window | None:
         """Return which pixels to compute; None for all."""
         rows, columns = session.votes.shape
+        window = self.window
+        if window is not None and (window.bottom > rows or window.right > columns):
+            window = None  # of the fields before
         if rows * columns <= _MOST:
-            return None if at_rest else self.window
+            return None if at_rest else window
         step = math.ceil(math.sqrt(rows * columns / _SEEN))
-        return self.window or Window(0, 0, rows, columns, step)
+        return window or Window(0, 0, rows, columns, step)
 
     def _vote(self, *, at_rest: bool = False) -> None:
         session, kinds, loaded = self.session, self.kinds, self._loaded

@@ -161,19 +161,27 @@ class VoterPairs:
         }
         return {name: values[order] for name, values in columns.items()}
 
-    def source(self, row: int) -> tuple[int, int, int]:
-        """Return the source in a row of the table: (part, row, column) of the first's grid."""
+    def source(self, row: int) -> tuple[int, int, int] | None:
+        """Return the source in a row of the table: (part, row, column) of the first's grid.
+
+        None where the first has no such part, or no source at that place.
+        """
         fields, columns = self.first.session.fields, self.columns
+        part = str(columns["part"][row])
         place = np.array([columns["row"][row], columns["column"][row]])
-        i, j = np.rint((place - fields.origin) / fields.stride).astype(int).tolist()
-        return fields.part(str(columns["part"][row])), i, j
+        at = (place - fields.origin) / fields.stride
+        if part not in fields.names or not np.allclose(at, np.rint(at), rtol=0, atol=1e-3):
+            return None
+        i, j = np.rint(at).astype(int).tolist()
+        return fields.names.index(part), i, j
 
     def __str__(self) -> str:
         listed = self.columns["listed"]
         counts = [int((listed == where).sum()) for where in _LISTED]
         return (
             f"A: {self.first}. B: {_value(self.second)}. "
-            f"{counts[0]} sources in both, {counts[1]} in A only, {counts[2]} in B only."
+            f"{counts[0]} {'source' if counts[0] == 1 else 'sources'} in both, {counts[1]} in A "
+            f"only, {counts[2]} in B only."
         )
 
 

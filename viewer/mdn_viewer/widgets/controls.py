@@ -60,6 +60,11 @@ class Message(Label):
         red = f'<span style="color: {RED}">{escape(text)}</span>'
         self.value = red if self.wrong else text
 
+    def withdraw(self, text: str) -> None:
+        """Show nothing, if it is still this text that is shown."""
+        if self.said == text:
+            self.say("")
+
 
 class Figure(QLineEdit):
     """A text to read and to copy, which may change with every frame.

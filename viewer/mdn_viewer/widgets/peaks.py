@@ -88,9 +88,16 @@ class PeaksPanel(QWidget):
     def hideEvent(self, event: Any) -> None:
         """Take the marks off the maps, unless they are to stay."""
         super().hideEvent(event)
-        if not self.keep.isChecked():
+        if not self._wanted:
             self._worker.cancel()
             self._show(None)
+        self._draw()
+
+    @property
+    def _wanted(self) -> bool:
+        """Whether anything is to be searched for: marks, or layers, which follow in any tab."""
+        linked = _POINTS in self._links or _LABELS in self._links
+        return self.isVisible() or self.keep.isChecked() or linked
 
     def _build(self) -> None:
         self.form = SearchForm(self._model)
@@ -139,7 +146,7 @@ class PeaksPanel(QWidget):
             self._worker.cancel()
             self._show(None)
             return
-        if not (self.isVisible() or self.keep.isChecked()):
+        if not self._wanted:
             return
         with_sources = self.sources.isChecked()
 
@@ -152,13 +159,18 @@ class PeaksPanel(QWidget):
 
     def _show(self, result: Found | None) -> None:
         self.found, self.labels = (None, None) if result is None else result
-        show_detections(self._canvas, self.found, self.labels)
+        self._draw()
         self._filter()
         for each in self._buttons:
             each.setEnabled(self.found is not None and len(self.found) > 0)
         for name in (_POINTS, _LABELS):
             if self.found is not None:
                 self._links.update(name)
+
+    def _draw(self) -> None:
+        drawn = self.isVisible() or self.keep.isChecked()
+        found, labels = (self.found, self.labels) if drawn else (None, None)
+        show_detections(self._canvas, found, labels)
 
     def _filter(self, *_: Any) -> None:
         """Show the rows whose part has the text."""

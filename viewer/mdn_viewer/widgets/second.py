@@ -110,6 +110,7 @@ class SecondPanel(QWidget):
         self._choices: list[Image | Opened | None] = [None]
         self._read: tuple[Any, int, mdn.Fields] | None = None  # the frame that was read last
         self._wanted: _Wanted | None = None  # what `compared` is of
+        self._complaint = ""  # why nothing is
         self.compared: Comparison | None = None
         self.voters: VoterPairs | None = None
         self._build()
@@ -306,6 +307,8 @@ class SecondPanel(QWidget):
 
     def _show(self, answer: Answer | None) -> None:
         before = self.compared, self.voters
+        self._model.withdraw(self._complaint)
+        self._complaint = ""
         self._wanted, self.compared, self.voters = answer or (None, None, None)
         found, voters = self.compared, self.voters
         if found is not before[0]:
@@ -320,6 +323,8 @@ class SecondPanel(QWidget):
 
     def _refuse(self, error: BaseException) -> None:
         self._show(None)
+        self._complaint = str(error)
+        self.summary.setText(self._complaint)
         self._model.refuse(error)
 
     def _on_peak(self, shown: int) -> None:
@@ -337,7 +342,7 @@ class SecondPanel(QWidget):
 
     def _on_voter(self, shown: int) -> None:
         if self.voters is not None:
-            self._model.ask_source(self.voters.source(shown))
+            self._model.ask_source(self.voters.source(shown))  # None where A has no such source
 
     def _ask(self) -> None:
         dialog = QFileDialog(self, "Open a second field set")

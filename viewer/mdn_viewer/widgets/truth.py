@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.truth import show_influence, show_truth
 from mdn_viewer.core.annotation_files import Annotations, read_annotations
-from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of, place_of
+from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of
 from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import is_output
@@ -145,7 +145,8 @@ class TruthPanel(QWidget):
             return
 
         def job() -> Answer:
-            return errors_of(session, truth, area), _influence(session, truth)
+            errors = errors_of(session, truth, area)
+            return errors, _influence(session, errors)
 
         work = session.work * (len(session.fields.names) + 1)
         self._worker.submit(job, work, "Comparing with the truth", session.program)
@@ -286,12 +287,14 @@ def _write(path: str, columns: dict[str, Any]) -> None:
     write_csv(path, [*columns], zip(*(c.tolist() for c in columns.values()), strict=True))
 
 
-def _influence(session: VotingSession, truth: dict[str, Any]) -> Influence | None:
-    """Leave out the sources of the part that is shown, where it is annotated."""
-    if session.part == ALL:
+def _influence(session: VotingSession, errors: Errors) -> Influence | None:
+    """Leave out the sources of the part that is shown, where it is annotated and has a peak."""
+    name = "" if session.part == ALL else session.fields.names[int(session.part)]
+    at = errors.names.index(name) if name in errors.names else None
+    if at is None or np.isnan(errors.error[at]):
         return None
-    at = place_of(session.fields.names[int(session.part)], truth)
-    return None if at is None else influence_of(session, at)
+    row, column = errors.truth[at].tolist()
+    return influence_of(session, (row, column))
 
 
 def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple[float, float]]:
@@ -322,7 +325,10 @@ def _listed(names: Collection[Any]) -> str:
 
 def _summary(errors: Errors) -> str:
     oks = f"OKS {errors.oks:.3f}" if np.isfinite(errors.oks) else "no OKS without an area"
-    return f"{len(errors.names)} parts: mean error {np.nanmean(errors.error):.2f} px, {oks}"
+    found, total = int(np.isfinite(errors.error).sum()), len(errors.names)
+    parts = f"{total} part{'s' * (total != 1)}" + (f", {found} with a peak" * (found < total))
+    mean = f"mean error {np.nanmean(errors.error):.2f} px, " if found else ""
+    return f"{parts}: {mean}{oks}"
 
 
 def _pull(influence: Influence) -> str:
