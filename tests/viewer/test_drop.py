@@ -2,10 +2,16 @@
 
 import subprocess
 
+import pytest
+from imageio.v3 import imwrite
+from mdn_viewer.core.origin import Origin
+from mdn_viewer.core.session_file import SavedSession, write_session
+from mdn_viewer.widget import widget_of
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDrag
 from qtpy.QtWidgets import QLabel
-from viewer_support import dock, two_parts
+from viewer_support import dock, drop, names, two_parts
 
 import mdn_cupy as mdn
 
@@ -57,3 +63,63 @@ def test_a_file_is_dragged_onto_the_maps(make_napari_viewer, qtbot, tmp_path):
     assert source.taken == Qt.DropAction.CopyAction
     assert widget.model.origin.paths == (str(tmp_path / "dragged.mdn"),)
     assert widget.model.maps["noisy_or"].peak.row == 10
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A session, its fields, other fields, and a picture."""
+    mdn.save_fields(tmp_path / "own.mdn", two_parts())
+    mdn.save_fields(tmp_path / "other.mdn", two_parts(sigma=3.0))
+    imwrite(tmp_path / "picture.png", two_parts().image)
+    saved = SavedSession(Origin((str(tmp_path / "own.mdn"),)), part=1, sigma=5.0, pixel=[3, 4])
+    write_session(tmp_path / "asked.mdn-session", saved)
+    (tmp_path / "broken.mdn-session").write_text("no session")
+    return tmp_path
+
+
+OWN = ["asked image", "asked confidence", "asked offsets"]
+
+
+def assert_asks(widget):
+    """The session is as it was saved."""
+    widget.wait()
+    session = widget.model.session
+    assert (session.part, session.sigma, widget.model.pixel) == (1, 5.0, (3, 4))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("other", ["other.mdn", "picture.png"])
+def test_a_session_is_dropped_on_the_maps_with_another_file(
+    make_napari_viewer, mixed, other, order
+):
+    widget = dock(make_napari_viewer())
+    drop(widget, *[mixed / "asked.mdn-session", mixed / other][::order])
+    assert_asks(widget)
+    stem = other.partition(".")[0]
+    assert {*OWN} < {*names(widget._viewer)}
+    assert any(name.startswith(stem) for name in names(widget._viewer))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_session_is_opened_by_napari_with_another_file(make_napari_viewer, mixed, order):
+    viewer = make_napari_viewer()
+    files = [mixed / "asked.mdn-session", mixed / "picture.png"]
+    viewer.open(files[::order], plugin=None)  # as napari opens what is dropped
+    assert {*names(viewer)} == {*OWN, "picture"}
+    widget = widget_of(viewer)
+    assert_asks(widget)
+    viewer.open([mixed / "broken.mdn-session", mixed / "other.mdn"], plugin=None)
+    assert "other confidence" in names(viewer)
+    assert "broken.mdn-session: it is not JSON" in notification_manager.records[-1].message
+
+
+def test_a_session_and_a_picture_are_dragged_onto_naparis_window(make_napari_viewer, qtbot, mixed):
+    viewer = make_napari_viewer(show=True)
+    viewer.window.resize(1200, 800)
+    viewer.window._qt_window.move(QPoint(0, 0))
+    source = Source(mixed / "asked.mdn-session", mixed / "picture.png")
+    qtbot.addWidget(source)
+    qtbot.waitExposed(source)
+    drag_and_drop(qtbot, source, viewer.window._qt_window.centralWidget())
+    qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=30000)
+    assert_asks(widget_of(viewer))

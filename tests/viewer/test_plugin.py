@@ -63,7 +63,8 @@ def test_no_keys_are_taken():
 
 def test_what_it_contributes():
     assert [reader.filename_patterns for reader in CONTRIBUTIONS.readers] == [
-        ["*.mdn", "*.npz", "*.h5", "*.hdf5", "*.hdf", "*.pt", "*.pth"]
+        ["*.mdn", "*.npz", "*.h5", "*.hdf5", "*.hdf", "*.pt", "*.pth"],
+        ["*.mdn-session"],
     ]
     assert [writer.filename_extensions for writer in CONTRIBUTIONS.writers] == [[".mdn"]]
     assert [widget.display_name for widget in CONTRIBUTIONS.widgets] == [WIDGET]

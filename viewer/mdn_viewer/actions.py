@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdn_viewer.canvas.maps import CONFIDENCE
 from mdn_viewer.core.session import ALL, KINDS, title
-from mdn_viewer.widget import MassDisplacement
+from mdn_viewer.widget import MassDisplacement, widget_of
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
@@ -31,7 +31,6 @@ __all__ = ["ACTIONS"]
 
 Act = Callable[[MassDisplacement], Any]
 
-_PLUGIN, _WIDGET = "mdn-cupy", "Mass displacement"
 _WIDER = 1.1  # a tenth: as many commands from 1 to 2 pixels as from 10 to 20
 _NO_VOTES = "nothing votes yet: open a .mdn file, or one of File > Open Sample > mdn-cupy"
 _MISSING = {
@@ -45,15 +44,6 @@ _NOT_OFFERED = {
     "votes": "click on a map first, to ask a pixel",
     "gradient": "choose a target first, under Gradient",
 }
-
-
-def _widget(viewer: Viewer) -> MassDisplacement:
-    """Return the widget in a viewer's window; open it where there is none."""
-    for widget in viewer.window.dock_widgets.values():
-        if isinstance(widget, MassDisplacement):
-            return widget
-    opened: MassDisplacement = viewer.window.add_plugin_dock_widget(_PLUGIN, _WIDGET)[1]
-    return opened
 
 
 def _voting(act: Act) -> Act:
@@ -199,6 +189,6 @@ def __getattr__(name: str) -> Callable[[Viewer], None]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def command(viewer: Viewer) -> None:
-        ACTIONS[name](_widget(viewer))
+        ACTIONS[name](widget_of(viewer))
 
     return command

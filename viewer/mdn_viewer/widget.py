@@ -64,8 +64,9 @@ if TYPE_CHECKING:
 
     import mdn_cupy as mdn
 
-__all__ = ["MassDisplacement"]
+__all__ = ["MassDisplacement", "widget_of"]
 
+_PLUGIN, _TITLE = "mdn-cupy", "Mass displacement"
 _REST_MS = 200  # after so long without a new frame the slider rests
 _QUIET_MS = (
     2500  # after so long without new values the layers get them: that takes as long as a frame
@@ -316,21 +317,28 @@ class MassDisplacement(QWidget):
         return self._selection.frame
 
     def _on_drop(self, paths: list[str]) -> None:
-        """Open files that were dropped on the maps; Qt would keep a plain object alive."""
-        for path in [path for path in paths if path.endswith(SUFFIX)]:
-            paths.remove(path)
+        """Open files that were dropped on the maps; Qt would keep a plain object alive.
+
+        Sessions come after other fields, which would vote in their place, and before annotations,
+        since a session has others or none.
+        """
+        sessions = [path for path in paths if path.endswith(SUFFIX)]
+        tables = [path for path in paths if path.lower().endswith((".json", ".csv"))]
+        others = [path for path in paths if path not in (*sessions, *tables)]
+        if others:
+            self.opener.open(others)
+        for path in sessions:
+            self.wait()
             try:
                 self.sessions.open(path)
             except (OSError, TypeError, ValueError) as error:
                 self.model.refuse(error)
-        paths = [path for path in paths if not self._take_annotations(path)]
-        if paths:
-            self.opener.open(paths)
+        tables = [path for path in tables if not self._take_annotations(path)]
+        if tables:
+            self.opener.open(tables)
 
     def _take_annotations(self, path: str) -> bool:
         """Open a file of annotations in its tab; napari has tables of its own."""
-        if not path.lower().endswith((".json", ".csv")):
-            return False
         try:
             annotations = read_annotations(path)
         except (OSError, ValueError) as error:
@@ -383,6 +391,15 @@ class MassDisplacement(QWidget):
             Thread(target=_import_soon_needed, daemon=True).start()
         if self.model.session is not None:
             remember("sigma", self.model.session.sigma)
+
+
+def widget_of(viewer: Viewer) -> MassDisplacement:
+    """Return the widget in a viewer's window; open it where there is none."""
+    for widget in viewer.window.dock_widgets.values():
+        if isinstance(widget, MassDisplacement):
+            return widget
+    opened: MassDisplacement = viewer.window.add_plugin_dock_widget(_PLUGIN, _TITLE)[1]
+    return opened
 
 
 def _import_soon_needed() -> None:
