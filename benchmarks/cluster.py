@@ -73,10 +73,14 @@ def vote(path: str, store: str, chunks: int, reach: float | None) -> None:
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("fields", help="a Zarr group of samples/make_large_field.py")
-    parser.add_argument("--chunks", type=int, default=1024)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--chunks", type=int, default=1024, help="default: %(default)s")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of which the best counts; %(default)s"
+    )
     arguments = parser.parse_args()
     print("| reach | workers | clock | CPU, the busiest | CPU, all | load |")
     print("|---|---|---|---|---|---|")

@@ -34,7 +34,9 @@ DISTANCES = {  # modes of torch.cdist: |p - q| as it is, and from p·q, which ro
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each; default: 10")
     budget = Budget(parser.parse_args(argv).seconds)
     votes = made()

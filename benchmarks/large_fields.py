@@ -62,9 +62,13 @@ def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("fields", help="a Zarr group of samples/make_large_field.py")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of which the best counts; %(default)s"
+    )
     arguments = parser.parse_args()
     fields = mdn.dask.open_fields(arguments.fields, chunks=CHUNK)
     lazy = fields.confidence, fields.offsets

@@ -37,7 +37,9 @@ CASES = {  # threshold of each
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="for each; default: 1")
     budget = Budget(parser.parse_args(argv).seconds)
     print(f"{SIDE} x {SIDE} float32, min_distance {MIN_DISTANCE}, {mdn.backends()['cpu'].detail}")

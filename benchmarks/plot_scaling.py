@@ -11,7 +11,9 @@ OURS = "mdn-cupy"
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", type=Path, help="what `benchmarks/cpu.py --json` wrote")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help="a .png file")
     arguments = parser.parse_args(argv)
