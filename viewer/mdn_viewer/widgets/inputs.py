@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from magicgui.widgets import (
     CheckBox,
@@ -19,11 +19,22 @@ from mdn_viewer.core.presets import PRESETS, Preset
 from mdn_viewer.layers.conversion import Reading
 from mdn_viewer.widgets.controls import Message, PixelPair
 
-__all__ = ["InputControls"]
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+
+__all__ = ["InputControls", "Inputs"]
 
 _OWN_AXES = ("as (P, 2, H, W)", "")
 _ORDERS: list[tuple[str, bool]] = [("x, y (right, down)", False), ("y, x (down, right)", True)]
 _UNITS: list[tuple[str, bool]] = [("pixels of the output", False), ("sources of the grid", True)]
+
+
+class Inputs(NamedTuple):
+    """The layers that the votes are made of."""
+
+    confidence: Image | None
+    offsets: Layer | None
+    image: Image | None
 
 
 class InputControls(Container[Any]):
@@ -129,6 +140,16 @@ class InputControls(Container[Any]):
         grid = (self.scale, self.image, self.stride, self.origin, self.sigmoid)
         said = (self.understood, self.other_order)
         self.extend([self.open_any, *chosen, *grid, *said])
+
+    @property
+    def layers(self) -> Inputs:
+        """The layers that are chosen."""
+        return Inputs(*(box.value for box in self.layer_boxes))
+
+    @property
+    def chosen_axes(self) -> Layout:
+        """The axes of the offsets, as chosen."""
+        return Layout(str(self.axes.value) or "PCHW")
 
     @property
     def reading(self) -> Reading:

@@ -5,51 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from operator import is_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from napari.layers import Image, Layer, Vectors
 from qtpy.compat import isalive
 
 import mdn_cupy as mdn
-from mdn_cupy.io import FieldsSequence, Layout
-from mdn_viewer.core import layout_guess
+from mdn_cupy.io import FieldsSequence
+from mdn_viewer.core.layout_guess import has_rows_last
 from mdn_viewer.core.origin import Changed
 from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
     fields_of,
     frames_of,
-    has_frames,
     is_output,
     read_as,
     renew,
     role_of,
     to_fields,
-    values_of,
 )
 from mdn_viewer.layers.plain_frames import PlainFrames
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
+from mdn_viewer.layers.transforms import Frame, Grid, grid_of
 from mdn_viewer.timers import single_shot_timer
-from mdn_viewer.widgets.inputs import InputControls
+from mdn_viewer.widgets.inputs import InputControls, Inputs
+from mdn_viewer.widgets.plain_layers import PlainLayers, fitting_pair
 
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["Inputs", "LayerSelection", "images", "offset_layers"]
+__all__ = ["LayerSelection", "images", "offset_layers"]
 
-_MOST_COMPARED = 1 << 20  # confidences: the votes of as many take a tenth of a second
 _FRAMES, _PARTS = -4, -3  # axes of napari's world, as `layer_data` has them
-_FRAMES_OF_ONE = Layout("CHW")
-_BETTER = 1.05  # times the evidence: less is no reason to exchange channels
-
-
-class Inputs(NamedTuple):
-    """The layers that the votes are made of."""
-
-    confidence: Image | None
-    offsets: Layer | None
-    image: Image | None
 
 
 class LayerSelection:
@@ -84,9 +70,7 @@ class LayerSelection:
         self._closed = False
         self._frame = Frame()
         self._set_by_hand = self._placing = self._moved = self._arrived = False
-        self._understood: tuple[Any, ...] = ()  # shapes and arrays of the last guess
-        self._grid_said = ""
-        self._scored: list[layout_guess.Scored] = []
+        self._plain = PlainLayers(controls)
         self._opened: Layer | None = None  # the last layer of a field set, not chosen yet
         self.soon = single_shot_timer(self._act, controls.native)
         controls.confidence.changed.connect(self._pick)
@@ -97,13 +81,12 @@ class LayerSelection:
         for choice in (controls.offsets, *others):
             choice.changed.connect(self._changed)
         controls.network.changed.connect(self._on_network)
-        controls.other_order.changed.connect(self._exchange)
         viewer.layers.events.inserted.connect(self._on_inserted)
 
     @property
     def layers(self) -> Inputs:
         """The layers that are chosen."""
-        return Inputs(*(box.value for box in self._controls.layer_boxes))
+        return self._controls.layers
 
     @property
     def frame(self) -> Frame:
@@ -129,7 +112,7 @@ class LayerSelection:
         confidence, offsets, image = self.layers
         if confidence is None or offsets is None:
             return None
-        if layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
+        if has_rows_last(self._controls.chosen_axes.text):
             grid_of(confidence, self.frame)
         frames = self.frames
         if frames:
@@ -208,19 +191,13 @@ class LayerSelection:
 
     def _take_fitting(self) -> bool:
         """Choose the only two plain layers that fit as confidence and offsets, if there are two."""
-        plain = [x for x in images(self._viewer) if role_of(x) is None]
-        gray = {str(n): x for n, x in enumerate(plain) if not x.rgb and not x.multiscale}
-        floating = {n: x.data.shape for n, x in gray.items() if x.data.dtype.kind == "f"}
-        pair = layout_guess.find_pair(floating)
-        if pair is None:
+        found = fitting_pair(images(self._viewer))
+        if found is None:
             return False
-        confidence, offsets = (gray[name] for name in pair)
-        rest = [x for x in plain if x not in (confidence, offsets)]
         self.refresh()
         with self._controls.silent():
-            self._controls.offsets.value = offsets
-            self._controls.image.value = rest[0] if len(rest) == 1 else None
-        self._pick(confidence)
+            self._controls.offsets.value, self._controls.image.value = found.offsets, found.image
+        self._pick(found.confidence)
         return True
 
     def close(self) -> None:
@@ -269,79 +246,17 @@ class LayerSelection:
                 controls.offsets.value = self._member("offsets", fields)
                 controls.image.value = self._member("image", fields)
                 controls.forget()
-        self._guess()
+        self._plain.guess()
         self._read_grid()
         self._changed()
 
     def _read_grid(self) -> None:
         """Read off the layers where the sources are."""
         self._set_by_hand = self._moved = False
-        grid = self._proposed() or self._grid_of(self.layers.confidence)
+        grid = self._plain.grid() or self._grid_of(self.layers.confidence)
         if grid is not None:
             with self._controls.silent():
                 self._controls.stride.pair, self._controls.origin.pair = grid
-
-    def _guess(self) -> None:
-        """Offer the axes that two plain layers fit, the one of the highest evidence chosen."""
-        controls, (confidence, offsets, image) = self._controls, self.layers
-        plain = confidence is not None and isinstance(offsets, Image) and not role_of(offsets)
-        if confidence is None or offsets is None or not plain or confidence.rgb or offsets.rgb:
-            self._understood = ()
-            with controls.silent():
-                controls.offer_axes([], "")
-            controls.understood.say("")
-            return
-        seen = (confidence.data, offsets.data, image)
-        if len(seen) == len(self._understood) and all(map(is_, seen, self._understood)):
-            return
-        self._understood, self._scored = seen, []
-        size = None if image is None else _size(image)
-        shapes = confidence.data.shape, offsets.data.shape
-        fitting = layout_guess.layouts(*shapes, size)
-        if _FRAMES_OF_ONE.leading(*shapes):  # as which P fields of one part each may be read
-            first = image is not None and has_frames(image, shapes[0][0])
-            fitting.insert(0 if first else len(fitting), _FRAMES_OF_ONE)
-        texts, chosen = [layout.text for layout in fitting], controls.reading.layout
-        if fitting and confidence.data.size <= _MOST_COMPARED:
-            with suppress(TypeError, ValueError):  # of values that no votes are made of
-                grid = fitting[0].grid(confidence.data.shape)
-                stride = layout_guess.grids(grid, size or grid)[0].stride
-                values = values_of(confidence), values_of(offsets)
-                self._scored = layout_guess.compare(*values, fitting, float(np.max(stride)))
-        if chosen not in texts and fitting[:1] == [_FRAMES_OF_ONE]:
-            chosen = texts[0]
-        elif self._scored and len(texts) > 1 and chosen not in texts:
-            own = [each.layout.text for each in self._scored if each.layout != _FRAMES_OF_ONE]
-            chosen = own[0]
-        with controls.silent():
-            controls.offer_axes(texts, chosen)
-
-    def _say_understood(self) -> None:
-        """Say how two plain layers are read; nothing of those that come with a meaning."""
-        reading = self._controls.reading
-        said = ""
-        if self._understood and reading.layout:
-            others = [Layout(str(text)) for text in self._controls.axes.choices]
-            order = "yx" if reading.rows_first else "xy"
-            said = layout_guess.understood(Layout(reading.layout), order, others, self._grid_said)
-        self._controls.understood.say(said)
-        self._offer_other_order()
-
-    def _offer_other_order(self) -> None:
-        """Offer to exchange the channels, where their votes then meet better."""
-        reading, button = self._controls.reading, self._controls.other_order
-        evidence = {x.order: x.evidence for x in self._scored if x.layout.text == reading.layout}
-        now, other = ("yx", "xy") if reading.rows_first else ("xy", "yx")
-        better = bool(self._understood and evidence) and evidence[other] > _BETTER * evidence[now]
-        if better:
-            button.text = (
-                f"Read {other[0]} before {other[1]}: evidence {evidence[other]:.3g} "
-                f"instead of {evidence[now]:.3g}"
-            )
-        button.visible = better
-
-    def _exchange(self, *_: Any) -> None:
-        self._controls.order.value = not self._controls.order.value
 
     def _on_network(self, family: str) -> None:
         """Read the layers as a family of networks writes them."""
@@ -350,24 +265,6 @@ class LayerSelection:
         with self._controls.silent():
             self._controls.take(PRESETS[family])
         self._on_number()
-
-    def _proposed(self) -> Grid | None:
-        """Return the grid that the sizes of image and confidence tell, if the layer tells none."""
-        confidence, _, image = self.layers
-        self._grid_said = ""
-        if confidence is None or image is None or role_of(confidence) is not None:
-            return None
-        layout = self._controls.reading.layout or "PCHW"
-        if not (is_untransformed(confidence) and is_untransformed(image)):
-            return None
-        with suppress(ValueError):
-            size = Layout(layout).grid(confidence.data.shape)
-            guess = layout_guess.grids(size, _size(image))[0]
-            self._grid_said = guess.why
-            y, x = np.broadcast_to(guess.stride, 2).tolist()
-            top, left = np.broadcast_to(guess.origin, 2).tolist()
-            return Grid((y, x), (top, left))
-        return None
 
     def _grid_of(self, layer: Layer | None) -> Grid | None:
         """Return the grid of a layer, or None of one that `fields` will refuse."""
@@ -397,8 +294,8 @@ class LayerSelection:
 
     def _changed(self, *_: Any) -> None:
         self.soon.stop()
-        self._guess()
-        self._say_understood()
+        self._plain.guess()
+        self._plain.say()
         self._put_in_place()
         self._watch([layer for layer in self.layers if layer is not None])
         self._on_change()
@@ -406,7 +303,7 @@ class LayerSelection:
     def _put_in_place(self) -> None:
         """Lay every source over its pixel, as the controls say where it is."""
         confidence, offsets, _ = self.layers
-        if not layout_guess.has_rows_last(self._controls.reading.layout or "PCHW"):
+        if not has_rows_last(self._controls.chosen_axes.text):
             return  # of axes that napari shows otherwise
         wanted = Grid(self._controls.stride.pair, self._controls.origin.pair)
         belonging = offsets if offsets is not None and role_of(offsets) == "offsets" else None
@@ -440,14 +337,6 @@ def offset_layers(viewer: Viewer) -> list[Layer]:
     """Return the layers of a viewer that may be offsets."""
     kinds = (Image, Vectors)
     return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
-
-
-def _size(image: Image) -> tuple[int, int]:
-    """Return the rows and columns of an image."""
-    shape = image.data[0].shape if image.multiscale else image.data.shape
-    colour = image.rgb or (len(shape) == 3 and shape[-1] in (3, 4))
-    rows, columns = shape[-3:-1] if colour else shape[-2:]
-    return int(rows), int(columns)
 
 
 def _moves(layer: Layer) -> list[Any]:
