@@ -9,14 +9,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from mdn_cupy import adapters, samples
 from mdn_cupy.commands import parsing
-from mdn_cupy.io import FieldsSequence, inspect_file, open_fields
-from mdn_cupy.io.layout import Layout
-from mdn_cupy.io.zarr import is_zarr
+from mdn_cupy.io import FieldsSequence, open_fields
 
 __all__ = [
     "INPUT",
@@ -35,7 +32,6 @@ __all__ = [
 _TAKEN = inspect.signature(open_fields).parameters
 INPUT = "a file, a folder, a quoted pattern, or the name of a sample"
 _FAMILIES = [name for name in adapters.__all__ if name.islower()]
-_ONE_MAP = Layout("CHW")
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
@@ -85,7 +81,7 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
         "--layout",
         metavar="AXES",
         help="axes of the offsets: P parts, C components, H rows, W columns; two in parentheses "
-        "share one (default: PCHW); frames come before them",
+        "share one (default: PCHW, or CHW of one map); frames come before them",
     )
     command.add_argument(
         "--stride",
@@ -132,20 +128,7 @@ def opened(arguments: argparse.Namespace) -> FieldsSequence:
     """Open what the arguments name, with all its frames."""
     path, options = path_of(arguments.input), reading_of(arguments)
     with known():
-        if "adapter" not in options and "layout" not in options and _is_one_map(path, options):
-            options["layout"] = _ONE_MAP.text
         return open_fields(path, **options)
-
-
-def _is_one_map(path: Any, options: dict[str, Any]) -> bool:
-    """Say whether a Zarr group holds fields without an axis of parts, as they are by chunks."""
-    if not is_zarr(Path(path)):
-        return False
-    found = inspect_file(path)
-    names = (options.get(role) or getattr(found, role) for role in ("confidence", "offsets"))
-    arrays = [found.arrays.get(name) for name in names]
-    shapes = [array.shape for array in arrays if array is not None]
-    return len(shapes) == 2 and _ONE_MAP.leading(*shapes) == ()
 
 
 def path_of(name: str) -> Any:

@@ -144,7 +144,7 @@ def open_fields(
     given_layout = None if layout is None else Layout(layout)
     if cross and layout is not None:
         raise ValueError("cross offsets are (P, P, 2, H, W): leave the layout out")
-    how = ArrayReading((None, None), given_layout or Layout(OWN), order, sigmoid, scale, {})
+    how = ArrayReading((None, None), given_layout, order, sigmoid, scale, {})
     numbers = {"stride": stride, "origin": origin, "sigma": sigma, "output_shape": output_shape}
     given = {name: _CHECKS[name](value) for name, value in numbers.items() if value is not None}
     with explained(str(url), "Zarr"):
@@ -166,7 +166,7 @@ def open_fields(
         geometry, width = _numbers_of(found, group, given)
         texts = _names(found.beside(group, "names") if names is None else np.asarray(names), shape)
         number = None if part in (None, "all") else _part(str(part), texts)
-        if layout is not None and "P" not in how.layout.maps:
+        if given_layout is not None and "P" not in given_layout.maps:
             number = 0  # one map
     grid = own[-2:] if chunks is None else chunk_sizes(chunks, shape[-2:], c.array.dtype)
     leading = own[:-2] if len(own) == len(shape) else (1,) * (len(shape) - 2)
@@ -241,14 +241,14 @@ class _Reader:
     how: ArrayReading
     role: str
     frame: int | None
-    is_arranged: bool = False  # its axes are those of the layout
+    layout: Layout | None = None  # of its axes, if they are not those of `LazyFields`
     part: int | None = None
     device: str = "cpu"
     check: bool = False
 
     def __call__(self, index: Index) -> Any:
         whole = index if self.part is None else (slice(self.part, self.part + 1), *index)
-        values = self._arranged(whole) if self.is_arranged else self._stored(whole)
+        values = self._stored(whole) if self.layout is None else self._arranged(self.layout, whole)
         values = self._taken(values if self.part is None else values[0])
         if self.check and (said := _unsound(self.role, widened(values))):
             raise ValueError(f"{self.array.store_path}[{shown(index)}]: {said}")
@@ -271,8 +271,7 @@ class _Reader:
             return read(self.array, index)
         return read(self.array, (slice(self.frame, self.frame + 1), *index))[0]
 
-    def _arranged(self, index: Index) -> Any:
-        layout = self.how.layout
+    def _arranged(self, layout: Layout, index: Index) -> Any:
         if self.role == "confidence":
             wanted = dict(zip("PHW", index, strict=True))
             wanted_here = tuple(wanted[letter] for letter in layout.maps)
@@ -318,7 +317,7 @@ def _arranged(
                 f"{tuple(c.array.shape)}, {names['offsets']} {tuple(o.array.shape)}: "
                 f"{Layout.suggestion(shape, other)}"
             )
-        c, o = replace(c, is_arranged=True), replace(o, is_arranged=True)
+        c, o = replace(c, layout=layout), replace(o, layout=layout)
         sizes, parts = (dict(zip(layout.maps, each, strict=True)) for each in (shape, own))
         shape = tuple(sizes.get(letter, 1) for letter in "PHW")
         return c, o, shape, tuple(parts.get(letter, 1) for letter in "PHW")

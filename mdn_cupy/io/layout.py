@@ -112,6 +112,12 @@ class Layout:
         confidence, offsets = (re.sub("PC|CP", "2P", axes).replace("C", "2") for axes in both)
         return f"confidence ({confidence}) and offsets ({offsets})"
 
+    @staticmethod
+    def usual(confidence: Sequence[int], offsets: Sequence[int]) -> Layout:
+        """Return the layout of two shapes where none is given: of one map the axis P may lack."""
+        one_map = Layout("CHW")
+        return one_map if one_map.leading(confidence, offsets) == () else Layout(OWN)
+
     @property
     def has_own_offsets(self) -> bool:
         """Whether every map has offsets of its own."""

@@ -20,7 +20,7 @@ from mdn_cupy.files import local_path
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
-from mdn_cupy.io.layout import OWN, Layout
+from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.io.reading import BESIDE, ArrayReading, Order
 from mdn_cupy.io.sequence import FieldsSequence
@@ -42,7 +42,7 @@ def open_fields(
     confidence: str | None = None,
     offsets: str | None = None,
     order: Order = "xy",
-    layout: str = OWN,
+    layout: str | None = None,
     stride: float | Sequence[float] | None = None,
     origin: float | Sequence[float] | None = None,
     sigma: Array | float | None = None,
@@ -71,8 +71,9 @@ def open_fields(
         as heatmap, scoremap and locref, part_offsets.
     order : {"xy", "yx"}
         Which component of the offsets comes first.
-    layout : str
-        Axes of the offsets: P parts, C components, H rows, W columns. "(PC)HW" has two channels of
+    layout : str, optional
+        Axes of the offsets: P parts, C components, H rows, W columns; by default "PCHW", or "CHW"
+        where the confidence has no axis but rows and columns. "(PC)HW" has two channels of
         each part in turn, "(CP)HW" first one component of all parts, then the other; without P
         there is one map. The confidence has the same axes without C, or those of a first word,
         "PHW HWPC"; frames come before all.
@@ -135,9 +136,8 @@ def open_fields(
         "output_shape": output_shape,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    arrays = ArrayReading(
-        (confidence, offsets), Layout(layout), order, sigmoid, scale, given, region
-    )
+    axes = None if layout is None else Layout(layout)
+    arrays = ArrayReading((confidence, offsets), axes, order, sigmoid, scale, given, region)
     if adapter is None:
         return FieldsSequence(_source(local_path(path), arrays))
     if not callable(adapter):
@@ -145,7 +145,7 @@ def open_fields(
             "adapter must be a function, such as mdn_cupy.adapters.posenet with its settings bound "
             f"by functools.partial, got {adapter!r}"
         )
-    if given or region or (order, layout, sigmoid, scale) != ("xy", OWN, False, 1):
+    if given or region or (order, layout, sigmoid, scale) != ("xy", None, False, 1):
         raise ValueError(
             "adapter settles layout, order, sigmoid, scale, what Fields has, and takes no region: "
             "give its own arguments to it: functools.partial(mdn_cupy.adapters.posenet, stride=16)"

@@ -47,7 +47,7 @@ class ArrayReading:
     """Take two arrays by name, in a layout: the arguments of `open_fields`."""
 
     names: tuple[str | None, str | None]
-    layout: Layout
+    layout: Layout | None  # the usual one, where it is None
     order: Order
     sigmoid: bool
     scale: float
@@ -77,11 +77,12 @@ class ArrayReading:
                     "save it as float32"
                 )
         shapes = [tuple(array.shape) for array in arrays]
-        leading = self.layout.leading(*shapes)
+        layout = self.layout or Layout.usual(*shapes)
+        leading = layout.leading(*shapes)
         if leading is None:
             seen = ", ".join(f"{name} {shape}" for name, shape in zip(found, shapes, strict=True))
             raise Refusal(
-                f"wants {self.layout}, or both with one more leading axis of frames; got {seen}: "
+                f"wants {layout}, or both with one more leading axis of frames; got {seen}: "
                 f"{Layout.suggestion(*shapes)}"
             )
         count = leading[0] if leading else None
@@ -100,7 +101,7 @@ class ArrayReading:
             for name in (*BESIDE, "image")
             if name not in self.given and (member := contents.beside(group, name)) is not None
         }
-        frames = _ArrayFrames(self, arrays[0], arrays[1], beside, count, stacked)
+        frames = _ArrayFrames(self, layout, arrays[0], arrays[1], beside, count, stacked)
         for name, member in beside.items():
             if count is not None and frames.has_each(name):
                 check_frames(name, member, count)
@@ -126,6 +127,7 @@ class ArrayReading:
 @dataclass(frozen=True)
 class _ArrayFrames:
     how: ArrayReading
+    layout: Layout
     confidence: Member
     offsets: Member
     beside: Mapping[str, Member]
@@ -141,7 +143,7 @@ class _ArrayFrames:
 
     def read(self, frame: int | None) -> Fields:
         index: int | EllipsisType = ... if frame is None else frame
-        layout = self.how.layout
+        layout = self.layout
         confidence = self._taken(self.confidence, index, layout.maps)
         offsets = self._taken(self.offsets, index, layout.axes)
         members: dict[str, Any] = {

@@ -274,6 +274,16 @@ def test_one_map_without_parts(tmp_path, text):
     assert_frame(mdn.open_fields(path, layout=text)[2], 2, C[:, :1], O[:, :1])
 
 
+@pytest.mark.parametrize("write", [npz, npy, hdf5, zarr3])
+def test_a_single_map_needs_no_layout(tmp_path, write):
+    path = write(tmp_path, confidence=C[3, 0], offsets=O[3, 0])
+    (found,) = mdn.open_fields(path)
+    np.testing.assert_array_equal(found.confidence, C[3, :1])
+    np.testing.assert_array_equal(found.offsets, O[3, :1])
+    with pytest.raises(ValueError, match=r"wants confidence \(P, H, W\).*give layout='CHW'"):
+        mdn.open_fields(path, layout="PCHW")
+
+
 @pytest.mark.parametrize("text", ["(PC)HW", "(CP)HW", "HWPC", "HW(PC)", "CPHW"])
 def test_a_wrong_layout_is_refused_with_those_that_fit(tmp_path, text):
     c = np.moveaxis(C, 1, -1) if text.startswith("H") else C
@@ -309,7 +319,7 @@ def test_logits_and_cells(tmp_path, dtype):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *[("order", "ji"), ("scale", np.nan), ("layout", None), ("adapter", "deeplabcut")],
+        *[("order", "ji"), ("scale", np.nan), ("layout", 3), ("adapter", "deeplabcut")],
         *[("path", "https://example.org/a.npz"), ("path", "a\0b.npz"), ("path", "")],
     ],
 )

@@ -82,7 +82,10 @@ WRONG = {
     "other frames": ({"confidence": C, "offsets": O[:4]}, "got"),
     "other size": ({"confidence": C, "offsets": O[..., :3]}, "they fit in no common layout"),
     "three components": ({"confidence": C, "offsets": np.repeat(O, 3, axis=2)[:, :, :3]}, "(P, 2"),
-    "few axes": ({"confidence": C[0, 0], "offsets": O[0, 0]}, "give layout='CHW' (one map)"),
+    "few axes": (
+        {"confidence": C[0, 0], "offsets": np.moveaxis(O[0, 0], 0, -1)},
+        "give layout='HWC' (one map)",
+    ),
     "many axes": ({"confidence": C[None], "offsets": O[None]}, "wants confidence (P, H, W)"),
     "integers": ({"confidence": (255 * C).astype(np.uint8), "offsets": O}, "floating dtype"),
     "integer offsets": ({"confidence": C, "offsets": O.astype(np.int16)}, "floating dtype"),
