@@ -34,9 +34,8 @@ class Settings:
     target_end: float = 1.0  # times target_sigma: the width at the end of the training
     offset_reach: float = 10.0  # pixels; cells this near to a part learn their offsets by example
     batch: int = 16  # pictures of a step
-    heatmap_first: float = (
-        0.0  # share of the steps in which an MDN's confidences learn as a heatmap
-    )
+    # Share of the steps in which an MDN's confidences learn as a heatmap.
+    heatmap_first: float = 0.0
     denser: int = 1  # cells that vote in place of one, along each axis
     finer: int = 1  # pixels of a vote map for each cell, along each axis
     trunk_rate: float = 0.1  # times the learning rate: that of a trunk with weights of its own

@@ -198,3 +198,11 @@ def test_the_drawing_of_the_modules_has_a_room_for_each():
         assert drawing.room_of(module) in drawing.ROOMS
     assert all(a.row < b.row or a.row == b.row != 0 or a.row == 0 for a, b, _ in drawing.arrows())
     assert drawing.draw().count("<rect") == len(drawing.ROOMS) + 1
+
+
+@pytest.mark.parametrize("folder", ["mdn_cupy", "viewer", "samples", "benchmarks", "tests"])
+def test_no_value_stands_in_parentheses_for_the_sake_of_its_comment(folder):
+    """The formatter does that to a line that is too long; the comment belongs above it."""
+    pattern = re.compile(r"^.* = \(\n.*  # .*\n *\)$", re.MULTILINE)
+    for file in (ROOT / folder).rglob("*.py"):
+        assert not pattern.search(file.read_text("utf-8")), file

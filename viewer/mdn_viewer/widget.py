@@ -68,9 +68,8 @@ __all__ = ["MassDisplacement", "widget_of"]
 
 _PLUGIN, _TITLE = "mdn-cupy", "Mass displacement"
 _REST_MS = 200  # after so long without a new frame the slider rests
-_QUIET_MS = (
-    2500  # after so long without new values the layers get them: that takes as long as a frame
-)
+# After so long without new values the layers get them: that takes as long as a frame.
+_QUIET_MS = 2500
 _WIDTH, _NARROWEST = 380, 250  # screen pixels: a peak can be read, a slider be dragged
 # magicgui gives labels the width of the widest text, to which napari's style adds some pixels.
 _ALIGNED = "QLabel { padding: 0 }"
@@ -94,9 +93,8 @@ class MassDisplacement(QWidget):
         compilation.begin()
         self._viewer = napari_viewer
         self._rested = False
-        self._unwritten: mdn.Fields | list[mdn.Fields] | None = (
-            None  # shown, and not in the layers yet
-        )
+        # What is shown, and not in the layers yet.
+        self._unwritten: mdn.Fields | list[mdn.Fields] | None = None
         self.controls = Controls()
         self.model = VotingModel(partial(LatestOnlyWorker, on_long=self.controls.show_long))
         self.canvas = ComparisonCanvas()
