@@ -304,3 +304,20 @@ def test_paging_keeps_no_frame_that_was_seen(make_napari_viewer):
     gc.collect()
     assert len(set(frames.read)) >= 40
     assert sum(array() is not None for array in frames.arrays) < 10
+
+
+def test_a_clip_begins_at_its_first_frame(make_napari_viewer):
+    """Of an axis that is new, napari shows the middle; where frames were open, theirs stays."""
+    viewer = make_napari_viewer(show=True)
+    widget = dock(viewer)
+    add_fields(viewer, clip(), "clip")
+    widget.wait()
+    assert (widget.model.frame, widget.controls.frame.value, viewer.dims.current_step[-4]) == (
+        (0,) * 3
+    )
+    assert_shows(widget, frame(0), 0, widget.model.session.sigma)
+    widget.model.go_to(4)
+    add_fields(viewer, clip()[::-1], "backwards")
+    widget.wait()
+    assert (widget.model.frame, viewer.dims.current_step[-4]) == (4, 4)
+    assert_shows(widget, frame(FRAMES - 5), 0, widget.model.session.sigma)

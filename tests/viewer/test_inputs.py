@@ -285,3 +285,15 @@ def test_names_of_parts_are_no_html(widget):
     (support,) = (each for each in lines if each.text().startswith("by part"))
     support.setSelection(0, len(support.text()))
     assert support.selectedText().startswith("by part: <b>left</b> ")
+
+
+def test_a_message_moves_no_row_of_the_fields(widget, qtbot):
+    """What it takes of the panel's height was shared by all rows."""
+    widget.window().resize(1500, 950)
+    widget.open_tab("Fields")
+    row = widget.inputs.sigmoid.native
+    qtbot.wait(100)
+    tabs, place = widget.tabs.height(), row.mapToGlobal(QPoint())
+    widget.model.say("a message that takes some lines. " * 10)
+    qtbot.waitUntil(lambda: widget.tabs.height() < tabs)
+    assert row.mapToGlobal(QPoint()) == place

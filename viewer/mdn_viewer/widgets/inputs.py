@@ -140,6 +140,8 @@ class InputControls(Container[Any]):
         grid = (self.scale, self.image, self.stride, self.origin, self.sigmoid)
         said = (self.understood, self.other_order)
         self.extend([self.open_any, *chosen, *grid, *said])
+        # Else rows share what room there is, and move from under the mouse when it changes.
+        self.native.layout().addStretch(1)
 
     @property
     def layers(self) -> Inputs:

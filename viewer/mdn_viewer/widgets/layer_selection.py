@@ -149,6 +149,12 @@ class LayerSelection:
         """The axis of napari's world that is the parts', from the last, unless frames have it."""
         return None if self.frame_axis == _PARTS else _PARTS
 
+    def show_first_frame(self) -> None:
+        """Move napari's slider to the first frame: it is in the middle of an axis that is new."""
+        dims, axis = self._viewer.dims, self.frame_axis
+        if self.frames and dims.ndim >= -axis:
+            dims.set_current_step(dims.ndim + axis, 0)
+
     @property
     def frame_number(self) -> int:
         """The frame that napari's slider is at."""

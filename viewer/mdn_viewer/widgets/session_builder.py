@@ -58,6 +58,8 @@ class SessionBuilder:
         model = self._model
         self._controls.message.say("")
         self._offer(None)
+        if picker.layers.confidence is not self._voters and not model.frames:
+            picker.show_first_frame()
         try:
             fields = picker.fields()
             session = None if fields is None else self._session_on(fields, picker.layers.confidence)
