@@ -16,7 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Options(TypedDict, total=False):
-    """What `VoteOptions` takes."""
+    """What `VoteOptions` takes: written out, since type checkers understand no generated one."""
 
     truncate: float
     stride: float | Sequence[float]

@@ -1,6 +1,7 @@
 """Votes on Dask arrays against the whole: maps and gradients, any chunks and any offsets."""
 
 import inspect
+from typing import get_type_hints
 
 import cloudpickle
 import dask
@@ -266,6 +267,7 @@ def test_every_option_has_its_name_in_help_and_in_errors(name):
     _, _, c, o = field()
     function = getattr(mdn.dask, name)
     shown = [*inspect.signature(function).parameters]
+    assert get_type_hints(Options) == get_type_hints(VoteOptions)
     assert [*Options.__annotations__] == [*inspect.signature(VoteOptions).parameters] == shown[-6:]
     assert ("reach" in shown) == (name not in ("measure_reach", "instances"))
     assert ("chunks" in shown) == (name in (*VOTING, "peaks"))
