@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["as_path", "explained_write", "local_path", "replacing"]
+__all__ = ["as_path", "explained_full", "explained_write", "local_path", "replacing"]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CUT_SHORT = re.compile(r"\d+ requested and \d+ written")  # all that `ndarray.tofile` says
 
 
 def as_path(path: str | bytes | os.PathLike[str]) -> Path:
@@ -43,6 +48,19 @@ def explained_write(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(f"{path}: cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def explained_full(path: Path) -> Iterator[None]:
+    """Say of a full disk that `path` cannot be written; what is read meanwhile has other errors."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise type(error)(f"{path}: cannot be written ({error.strerror})") from error
+        if _CUT_SHORT.fullmatch(str(error)):
+            raise OSError(f"{path}: cannot be written (a full disk? {error})") from error
+        raise
 
 
 @contextmanager
@@ -85,11 +103,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     with explained_write(path):
         file = open(beside, "xb", opener=opener)  # noqa: SIM115
     try:
-        with file:
+        with explained_full(path), file:
             yield file
-        if kept is not None:
-            os.chmod(beside, kept)
-        os.replace(beside, path)
+        with explained_write(path):
+            if kept is not None:
+                os.chmod(beside, kept)
+            os.replace(beside, path)
     except BaseException:
         with suppress(FileNotFoundError):  # interrupted after it had taken its place
             os.unlink(beside)

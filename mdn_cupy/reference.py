@@ -24,6 +24,7 @@ origin by whole pixels changes a distance by its rounding only. On maps of up to
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -396,7 +397,7 @@ def _located(
 ) -> tuple[Peaks, npt.NDArray[np.int64]]:
     """Return peaks, and map, row and column of the pixel of each, [n, 3]."""
     given = np.asarray(evidence)
-    maps = given.astype(np.float64).reshape(-1, *given.shape[-2:])
+    maps = given.astype(np.float64).reshape(math.prod(given.shape[:-2]), *given.shape[-2:])
     scores = maps if score is None else np.asarray(score, np.float64).reshape(maps.shape)
     least = float(np.result_type(given, np.float32).type(threshold))
     rows: list[tuple[float, ...]] = []

@@ -68,6 +68,8 @@ def run(arguments: argparse.Namespace) -> str:
     each = arguments.output.endswith(("/", os.sep)) or output.is_dir()
     if not each and output.suffix.lower() != ".mdn":
         raise ValueError(f"{output}: name a .mdn file, or a folder with a / at its end")
+    if each and output.is_dir() and output.resolve() == Path(arguments.input).resolve():
+        raise ValueError(f"{output}: is what is read; name another folder")
     frames = opening.opened(arguments)
     numbers = opening.numbers(frames, arguments)
     first = _checked(numbers[0], frames, arguments)

@@ -46,6 +46,8 @@ def _held(name: str) -> str:
         (member, f"{np.dtype(array.dtype)} {[*array.shape]}", taken.get(member, ""))
         for member, array in found.arrays.items()
     ]
+    if not rows:
+        return f"{found.path} holds no array"
     widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:2]]
     lines = [
         f"  {member:{widths[0]}}  {what:{widths[1]}}  {role}".rstrip()

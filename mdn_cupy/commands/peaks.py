@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from mdn_cupy import __version__
 from mdn_cupy.commands import large, opening, parsing, voting
-from mdn_cupy.files import explained_write, replacing
+from mdn_cupy.files import explained_full, explained_write, replacing
 from mdn_cupy.io import FieldsSequence
 
 __all__ = ["DESCRIPTION", "EXAMPLES", "HELP", "add_to", "run"]
@@ -97,7 +97,7 @@ def _find_all(journal: Path, frames: FieldsSequence, arguments: argparse.Namespa
     with explained_write(journal):
         file = open(journal, "r+b" if done else "wb")  # noqa: SIM115
     try:
-        with file:
+        with explained_full(journal), file:
             file.truncate(size)
             file.seek(size)
             if not done:

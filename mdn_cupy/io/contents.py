@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,7 +90,8 @@ class RawArray:
     """An array that lies in a file uncompressed, from a known byte on.
 
     The file is opened for every read: nothing stays open or mapped between them, so that a file
-    cut off meanwhile raises an error where a memory map would end the process (SIGBUS).
+    cut off meanwhile raises an error where a memory map would end the process (SIGBUS). So does
+    another file that has taken its place, in which other numbers would lie there.
     """
 
     path: Path
@@ -97,18 +99,25 @@ class RawArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     fortran: bool = False
+    inode: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inode", self.path.stat().st_ino)
 
     def __getitem__(self, index: int | EllipsisType) -> npt.NDArray[Any]:
         """Read one frame, or everything."""
         if self.dtype.hasobject:
             raise Refusal(PICKLED)
-        if self.fortran and len(self.shape) > 1:  # a frame's numbers lie apart from each other
-            every = np.memmap(self.path, self.dtype, "r", self.start, self.shape, order="F")
-            return np.array(every[index])
-        shape, skipped = (self.shape, 0) if index is ... else (self.shape[1:], index)
-        count = math.prod(shape)
-        start = self.start + skipped * count * self.dtype.itemsize
-        values = np.fromfile(self.path, self.dtype, count, offset=start)
+        with self.path.open("rb") as file:
+            if os.fstat(file.fileno()).st_ino != self.inode:
+                raise Refusal("another file has taken its place since it was opened; open it again")
+            if self.fortran and len(self.shape) > 1:  # a frame's numbers lie apart from each other
+                every = np.memmap(file, self.dtype, "r", self.start, self.shape, order="F")
+                return np.array(every[index])
+            shape, skipped = (self.shape, 0) if index is ... else (self.shape[1:], index)
+            count = math.prod(shape)
+            start = self.start + skipped * count * self.dtype.itemsize
+            values = np.fromfile(file, self.dtype, count, offset=start)
         if values.size != count:
             raise Refusal(f"cut off: {count - values.size} of {count} numbers are missing")
         return values.reshape(shape)

@@ -260,6 +260,23 @@ def _kind(path: Path) -> str:
     return str((_WHOLE.get(suffix) or _SINGLE.get(suffix) or npz).KIND)
 
 
+_FIRST_BYTES = {
+    b"\x89HDF\r\n\x1a\n": hdf5.KIND,
+    b"\x93NUMPY": npy.KIND,
+    b"II*\0": tiff.KIND,
+    b"MM\0*": tiff.KIND,
+    b"II+\0": tiff.KIND,
+    b"MM\0+": tiff.KIND,
+}
+
+
+def _look(path: Path) -> str | None:
+    """Return the kind of a file by its first bytes; None of archives, which may be of two kinds."""
+    with path.open("rb") as file:
+        first = file.read(8)
+    return next((kind for start, kind in _FIRST_BYTES.items() if first.startswith(start)), None)
+
+
 def _contents(path: Path, names: Iterable[str | None]) -> Contents:
     suffix = path.suffix.lower()
     path.stat()  # for an error of the system in its own words
@@ -269,7 +286,10 @@ def _contents(path: Path, names: Iterable[str | None]) -> Contents:
         return zarr.contents(path)
     if not path.is_file():
         raise Refusal("not a regular file")
-    path.open("rb").close()
+    looks = _look(path)
+    if looks is not None and looks != _kind(path):
+        named = next(name for name in SUFFIXES if _kind(Path(f"a{name}")) == looks)
+        raise Refusal(f"by its first bytes a file of the kind {looks}; rename it to *{named}")
     if suffix in _SINGLE:
         kind = _SINGLE[suffix]
         return pairs.contents(path, kind.KIND, kind.read_array, names)

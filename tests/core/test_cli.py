@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import os
 import re
+import resource
 import shlex
 
 import matplotlib.image
@@ -275,8 +276,8 @@ BAD = {
     "missing file": (["hand.mdn"], f"hand.mdn: no such file; the samples are {SAMPLES}"),
     "folder": (["."], "holds files of several kinds, .mdn and .npy; give a pattern of one kind"),
     "text file": (["text.mdn"], "text.mdn: not a readable .mdn file"),
-    "truncated file": (["torn.mdn"], "torn.mdn: not a readable .mdn file"),
-    "no offsets": (["lone.mdn"], "offsets missing"),
+    "truncated file": (["torn.mdn"], "torn.mdn: not a readable .mdn file (cut off?)"),
+    "no offsets": (["lone.mdn"], "offsets missing: give --offsets NAME; it holds"),
     "NaN offsets": (["hole.mdn"], "offsets: 1 of"),
     "no parts": (["none.mdn"], "at least one part"),
     "no cross offsets": (["coins", "--cross"], "cross_offsets"),
@@ -395,19 +396,58 @@ def test_a_folder_without_permission_is_refused(capsys, bad_files, monkeypatch, 
     assert contents(bad_files) == before
 
 
-@pytest.mark.parametrize(("command", "suffix"), [("compare", "png"), ("vote", "npy")])
-def test_a_full_disk_leaves_the_old_file(capsys, bad_files, monkeypatch, command, suffix):
-    import matplotlib.figure
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("compare", "precious.png"),
+        ("vote", "precious.npy"),
+        ("convert", "precious.mdn"),
+        ("instances", "precious.npy"),
+        ("instances", "precious.tif"),
+        ("peaks", "precious.csv"),
+    ],
+)
+def test_a_full_disk_is_said_with_the_file_and_leaves_the_old_one(
+    capsys, tmp_path, monkeypatch, command, output
+):
+    monkeypatch.chdir(tmp_path)
+    limits = {"peaks": ["--threshold", "0.001"], "instances": ["--threshold", "1"]}
+    line = [command, "delta", *limits.get(command, []), "-o", output]
+    succeed(capsys, *line)  # and compile what writes to the disk itself
+    before = contents(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        said = refuse(capsys, *line)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    name = f"{output}.partial" if command == "peaks" else output
+    assert re.search(rf"{re.escape(name)}: cannot be written \((File too large|a full disk)", said)
+    assert {n: x for n, x in contents(tmp_path).items() if "partial" not in n} == before
 
-    def fill(file, *_, **__):
-        file.write(b"half of it")
-        raise OSError(28, "No space left on device")
 
-    before = contents(bad_files)
-    monkeypatch.setattr(np, "save", fill)
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda _, file, **options: fill(file))
-    assert "No space left" in refuse(capsys, command, "delta", "-o", f"precious.{suffix}")
-    assert contents(bad_files) == before
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--sgima", "3"], "unrecognized arguments: --sgima 3; did you mean --sigma?"),
+        (["--sgima=3"], "unrecognized arguments: --sgima=3; did you mean --sigma?"),
+        (["more.npz"], "unrecognized arguments: more.npz"),
+    ],
+)
+def test_an_unknown_option_is_refused_by_its_command(capsys, given, said):
+    with pytest.raises(SystemExit):
+        main(["vote", "delta", *given, "-o", "a.npy"])
+    assert capsys.readouterr().err.endswith(f"mdn-cupy vote: error: {said}\n")
+
+
+@pytest.mark.parametrize(
+    "given", [["--origin", "-3,-4"], ["--origin=-3,-4"], ["--origin", "-3,-4", "--frames", "-1:"]]
+)
+def test_a_value_may_begin_with_a_minus(capsys, tmp_path, given):
+    succeed(capsys, "vote", "delta", *given, "-o", tmp_path / "a.npy")
+    fields = mdn.samples.load("delta")
+    votes = fields.votes(fields.names[0]).replace(origin=(-3, -4))
+    assert np.array_equal(np.load(tmp_path / "a.npy"), votes.noisy_or())
 
 
 @pytest.mark.parametrize("argv", [[], ["dance"], ["vote", "pose"], ["vote", "pose", "-o"]])
@@ -490,6 +530,9 @@ def test_info_says_what_a_file_holds(capsys, tmp_path):
         ["settings:", "stride"],
     ]
     assert SAMPLES in refuse(capsys, "info", "nowhere.npz")
+    np.savez(tmp_path / "none.npz")
+    path = tmp_path / "none.npz"
+    assert succeed(capsys, "info", path) == f"{path} holds no array\n"
 
 
 def test_commands_on_a_zarr_group_import_no_cupy(tmp_path):

@@ -153,6 +153,8 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
         ),
         (["run.h5", "-o", "a.mdn", "--layout", "(PC)HW"], "run.h5, frame 0: confidence: "),
         (["run.h5", "-o", "made/", "--layout", "(PC)HW"], "values outside [0, 1]"),
+        (["run.h5", "-o", "a.mdn", "--layout", "(PC)HW"], "; for logits give --sigmoid"),
+        ([".", "-o", "./"], "is what is read; name another folder"),
         (["run.h5", "-o", "a.mdn", *SETTINGS, "--scale", "1e300"], "values not finite"),
         (["run.h5", "-o", "a.mdn", *SETTINGS, "--frames", "9"], "--frames takes none of its 5"),
     ],

@@ -175,3 +175,13 @@ def test_files_from_before_frames_stay_readable():
     for name in mdn.samples.names():
         (fields,) = mdn.open_fields(mdn.samples.path(name))
         assert_same(fields, mdn.samples.load(name))
+
+
+def test_a_file_that_took_the_place_of_one_that_is_open_is_not_read_as_that(tmp_path):
+    mdn.save_fields(tmp_path / "a.mdn", frames_of())
+    frames = mdn.open_fields(tmp_path / "a.mdn")
+    longer = [dataclasses.replace(each, source="some longer text") for each in frames_of()]
+    mdn.save_fields(tmp_path / "a.mdn", longer)
+    with pytest.raises(ValueError, match=r"a.mdn: another file has taken its place.*open it again"):
+        frames[1]
+    assert len(mdn.open_fields(tmp_path / "a.mdn")) == len(longer)

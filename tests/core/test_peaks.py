@@ -103,6 +103,7 @@ def test_empty_maps_have_no_peaks(backend, shape):
     assert len(peaks) == 0
     assert peaks.maps_shape == shape[:-2]
     assert peaks.to_dict() == {name: [] for name in PEAK_COLUMNS}
+    assert mdn.reference.find_peaks(np.zeros(shape), threshold=0.0).maps_shape == shape[:-2]
 
 
 def test_a_plateau_counts_once_at_its_middle(backend):
