@@ -490,15 +490,25 @@ def _arguments(evidence: Array, score: Array | None) -> tuple[Array, Array, Any]
     return cast["evidence"], scores, backend
 
 
-def between(values: Array, number: Array, row: Array, column: Array) -> tuple[Array, Array]:
-    """Place peaks between the pixels of their maps; x and y in float64."""
+def between(
+    values: Array,
+    number: Array,
+    row: Array,
+    column: Array,
+    corner: tuple[int, int] = (0, 0),
+) -> tuple[Array, Array]:
+    """Place peaks between the pixels of their maps; x and y in float64.
+
+    Where those are parts of larger maps, from a corner (row, column) on, the places are in these:
+    with the corner added afterwards they would be rounded twice.
+    """
     xp = namespace(values)
     rows, columns = (
         around(index, size, xp) for index, size in zip((row, column), values.shape[1:], strict=True)
     )
     patch = cast_to(values[number[:, None, None], rows[:, :, None], columns[:, None, :]], "float64")
     dx, dy, _ = vertex(xp.where(xp.isnan(patch), 0, patch).reshape(-1, 9), xp)
-    return column + dx, row + dy
+    return (column + corner[1]) + dx, (row + corner[0]) + dy
 
 
 class Limits(NamedTuple):

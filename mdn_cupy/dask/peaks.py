@@ -162,15 +162,15 @@ def _look(
 
     def described(place: Int64) -> _Candidates:
         number, row, column = place // (rows * columns), place // columns % rows, place % columns
-        x, y = between(values, number, row, column)
         top, left = corner[-2] - cores[0].start, corner[-1] - cores[1].start
+        x, y = between(values, number, row, column, (top, left))
         maps = np.unravel_index(number, leading) if leading else ()
         whole = tuple(m + c for m, c in zip(maps, corner, strict=False))
         where = np.ravel_multi_index((*whole, row + top, column + left), shape)
         return _Candidates(
             np.asarray(where, np.int64),
-            x + left,
-            y + top,
+            x,
+            y,
             values[number, row, column],
             scores[number, row - cores[0].start, column - cores[1].start],
         )

@@ -77,6 +77,17 @@ def test_peaks_are_those_of_the_whole(problem, threshold, min_distance, max_peak
         check_same(found.compute(), mdn.find_peaks(evidence, score=score, **limits))
 
 
+def test_places_are_rounded_once_whatever_the_chunks():
+    """An offset within a chunk has more digits than one within the map, which are all rounded."""
+    rng = np.random.default_rng(0)
+    evidence = rng.random((40, 1000))
+    wanted = mdn.find_peaks(evidence, threshold=0.5)
+    found = mdn.dask.find_peaks(da.from_array(evidence, chunks=(7, 90)), threshold=0.5).compute()
+    assert len(wanted) > 1000
+    np.testing.assert_array_equal(found.x, wanted.x)
+    np.testing.assert_array_equal(found.y, wanted.y)
+
+
 def test_peaks_on_borders_and_corners_have_one_owner():
     rng = np.random.default_rng(3)
     c = np.zeros((48, 48), np.float32)
