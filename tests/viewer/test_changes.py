@@ -181,12 +181,12 @@ def test_the_window_closes_while_votes_are_counted(viewer, two, slow, qtbot):
 def test_votes_that_take_long_are_stopped_by_a_click(viewer, two, slow, qtbot):
     viewer.window._qt_window.show()
     qtbot.wait(100)
-    shown, tabs = pictures(two), two.tabs.pos()
+    shown, tabs = pictures(two), two.tabs.geometry()
     two.controls.sigma.value = 3
     assert slow.begun.wait(30)
     qtbot.waitUntil(lambda: two.controls.stop.visible, timeout=30000)
     qtbot.wait(100)
-    assert two.tabs.pos() == tabs  # nothing moves away from under the mouse
+    assert two.tabs.geometry() == tabs  # nothing moves away from under the mouse
     assert two.controls.stop.text == "Counting votes … Stop"
     press(qtbot, two.controls.stop.native)
     qtbot.waitUntil(lambda: "stopped: Counting votes" in wrong(two))

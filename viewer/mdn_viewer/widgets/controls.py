@@ -40,6 +40,7 @@ _DIGITS = 2  # decimals of a width that a hand moves
 _MILLIONTHS, _MOST = 6, 1e9  # decimals and pixels: what may be typed
 _REACH = 2**31 - 1  # of a slider's units, which are millionths of a pixel as long as they fit
 _STEP, _PAGE = 0.1, 1.0  # pixels, by a key; by PageUp, or a click beside the handle
+_LINES = 3  # of text that notices keep room for; a button is as high as two
 _VOTERS: list[tuple[str, bool]] = [("the part itself", False), ("all parts", True)]
 
 
@@ -47,7 +48,7 @@ class Message(Label):
     """Show a line of text, in red for an error; empty, it takes no space."""
 
     def __init__(self, tooltip: str) -> None:
-        super().__init__(label="", tooltip=tooltip)
+        super().__init__(label="", tooltip=tooltip, visible=False)
         self.said, self.wrong = "", False
         self.native.setWordWrap(True)
         self.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
@@ -59,6 +60,7 @@ class Message(Label):
         self.native.setTextFormat(formats.RichText if self.wrong else formats.PlainText)
         red = f'<span style="color: {RED}">{escape(text)}</span>'
         self.value = red if self.wrong else text
+        self.visible = bool(text)
 
     def withdraw(self, text: str) -> None:
         """Show nothing, if it is still this text that is shown."""
@@ -244,7 +246,7 @@ class Controls(Container[Any]):
     """A frame, a part, who votes for it, and a sigma.
 
     `notices` holds what comes and goes: a line of text, a remedy, a button that stops. It is to be
-    laid out below all else, so that nothing moves away from under the mouse.
+    laid out below all else, and keeps room, so that nothing moves away from under the mouse.
     """
 
     def __init__(self) -> None:
@@ -284,6 +286,8 @@ class Controls(Container[Any]):
         self.extend([self.frame, self.part, self.cross, self.sigma])
         self.notices = Container[Any](widgets=[self.message, self.remedy, self.stop], labels=False)
         self.notices.margins = (0, 0, 0, 0)
+        line = self.notices.native.fontMetrics().lineSpacing()
+        self.notices.native.setMinimumHeight(_LINES * line)
 
     def follow(self, session: VotingSession) -> None:
         """Set the choices and the values to those of a session, without emitting signals."""
