@@ -9,7 +9,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari.utils.theme import get_theme
-from qtpy.QtCore import QCoreApplication, QEvent, QSize, QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPalette
 from qtpy.QtWidgets import (
     QHBoxLayout,
@@ -430,5 +430,6 @@ def _scrollable(page: QWidget) -> QScrollArea:
     area = QScrollArea()
     area.setWidgetResizable(True)
     area.setFrameShape(QScrollArea.Shape.NoFrame)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # nothing would show that it has the focus
     area.setWidget(page)
     return area

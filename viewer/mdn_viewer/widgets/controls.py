@@ -86,6 +86,7 @@ class Figure(QLineEdit):
         self.setToolTip(tooltip)
         self.setReadOnly(True)
         self.setFrame(False)
+        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)  # a dozen of them would each take a Tab
         self.setStyleSheet("background: transparent; padding: 0; border: 0")
         self.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
     QGridLayout,
@@ -55,6 +56,7 @@ class TabButtons(QWidget):
         bar = tabs.tabBar()
         if bar is not None:
             bar.hide()
+        tabs.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # the key Tab would not get past the hidden bar
         self._grid, self._group = QGridLayout(self), QButtonGroup(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setSpacing(_SPACE)
@@ -104,6 +106,9 @@ class TabButtons(QWidget):
             row += rows
 
     def _check(self, n: int) -> None:
-        button = self._group.button(n)
-        if button is not None:
-            button.setChecked(True)
+        for each in self._group.buttons():
+            chosen = each is self._group.button(n)
+            each.setChecked(chosen)
+            # As in a group of radio buttons: Tab goes to the one that is chosen, arrows to others.
+            policy = Qt.FocusPolicy.StrongFocus if chosen else Qt.FocusPolicy.ClickFocus
+            each.setFocusPolicy(policy)
