@@ -238,7 +238,6 @@ class MassDisplacement(QWidget):
             self.tabs.addTab(_scrollable(page), title)
         for form in (self.controls, self.inputs):
             form.native.setStyleSheet(_ALIGNED)
-            form.native.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.open_tab(self.compare.title)
         self.tab_buttons = TabButtons(self.tabs)
         self._show_frames_tab()
