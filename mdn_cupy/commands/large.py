@@ -91,7 +91,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         names = [problem.fields.names[n] for n in columns.pop("map")]
         write([{"frame": [_frame(arguments) or 0] * len(peaks), "part": names, **columns}])
         _remove(store)
-        return f"{len(peaks)} peaks: written to {arguments.output}"
+        return f"{opening.counted(len(peaks), 'peak')}: written to {arguments.output}"
 
     return _worked(arguments, work)
 
@@ -119,7 +119,8 @@ def label(arguments: argparse.Namespace) -> str:
         with _bar("labels") as progress:
             dask.to_zarr(labels, output, fingerprint=said, kind="labels", progress=progress)
         _remove(store)
-        return f"{len(peaks)} instances: labels {[*labels.shape]} written to {output}"
+        found = opening.counted(len(peaks), "instance")
+        return f"{found}: labels {[*labels.shape]} written to {output}"
 
     return _worked(arguments, work)
 
@@ -179,7 +180,7 @@ def _voted(problem: _Problem, output: str, rule: str) -> tuple[tuple[int, ...], 
     array = 0 - array if rule == "evidence" else array
     with _bar("votes") as progress:
         count = dask.to_zarr(array, output, fingerprint=said, progress=progress)
-    return array.shape, f"{count} shards computed"
+    return array.shape, f"{opening.counted(count, 'shard')} computed"
 
 
 def _problem(arguments: argparse.Namespace) -> _Problem:

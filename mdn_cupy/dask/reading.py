@@ -50,7 +50,7 @@ class LazyFields:
     sigma: float
     geometry: Mapping[str, Any]
     fingerprint: Mapping[str, Any]
-    names: tuple[str, ...] = ("0",)
+    names: tuple[str, ...] = ("part 0",)
 
 
 def open_fields(
@@ -345,12 +345,12 @@ def _unsound(role: str, values: Any) -> str:
 
 
 def _names(member: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The names of the parts; their numbers where the group has none."""
-    count = shape[0] if len(shape) == 3 else 1
+    """The names of the parts; where the group has none, those of `mdn_cupy.Fields`."""
+    count = shape[-3] if len(shape) > 2 else 1
     named = [] if member is None else [str(name) for name in np.asarray(member[...]).reshape(-1)]
     if named and len(named) != count:
         raise Refusal(f"names must name {count} parts, got {len(named)}")
-    return tuple(named) or tuple(map(str, range(count)))
+    return tuple(named) or tuple(f"part {n}" for n in range(count))
 
 
 def _part(part: str, names: tuple[str, ...]) -> int:

@@ -78,7 +78,10 @@ def test_numbers_and_names_that_are_given_go_before_those_of_the_group(tmp_path)
         ({"layout": "HWPC"}, r"got confidence \(4, 3, 21, 17\).*layout='PCHW'"),
         ({"layout": "PCHW"}, "and a frame where there are several"),
         ({"layout": "PCHW", "frame": 4}, "frame must be from 0 to 3, got 4"),
-        ({"layout": "PCHW", "frame": 1, "part": "tail"}, "no part 'tail'; the parts are 0, 1, 2"),
+        (
+            {"layout": "PCHW", "frame": 1, "part": "tail"},
+            "no part 'tail'; the parts are part 0, part 1, part 2",
+        ),
         ({"cross": True}, "cross-part voting needs cross_offsets; it holds "),
         ({"cross": True, "layout": "PCHW"}, "leave the layout out"),
         ({"order": "ab"}, "order must be 'xy' or 'yx'"),
@@ -176,15 +179,20 @@ def test_a_command_names_a_layout_as_its_option(tmp_path, monkeypatch, capsys, o
 
 
 @pytest.mark.parametrize("frame", [[], ["--frames", "1"]])
-def test_the_table_names_the_frame_by_chunks_too(tmp_path, frame):
+def test_the_table_names_frames_and_parts_by_chunks_as_otherwise(tmp_path, frame):
     path = written(tmp_path / "fields.zarr", "PCHW", frames=3 if frame else None)
     table = tmp_path / "n.json"
     found = []
     for given in ([], ["--chunks", "9"]):
         limits = ["--sigmoid", "--threshold", "0.5", *frame, *given]
         assert main(["peaks", str(path), *limits, "-o", str(table)]) == 0
-        found.append({row["frame"] for row in json.loads(table.read_text())})
-    assert found == [{1 if frame else 0}] * 2
+        found.append({(row["frame"], row["part"]) for row in json.loads(table.read_text())})
+    assert found == [{(1 if frame else 0, f"part {n}") for n in range(3)}] * 2
+
+
+def test_names_are_of_the_parts_where_there_are_frames_too(tmp_path):
+    path = written(tmp_path / "fields.zarr", "PCHW", frames=2, names=["a", "b", "c"])
+    assert mdn.dask.open_fields(path).names == ("a", "b", "c")
 
 
 def test_a_sample_by_chunks_is_refused_as_a_sample(tmp_path, capsys):

@@ -118,7 +118,7 @@ def test_a_shard_of_too_few_bytes_is_not_done(slide, tmp_path, capsys, size):
     assert mdn.dask.stored(store) is None
     capsys.readouterr()
     assert main(command) == 0
-    assert "1 shards computed" in capsys.readouterr().out
+    assert "1 shard computed" in capsys.readouterr().out
     found = zarr.open_array(store, path="0", mode="r")[:]
     np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
     assert main(command) == 0
@@ -269,7 +269,7 @@ def test_a_run_that_measured_goes_on_with_a_promise(slide, tmp_path, capsys):
     shards(store)[4].unlink()
     capsys.readouterr()
     assert main([*command, "--reach", "40"]) == 0
-    assert "1 shards computed" in capsys.readouterr().out
+    assert "1 shard computed" in capsys.readouterr().out
     found = zarr.open_array(store, path="0", mode="r")[:]
     np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-6)
 
