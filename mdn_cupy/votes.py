@@ -579,7 +579,9 @@ class Votes(VoteOptions):
         Votes
             Its maps equal the whole map there, m on the CPU to 1e-7 (1e-6 with a step). Only the
             additive map, a density per pixel, is step² times the whole one: so much larger are its
-            pixels.
+            pixels. A pixel on the very edge of a vote's window may be in it here and not there,
+            unless the moved positions are exact, as those of float32 fields are for any step that
+            is a power of two; it then differs by what such a vote weighs, c·exp(−truncate²/2).
 
         Raises
         ------

@@ -56,6 +56,17 @@ def test_a_crop_with_a_step_is_the_map_at_these_pixels(backend, rule, step, trun
     assert_maps_close(part, want, 1e-9, np.maximum(1, np.abs(want)))
 
 
+@pytest.mark.parametrize(("truncate", "weight"), [(4.0, np.exp(-8)), (np.inf, 0)])
+def test_a_pixel_on_the_edge_of_a_window_may_differ_by_its_weight(truncate, weight):
+    offsets = np.array([[[0.4]], [[0.0]]])  # lands on 5.4, and the window begins on 5.0
+    options = {"truncate": truncate, "origin": (0, 5), "output_shape": (1, 12)}
+    votes = mdn.Votes(np.ones((1, 1)), offsets, 0.1, **options)
+    part = votes.crop(slice(None), slice(2, None)).noisy_or()
+    difference = np.abs(part - votes.noisy_or()[:, 2:])
+    assert difference.max() == pytest.approx(weight, rel=1e-6, abs=1e-15)
+    assert (difference > 1e-15).sum() == (weight > 0)
+
+
 def test_a_crop_of_half_types_is_divided_in_float32():
     rng = np.random.default_rng(0)
     fields = rng.random((9, 8)), rng.normal(0, 4, (2, 9, 8)), rng.uniform(0.5, 3, (9, 8))
