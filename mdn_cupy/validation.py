@@ -30,6 +30,7 @@ from mdn_cupy.arrays import (
 __all__ = [
     "Pair",
     "Shape",
+    "and_divided",
     "as_float",
     "broadcast_leading",
     "called",
@@ -67,6 +68,8 @@ Class = TypeVar("Class", bound=type)
 
 _MOST_PIXELS = 1 << 40
 _LARGEST = sys.float_info.max
+
+_HIGHEST = {"uint8": 255, "uint16": 65535}  # what a confidence of 1 is there
 
 _COMPUTED_IN: dict[str, np.dtype[np.floating]] = {
     "float16": np.dtype(np.float32),
@@ -147,8 +150,15 @@ def floating_dtype(name: str, array: Array) -> np.dtype[np.floating]:
         raise TypeError(
             f"{name} must be of a floating dtype ({', '.join(_COMPUTED_IN)}), "
             f"got {dtype_name(array)}; convert it with astype('float32') or .float()"
+            f"{and_divided(name, array)}"
         )
     return dtype
+
+
+def and_divided(name: str, array: Array) -> str:
+    """Say what else makes confidences of integers."""
+    highest = _HIGHEST.get(dtype_name(array)) if name == "confidence" else None
+    return f", and divide it by {highest}" if highest else ""
 
 
 def source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
@@ -176,6 +186,7 @@ _OTHER_LAYOUTS = (
     ("P H W", "2P H W", "2 P H W"),
     ("P H W", "H W 2P", "H W P 2"),
     ("P H W", "H W 2P", "H W 2 P"),
+    ("H W P", "P 2 H W", "P 2 H W"),
     ("H W P", "H W P 2", "H W P 2"),
     ("H W P", "H W 2P", "H W P 2"),
     ("H W P", "H W 2P", "H W 2 P"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Votes"]
 
 _FIELDS = ("confidence", "offsets", "sigma")
-_MOST_DRAWN = 1 << 22  # pixels of all maps
+_MOST_DRAWN = 1 << 20  # pixels of all maps: dense votes for as many take about a second
 
 
 @named_in_errors

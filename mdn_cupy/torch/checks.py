@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.arrays import kind_of
+from mdn_cupy.validation import and_divided
 
 __all__ = [
     "FLOATING",
@@ -35,7 +36,7 @@ def check_floating(name: str, value: object) -> None:
     if not isinstance(value, Tensor) or value.dtype not in FLOATING:
         kind = value.dtype if isinstance(value, Tensor) else kind_of(value)
         remedy = (
-            ".float() converts it"
+            f".float() converts it{and_divided(name, value)}"
             if isinstance(value, Tensor)
             else "torch.as_tensor(...) makes one"
         )

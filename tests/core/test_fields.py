@@ -139,7 +139,7 @@ def test_a_single_array(tmp_path):
     path = tmp_path / "a.mdn"
     with path.open("wb") as file:
         np.save(file, C)
-    assert "a single array" in refused(path)
+    assert "rename it to *.npy" in refused(path)
 
 
 def test_a_zip_without_arrays(tmp_path):

@@ -96,6 +96,7 @@ LAYOUTS = {  # what is made of the confidence (..., P, H, W) and of the offsets 
     "(..., 2P, H, W), all x before all y": (same, stacked),
     "(..., H, W, 2P), x and y of each part in turn": (same, lambda o: last(paired(o))),
     "(..., H, W, 2P), all x before all y": (same, lambda o: last(stacked(o))),
+    "(..., P, 2, H, W), beside confidence (H, W, P)": (last, same),
     "(..., H, W, P, 2), beside confidence (H, W, P)": (
         last,
         lambda o: np.moveaxis(o, (-4, -3), (-2, -1)),
@@ -147,6 +148,7 @@ def test_dtypes_that_are_not_floating(kind, name, dtype):
         name,
         "floating",
         np.dtype(dtype).name,
+        *(["divide it by 255"] if (name, dtype) == ("confidence", np.uint8) else []),
     )
 
 

@@ -3,11 +3,16 @@
 import dataclasses
 import math
 import pickle
+import re
+from base64 import b64decode
+from io import BytesIO
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 import mdn_cupy as mdn
+from mdn_cupy.notebook import as_html
 
 RNG = np.random.default_rng(0)
 CONFIDENCE, OFFSETS = RNG.random((2, 5, 6), np.float32), RNG.normal(size=(2, 2, 5, 6)).astype("f4")
@@ -28,6 +33,15 @@ def test_a_notebook_shows_a_table_and_a_picture_of_a_map_that_is_not_too_large(s
     html = mdn.Votes(CONFIDENCE, OFFSETS, 1.5, output_shape=shape)._repr_html_()
     assert "<th>sigma</th><td>1.5</td>" in html
     assert ("data:image/png;base64," in html) == drawn
+
+
+def test_a_picture_of_a_notebook_is_small_and_shows_a_narrow_peak():
+    m = np.zeros((600, 301), np.float32)
+    m[500, 4] = 1
+    data = re.search('base64,([^"]+)', as_html([], m))
+    picture = imread(BytesIO(b64decode(data[1])), format="png")
+    assert picture.shape[:2] == (200, 101)
+    assert np.argwhere(picture[..., 0] > picture[0, 0, 0]).tolist() == [[500 // 3, 4 // 3]]
 
 
 def test_it_is_frozen_and_pickles():
