@@ -51,7 +51,7 @@ def explained_write(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def explained_full(path: Path) -> Iterator[None]:
+def explained_full(path: Path | str) -> Iterator[None]:
     """Say of a full disk that `path` cannot be written; what is read meanwhile has other errors."""
     try:
         yield

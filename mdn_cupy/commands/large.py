@@ -213,7 +213,9 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
     if side is not None:
         count = math.prod(-(-n // side) for n in fields.confidence.shape[-2:])
         if count > _MOST:
-            raise ValueError(f"--chunks {side} makes {count} chunks; give more pixels, for {_MOST}")
+            raise ValueError(
+                f"--chunks {side} makes {count} chunks; give more pixels: {_MOST} are most"
+            )
         fields = opened(chunks=side)
     if fields.confidence.ndim > 3:
         shape = fields.confidence.shape

@@ -54,13 +54,15 @@ def working(address: str | None) -> Iterator[None]:
     with ExitStack() as entered:
         entered.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
         try:
-            # As the default, one that finds no cluster would stay so: nothing could be computed.
-            client = distributed.Client(address, timeout="10s", set_as_default=False)
+            # A client that refuses its address waits 20 s for itself at the end of the process.
+            distributed.comm.get_address_host(address)
         except ValueError as error:
             raise ValueError(
                 f"scheduler must be the address of a Dask cluster, tcp://host:8786, got {address!r}"
                 f" ({error})"
             ) from None
+        # As the default, one that finds no cluster would stay so: nothing could be computed.
+        client = distributed.Client(address, timeout="10s", set_as_default=False)
         entered.enter_context(client)
         entered.enter_context(client.as_current())
         entered.enter_context(dask.config.set(scheduler="dask.distributed"))

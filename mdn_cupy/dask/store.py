@@ -28,6 +28,7 @@ from mdn_cupy.dask.graph import promises
 from mdn_cupy.dask.lazy import lazily, read
 from mdn_cupy.dask.reading import zarr_array
 from mdn_cupy.dask.scheduling import Progress, computed
+from mdn_cupy.files import explained_full
 
 __all__ = ["stored", "to_zarr"]
 
@@ -101,15 +102,16 @@ def to_zarr(
     said = {**said, "chunks": shard, "shape": array.shape, "reach": promises(array)}
     said = _as_json(said)
     levels = _levels(array.shape, shard) if pyramid else [_Level(array.shape, shard)]
-    _begin(url, said, levels, array.dtype, kind)
     computed = first = 0
-    while first < len(levels):
-        last = first + 1
-        while last < len(levels) and levels[last].is_together:
-            last += 1
-        source = array if not first else _above(url, first, levels[first], kind)
-        computed += _complete(source, url, range(first, last), kind, progress)
-        first = last
+    with explained_full(str(url)):
+        _begin(url, said, levels, array.dtype, kind)
+        while first < len(levels):
+            last = first + 1
+            while last < len(levels) and levels[last].is_together:
+                last += 1
+            source = array if not first else _above(url, first, levels[first], kind)
+            computed += _complete(source, url, range(first, last), kind, progress)
+            first = last
     return computed
 
 

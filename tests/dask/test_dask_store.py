@@ -556,7 +556,7 @@ def test_a_full_disk_ends_in_one_line_and_the_rest_is_done_later(slide, tmp_path
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2
     assert said.count("\n") == 1, said
-    assert "File too large: 'file://" in said
+    assert f"{store}: cannot be written (File too large)" in said
     assert not list(store.rglob("*.partial"))
     assert main(["vote", str(path), "--chunks", "128", "-o", str(store)]) == 0
     found = zarr.open_array(store, path="0", mode="r")[:]
@@ -665,6 +665,15 @@ def test_a_worker_that_was_killed_loses_nothing_and_has_its_own_threads(slide, t
     found = zarr.open_array(store, path="0", mode="r")[:]
     np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
     shutil.rmtree(store)
+
+
+def test_what_is_no_address_is_refused_before_there_is_a_client(monkeypatch):
+    """One that refuses it waits 20 s for itself when the process ends, and prints a traceback."""
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(distributed, "Client", None)
+    for address in ("nowhere", "", "tcp://127.0.0.1", "foo://a:1", "tcp://127.0.0.1:x"):
+        with pytest.raises(ValueError, match=r"scheduler must be the address of a Dask cluster"):
+            mdn.dask.working(address).__enter__()
 
 
 @pytest.mark.slow
