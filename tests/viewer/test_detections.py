@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.overlays import Outlines
 from mdn_viewer.core.detections import Search, detect
 from mdn_viewer.core.session import ALL, VotingSession
 from viewer_support import two_parts
@@ -55,7 +56,7 @@ def test_an_ellipse_has_the_covariance_of_the_landing_points():
     offsets = fields.offsets + rng.normal(0, [[[3.0]], [[1.0]]], fields.offsets.shape)
     session = VotingSession(replace(fields, offsets=offsets.astype(np.float32)), "left", 2.0)
     found = detect(session, Search(score=0.5, distance=20))
-    (outline,) = found.ellipses
+    (outline,) = found.ellipses(most=9)
     around = outline - found.places[0]
     p = found.peaks
     covariance = np.array([[p.yy[0], p.xy[0]], [p.xy[0], p.xx[0]]])
@@ -121,3 +122,25 @@ def test_coco_needs_the_maps_of_all_parts(tmp_path):
     with pytest.raises(ValueError, match="tick 'every part'"):
         found.save_coco(tmp_path / "peaks.json")
     assert not (tmp_path / "peaks.json").exists()
+
+
+def test_of_many_peaks_the_strongest_get_ellipses():
+    found = detect(VotingSession(mdn.samples.load("coins"), "all", 6.0), Search(score=0.1))
+    every, some = found.ellipses(most=10**6), found.ellipses(most=5)
+    assert len(every) == len(found)
+    strongest = np.argsort(-np.asarray(found.peaks.evidence))[:5]
+    centres = found.places[strongest]
+    np.testing.assert_allclose(
+        np.sort(some.mean(axis=1), axis=0), np.sort(centres, axis=0), atol=1e-6
+    )
+
+
+def test_outlines_are_closed():
+    class Node:
+        def set_data(self, pos, color):
+            self.pos = pos
+
+    node = Node()
+    Outlines([np.array([[0, 1], [2, 3], [4, 5]]), np.array([[6, 7], [8, 9]])]).write(node)
+    expected = [[1, 0], [3, 2], [3, 2], [5, 4], [5, 4], [1, 0], [7, 6], [9, 8], [9, 8], [7, 6]]
+    np.testing.assert_array_equal(node.pos, expected)

@@ -78,6 +78,7 @@ def test_layers_of_peaks_and_sources_follow(shown, qtbot):
     panel = open_tab(shown, PeaksPanel, qtbot)
     for button in panel._buttons[:2]:
         press(qtbot, button)
+    panel.wait()
     points, labels = viewer.layers["detections"], viewer.layers["instances"]
     np.testing.assert_allclose(points.data, [[10, 5]], atol=0.1)
     assert points.features["part"].tolist() == ["left"]
@@ -89,6 +90,18 @@ def test_layers_of_peaks_and_sources_follow(shown, qtbot):
     press(qtbot, panel.sources)  # of all parts: each has its own peak
     panel.wait()
     assert {*np.unique(labels.data)} <= {0, 1, 2}
+    assert shown.canvas.overlay("labels:instances") is not None
+    press(qtbot, panel.sources)
+    panel.wait()
+    assert shown.canvas.overlay("labels:instances") is None
+    panel.rule.setCurrentIndex(1)
+    panel.score.setValue(0.9)  # the sum reaches 0.6
+    panel.wait()
+    assert not np.asarray(labels.data).any()
+    panel.rule.setCurrentIndex(0)
+    panel.score.setValue(0.5)
+    panel.wait()
+    assert np.asarray(labels.data).any()
     panel.every_part.setChecked(False)
     shown.open_tab("Compare")  # they follow behind other tabs, too, and marks are not drawn there
     shown.controls.part.value = 1

@@ -118,9 +118,12 @@ class Outlines(NamedTuple):
 
     def write(self, node: Any) -> None:
         """Set the segments."""
-        pairs = [np.stack([p, np.roll(p, -1, axis=0)], axis=1).reshape(-1, 2) for p in self.points]
-        places = np.concatenate(pairs)[:, ::-1]
-        node.set_data(pos=np.ascontiguousarray(places, np.float32), color=self.colour)
+        places = np.concatenate(self.points)[:, ::-1]
+        ends = np.cumsum([len(each) for each in self.points])
+        following = np.arange(1, len(places) + 1)
+        following[ends - 1] = [0, *ends[:-1]]  # the first point of the same line
+        segments = np.stack([places, places[following]], axis=1).reshape(-1, 2)
+        node.set_data(pos=np.ascontiguousarray(segments, np.float32), color=self.colour)
 
 
 class Patch(NamedTuple):

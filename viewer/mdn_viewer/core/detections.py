@@ -104,19 +104,27 @@ class Detections:
             "voters": np.asarray(p.voters),
         }
 
-    @property
-    def ellipses(self) -> list[FloatArray]:
-        """The spread of each peak's votes as an ellipse of one standard deviation, [m, 2]."""
+    def ellipses(self, most: int) -> FloatArray:
+        """Return the spread of the strongest peaks' votes as ellipses, [n, m, 2].
+
+        They are of one standard deviation, and in no order.
+
+        Parameters
+        ----------
+        most : int
+            How many at most.
+        """
+        evidence = np.asarray(self.peaks.evidence)
+        strongest = np.argpartition(-evidence, most)[:most] if len(evidence) > most else slice(None)
         turn = np.linspace(0, 2 * np.pi, _CORNERS)[:-1]
         circle = np.stack([np.sin(turn), np.cos(turn)])
         p = self.peaks
-        found = []
-        for (row, column), yy, xy, xx in zip(
-            self.places, *map(np.asarray, (p.yy, p.xy, p.xx)), strict=True
-        ):
-            lengths, axes = np.linalg.eigh([[yy, xy], [xy, xx]])
-            radii = np.maximum(np.sqrt(np.maximum(lengths, 0)), _LEAST_RADIUS)
-            found.append((axes * radii @ circle).T + np.array([row, column]))
+        yy, xy, xx = (np.asarray(each, float)[strongest] for each in (p.yy, p.xy, p.xx))
+        covariance = np.nan_to_num(np.array([[yy, xy], [xy, xx]]), posinf=0.0)
+        lengths, axes = np.linalg.eigh(np.moveaxis(covariance, -1, 0))
+        radii = np.maximum(np.sqrt(np.maximum(lengths, 0)), _LEAST_RADIUS)
+        outlines = np.swapaxes(axes * radii[:, None] @ circle, 1, 2)
+        found: FloatArray = outlines + self.places[strongest][:, None]
         return found
 
     def instances(self) -> tuple[npt.NDArray[np.int32], FloatArray]:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from mdn_viewer.canvas.detections import show_detections
+from mdn_viewer.canvas.detections import MOST_ELLIPSES, show_detections
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
 from mdn_viewer.widgets.common import ask_where, button, line, row, write
 from mdn_viewer.widgets.search_form import SearchForm
@@ -63,7 +63,8 @@ class PeaksPanel(QWidget):
         self._model, self._canvas, self._links = model, canvas, links
         self._worker = model.worker(self._show, self._refuse)
         self.found: Detections | None = None
-        self.labels: Any = None
+        self.labels: Any = None  # of the sources, where somebody wants them
+        self._adding = False  # a layer of them, as soon as they are there
         self._rows: Any = ()  # of the table of peaks, those that the filter leaves
         self._build()
         for signal in (model.settled, model.session_changed):
@@ -148,7 +149,7 @@ class PeaksPanel(QWidget):
             return
         if not self._wanted:
             return
-        with_sources = self.sources.isChecked()
+        with_sources = self.sources.isChecked() or self._adding or _LABELS in self._links
 
         def job() -> Found:
             found = detect(session, search)
@@ -166,11 +167,16 @@ class PeaksPanel(QWidget):
         for name in (_POINTS, _LABELS):
             if self.found is not None:
                 self._links.update(name)
+        known = self.labels is not None or (self.found is not None and not len(self.found))
+        if self._adding and known:
+            self._adding = False
+            self._add_layer_of_labels()
 
     def _draw(self) -> None:
         drawn = self.isVisible() or self.keep.isChecked()
-        found, labels = (self.found, self.labels) if drawn else (None, None)
-        show_detections(self._canvas, found, labels)
+        found = self.found if drawn else None
+        coloured = drawn and self.sources.isChecked()
+        show_detections(self._canvas, found, self.labels if coloured else None)
 
     def _filter(self, *_: Any) -> None:
         """Show the rows whose part has the text."""
@@ -181,7 +187,9 @@ class PeaksPanel(QWidget):
         self.table.show_columns({name: values[self._rows] for name, values in columns.items()})
         total = len(rows)
         some = f"{len(self._rows)} of {total}" if text else str(total)
-        self.count.setText(f"{some} peak{'s' * (total != 1)}" if self.found is not None else "")
+        few = f"; the spread of the strongest {MOST_ELLIPSES} is drawn" * (total > MOST_ELLIPSES)
+        text = f"{some} peak{'s' * (total != 1)}{few}"
+        self.count.setText(text if self.found is not None else "")
 
     def _refuse(self, error: BaseException) -> None:
         self._show(None)
@@ -218,19 +226,26 @@ class PeaksPanel(QWidget):
         self._links.add(_POINTS, layer, update)
 
     def _add_labels(self) -> None:
-        if self.found is None:
-            return
+        """Add them once they are known: of many sources that takes seconds."""
+        self._adding = True
+        self._search()
+
+    def _add_layer_of_labels(self) -> None:
+        if self.found is None or self.labels is None:
+            return  # no peaks
         fields = self.found.session.fields
         layer = Labels(
-            self.found.instances()[0],
+            self.labels,
             name=_LABELS,
             scale=np.broadcast_to(fields.stride, 2),
             translate=np.broadcast_to(fields.origin, 2),
         )
 
         def update(layer: Any) -> None:
-            if self.found is not None:
-                layer.data = self.found.instances()[0]
+            if self.labels is not None:
+                layer.data = self.labels
+            elif self.found is not None and not len(self.found):
+                layer.data = np.zeros_like(layer.data)
 
         self._links.add(_LABELS, layer, update)
 
