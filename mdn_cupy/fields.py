@@ -169,13 +169,20 @@ class Fields:
 
     @property
     def typical_sigma(self) -> float:
-        """One width for all votes: sigma, or its geometric mean weighted by confidence."""
+        """One width for all votes: sigma, or its geometric mean weighted by confidence.
+
+        What is no width, 0 or NaN, casts no votes and does not count; where all is so, it is 2.
+        """
         if is_number(self.sigma):
             return float(self.sigma)
-        sigma, weights = to_numpy(self.sigma), to_numpy(self.confidence)
+        confidence = to_numpy(self.confidence)
+        sigma = np.broadcast_to(to_numpy(self.sigma), confidence.shape)
+        casts = (sigma > 0) & np.isfinite(sigma)
+        sigma, confidence = sigma[casts], confidence[casts]
+        weights = confidence if confidence.sum(dtype=np.float64) > 0 else np.ones_like(confidence)
         total = weights.sum(dtype=np.float64)
-        if not total > 0:
-            weights, total = np.ones_like(weights), weights.size
+        if total == 0:
+            return 2.0
         return float(np.exp((np.log(sigma) * weights).sum(dtype=np.float64) / total))
 
     def to_numpy(self) -> Fields:

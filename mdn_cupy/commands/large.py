@@ -214,7 +214,7 @@ def _problem(arguments: argparse.Namespace) -> _Problem:
         count = math.prod(-(-n // side) for n in fields.confidence.shape[-2:])
         if count > _MOST:
             raise ValueError(
-                f"--chunks {side} makes {count} chunks; give more pixels: {_MOST} are most"
+                f"--chunks {side} makes {count} chunks; give more pixels, for {_MOST} at most"
             )
         fields = opened(chunks=side)
     if fields.confidence.ndim > 3:

@@ -337,6 +337,18 @@ def test_one_width_that_stands_for_all_is_their_mean_by_confidence():
     assert mdn.Fields(sure, O, sigma=sigma).typical_sigma == pytest.approx(4)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("none", [0.0, -1.0, np.nan, np.inf])
+def test_what_is_no_width_does_not_count_for_the_one_that_stands_for_all(none):
+    parts = np.array([none, 3.0])[:, None, None]
+    sources = np.full((2, 3, 4), 3.0)
+    sources[0, 1] = none
+    for confidence in (C, np.zeros_like(C)):
+        for sigma in (parts, sources):
+            assert mdn.Fields(confidence, O, sigma=sigma).typical_sigma == pytest.approx(3)
+        assert mdn.Fields(confidence, O, sigma=np.full((2, 1, 1), none)).typical_sigma == 2
+
+
 def test_a_width_of_no_axes_is_a_number():
     for sigma in (np.array(1.5), np.float32(1.5), torch.tensor(1.5)):
         assert mdn.Fields(C, O, sigma=sigma).sigma == 1.5
