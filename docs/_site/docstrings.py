@@ -14,6 +14,7 @@ _HEADED = re.compile(r"^ *={3,}(?: +={3,})+\n", re.MULTILINE)
 _TOGETHER = re.compile(r"^( *)(\w+(?:, \w+)+) : (.*\n(?:\1 +.*\n)*)", re.MULTILINE)
 _CODE = re.compile(r"``([^`]+)``")
 _NAME = re.compile(r"(?<!`)`([A-Za-z_][\w.]*)`(?!`)")
+_ARGUMENTS_OF = re.compile(r"takes_arguments_of\((\w+)\)")
 _EXAMPLES = re.compile(r"^ *Examples\n *-+$", re.MULTILINE)
 
 
@@ -30,15 +31,16 @@ class DocstringMarkup(griffe.Extension):
         obj.docstring.value = _markdown(text[:end], obj) + text[end:]
 
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
-        """Give the functions of fields the parameters of `Votes`, as they have at run time."""
+        """Give functions the parameters of what their decorator names, as they have at run time."""
         if pkg.name != "mdn_cupy":
             return
         griffe.DataclassesExtension().on_package(pkg=pkg, loader=loader)  # else only after this
-        votes = pkg["votes.Votes"]
-        for function in pkg["functional"].functions.values():
-            if any(str(each.value).endswith("(Votes)") for each in function.decorators):
-                given = [each for each in votes.parameters if each.name != "self"]
-                function.parameters = griffe.Parameters(*given)
+        for module in (pkg["functional"], pkg["dask.functional"]):
+            for function in module.functions.values():
+                for each in function.decorators:
+                    if model := _ARGUMENTS_OF.search(str(each.value)):
+                        given = [p for p in module[model[1]].parameters if p.name != "self"]
+                        function.parameters = griffe.Parameters(*given)
 
 
 def _markdown(text: str, obj: griffe.Object) -> str:

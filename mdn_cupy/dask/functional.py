@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Unpack
 
 import dask.array as da
 
 from mdn_cupy.dask.blocks import Blocks, blocks_of, check_dask
 from mdn_cupy.dask.graph import gathered, voted
-from mdn_cupy.dask.options import Options, takes_options
+from mdn_cupy.dask.options import Options, takes_arguments_of, takes_options
 from mdn_cupy.dask.reach import Reach, measure, promise
 from mdn_cupy.problem import Gradients, Rule
 
@@ -27,8 +26,7 @@ __all__ = [
 ]
 
 
-@takes_options
-def noisy_or(
+def problem(
     confidence: da.Array,
     offsets: da.Array,
     sigma: Any,
@@ -36,7 +34,52 @@ def noisy_or(
     reach: float | Reach | None = None,
     chunks: Any = None,
     **options: Unpack[Options],
-) -> da.Array:
+) -> tuple[Blocks, Reach]:
+    """Check the arguments of a map, and measure the reach unless it is given."""
+    blocks = blocks_of(confidence, offsets, sigma, chunks, options)
+    return blocks, _reach_of(blocks, reach, gradients=False)
+
+
+def _pulling(
+    confidence: da.Array,
+    offsets: da.Array,
+    sigma: Any,
+    cotangent: da.Array,
+    *,
+    reach: float | Reach | None = None,
+    **options: Unpack[Options],
+) -> tuple[Blocks, Reach, da.Array]:
+    """The problem through which a cotangent is pulled back, in the chunks of that, and it."""
+    check_dask("cotangent", cotangent)
+    blocks = blocks_of(confidence, offsets, sigma, cotangent.chunks[-2:], options)
+    _check(blocks, "cotangent", cotangent)
+    return blocks, _reach_of(blocks, reach, gradients=True), cotangent
+
+
+def _reach_of(blocks: Blocks, reach: Any, gradients: bool) -> Reach:
+    """The reach of a problem, measured unless it is given."""
+    if reach is None:
+        return measure(blocks, gradients)
+    if not isinstance(reach, Reach):
+        return promise(blocks, reach, gradients)
+    if not reach.token.endswith(blocks.token):
+        raise ValueError("reach was measured of other fields, options or chunks; measure it again")
+    if gradients and not reach.gradients:
+        raise ValueError("reach must be measured for gradients: measure_reach(gradients=True, ...)")
+    return reach
+
+
+def _check(blocks: Blocks, name: str, array: Any) -> None:
+    check_dask(name, array)
+    if array.chunks != blocks.output_chunks:
+        raise ValueError(
+            f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "
+            f"got {array.chunks}"
+        )
+
+
+@takes_arguments_of(problem)
+def noisy_or(*fields: Any, **options: Any) -> da.Array:
     """Combine displaced votes by the noisy-or rule, Eq. 2: `mdn_cupy.noisy_or`, in chunks.
 
     A chunk of the map is one task. It has exactly the votes that reach it, from however many chunks
@@ -91,69 +134,29 @@ def noisy_or(
     >>> bool(np.allclose(m, mdn.noisy_or(coins.confidence, coins.offsets, 2.0, aggregate=0)))
     True
     """
-    settled = problem(confidence, offsets, sigma, reach, chunks, options)
-    (array,) = voted(*settled, ("noisy_or",))
-    return array
+    return voted(*problem(*fields, **options), ("noisy_or",))[0]
 
 
-@takes_options
-def log_complement(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Unpack[Options],
-) -> da.Array:
+@takes_arguments_of(problem)
+def log_complement(*fields: Any, **options: Any) -> da.Array:
     """Accumulate L = log(1 − m): `mdn_cupy.log_complement`, with the options of `noisy_or`."""
-    settled = problem(confidence, offsets, sigma, reach, chunks, options)
-    (array,) = voted(*settled, ("log_complement",))
-    return array
+    return voted(*problem(*fields, **options), ("log_complement",))[0]
 
 
-@takes_options
-def additive(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Unpack[Options],
-) -> da.Array:
+@takes_arguments_of(problem)
+def additive(*fields: Any, **options: Any) -> da.Array:
     """Sum votes of the mass c each: `mdn_cupy.additive`, with the options of `noisy_or`."""
-    settled = problem(confidence, offsets, sigma, reach, chunks, options)
-    (array,) = voted(*settled, ("additive",))
-    return array
+    return voted(*problem(*fields, **options), ("additive",))[0]
 
 
-@takes_options
-def plain_sum(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Unpack[Options],
-) -> da.Array:
+@takes_arguments_of(problem)
+def plain_sum(*fields: Any, **options: Any) -> da.Array:
     """Sum votes with K(0) = 1: `mdn_cupy.plain_sum`, with the options of `noisy_or`."""
-    settled = problem(confidence, offsets, sigma, reach, chunks, options)
-    (array,) = voted(*settled, ("plain_sum",))
-    return array
+    return voted(*problem(*fields, **options), ("plain_sum",))[0]
 
 
-@takes_options
-def compare(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    *,
-    reach: float | Reach | None = None,
-    chunks: Any = None,
-    **options: Unpack[Options],
-) -> tuple[da.Array, da.Array, da.Array]:
+@takes_arguments_of(problem)
+def compare(*fields: Any, **options: Any) -> tuple[da.Array, da.Array, da.Array]:
     """Combine votes by both rules: `mdn_cupy.compare`, with the options of `noisy_or`.
 
     Returns
@@ -161,9 +164,7 @@ def compare(
     m, log_complement, s : dask array [..., Ho, Wo]
         One task makes a chunk of all three.
     """
-    settled = problem(confidence, offsets, sigma, reach, chunks, options)
-    m, complement, total = voted(*settled, ("noisy_or", "log_complement", "additive"))
-    return m, complement, total
+    return tuple(voted(*problem(*fields, **options), ("noisy_or", "log_complement", "additive")))
 
 
 @takes_options
@@ -193,100 +194,26 @@ def noisy_or_vjp(
     Gradients
         Dask arrays in the chunks of the fields.
     """
-    blocks, found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
+    blocks, found, _ = _pulling(confidence, offsets, sigma, cotangent, reach=reach, **options)
     if log_complement is None:
         (log_complement,) = voted(blocks, found, ("log_complement",))
     _check(blocks, "log_complement", log_complement)
-    return gathered(blocks, found, Rule.NOISY_OR, -cotangent * da.exp(log_complement))
+    return gathered(Rule.NOISY_OR, blocks, found, -cotangent * da.exp(log_complement))
 
 
-@takes_options
-def log_complement_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Unpack[Options],
-) -> Gradients:
+@takes_arguments_of(_pulling)
+def log_complement_vjp(*fields: Any, **options: Any) -> Gradients:
     """Pull a cotangent of L back: `mdn_cupy.Votes.log_complement_vjp`; see `noisy_or_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
-    return gathered(*found, Rule.NOISY_OR, cotangent)
+    return gathered(Rule.NOISY_OR, *_pulling(*fields, **options))
 
 
-@takes_options
-def additive_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Unpack[Options],
-) -> Gradients:
+@takes_arguments_of(_pulling)
+def additive_vjp(*fields: Any, **options: Any) -> Gradients:
     """Pull a cotangent of the additive map back: `mdn_cupy.Votes.additive_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
-    return gathered(*found, Rule.ADDITIVE, cotangent)
+    return gathered(Rule.ADDITIVE, *_pulling(*fields, **options))
 
 
-@takes_options
-def plain_sum_vjp(
-    confidence: da.Array,
-    offsets: da.Array,
-    sigma: Any,
-    cotangent: da.Array,
-    *,
-    reach: float | Reach | None = None,
-    **options: Unpack[Options],
-) -> Gradients:
+@takes_arguments_of(_pulling)
+def plain_sum_vjp(*fields: Any, **options: Any) -> Gradients:
     """Pull a cotangent of the plain sum back: `mdn_cupy.Votes.plain_sum_vjp`."""
-    found = _pulling(confidence, offsets, sigma, cotangent, reach, options)
-    return gathered(*found, Rule.PLAIN_SUM, cotangent)
-
-
-def problem(
-    confidence: Any,
-    offsets: Any,
-    sigma: Any,
-    reach: Any,
-    chunks: Any,
-    options: Mapping[str, Any],
-    gradients: bool = False,
-) -> tuple[Blocks, Reach]:
-    """Check the arguments, and measure the reach unless it is given."""
-    blocks = blocks_of(confidence, offsets, sigma, chunks, options)
-    if reach is None:
-        return blocks, measure(blocks, gradients)
-    if not isinstance(reach, Reach):
-        return blocks, promise(blocks, reach, gradients)
-    if not reach.token.endswith(blocks.token):
-        raise ValueError("reach was measured of other fields, options or chunks; measure it again")
-    if gradients and not reach.gradients:
-        raise ValueError("reach must be measured for gradients: measure_reach(gradients=True, ...)")
-    return blocks, reach
-
-
-def _pulling(
-    confidence: Any,
-    offsets: Any,
-    sigma: Any,
-    cotangent: Any,
-    reach: Any,
-    options: Mapping[str, Any],
-) -> tuple[Blocks, Reach]:
-    """The problem through which a cotangent is pulled back, in the chunks of that."""
-    check_dask("cotangent", cotangent)
-    chunks = cotangent.chunks[-2:]
-    blocks, found = problem(confidence, offsets, sigma, reach, chunks, options, gradients=True)
-    _check(blocks, "cotangent", cotangent)
-    return blocks, found
-
-
-def _check(blocks: Blocks, name: str, array: Any) -> None:
-    check_dask(name, array)
-    if array.chunks != blocks.output_chunks:
-        raise ValueError(
-            f"{name} must have the shape and chunks of the vote map, {blocks.output_chunks}, "
-            f"got {array.chunks}"
-        )
+    return gathered(Rule.PLAIN_SUM, *_pulling(*fields, **options))

@@ -28,17 +28,15 @@ def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGr
     """The fields of each block of sources, checked where a reach was promised: a key of a layer, or
     a task that reads them from a store, to be part of others."""
     name = f"mdn-sources-{reach.token}"
-    graph = HighLevelGraph.merge(*(array.__dask_graph__() for array in blocks.computed))
     tasks, promise = {}, (reach.promised, reach.gradients)
     for block in blocks.sources():
         check = partial(_checked, blocks.width, *promise, blocks.start(block))
         tasks[block] = (check, *blocks.keys(block))
     if not blocks.computed:
-        return tasks, graph
+        return tasks, HighLevelGraph({}, {})
     layer = {(name, *block): task for block, task in tasks.items()}
-    layers = {**graph.layers, name: layer}
-    needs = {**graph.dependencies, name: {array.name for array in blocks.computed}}
-    return {block: (name, *block) for block in tasks}, HighLevelGraph(layers, needs)
+    graph = HighLevelGraph.from_collections(name, layer, blocks.computed)
+    return {block: (name, *block) for block in tasks}, graph
 
 
 _VJPS = {
@@ -183,14 +181,15 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
         checks = []
     layers = {**found.graph.layers, name: layer}
     dependencies = {**found.graph.dependencies, name: {*found.graph.layers}}
+    together = _array_of(blocks, name, HighLevelGraph(layers, dependencies))
     if len(maps) == 1:
-        return [_array_of(blocks, name, HighLevelGraph(layers, dependencies))]
+        return [together]
     arrays = []
     for n, each in enumerate(maps):
         own = f"mdn-{each}-of-{name}"
-        layers_of = {**layers, own: {(own, *k[1:]): (itemgetter(n), k) for k in layer}}
-        found_in = {**dependencies, own: {name}}
-        arrays.append(_array_of(blocks, own, HighLevelGraph(layers_of, found_in)))
+        items = {(own, *k[1:]): (itemgetter(n), k) for k in layer}
+        graph = HighLevelGraph.from_collections(own, items, [together])
+        arrays.append(_array_of(blocks, own, graph))
     return arrays
 
 
@@ -201,7 +200,7 @@ def _array_of(blocks: Blocks, name: str, graph: HighLevelGraph) -> da.Array:
     return da.Array(graph, name, chunks=chunks, meta=meta, dtype=blocks.dtype)
 
 
-def gathered(blocks: Blocks, reach: Reach, rule: Rule, cotangent: da.Array) -> Gradients:
+def gathered(rule: Rule, blocks: Blocks, reach: Reach, cotangent: da.Array) -> Gradients:
     """The gradients: for each block of sources one task, which has the cotangent where it votes."""
     cotangent = cotangent.astype(blocks.dtype)
     fields, graph = sources(blocks, reach)

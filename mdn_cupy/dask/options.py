@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, ParamSpec, TypedDict, TypeVar, cast
 
 from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import called
 
-__all__ = ["Options", "takes_options"]
+__all__ = ["Options", "takes_arguments_of", "takes_options"]
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 class Options(TypedDict, total=False):
@@ -26,15 +27,27 @@ class Options(TypedDict, total=False):
     deterministic: bool
 
 
-def takes_options(function: Function) -> Function:
-    """Show the options of a function with `**options` by name, and name it where it takes none."""
-    shown = signature(function)
-    *own, _ = shown.parameters.values()
+def takes_arguments_of(
+    model: Callable[P, Any],
+) -> Callable[[Callable[..., Result]], Callable[P, Result]]:
+    """Give a function the arguments of one with `**options`, shown by name, and name it where it
+    takes none such."""
+    *own, _ = signature(model).parameters.values()
     parameters = [*own, *signature(VoteOptions).parameters.values()]
-    function.__signature__ = shown.replace(parameters=parameters)  # type: ignore[attr-defined]
 
-    @wraps(function)
-    def checked(*arguments: Any, **options: Any) -> Any:
-        return called(function.__name__, function, *arguments, **options)
+    def decorate(function: Callable[..., Result]) -> Callable[P, Result]:
+        shown = signature(function).replace(parameters=parameters)
+        function.__signature__ = shown  # type: ignore[attr-defined]
 
-    return cast(Function, checked)
+        @wraps(function)
+        def checked(*arguments: Any, **options: Any) -> Result:
+            return called(function.__name__, function, *arguments, **options)
+
+        return cast(Callable[P, Result], checked)
+
+    return decorate
+
+
+def takes_options(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Show the options of a function with `**options` by name, and name it where it takes none."""
+    return takes_arguments_of(function)(function)

@@ -72,8 +72,8 @@ def find_peaks(
     """
     table = tabulated(evidence, score, threshold, limits_of(min_distance, max_peaks, border))
     name = f"mdn-find-peaks-{table.key}"
-    layers = {**table.dask.layers, name: {name: (attrgetter("peaks"), table.key)}}
-    graph = HighLevelGraph(layers, {**table.dask.dependencies, name: {table.key}})
+    layer = {name: (attrgetter("peaks"), table.key)}
+    graph = HighLevelGraph.from_collections(name, layer, [table])
     return Delayed(name, graph, length=None)
 
 
@@ -115,11 +115,8 @@ def tabulated(
     last = {name: (partial(_table, evidence.shape, dtype, limits), list(layer))}
     layers = {**graph.layers, found: layer, name: last}
     needed = {padded} | ({score.name} if score is not None else set())
-    return Delayed(
-        name,
-        HighLevelGraph(layers, {**graph.dependencies, found: needed, name: {found}}),
-        length=None,
-    )
+    needs = {**graph.dependencies, found: needed, name: {found}}
+    return Delayed(name, HighLevelGraph(layers, needs), length=None)
 
 
 class _Candidates(NamedTuple):

@@ -72,7 +72,7 @@ def peaks(
     (24, [507, 550, 467])
     """
     kind = rule_of(rule)
-    blocks, found = settled(confidence, offsets, sigma, reach, chunks, options)
+    blocks, found = settled(confidence, offsets, sigma, reach=reach, chunks=chunks, **options)
     if evidence is None:
         made = "log_complement" if kind is Rule.NOISY_OR else str(rule)
         (evidence,) = voted(blocks, found, (made,))
