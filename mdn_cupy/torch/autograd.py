@@ -39,7 +39,7 @@ def one_minus_exp(log_complement: Tensor) -> Tensor:
     if torch.compiler.is_compiling():  # It would trace into a Function.
         small, large = 0 - torch.expm1(log_complement), 1 - torch.exp(log_complement)
         return torch.where(log_complement > -1, small, large)
-    m: Tensor = _apply(_Complement, (log_complement,))
+    m: Tensor = _apply(_OneMinusExp, (log_complement,))
     return m
 
 
@@ -143,7 +143,7 @@ class _Gather(Function):
 
 
 @_record
-class _Complement(Function):
+class _OneMinusExp(Function):
     """m = −expm1(L), which keeps a tiny m.
 
     Its derivative in torch, 1 + expm1(L), loses exp(L) where m is close to 1: here it is −exp(L).
