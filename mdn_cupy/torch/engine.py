@@ -23,7 +23,7 @@ from mdn_cupy.torch.library import (
     scalars,
     share,
 )
-from mdn_cupy.validation import Shape, check_positive, check_shape, check_width, floating_dtype
+from mdn_cupy.validation import Shape, check_positive, check_shape, check_width
 
 __all__ = [
     "TensorProblem",
@@ -55,7 +55,7 @@ class TensorProblem:
     @property
     def dtype(self) -> np.dtype[np.floating]:
         """The dtype of the vote map."""
-        return floating_dtype("confidence", self.fields[0])
+        return np.dtype(str(self.fields[0].dtype).removeprefix("torch."))
 
     def check_rule(self, rule: Rule, sigma: Tensor | float) -> None:
         """Raise ValueError if a sigma that is a number is out of a rule's range."""

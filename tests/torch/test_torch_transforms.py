@@ -145,7 +145,7 @@ PIPELINES = {
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("dynamic", [False, None, True], ids=["static", "automatic", "dynamic"])
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_votes_are_made_and_used_inside_a_compiled_function(pipeline, dynamic):
