@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 import warnings
@@ -226,9 +227,15 @@ def measure(blocks: Blocks, gradients: bool = False, progress: Progress | None =
             f"and column {worst.landing[1]:.0f}; set the confidence of such sources to 0 unless "
             "they are meant",
             OutlierWarning,
-            stacklevel=5,
+            stacklevel=_depth(),
         )
     return Reach(links, voters, count, gradients=gradients, token=token)
+
+
+def _depth() -> int:
+    """How many calls before the one that warns the caller of the package is."""
+    names = (call.frame.f_globals.get("__name__", "") for call in inspect.stack(0)[1:])
+    return next(n for n, name in enumerate(names, 1) if not name.startswith("mdn_cupy."))
 
 
 def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:

@@ -11,7 +11,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QMimeData, QPoint, Qt, QUrl
 from qtpy.QtGui import QDrag
 from qtpy.QtWidgets import QLabel
-from viewer_support import dock, drop, names, two_parts
+from viewer_support import dock, drop, names, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -98,6 +98,17 @@ def test_a_session_is_dropped_on_the_maps_with_another_file(
     stem = other.partition(".")[0]
     assert {*OWN} < {*names(widget._viewer)}
     assert any(name.startswith(stem) for name in names(widget._viewer))
+
+
+def test_what_cannot_be_opened_is_said_until_something_can(make_napari_viewer, mixed):
+    widget = dock(make_napari_viewer())
+    drop(widget, mixed / "own.mdn")
+    (mixed / "notes.xyz").write_text("no picture")
+    drop(widget, mixed / "notes.xyz")
+    assert "notes.xyz" in wrong(widget)
+    drop(widget, mixed / "picture.png")
+    assert "picture" in names(widget._viewer)
+    assert not wrong(widget)
 
 
 @pytest.mark.parametrize("order", [1, -1])

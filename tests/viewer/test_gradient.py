@@ -313,6 +313,11 @@ def test_points_are_added_to_the_target_only(shown):
     assert not add.isChecked()
     panel.wait()
     assert "Choose a target" in panel.controls.message.said
+    add.click()
+    viewer.layers.clear()
+    widget.wait()
+    assert not add.isChecked()
+    assert not add.isEnabled()  # there is no map to click on
 
 
 def test_arrows_show_where_a_step_moves_the_votes():

@@ -230,8 +230,10 @@ class GradientPanel(QWidget):
         # Without a target, too: what has been moved stays so until it is reset.
         moved = session is not None and session.fields is not self._model.loaded
         self.controls.reset.setEnabled(moved)
+        self.controls.add.setEnabled(session is not None)
         if session is None:
             self.controls.play.setChecked(False)
+            self.controls.add.setChecked(False)  # there is no map to click on
         elif self._model.loaded is not self._loaded:
             self._loaded = self._model.loaded
             self.controls.play.setChecked(False)
