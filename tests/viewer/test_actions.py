@@ -112,7 +112,7 @@ def test_the_palette_has_every_action_and_runs_it(two, qtbot):
     window = two.canvas.window()
     choose(qtbot, window, "show the next part")
     assert two.controls.part.value == 1
-    choose(qtbot, window, "add the additive map as a layer")
+    choose(qtbot, window, "add the map of the sum")
     assert two.results.offers.keys() >= {"additive"}
     choose(qtbot, window, "open the tab sweep")
     assert tab(two) == "Sweep"

@@ -88,15 +88,16 @@ def _press(kind: type[Any], button: Callable[[Any], Any], *, voting: bool = True
     return _voting(press) if voting else press
 
 
-def _add(name: str) -> Act:
-    """Add something that the canvas shows to napari's layers."""
+def _add(kind: str) -> Act:
+    """Add a map or what else the canvas shows to napari's layers."""
 
     def add(widget: MassDisplacement) -> None:
-        offered = widget.results.offers.get(name)
-        if offered is None:
-            widget.model.say(_NOT_OFFERED.get(name, f"show the {name} map first, under Compare"))
-        else:
+        offered, session = widget.results.offers.get(title(kind)), widget.model.session
+        if offered is not None:
             offered[1]()
+        elif session is not None:
+            hint = f"show the {session.title(kind)} map first, under Compare"
+            widget.model.say(_NOT_OFFERED.get(kind, hint))
 
     return _voting(add)
 
@@ -150,7 +151,7 @@ ACTIONS: dict[str, Act] = {
     "step": _press(GradientPanel, lambda panel: panel.controls.step),
     "play": _press(GradientPanel, lambda panel: panel.controls.play),
     "reset_fields": _press(GradientPanel, lambda panel: panel.controls.reset),
-    **{f"add_{kind}": _add(title(kind)) for kind in KINDS},
+    **{f"add_{kind}": _add(kind) for kind in KINDS},
     "add_peaks": _add("peaks"),
     "add_votes": _add("votes"),
     "add_gradient": _add("gradient"),

@@ -31,6 +31,7 @@ class Picture(NamedTuple):
     stride: tuple[float, float] = (1.0, 1.0)  # output pixels from one pixel to the next (y, x)
     origin: tuple[float, float] = (0.0, 0.0)  # output pixel of the first (y, x)
     covers: bool = False  # mostly hides the image, so that its colours are those of the bar
+    title: str = ""  # what people read; the name of the cell by default
 
     def same_as(self, other: Picture) -> bool:
         """Whether it looks the same; arrays are not compared by value."""
@@ -54,7 +55,7 @@ class Cell:
     """
 
     def __init__(self, canvas: scene.SceneCanvas, name: str) -> None:
-        self._canvas = canvas
+        self._canvas, self.name = canvas, name
         self.view: Any = None
         self.header = Header(canvas.native, name)
         self.header.show()
@@ -103,6 +104,7 @@ class Cell:
         before, self.picture = self.picture, picture
         if before is not None and picture.same_as(before):
             return False
+        self.header.show_name(picture.title or self.name)
         self.header.show_scale(picture.colormap, picture.limits)
         if self._image is not None:
             self._write_picture(picture, before)

@@ -43,6 +43,12 @@ class Header(QWidget):
         font.setPointSize(_SMALL)
         self.setFont(font)
 
+    def show_name(self, name: str) -> None:
+        """Show another name."""
+        if name != self.name:
+            self.name = name
+            self.update()
+
     def show_scale(self, colormap: str | Colormap, limits: tuple[float, float]) -> None:
         """Show a colormap and the values at its ends."""
         ends = f"{limits[0]:.3g}", f"{limits[1]:.3g}"

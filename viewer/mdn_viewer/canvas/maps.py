@@ -67,7 +67,7 @@ class MapView:
         self._show()
 
     def set_same_scale(self, same: bool) -> None:
-        """Show the additive map from 0 to 1 as the noisy-or, or from 0 to its own peak."""
+        """Show the sum from 0 to 1 as the noisy-or, or from 0 to its own peak."""
         self._same_scale = same
         self._set_limits(exactly=True)
         self._show()
@@ -98,6 +98,7 @@ class MapView:
             colormap,
             (step, step),
             (float(window.top), float(window.left)),
+            title=self._model.titles[kind],
         )
 
     def _on_session(self, session: VotingSession | None) -> None:

@@ -33,7 +33,8 @@ def show_second(maps: MapView, comparison: Comparison | None) -> None:
         # One scale for both maps' peaks: else a map half as high looks the same.
         reach = max(reach_of(np.maximum(v, 0)) for v in values)
         limits = (0.0, 1.0) if rule == "noisy_or" else upward(reach)
-        pictures[second_title(rule)] = Picture(values[1], limits, maps.colormap)
+        title = f"{comparison.second.title(rule)} (B)"
+        pictures[second_title(rule)] = Picture(values[1], limits, maps.colormap, title=title)
         pictures[DIFFERENCE] = Picture(difference, symmetric(reach_of(difference)), DIVERGING)
     for name in (*map(second_title, RULES), DIFFERENCE):
         maps.show_extra(name, pictures.get(name))

@@ -179,10 +179,11 @@ class FrameCurves:
         missing = np.isinf(peaks[:, 0]) | (np.isinf(asked[:, 0]) & (question.pixel is not None))
         missing[list(self._unreadable)] = False
         peaks, asked = (np.where(np.isinf(rows), np.nan, rows) for rows in (peaks, asked))
-        curves = {f"{rule} peak": peaks[:, n] for n, rule in enumerate(RULES)}
+        rules = [session.rule_of(rule) for rule in RULES]
+        curves = {f"{rule} peak": peaks[:, n] for n, rule in enumerate(rules)}
         if question.pixel is not None:
             at = "at row {}, column {}".format(*question.pixel)
-            curves |= {f"{rule} {at}": asked[:, n] for n, rule in enumerate(RULES)}
+            curves |= {f"{rule} {at}": asked[:, n] for n, rule in enumerate(rules)}
             if question.source is not None:
                 curves["share of part {}, row {}, column {}".format(*question.source)] = asked[:, 2]
         if annotations is not None and session.part != ALL:

@@ -22,7 +22,7 @@ class Loss(Enum):
 
     CROSS_ENTROPY = "cross-entropy, noisy-or"
     NOISY_OR = "squared error, noisy-or"
-    ADDITIVE = "squared error, additive"
+    ADDITIVE = "squared error, sum"
 
 
 class LossGradient(NamedTuple):

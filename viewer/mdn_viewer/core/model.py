@@ -109,6 +109,12 @@ class VotingModel:
         return all(vote_map.window in enough for vote_map in self.maps.values())
 
     @property
+    def titles(self) -> dict[str, str]:
+        """What people read for each of `maps`."""
+        voted = self.voted
+        return {} if voted is None else {kind: voted.title(kind) for kind in self.maps}
+
+    @property
     def loaded(self) -> mdn.Fields | None:
         """The field set that is open, whatever `set_fields` has replaced it with."""
         return self._loaded

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_viewer.core.csv_export import write_csv
-from mdn_viewer.core.session import RULES, VotingSession, title
+from mdn_viewer.core.session import RULES, VotingSession
 
 __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
 
@@ -93,7 +93,7 @@ class Provenance:
         return [(names[p], int(count[p]), float(share[p])) for p in order if count[p]]
 
     def __str__(self) -> str:
-        (row, column), rule = self.pixel, title(self.rule)
+        (row, column), rule = self.pixel, self.session.title(self.rule)
         of_map = "m" if self.rule == "noisy_or" else "s"
         voters = "1 source" if len(self.voters) == 1 else f"{len(self.voters)} sources"
         evidence = f", evidence −L = {self.voters.evidence:.4g}" if of_map == "m" else ""
@@ -162,7 +162,7 @@ class Landing:
         begin += f"lands at row {y:.1f}, column {x:.1f}"
         if self.pixel is None:
             return begin + ", off the map or between its pixels"
-        rows, columns = vote.terms.shape
+        (rows, columns), title = vote.terms.shape, self.session.title
         adds = [
             f"{title(rule)} {own:.4g} of {whole:.4g} ({own / whole if whole else 0:.1%})"
             for rule, (own, whole) in self.added.items()

@@ -104,8 +104,9 @@ class Comparison:
         both = int((self.pairs >= 0).all(axis=1).sum())
         only_a, only_b = (int((self.pairs[:, side] < 0).sum()) for side in (1, 0))
         reach = np.max(np.abs(self.difference), initial=0)
+        a, b = (session.title(self.search.rule) for session in (self.first, self.second))
         return (
-            f"{title(self.search.rule)}: A and B differ by {reach:.3g} at most; "
+            f"{a if a == b else f'{a} (A), {b} (B)'}: A and B differ by {reach:.3g} at most; "
             f"{both} {'peak' if both == 1 else 'peaks'} in both, {only_a} in A only, "
             f"{only_b} in B only"
         )
@@ -175,18 +176,25 @@ class VoterPairs:
         i, j = np.rint(at).astype(int).tolist()
         return fields.names.index(part), i, j
 
+    @property
+    def _value_of_second(self) -> str:
+        (row, column), of, text = self.second.pixel, self.second.rule, str(self.second)
+        text = text.removeprefix(f"row {row}, column {column}, ")
+        title = self.second.session.title(of)
+        return text.removeprefix(f"{title}: ") if title == self.first.session.title(of) else text
+
     def __str__(self) -> str:
         listed = self.columns["listed"]
         counts = [int((listed == where).sum()) for where in _LISTED]
         return (
-            f"A: {self.first}. B: {_value(self.second)}. "
+            f"A: {self.first}. B: {self._value_of_second}. "
             f"{counts[0]} {'source' if counts[0] == 1 else 'sources'} in both, {counts[1]} in A "
             f"only, {counts[2]} in B only."
         )
 
 
 def second_title(rule: str) -> str:
-    """Return what people read for the second map by one of `RULES`."""
+    """Return the name of the second map's cell, by one of `RULES`."""
     return f"{title(rule)} (B)"
 
 
@@ -315,7 +323,3 @@ def _taken(values: npt.NDArray[Any], index: npt.NDArray[np.intp], absent: Any = 
     taken = np.full((len(index), *values.shape[1:]), absent, values.dtype)
     taken[index >= 0] = values[index[index >= 0]]
     return taken
-
-
-def _value(asked: Provenance) -> str:
-    return str(asked).partition(": ")[2]

@@ -15,13 +15,26 @@ from mdn_cupy.plotting import Peak
 from mdn_viewer.core import compilation, device
 from mdn_viewer.core.window import Window, votes_in, widths_of
 
-__all__ = ["ALL", "KINDS", "RULES", "Peak", "VoteMap", "VotingSession", "same_votes", "title"]
+__all__ = [
+    "ALL",
+    "KINDS",
+    "RULES",
+    "SUM_RULES",
+    "Peak",
+    "VoteMap",
+    "VotingSession",
+    "same_votes",
+    "title",
+]
 
 ALL = "all"
 """The part that stands for all parts voting into one map."""
 
 RULES = ("noisy_or", "additive")
 """The maps of both rules; the additive one is of the sum that a session counts by."""
+
+SUM_RULES = ("additive", "plain_sum")
+"""The rules that the sum may have."""
 
 KINDS = (*RULES, "difference", "evidence")
 """The maps there are: of both rules, m − s, and −L, which does not saturate where m does."""
@@ -125,6 +138,10 @@ class VotingSession:
     def rule_of(self, kind: str) -> Literal["noisy_or", "additive", "plain_sum"]:
         """Return the rule of one of `RULES`, by its name in the library."""
         return "noisy_or" if kind == "noisy_or" else self.sum_rule
+
+    def title(self, kind: str) -> str:
+        """Return what people read for one of `KINDS`: the sum is named after its rule."""
+        return title(self.sum_rule if kind == "additive" else kind)
 
     @property
     def place(self) -> device.Place:
@@ -265,8 +282,8 @@ class VotingSession:
 
 
 def title(kind: str) -> str:
-    """Return what people read for one of `KINDS`."""
-    return kind.replace("_", "-")
+    """Return what people read for a rule or another of `KINDS`."""
+    return "plain sum" if kind == "plain_sum" else kind.replace("_", "-")
 
 
 def same_votes(one: VotingSession, other: VotingSession) -> bool:

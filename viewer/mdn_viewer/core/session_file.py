@@ -14,6 +14,7 @@ from typing import Any
 
 from mdn_cupy.files import replacing
 from mdn_viewer.core.origin import UNKNOWN, Origin
+from mdn_viewer.core.session import RULES, SUM_RULES
 
 __all__ = ["SUFFIX", "SavedSession", "read_session", "write_session"]
 
@@ -112,7 +113,7 @@ _ITEMS: dict[str, tuple[tuple[type, ...], ...]] = {
     "own": ((*_NUMBER, type(None)), (str, type(None)), (bool, type(None))),
     "target": ((str,), _NUMBER, (str,)),
 }
-_RULES = {"sum_rule": ("additive", "plain_sum"), "rule": ("noisy_or", "additive")}
+_RULES = {"sum_rule": SUM_RULES, "rule": RULES}
 
 
 def write_session(path: str | os.PathLike[str], session: SavedSession) -> None:

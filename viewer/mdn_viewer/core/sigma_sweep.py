@@ -35,7 +35,7 @@ class Sweep:
     peaks : dict of float64 array [n]
         The highest value of each rule's map; 0 where nothing votes.
     bound : float64 array [n]
-        The most that a single source can add to a pixel of the additive map.
+        The most that a single source can add to a pixel of the sum.
     pixel : (row, column) or None
         The pixel that was asked about.
     values : dict of float64 array [n]
@@ -74,12 +74,12 @@ class Sweep:
 
     def curves(self) -> dict[str, Float64]:
         """Every curve under its name, the sigmas first."""
-        curves = {"sigma": self.sigmas}
-        curves |= {f"{rule} peak": peaks for rule, peaks in self.peaks.items()}
+        curves, rule_of = {"sigma": self.sigmas}, self.session.rule_of
+        curves |= {f"{rule_of(rule)} peak": peaks for rule, peaks in self.peaks.items()}
         if self.pixel is not None:
             row, column = self.pixel
             at = f"at row {row}, column {column}"
-            curves |= {f"{rule} {at}": values for rule, values in self.values.items()}
+            curves |= {f"{rule_of(rule)} {at}": values for rule, values in self.values.items()}
         return {**curves, "most that one source can add": self.bound}
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -51,8 +51,8 @@ class ResultLayers:
     def offers(self) -> dict[str, tuple[str, Callable[[], None]]]:
         """What can be added now, by the names of the layers: what it is, and what adds it."""
         offers: dict[str, tuple[str, Callable[[], None]]] = {
-            title(kind): (f"the {title(kind)} map", partial(self.add_map, kind))
-            for kind in self._model.maps
+            title(kind): (f"the {shown} map", partial(self.add_map, kind))
+            for kind, shown in self._model.titles.items()
         }
         if self._model.maps:
             offers[_PEAKS] = "the peaks", self.add_peaks
@@ -69,18 +69,23 @@ class ResultLayers:
     def add_map(self, kind: str) -> None:
         """Add the map of a kind as an image layer."""
         picture = self._maps.picture(kind)
+        shown = picture.title
         layer = Image(
             np.array(self._model.maps[kind].values),
-            name=title(kind),
+            name=shown,
             colormap=DIVERGING if kind == "difference" else picture.colormap,
             contrast_limits=picture.limits,
             blending="additive",
         )
 
         def write(layer: Any) -> None:
+            nonlocal shown
             if kind in self._model.maps and self._model.exact:
                 picture = self._maps.picture(kind)
                 write_image(layer, picture.values, picture.limits)
+                if picture.title != shown:
+                    layer.name = layer.name.replace(shown, picture.title)
+                    shown = picture.title
 
         self._links.add(title(kind), layer, write)
 
@@ -137,7 +142,8 @@ class ResultLayers:
     def _peaks(self) -> tuple[Any, dict[str, Any]]:
         found = {k: m.peak for k, m in self._model.maps.items() if m.peak is not None}
         places = [(peak.row, peak.column) for peak in found.values()]
-        features = {"map": [title(k) for k in found], "value": [p.value for p in found.values()]}
+        names = [self._model.titles[kind] for kind in found]
+        features = {"map": names, "value": [peak.value for peak in found.values()]}
         return np.array(places, float).reshape(-1, 2), features
 
 

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 )
 
 from mdn_viewer.canvas.maps import CONFIDENCE, MapView
-from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, title
+from mdn_viewer.core.session import KINDS, RULES, SUM_RULES, VoteMap, VotingSession, title
 from mdn_viewer.core.window import Window
 from mdn_viewer.settings import recall, recall_shown, remember, remember_shown
 from mdn_viewer.widgets.controls import Figure
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["ComparePanel"]
 
 _NONE = "–"
-_SUM_RULES = ("additive", "plain_sum")
 _MEANINGS = {
     "noisy_or": "Show m = 1 − Π (1 − w·c).",
     "additive": "Show s, the sum of all votes.",
@@ -68,14 +67,14 @@ class ComparePanel(QWidget):
             label.setText(_NONE)
         self.same_scale = _checkbox(
             "same scale for both",
-            "Show the additive map from 0 to 1 too, and not from 0 to its own peak.",
+            "Show the sum from 0 to 1 too, and not from 0 to its own peak.",
         )
         self.sum_rule = QComboBox()
-        for rule in _SUM_RULES:
+        for rule in SUM_RULES:
             self.sum_rule.addItem(title(rule), rule)
         self.sum_rule.setToolTip(
             "additive: every vote is scaled by 1/(2πσ²), so that it adds c to the total. "
-            "plain-sum: it adds c to the pixel where it lands."
+            "plain sum: it adds c to the pixel where it lands."
         )
         self.truncate = QDoubleSpinBox()
         self.truncate.setRange(0.5, 16)
@@ -166,8 +165,9 @@ class ComparePanel(QWidget):
         """Show the parameters of a session, without acting on them."""
         if session is None:
             return
+        self.shown["additive"].setText(session.title("additive"))
         with QSignalBlocker(self.sum_rule), QSignalBlocker(self.truncate):
-            self.sum_rule.setCurrentIndex(_SUM_RULES.index(session.sum_rule))
+            self.sum_rule.setCurrentIndex(SUM_RULES.index(session.sum_rule))
             self.truncate.setValue(session.truncate)
 
     def _write(self, maps: dict[str, VoteMap]) -> None:

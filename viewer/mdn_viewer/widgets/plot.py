@@ -215,7 +215,7 @@ class SweepPlot(CurvePlot):
     def __init__(self) -> None:
         super().__init__(
             "Click, or drag, to set sigma. Both axes are logarithmic; the dotted line is the most "
-            "that a single source can add to the additive map."
+            "that a single source can add to the sum."
         )
 
     def choose(self, x: float) -> None:
@@ -226,12 +226,12 @@ class SweepPlot(CurvePlot):
         """Draw the curves of a sweep."""
         from matplotlib.ticker import LogLocator, NullFormatter
 
-        axes, sigmas = self.axes, found.sigmas
+        axes, sigmas, name = self.axes, found.sigmas, found.session.title
         for rule, colour in _COLOURS.items():
-            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{title(rule)}: peak")
+            axes.plot(sigmas, found.peaks[rule], color=colour, label=f"{name(rule)}: peak")
         for rule, values in found.values.items():
             at = "at row {}, column {}".format(*found.pixel or ())
-            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{title(rule)}: {at}")
+            axes.plot(sigmas, values, "--", color=_COLOURS[rule], label=f"{name(rule)}: {at}")
         one = "1/(2πσ²)" if found.session.sum_rule == "additive" else "1"
         label = f"{one}: the most that one source adds"
         axes.plot(sigmas, found.bound, ":", color=self.ink, label=label)
@@ -268,14 +268,15 @@ class FramePlot(CurvePlot):
         """Draw the curves over the frames."""
         from matplotlib.ticker import MaxNLocator
 
+        colours = {found.session.rule_of(rule): colour for rule, colour in _COLOURS.items()}
         for name, values in found.curves.items():
             finite = values[np.isfinite(values)]
             highest = float(finite.max()) if len(finite) else 0.0
-            rule = next((rule for rule in _COLOURS if name.startswith(rule)), None)
+            rule = next((rule for rule in colours if name.startswith(rule)), None)
             self.axes.plot(
                 values / highest if highest > 0 else values,
                 "--" if " at " in name else "-",
-                color=_OTHERS.get(name.split()[0]) if rule is None else _COLOURS[rule],
+                color=_OTHERS.get(name.split()[0]) if rule is None else colours[rule],
                 marker="." if found.frames <= _FEW else None,
                 label=f"{name if rule is None else name.replace(rule, title(rule))}: "
                 f"1 is {highest:.4g}",

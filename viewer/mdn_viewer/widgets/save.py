@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
 import mdn_cupy as mdn
 from mdn_viewer.core.code_export import loading, snippet
 from mdn_viewer.core.origin import UNKNOWN, Origin
-from mdn_viewer.core.session import title
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.export import save_fields, save_map, save_picture, save_text
 from mdn_viewer.widgets.common import ask_where, button
@@ -161,7 +160,9 @@ class SavePanel(QWidget):
         if kinds != [*maps]:
             self.kind.clear()
             for kind in maps:
-                self.kind.addItem(title(kind), kind)
+                self.kind.addItem("", kind)
+        for n, title in enumerate(self._model.titles.values()):
+            self.kind.setItemText(n, title)
         for each in (self.save_map, self.copy, self.save_program):
             _enable(each, bool(maps))
         if not maps:

@@ -8,7 +8,7 @@ from qtpy.QtCore import QSignalBlocker, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QFormLayout, QWidget
 
 from mdn_viewer.core.detections import Search
-from mdn_viewer.core.session import RULES, title
+from mdn_viewer.core.session import RULES, VotingSession, title
 
 if TYPE_CHECKING:
     from mdn_viewer.core.model import VotingModel
@@ -52,6 +52,7 @@ class SearchForm(QWidget):
         layout.addRow("map", self.rule)
         layout.addRow("least score", self.score)
         layout.addRow("distance (px)", self.distance)
+        model.session_changed.connect(self._on_session)
         self.rule.currentIndexChanged.connect(self._on_rule)
         for signal in (
             self.score.valueChanged,
@@ -83,6 +84,11 @@ class SearchForm(QWidget):
         low, high, step = _SCORES[self.rule.currentData()]
         self.score.setRange(low, high)
         self.score.setSingleStep(step)
+
+    def _on_session(self, session: VotingSession | None) -> None:
+        if session is not None:
+            for n, rule in enumerate(RULES):
+                self.rule.setItemText(n, session.title(rule))
 
     def _on_rule(self, *_: Any) -> None:
         """Begin with half of the map's peak: a sum has no scale of its own."""

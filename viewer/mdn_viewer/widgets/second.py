@@ -30,6 +30,7 @@ from mdn_viewer.core.second import (
     voters_in_both,
     work_of_both,
 )
+from mdn_viewer.core.session import SUM_RULES, title
 from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
 from mdn_viewer.reader import Opened, opened
 from mdn_viewer.widgets.common import button, line, row
@@ -240,13 +241,13 @@ class SecondPanel(QWidget):
         self.sigma.setToolTip("Width of the second's votes, in pixels of the output.")
         self.sum_rule, self.cross = QComboBox(), QComboBox()
         for box, choices in (
-            (self.sum_rule, {"additive": "additive", "plain sum": "plain_sum"}),
+            (self.sum_rule, {title(rule): rule for rule in SUM_RULES}),
             (self.cross, {"the part itself": False, "all parts": True}),
         ):
             box.addItem(_AS_FIRST, None)
             for text, value in choices.items():
                 box.addItem(text, value)
-        self.sum_rule.setToolTip("Which sum the second's additive map is.")
+        self.sum_rule.setToolTip("How the votes of the second are added up.")
         self.cross.setToolTip("Who votes in the second.")
         self.form = SearchForm(self._model)
         self.summary = line("How far the maps differ, and how many peaks they share.")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QMainWindow, QWidget
 
-from mdn_viewer.core.session import title
 from mdn_viewer.widgets.controls import Figure
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class StatusReadout:
         if pixel is None:
             return ""
         values = [
-            f"{title(kind)} {m.values[pixel]:#.4g}"
+            f"{self._model.titles[kind]} {m.values[pixel]:#.4g}"
             for kind, m in self._model.maps.items()
             if m.window is None
         ]

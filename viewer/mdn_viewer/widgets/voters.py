@@ -35,7 +35,7 @@ _COLUMNS = {
     "share": Column(
         "share",
         ".1%",
-        "Its share of the pixel's evidence: −L for the noisy-or, s for the additive rule.",
+        "Its share of the pixel's evidence: −L for the noisy-or, s for the sum.",
     ),
     "evidence": Column(
         "evidence",
