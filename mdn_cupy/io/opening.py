@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import threading
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -270,10 +271,19 @@ _FIRST_BYTES = {
 }
 
 
+_ENTRIES = {".npy": npz.KIND, "/data.pkl": pt.KIND, "zarr.json": zarr.KIND, ".zgroup": zarr.KIND}
+
+
 def _look(path: Path) -> str | None:
-    """Return the kind of a file by its first bytes; None of archives, which may be of two kinds."""
+    """Return the kind of a file by its first bytes, or of an archive by its entries."""
     with path.open("rb") as file:
         first = file.read(8)
+    if first.startswith(b"PK\3\4") and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        return next(
+            (kind for end, kind in _ENTRIES.items() for n in names if n.endswith(end)), None
+        )
     return next((kind for start, kind in _FIRST_BYTES.items() if first.startswith(start)), None)
 
 
@@ -288,8 +298,10 @@ def _contents(path: Path, names: Iterable[str | None]) -> Contents:
         raise Refusal("not a regular file")
     looks = _look(path)
     if looks is not None and looks != _kind(path):
-        named = next(name for name in SUFFIXES if _kind(Path(f"a{name}")) == looks)
-        raise Refusal(f"by its first bytes a file of the kind {looks}; rename it to *{named}")
+        if looks == zarr.KIND:
+            raise Refusal("a Zarr group in an archive; unpack it to a folder")
+        named = next(name for name in (".npz", *SUFFIXES) if _kind(Path(f"a{name}")) == looks)
+        raise Refusal(f"by its content a {named} file; rename it to *{named}")
     if suffix in _SINGLE:
         kind = _SINGLE[suffix]
         return pairs.contents(path, kind.KIND, kind.read_array, names)

@@ -64,10 +64,16 @@ def contents(path: Path) -> Contents:
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         children: Any = value.items()
-    elif isinstance(value, (list, tuple)) and any(map(is_torch, value)):
+    elif isinstance(value, (list, tuple)) and any(map(_has_tensor, value)):
         children = enumerate(value)
     else:
         yield name or "tensor", value
         return
     for key, child in children:
         yield from _items(f"{name}/{key}" if name else str(key), child)
+
+
+def _has_tensor(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        value = [*value.values()]
+    return is_torch(value) or (isinstance(value, (list, tuple)) and any(map(_has_tensor, value)))

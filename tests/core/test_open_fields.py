@@ -230,6 +230,14 @@ def test_a_tuple_of_tensors_has_numbers_for_names(tmp_path):
     assert_frame(mdn.open_fields(tmp_path / "out.pt", confidence="0", offsets="1")[0], 0)
 
 
+def test_tensors_are_found_in_lists_of_dicts_too(tmp_path):
+    stages = [{"heatmap": torch.tensor(C), "offsets": torch.tensor(O)}, {"epoch": 3}]
+    torch.save({"stages": stages, "names": ["a", "b"]}, tmp_path / "out.pt")
+    frames = mdn.open_fields(tmp_path / "out.pt")
+    assert_frame(frames[0], 0)
+    assert frames[0].names == ("a", "b")
+
+
 def test_tensors_of_any_kind_become_arrays(tmp_path):
     c = torch.tensor(C, requires_grad=True).to(torch.bfloat16)
     torch.save({"heatmap": c, "offsets": torch.tensor(O, dtype=torch.float64)}, tmp_path / "a.pt")

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from functools import partial
 
 import h5py
@@ -75,8 +76,13 @@ def test_a_file_with_another_kinds_name(tmp_path, write, other):
         return
     path.write_bytes(wrong.read_bytes())
     message = refused(path)
-    if other in (npy, tiff, hdf5):  # archives, of NPZ and of torch, do not tell by first bytes
-        assert f"; rename it to *{ {npy: '.npy', tiff: '.tif', hdf5: '.h5'}[other] }" in message
+    assert f"by its content a {wrong.suffix} file; rename it to *{wrong.suffix}" in message
+
+
+def test_a_zarr_group_in_an_archive_is_to_be_unpacked(tmp_path):
+    folder = zarr3(tmp_path, confidence=C, offsets=O)
+    archive = shutil.make_archive(str(tmp_path / "a.zarr"), "zip", folder)
+    assert "a Zarr group in an archive; unpack it to a folder" in refused(archive)
 
 
 WRONG = {
