@@ -125,6 +125,8 @@ def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
     fill_in(qtbot, panel, panel.save_map, tmp_path / "m.csv")
     assert panel.message.wrong
     assert "a map is saved as .npy or .tif" in panel.message.said
+    widget.model.show_fields(two_parts())
+    assert panel.message.said == ""  # it was about others
 
 
 def test_every_control_explains_itself_and_takes_the_keyboard(shared):

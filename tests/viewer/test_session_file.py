@@ -16,6 +16,7 @@ from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
 from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.layers.own import layer_of
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
@@ -125,6 +126,17 @@ def test_another_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match="a session is saved as"):
         write_session(tmp_path / "a.json", FULL)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_not_there_is_named_in_plain_words(tmp_path):
+    path = tmp_path / "none.mdn-session"
+    with pytest.raises(FileNotFoundError) as refused:
+        read_session(path)
+    assert str(refused.value) == f"{path}: No such file or directory"
+    labels = str(tmp_path / "none.npy")
+    with pytest.raises(FileNotFoundError) as refused:
+        layer_of({"kind": "labels", "name": "cells", "data": labels})
+    assert str(refused.value) == f"{labels}: No such file or directory"
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))

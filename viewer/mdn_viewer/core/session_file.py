@@ -154,6 +154,8 @@ def read_session(path: str | os.PathLike[str]) -> SavedSession:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         raise ValueError(f"{path}: it is not JSON, so no session") from None
+    except OSError as error:
+        raise type(error)(f"{path}: {error.strerror or error}") from error
     if not isinstance(data, dict) or data.get("format") != _FORMAT:
         raise ValueError(f"{path}: it is JSON, but no session: it has no format {_FORMAT!r}")
     version = data.get("version")

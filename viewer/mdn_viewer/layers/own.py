@@ -78,8 +78,8 @@ def layer_of(described: dict[str, Any]) -> Layer:
         if not data:  # whose looks are those of no point
             known = {n: x for n, x in known.items() if n not in _LOOKS[str(kind)]}
         return _KINDS[str(kind)](data or None, ndim=ndim, **known)
-    except OSError:
-        raise
+    except OSError as error:
+        raise type(error)(f"{data}: {error.strerror or error}") from error
     except Exception as error:  # whatever napari makes of numbers that do not fit
         reason = str(error).partition("\n")[0]
         raise ValueError(f"the layer {known.get('name')!r} makes no sense: {reason}") from error

@@ -66,6 +66,7 @@ class SavePanel(QWidget):
         super().__init__()
         self._model, self._canvas, self._viewer = model, canvas, viewer
         self._sessions = sessions
+        self._of = model.loaded  # what the message is about
         # The fields that were saved last, and those whose program was written last.
         self._saved: tuple[mdn.Fields | None, Origin] = None, UNKNOWN
         self._found: tuple[mdn.Fields | None, Origin, str | None] = None, UNKNOWN, None
@@ -154,6 +155,9 @@ class SavePanel(QWidget):
     def _on_session(self, session: VotingSession | None) -> None:
         for each in (self.save_fields, self.save_session):
             _enable(each, session is not None)
+        if self._model.loaded is not self._of:
+            self._of = self._model.loaded
+            self.message.say("")  # it was about others
 
     def _on_maps(self, maps: dict[str, Any]) -> None:
         kinds = [self.kind.itemData(n) for n in range(self.kind.count())]
