@@ -352,8 +352,7 @@ def _vote(
             votes = votes_of(options, piece, link, corner)
             if len(sums) == 2:
                 other: Any = next(name for name in sums if name != "log_complement")
-                _, complement, total = votes.compare(other)
-                found = {"log_complement": complement, other: total}
+                found = dict(zip(("log_complement", other), votes.compare(other)[1:], strict=True))
             else:
                 found = {name: getattr(votes, name)() for name in sums}
             for name, values in found.items():
