@@ -72,11 +72,11 @@ def test_maps_equal_those_of_the_whole(problem, is_stored):
     c, o, sigma, options, sizes, out = problem
     whole = mdn.Votes(c, o, sigma, **options)
     lazy = chunked(c, o, sizes, is_stored)
-    m, complement, s = mdn.dask.compare(*lazy, sigma, chunks=out, **options)
+    m, log_complement, s = mdn.dask.compare(*lazy, sigma, chunks=out, **options)
     plain = mdn.dask.plain_sum(*lazy, sigma, chunks=out, **options)
     with dask.config.set(scheduler="synchronous"):
         for lazy, wanted in zip(
-            (m, complement, s, plain), (*whole.compare(), whole.plain_sum()), strict=True
+            (m, log_complement, s, plain), (*whole.compare(), whole.plain_sum()), strict=True
         ):
             found = lazy.compute()
             assert found.dtype == lazy.dtype == wanted.dtype
@@ -152,6 +152,17 @@ def test_one_mad_offset_ties_one_chunk_to_one_other_and_is_named():
     assert far.sources == (slice(5, 6), slice(7, 8))
     m = mdn.dask.noisy_or(lazy_c, lazy_o, 1.0, reach=reach)
     np.testing.assert_allclose(m.compute(), mdn.noisy_or(c, o, 1.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["noisy_or", "noisy_or_vjp", "peaks", "measure_reach"])
+def test_the_warning_of_mad_offsets_is_of_the_line_that_calls(name):
+    c, o, _, _ = field(128, 32)
+    o[:, 8, 16] = 100
+    lazy_c, lazy_o = da.from_array(c, chunks=32), da.from_array(o, chunks=(2, 32, 32))
+    more = {"noisy_or_vjp": {"cotangent": lazy_c}, "peaks": {"threshold": 1}}.get(name, {})
+    with pytest.warns(mdn.dask.OutlierWarning) as warned:
+        getattr(mdn.dask, name)(lazy_c, lazy_o, 1.0, **more)
+    assert [each.filename for each in warned] == [__file__]
 
 
 def test_names_are_the_same_every_time_and_tasks_one_a_chunk():
