@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mdn_cupy.backend import module
 from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
 from mdn_cupy.torch import autograd, plain
 from mdn_cupy.torch.autograd import one_minus_exp
@@ -17,7 +15,8 @@ from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import (
     GATHER,
     FieldTensors,
-    TorchExecutor,
+    as_tensor,
+    backend_of,
     map_shape,
     problem_of,
     scalars,
@@ -120,12 +119,10 @@ def instances(
 ) -> Tensor:
     """Say for every source to which peak it adds most evidence; see `mdn_cupy.cpu.instances`."""
     shared = problem_of(*problem.fields, problem.options)
-    peaks = [share(each) for each in (number, x, y)]
-    if x.is_cpu:
-        return torch.from_numpy(module("cpu").instances(shared, *peaks, radius))
-    executor = TorchExecutor(x.device)
-    labels: Tensor = module("cuda").instances(shared, *peaks, radius, executor)
-    return labels
+    backend, options = backend_of(x)
+    return as_tensor(
+        backend.instances(shared, share(number), share(x), share(y), radius, **options)
+    )
 
 
 def peak_moments(
@@ -134,10 +131,6 @@ def peak_moments(
     """Sum up the votes for the pixels of peaks; see `mdn_cupy.cpu.peak_moments`."""
     shared = problem_of(*problem.fields, problem.options)
     where, weights = tuple(share(each) for each in pixels), share(evidence)
-    if evidence.is_cpu:
-        moments: Any = module("cpu").peak_moments(shared, rule, where, weights)
-        return tuple(torch.from_numpy(moment) for moment in moments)
-    moments = module("cuda").peak_moments(
-        shared, rule, where, weights, TorchExecutor(evidence.device)
-    )
-    return tuple(moments)
+    backend, options = backend_of(evidence)
+    moments = backend.peak_moments(shared, rule, where, weights, **options)
+    return tuple(as_tensor(moment) for moment in moments)

@@ -11,7 +11,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from functools import lru_cache
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -36,7 +36,8 @@ __all__ = [
     "GATHER",
     "FieldTensors",
     "OptionScalars",
-    "TorchExecutor",
+    "as_tensor",
+    "backend_of",
     "map_shape",
     "map_size",
     "problem_of",
@@ -100,38 +101,21 @@ def scalars(rule: Rule, options: VoteOptions) -> OptionScalars:
     )
 
 
-@torch.library.impl("mdn_cupy::accumulate", "cpu")
-def _accumulate_cpu(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
+@torch.library.impl("mdn_cupy::accumulate", ("cpu", "cuda"))
+def _accumulate(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
     problem, rule = _problem(confidence, offsets, sigma, *rest)
-    return torch.from_numpy(module("cpu").accumulate(problem, rule))
+    backend, options = backend_of(confidence)
+    return as_tensor(backend.accumulate(problem, rule, **options))
 
 
-@torch.library.impl("mdn_cupy::accumulate", "cuda")
-def _accumulate_cuda(confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any) -> Tensor:
-    problem, rule = _problem(confidence, offsets, sigma, *rest)
-    executor = TorchExecutor(confidence.device)
-    total: Tensor = module("cuda").accumulate(problem, rule, executor)
-    return total
-
-
-@torch.library.impl("mdn_cupy::gather", "cpu")
-def _gather_cpu(
+@torch.library.impl("mdn_cupy::gather", ("cpu", "cuda"))
+def _gather(
     cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> FieldTensors:
     problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
-    found = module("cpu").gather(problem, rule, share(cotangent), tuple(rest[-1]))
-    c, o, s = (confidence.new_empty(0) if g is None else torch.from_numpy(g) for g in found)
-    return c, o, s
-
-
-@torch.library.impl("mdn_cupy::gather", "cuda")
-def _gather_cuda(
-    cotangent: Tensor, confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
-) -> FieldTensors:
-    problem, rule = _problem(confidence, offsets, sigma, *rest[:-1])
-    executor = TorchExecutor(confidence.device)
-    found = module("cuda").gather(problem, rule, cotangent, tuple(rest[-1]), executor)
-    c, o, s = (confidence.new_empty(0) if g is None else g for g in found)
+    backend, options = backend_of(confidence)
+    found = backend.gather(problem, rule, share(cotangent), tuple(rest[-1]), **options)
+    c, o, s = (confidence.new_empty(0) if g is None else as_tensor(g) for g in found)
     return c, o, s.to(sigma.device)  # a number's, which stays on the CPU
 
 
@@ -173,7 +157,19 @@ def share(tensor: Tensor) -> Any:
     return tensor.detach().resolve_neg()
 
 
-class TorchExecutor:
+def as_tensor(array: Any) -> Tensor:
+    """Return what a backend made of such arrays: an array as the tensor that shares its memory."""
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+
+
+def backend_of(tensor: Tensor) -> tuple[ModuleType, dict[str, Any]]:
+    """Return the backend for what `share` makes of a tensor, and the options that it needs."""
+    if tensor.is_cpu:
+        return module("cpu"), {}
+    return module("cuda"), {"executor": _Executor(tensor.device)}
+
+
+class _Executor:
     """Torch's memory and current stream of a device; see `mdn_cupy.cuda.CupyExecutor`."""
 
     def __init__(self, device: torch.device) -> None:

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdn_cupy.backend import module
 from mdn_cupy.torch.checks import check_device, check_floating
-from mdn_cupy.torch.library import TorchExecutor, share
+from mdn_cupy.torch.library import as_tensor, backend_of, share
 
 __all__ = ["check_maps", "find_peaks"]
 
@@ -31,9 +30,5 @@ def check_maps(evidence: Tensor, **others: Tensor) -> None:
 @torch.compiler.disable  # type: ignore[untyped-decorator]
 def find_peaks(evidence: Tensor, threshold: float, **limits: Any) -> Tensor:
     """Find the pixels at which maps peak, as `mdn_cupy.cpu` and `mdn_cupy.cuda` do."""
-    values = share(evidence)
-    if evidence.is_cpu:
-        return torch.from_numpy(module("cpu").find_peaks(values, threshold, **limits))
-    executor = TorchExecutor(evidence.device)
-    found: Tensor = module("cuda").find_peaks(values, threshold, **limits, executor=executor)
-    return found
+    backend, options = backend_of(evidence)
+    return as_tensor(backend.find_peaks(share(evidence), threshold, **limits, **options))
