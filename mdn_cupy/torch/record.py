@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mdn_cupy.fields import Fields
 from mdn_cupy.torch.heads import MDNKeypointHead, VoteFields
 from mdn_cupy.torch.modules import MassDisplacement
+from mdn_cupy.validation import check_count
 from mdn_cupy.votes import Votes
 
 __all__ = ["RecordedVotes", "record"]
@@ -135,7 +136,7 @@ class RecordedVotes:
         if target is None:
             own = sigma.diagonal().permute(2, 0, 1) if pairwise else sigma
             return self.confidence, self.offsets, own, cross
-        if not 0 <= target < len(self.trust):
+        if check_count("target", target, 0) >= len(self.trust):
             raise ValueError(f"target must be one of 0 … {len(self.trust) - 1}, got {target}")
         confidence = self.confidence * self.trust[target][:, None, None]
         return confidence, cross[:, target], sigma[target] if pairwise else sigma, None
@@ -302,7 +303,6 @@ def _after(module: nn.Module, method: str, keep: Callable[..., None]) -> Iterato
     A hook of torch's is called by `module(...)` only, and heads are trained by `log_complement`.
     """
     original = getattr(module, method)
-    earlier = vars(module).get(method)  # of a context around this one
 
     @wraps(original)
     def kept(*given: Any, **named: Any) -> Any:
@@ -310,14 +310,26 @@ def _after(module: nn.Module, method: str, keep: Callable[..., None]) -> Iterato
         keep(*given, **named)
         return result
 
-    setattr(module, method, kept)
+    names = {method: kept, "__getstate__": partial(_state, module)}
+    before = {name: vars(module).get(name) for name in names}  # of a context around this one
+    vars(module).update(names)
     try:
         yield
     finally:
-        if earlier is None:
-            delattr(module, method)
-        else:
-            setattr(module, method, earlier)
+        for name, value in before.items():
+            if value is None:
+                del vars(module)[name]
+            else:
+                vars(module)[name] = value
+
+
+def _state(module: nn.Module) -> dict[str, Any]:
+    """Return what is pickled and copied of a module while it is recorded: not its recorder.
+
+    A copy would vote with the parameters of the module that it is a copy of.
+    """
+    own = ("forward", "vote", "votes", "__getstate__")
+    return {name: x for name, x in vars(module).items() if name not in own}
 
 
 def _pools_regions(module: nn.Module) -> bool:

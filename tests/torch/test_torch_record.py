@@ -1,6 +1,8 @@
 """What `record` keeps votes as the layers did, and shows what they saw."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -58,6 +60,9 @@ def test_all_parts_vote_for_a_target_by_their_trust(sigma):
     assert np.isnan(own.cross_offsets[0, 2]).all()
     with pytest.raises(ValueError, match="0 … 2, got 3"):
         call.fields(3)
+    for wrong in (-1, 1.5, True, "1"):
+        with pytest.raises((TypeError, ValueError), match="target must be"):
+            call.fields(wrong)
 
 
 def test_a_layer_of_one_map_and_one_of_several():
@@ -107,6 +112,22 @@ def test_it_ends_where_the_model_fails():
     with pytest.raises(TypeError, match="features"), mdn.torch.record(model):
         model[1]("features")
     assert "vote" not in vars(model[1])
+
+
+def test_a_copy_that_is_made_meanwhile_votes_by_itself_and_is_not_recorded():
+    model, images = network(edges=EDGES), torch.rand(1, 3, 32, 32)
+    with mdn.torch.record(model) as calls, mdn.torch.record(model) as inner:
+        copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        for each in copies:
+            torch.nn.init.constant_(each[1].trust_logit, 3.0)
+            each(images)
+        assert not calls
+    changed = copy.deepcopy(model)
+    changed[1].trust_logit = copies[0][1].trust_logit
+    for each in copies:
+        torch.testing.assert_close(each(images), changed(images))
+    assert not inner
+    assert not {"vote", "__getstate__"} & {*vars(model[1]), *vars(copies[0][1])}
 
 
 def test_a_compiled_model_in_half_precision():
