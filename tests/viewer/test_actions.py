@@ -5,6 +5,7 @@ import pytest
 from mdn_viewer.core.session import ALL
 from mdn_viewer.widget import MassDisplacement
 from mdn_viewer.widgets.gradient import GradientPanel
+from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.shortcuts import KEYS, keys_of
 from mdn_viewer.widgets.voters import VotersPanel
@@ -16,6 +17,7 @@ from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
     QLineEdit,
+    QPushButton,
     QTableWidget,
     QWidget,
 )
@@ -42,6 +44,8 @@ WITHOUT_FIELDS = {
     "show_napari_canvas",
     "take_back_point",
     "detach_all",
+    "remedy",
+    "stop",
     *(name for name in actions.ACTIONS if name.startswith(("toggle_", "open_"))),
 }
 
@@ -148,6 +152,47 @@ def test_without_fields_an_action_says_what_to_open(viewer):
     assert {name for name in actions.ACTIONS if name.startswith("open_")} == {
         f"open_{what}" for what in (*tabs, "files", "session")
     }
+
+
+def test_every_button_has_an_action(two, monkeypatch):
+    tabs, pressed = two.tab_buttons, set()
+    buttons = {b for b in two.findChildren(QPushButton) if b.parentWidget() is not tabs}
+    monkeypatch.setattr(QPushButton, "click", lambda self: pressed.add(self))
+    monkeypatch.setattr(QPushButton, "isEnabled", lambda self: True)
+    monkeypatch.setattr(QPushButton, "isHidden", lambda self: False)
+    for act in actions.ACTIONS.values():
+        act(two)
+    by_another_way = {two.inputs.open_any.native}  # its action opens no tab
+    assert buttons - pressed == by_another_way
+
+
+def test_buttons_are_pressed_and_those_that_cannot_be_say_why(two):
+    for name, missing in {
+        "remedy": "there is no complaint with a remedy",
+        "stop": "nothing is computed",
+        "exchange_channels": "no other order of the channels is offered",
+        "export_errors": "choose or open annotations first",
+        "export_frames": "no frames are measured yet",
+        "stop_frames": "no frames are being measured",
+    }.items():
+        run(name)
+        assert said(two) == missing
+    run("export_errors")
+    assert tab(two) == "Truth"
+    panel = two.panel(PeaksPanel)
+    run("open_peaks")
+    panel.wait()
+    run("add_found_peaks")
+    assert "detections" in names(two._viewer)
+    for name, button in {
+        "remedy": two.controls.remedy,
+        "exchange_channels": two.inputs.other_order,
+    }.items():
+        pressed = []
+        button.changed.connect(pressed.append)
+        button.visible = True  # as where it is offered
+        run(name)
+        assert len(pressed) == 1, name
 
 
 def test_parts_sigma_and_maps(two, viewer):

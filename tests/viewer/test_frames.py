@@ -253,7 +253,7 @@ def test_peaks_are_saved_as_those_of_their_frame(title, name, expected, panel, q
     press(qtbot, peaks.every_part)
     qtbot.waitUntil(lambda: peaks.found is not None and peaks.found.search.every_part)
     peaks.wait()
-    press(qtbot, next(each for each in peaks._buttons if each.text() == title))
+    press(qtbot, next(each for each in peaks.buttons.values() if each.text() == title))
     qtbot.waitUntil(lambda: peaks.findChildren(QFileDialog) != [], timeout=30000)
     name_file(qtbot, peaks, tmp_path / name)
     assert widget.controls.message.said == f"{tmp_path / name} written"

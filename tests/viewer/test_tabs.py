@@ -76,7 +76,7 @@ def test_peaks_follow_what_is_looked_for_and_a_click_asks(shown, qtbot):
 def test_layers_of_peaks_and_sources_follow(shown, qtbot):
     viewer = shown._viewer
     panel = open_tab(shown, PeaksPanel, qtbot)
-    for button in panel._buttons[:2]:
+    for button in (panel.buttons["points"], panel.buttons["labels"]):
         press(qtbot, button)
     panel.wait()
     points, labels = viewer.layers["detections"], viewer.layers["instances"]

@@ -26,6 +26,7 @@ from mdn_viewer.widgets.voters import VotersPanel
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from qtpy.QtWidgets import QPushButton
 
 __all__ = ["ACTIONS"]
 
@@ -36,6 +37,9 @@ _NO_VOTES = "nothing votes yet: open a .mdn file, or one of File > Open Sample >
 _MISSING = {
     VotersPanel: "click on a map first, to ask a pixel",
     SweepPanel: "the sweep is not done yet",
+    PeaksPanel: "no peaks are found yet",
+    TruthPanel: "choose or open annotations first",
+    FramesPanel: "no frames are measured yet",
     GradientPanel: "choose a target first, or add points to a new one",
     SavePanel: "the maps are not there yet",
 }
@@ -74,18 +78,24 @@ def _tab(name: str) -> Act:
     return open_tab
 
 
-def _press(kind: type[Any], button: Callable[[Any], Any], *, voting: bool = True) -> Act:
+def _press(
+    kind: type[Any], button: Callable[[Any], QPushButton], *, missing: str = "", voting: bool = True
+) -> Act:
     """Press a button of a panel, in sight; say what is missing where it cannot be pressed."""
 
     def press(widget: MassDisplacement) -> None:
         _tab(kind.title)(widget)
-        pressed = button(widget.panel(kind))
-        if pressed.isEnabled():
-            pressed.click()
-        else:
-            widget.model.say(_MISSING[kind])
+        _click(widget, button(widget.panel(kind)), missing or _MISSING.get(kind, ""))
 
     return _voting(press) if voting else press
+
+
+def _click(widget: MassDisplacement, button: QPushButton, missing: str) -> None:
+    """Click on a button that can be pressed, wherever it is; say else what is missing."""
+    if button.isEnabled() and not button.isHidden():
+        button.click()
+    else:
+        widget.model.say(missing)
 
 
 def _add(kind: str) -> Act:
@@ -123,6 +133,12 @@ def _toggle_map(kind: str) -> Act:
     return lambda widget: widget.compare.shown[kind].toggle()
 
 
+def _exchange_channels(widget: MassDisplacement) -> None:
+    _tab(InputControls.title)(widget)
+    offered = widget.inputs.other_order.native
+    _click(widget, offered, "no other order of the channels is offered")
+
+
 def _toggle_sum(widget: MassDisplacement) -> None:
     box = widget.compare.sum_rule
     box.setCurrentIndex((box.currentIndex() + 1) % box.count())
@@ -141,11 +157,29 @@ ACTIONS: dict[str, Act] = {
     **{f"toggle_{kind}": _toggle_map(kind) for kind in (*KINDS, CONFIDENCE)},
     "toggle_same_scale": lambda widget: widget.compare.same_scale.toggle(),
     "toggle_sum": _toggle_sum,
+    "remedy": lambda widget: _click(
+        widget, widget.controls.remedy.native, "there is no complaint with a remedy"
+    ),
+    "stop": lambda widget: _click(widget, widget.controls.stop.native, "nothing is computed"),
+    "exchange_channels": _voting(_exchange_channels),
     "ask_pixel": _voting(MassDisplacement.ask_pixel),
     "clear_question": _press(VotersPanel, lambda panel: panel.clear),
     "export_voters": _press(VotersPanel, lambda panel: panel.export_csv),
     "export_sweep": _press(SweepPanel, lambda panel: panel.export_csv),
     "save_sweep": _press(SweepPanel, lambda panel: panel.save_png),
+    "add_found_peaks": _press(PeaksPanel, lambda panel: panel.buttons["points"]),
+    "add_labels": _press(PeaksPanel, lambda panel: panel.buttons["labels"]),
+    "export_peaks": _press(PeaksPanel, lambda panel: panel.buttons["csv"]),
+    "export_coco": _press(PeaksPanel, lambda panel: panel.buttons["json"]),
+    "export_movement": _press(PeaksPanel, lambda panel: panel.buttons["move"]),
+    "load_annotations": _press(TruthPanel, lambda panel: panel.open_file),
+    "export_errors": _press(TruthPanel, lambda panel: panel.export_csv),
+    "load_second": _press(SecondPanel, lambda panel: panel.open_file),
+    "export_frames": _press(FramesPanel, lambda panel: panel.export_csv),
+    "save_frames": _press(FramesPanel, lambda panel: panel.save_png),
+    "stop_frames": _press(
+        FramesPanel, lambda panel: panel.stop, missing="no frames are being measured"
+    ),
     "add_points": _press(GradientPanel, lambda panel: panel.controls.add),
     "take_back_point": lambda widget: widget.panel(GradientPanel).take_back(),
     "step": _press(GradientPanel, lambda panel: panel.controls.step),

@@ -116,17 +116,22 @@ class PeaksPanel(QWidget):
             _COLUMNS, "The peaks, by part and evidence. Click on one to ask who voted for it."
         )
         self.table.chosen.connect(self._on_chosen)
-        self._buttons = [
-            button("Points layer", "Add the peaks as a Points layer, kept up to date.", self._add),
-            button("Labels layer", "Add the sources' labels as a layer.", self._add_labels),
-            button("CSV…", "Write the table to a file.", lambda: self._ask("csv")),
-            button(
+        self.buttons = {
+            "points": button(
+                "Points layer", "Add the peaks as a Points layer, kept up to date.", self._add
+            ),
+            "labels": button(
+                "Labels layer", "Add the sources' labels as a layer.", self._add_labels
+            ),
+            "csv": button("CSV…", "Write the table to a file.", lambda: self._ask("csv")),
+            "json": button(
                 "COCO…", "Write COCO's keypoint results (every part).", lambda: self._ask("json")
             ),
-            button(
+            "move": button(
                 "movement…", "Write a table with movement's columns.", lambda: self._ask("move")
             ),
-        ]
+        }
+        buttons = list(self.buttons.values())
         layout = QVBoxLayout(self)
         layout.addWidget(self.form)
         layout.addLayout(row(self.every_part, self.sources))
@@ -134,8 +139,8 @@ class PeaksPanel(QWidget):
         layout.addWidget(self.filter)
         layout.addWidget(self.count)
         layout.addWidget(self.table, 1)
-        layout.addLayout(row(*self._buttons[:2]))
-        layout.addLayout(row(*self._buttons[2:]))
+        layout.addLayout(row(*buttons[:2]))
+        layout.addLayout(row(*buttons[2:]))
         self.form.changed.connect(self._search)
         self.sources.toggled.connect(self._search)
         self.filter.textChanged.connect(self._filter)
@@ -162,7 +167,7 @@ class PeaksPanel(QWidget):
         self.found, self.labels = (None, None) if result is None else result
         self._draw()
         self._filter()
-        for each in self._buttons:
+        for each in self.buttons.values():
             each.setEnabled(self.found is not None and len(self.found) > 0)
         for name in (_POINTS, _LABELS):
             if self.found is not None:

@@ -186,14 +186,15 @@ class TruthPanel(QWidget):
             _SOURCES, "Sources by what the error would be without them. Click to see the vote."
         )
         self.sources.chosen.connect(self._on_source)
-        self._export = button("CSV…", "Write both tables to files.", self._on_export)
+        self.open_file = button("Open…", "COCO, DeepLabCut or CSV.", self._ask)
+        self.export_csv = button("CSV…", "Write both tables to files.", self._on_export)
         layout = QVBoxLayout(self)
-        layout.addLayout(row(button("Open…", "COCO, DeepLabCut or CSV.", self._ask), self.layers))
+        layout.addLayout(row(self.open_file, self.layers))
         layout.addWidget(self.summary)
         layout.addWidget(self.parts, 1)
         layout.addWidget(self.pull)
         layout.addWidget(self.sources, 1)
-        layout.addWidget(self._export)
+        layout.addWidget(self.export_csv)
 
     def _truth(self) -> dict[str, tuple[float, float]]:
         """Return the places of the parts in the present frame."""
@@ -243,7 +244,7 @@ class TruthPanel(QWidget):
         found = self.errors is not None and self.errors.names
         self.summary.setText(_summary(self.errors) if self.errors and found else self._nothing)
         self.pull.setText("" if self.influence is None else _pull(self.influence))
-        self._export.setEnabled(self.errors is not None)
+        self.export_csv.setEnabled(self.errors is not None)
 
     def _refuse(self, error: BaseException) -> None:
         self._show(None)
