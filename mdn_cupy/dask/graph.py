@@ -95,12 +95,13 @@ def arriving(blocks: Blocks, reach: Reach, check_all: bool = False) -> Arriving:
                 cuts[(name, *block)] = (_nothing, fields[block])
     pieces: dict[Index, list[tuple[Link, Any]]] = {}
     for block, link in [] if blocks.computed else _joined_links(blocks, reach):
-        check = partial(_checked, blocks.width, reach.promised, reach.gradients, link.first)
+        start = link.rows.first, link.columns.first
+        check = partial(_checked, blocks.width, reach.promised, reach.gradients, start)
         piece = partial(_read, check, blocks.reads(block, *link.sources))
         pieces.setdefault(_target(blocks, block, link), []).append((link, piece))
     for block in blocks.sources() if blocks.computed else []:
         for link in reach.links[block]:
-            key = (name, *block, link.down, link.across)
+            key = (name, *block, *link.target)
             cuts[key] = (partial(_cut, link), fields[block])
             placed = link.moved(*blocks.start(block))
             pieces.setdefault(_target(blocks, block, link), []).append((placed, key))
@@ -119,7 +120,7 @@ def promises(array: da.Array) -> list[str]:
 
 def _target(blocks: Blocks, block: Index, link: Link) -> Index:
     """The number of the block of the output for which sources vote."""
-    return (*blocks.target(block), link.down, link.across)
+    return (*blocks.target(block), *link.target)
 
 
 def _joined_links(blocks: Blocks, reach: Reach) -> Iterator[tuple[Index, Link]]:
@@ -130,13 +131,13 @@ def _joined_links(blocks: Blocks, reach: Reach) -> Iterator[tuple[Index, Link]]:
     others: as one array they take 10 to 20 % less time than as nine, and each pixel has the sum of
     the whole field's map, in one order.
     """
-    found: dict[tuple[Index, int, int], list[Link]] = {}
+    found: dict[tuple[Index, Index], list[Link]] = {}
     for block in blocks.sources():
         for link in reach.links[block]:
-            key = block[:-2], link.down, link.across
+            key = block[:-2], link.target
             found.setdefault(key, []).append(link.moved(*blocks.start(block)))
     most = 2 * math.prod(max(chunks) for chunks in blocks.grid)
-    for (leading, _, _), links in found.items():
+    for (leading, _), links in found.items():
         for link in _joined(links, most):
             yield (*leading, 0, 0), link
 
@@ -211,12 +212,9 @@ def gathered(rule: Rule, blocks: Blocks, reach: Reach, cotangent: da.Array) -> G
         keys, target = [], blocks.target(block)
         places = []
         for link in reach.links[block]:
-            key = (cut, *block, link.down, link.across)
-            cuts[key] = (
-                partial(part_of, *link.pixels),
-                (cotangent.name, *target, link.down, link.across),
-            )
-            places.append((blocks.corner((link.down, link.across)), link))
+            key = (cut, *block, *link.target)
+            cuts[key] = (partial(part_of, *link.pixels), (cotangent.name, *target, *link.target))
+            places.append((blocks.corner(link.target), link))
             keys.append(key)
         pull = partial(_pull, blocks.options, rule, blocks.dtype, blocks.start(block))
         layer[(name, *block)] = (partial(pull, places), fields[block], keys)
@@ -307,10 +305,11 @@ def _read(check: Any, reads: list[Any]) -> tuple[Any, Any, Any]:
 def _covers(links: tuple[Link, ...], size: tuple[int, int]) -> bool:
     """Say whether all sources of a block are near some block of the output: of a promised reach,
     whose links have no gaps."""
-    rows = max((link.last_row for link in links), default=0)
-    columns = max((link.last_column for link in links), default=0)
-    firsts = [(link.first_row, link.first_column) for link in links]
-    return (rows, columns) == size and all(min(each) == 0 for each in zip(*firsts, strict=True))
+    return all(
+        min((link[n].first for link in links), default=0) == 0
+        and max((link[n].last for link in links), default=0) == size[n]
+        for n in (0, 1)
+    )
 
 
 def _cut(link: Link, fields: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
@@ -369,9 +368,9 @@ def votes_of(options: VoteOptions, piece: Any, link: Link, corner: tuple[int, in
     """The votes of some sources for some pixels of a block of the output; they are read now, where
     they lie in a store."""
     fields = piece() if callable(piece) else piece
-    along: Any = zip(options.origin, options.stride, link.first, corner, link.pixels, strict=True)  # type: ignore[arg-type]
-    origin = tuple(t + s * n - (begin + p.start) for t, s, n, begin, p in along)
-    shape = tuple(p.stop - p.start for p in link.pixels)
+    along: Any = zip(options.origin, options.stride, corner, link, strict=True)  # type: ignore[arg-type]
+    origin = tuple(t + s * span.first - (begin + span.low) for t, s, begin, span in along)
+    shape = tuple(span.high - span.low for span in link)
     return Votes(*fields, **{**options.named, "origin": origin, "output_shape": shape})
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise, product, starmap
 from typing import Any, NamedTuple, Unpack
 
 import numpy as np
@@ -47,60 +47,63 @@ class OutlierWarning(UserWarning):
     """A few offsets are so long that they alone tie blocks to each other."""
 
 
+class Span(NamedTuple):
+    """What a `Link` is along one axis."""
+
+    block: int  # number of the output block
+    first: int  # sources, counted in their block
+    last: int  # one past the last
+    low: int  # pixels, counted in the output block
+    high: int
+
+    def moved(self, by: int) -> Span:
+        """The same, its sources counted from so many before."""
+        return Span(self.block, self.first + by, self.last + by, self.low, self.high)
+
+    def joined(self, other: Span) -> Span:
+        """The bounds of both; of one output block, counted alike."""
+        first, low = min(self.first, other.first), min(self.low, other.low)
+        return Span(self.block, first, max(self.last, other.last), low, max(self.high, other.high))
+
+
 class Link(NamedTuple):
     """The part of a block of sources that votes for a block of the output, and where it votes."""
 
-    down: int  # number of the output block
-    across: int
-    first_row: int  # sources, counted in their block
-    last_row: int
-    first_column: int
-    last_column: int
-    top: int  # pixels, counted in the output block
-    bottom: int
-    left: int
-    right: int
+    rows: Span
+    columns: Span
+
+    @property
+    def target(self) -> tuple[int, int]:
+        """The number of the output block, down and across."""
+        return self.rows.block, self.columns.block
 
     @property
     def sources(self) -> tuple[slice, slice]:
         """Rows and columns of the sources in their block."""
-        return slice(self.first_row, self.last_row), slice(self.first_column, self.last_column)
+        return slice(self.rows.first, self.rows.last), slice(self.columns.first, self.columns.last)
 
     @property
     def pixels(self) -> tuple[slice, slice]:
         """Rows and columns of the output block."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    @property
-    def first(self) -> tuple[int, int]:
-        """Row and column of the first source."""
-        return self.first_row, self.first_column
+        return slice(self.rows.low, self.rows.high), slice(self.columns.low, self.columns.high)
 
     @property
     def size(self) -> int:
         """How many sources there are, with those that do not vote."""
-        return (self.last_row - self.first_row) * (self.last_column - self.first_column)
+        return (self.rows.last - self.rows.first) * (self.columns.last - self.columns.first)
 
     def moved(self, rows: int, columns: int) -> Link:
         """The same link, its sources counted from so many rows and columns before."""
-        return self._replace(
-            first_row=self.first_row + rows,
-            last_row=self.last_row + rows,
-            first_column=self.first_column + columns,
-            last_column=self.last_column + columns,
-        )
+        return Link(self.rows.moved(rows), self.columns.moved(columns))
 
     def joined(self, other: Link) -> Link:
         """The link of the bounding boxes of both; of one output block, counted alike."""
-        choices = itertools.cycle((min, max))  # of first and last, top and bottom, left and right
-        ends = (choose(a, b) for a, b, choose in zip(self[2:], other[2:], choices, strict=False))
-        return Link(self.down, self.across, *ends)
+        return Link(self.rows.joined(other.rows), self.columns.joined(other.columns))
 
     def overlaps(self, other: Link) -> bool:
         """Say whether there are sources that are in both."""
-        rows = max(self.first_row, other.first_row) < min(self.last_row, other.last_row)
-        columns = max(self.first_column, other.first_column)
-        return rows and columns < min(self.last_column, other.last_column)
+        axes = zip(self, other, strict=True)
+        return all(max(a.first, b.first) < min(a.last, b.last) for a, b in axes)
 
 
 class Outliers(NamedTuple):
@@ -250,43 +253,29 @@ def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
             "to have it measured"
         )
     far = pixels + _radius(blocks.options, blocks.sigma) + _SLACK
-    axes = [_promised(blocks, axis, far) for axis in (0, 1)]
+    rows, columns = (_promised(blocks, axis, far) for axis in (0, 1))
     links = {
-        block: tuple(
-            Link(a.block, b.block, a.first, a.last, b.first, b.last, a.low, a.high, b.low, b.high)
-            for a in axes[0][block[-2]]
-            for b in axes[1][block[-1]]
-        )
+        block: tuple(starmap(Link, product(rows[block[-2]], columns[block[-1]])))
         for block in blocks.sources()
     }
     token = f"promised-{pixels:g}-{tokenize(blocks.token, pixels, gradients)}"
     return Reach(links, promised=pixels, gradients=gradients, token=token)
 
 
-class _Span(NamedTuple):
-    """The same along one axis."""
-
-    block: int
-    first: int
-    last: int
-    low: int
-    high: int
-
-
-def _promised(blocks: Blocks, axis: int, far: float) -> list[list[_Span]]:
+def _promised(blocks: Blocks, axis: int, far: float) -> list[list[Span]]:
     """For each chunk of sources along an axis, the output chunks that are near enough."""
     origin, stride = blocks.options.origin[axis], blocks.options.stride[axis]  # type: ignore[index]
     targets, found = edges(blocks.output[axis]), []
-    for start, end in itertools.pairwise(edges(blocks.grid[axis])):
+    for start, end in pairwise(edges(blocks.grid[axis])):
         spans = []
         place = origin + stride * np.arange(start, end)
-        for block, (low, high) in enumerate(itertools.pairwise(targets)):
+        for block, (low, high) in enumerate(pairwise(targets)):
             near = np.flatnonzero((place + far >= low) & (place - far <= high - 1))
             if near.size and high > low:
                 reached = place[near[0]] - far, place[near[-1]] + far
                 top = max(math.floor(reached[0]), low) - low
                 bottom = min(math.ceil(reached[1]) + 1, high) - low
-                spans.append(_Span(block, int(near[0]), int(near[-1]) + 1, int(top), int(bottom)))
+                spans.append(Span(block, int(near[0]), int(near[-1]) + 1, int(top), int(bottom)))
         found.append(spans)
     return found
 
@@ -330,29 +319,30 @@ def _look(setting: _Setting, confidence: Any, offsets: Any, sigma: Any) -> _Foun
 
     # A tile whose votes all stay in one block of the output is one item; the sources of others are
     # looked at one by one.
-    span = _range(boxes[::2], boxes[1::2], radius, ends)
-    reached = (span.last >= span.first).all(0)
-    is_whole = reached & (span.first == span.last).all(0)
-    tile = np.stack(np.nonzero(is_whole))
-    stop = np.minimum(_TILE * (tile + 1), np.reshape(size, (2, 1)))
-    tiles = _Items._make((*(x[:, *tile] for x in span), _TILE * tile, stop))
+    begin = _TILE * np.indices(boxes.shape[1:])
+    stop = np.minimum(begin + _TILE, np.reshape(size, (2, 1, 1)))
+    tiles = _items(boxes[::2], boxes[1::2], begin, stop, radius, ends)
+    reached = (tiles.last >= tiles.first).all(0)
+    is_whole = reached & (tiles.first == tiles.last).all(0)
     plane, row, column = _sources_in(reached & ~is_whole, c, every)
     offset = np.stack([o[plane, n, row, column] for n in (1, 0)]).astype(np.float64)
     landing = np.stack([places[0][row], places[1][column]]) + offset
     is_finite = np.isfinite(landing).all(0)
     source, offset, landing = (x[:, is_finite] for x in (np.stack([row, column]), offset, landing))
-    single = _Items._make((*_range(landing, landing, radius, ends), source, source + 1))
+    single = _items(landing, landing, source, source + 1, radius, ends)
 
     length = np.abs(offset).max(0)
     far = 4 * radius + _TILE
     if length.max(initial=0) > far:
         far += _FAR * _usual(c, o, every)
-    items = _Items(*(np.concatenate(each, -1) for each in zip(tiles, single, strict=True)))
-    is_far = np.concatenate([np.zeros(tile.shape[1], bool), length > far])  # tiles never are
+    both = zip(tiles, single, strict=True)
+    items = _Items(*(np.concatenate((whole[:, is_whole], one), -1) for whole, one in both))
+    count = np.count_nonzero(is_whole)
+    is_far = np.concatenate([np.zeros(count, bool), length > far])  # tiles never are
     links, lonely = _grouped(items, is_far, ends)
     if not len(lonely):
         return _Found(links, voters, None)
-    lonely -= tile.shape[1]
+    lonely -= count
     worst = lonely[length[lonely].argmax()]
     row, column = (source[:, worst] + start).tolist()
     y, x = landing[:, worst].tolist()
@@ -403,28 +393,20 @@ def _sources_in(
     return np.concatenate(found, -1)
 
 
-class _Range(NamedTuple):
-    """Blocks of the output and pixels that votes reach, down and across: arrays [2, ...]."""
+class _Items(NamedTuple):
+    """Sources that are looked at together: the blocks of the output and the pixels that they reach,
+    and where they are, down and across: arrays [2, ...]."""
 
     first: npt.NDArray[np.int64]
     last: npt.NDArray[np.int64]  # before the first where they reach none
     low: npt.NDArray[np.int64]
     high: npt.NDArray[np.int64]  # one past the last pixel
-
-
-class _Items(NamedTuple):
-    """Sources that are looked at together: what they reach, and where they are; arrays [2, n]."""
-
-    first: npt.NDArray[np.int64]
-    last: npt.NDArray[np.int64]
-    low: npt.NDArray[np.int64]
-    high: npt.NDArray[np.int64]
     start: npt.NDArray[np.int64]  # row and column of the first source
     stop: npt.NDArray[np.int64]
 
 
-def _range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
-    """What votes between two places [2, ...] reach of the output."""
+def _items(low: Any, high: Any, start: Any, stop: Any, radius: float, ends: Any) -> _Items:
+    """What sources that vote between two places [2, ...] reach of the output."""
     size = np.array([each[-1] for each in ends]).reshape(2, *(1,) * (low.ndim - 1))
     first = np.ceil(np.clip(low - radius, -1, size + 1)).astype(np.int64)
     last = np.floor(np.clip(high + radius, -1, size + 1)).astype(np.int64) + 1
@@ -436,7 +418,7 @@ def _range(low: Any, high: Any, radius: float, ends: Any) -> _Range:
         return np.stack([np.searchsorted(each, n, side) - 1 for each, n in axes])
 
     last_block = np.where(is_outside, -1, blocks(last, "left"))
-    return _Range(blocks(first, "right"), last_block, first, last)
+    return _Items(blocks(first, "right"), last_block, first, last, start, stop)
 
 
 def _usual(c: npt.NDArray[Any], o: npt.NDArray[Any], gradients: bool) -> float:
@@ -473,7 +455,7 @@ def _grouped(
     first, last = over(np.minimum, items.start), over(np.maximum, items.stop)
     low = np.maximum(over(np.minimum, items.low), corner) - corner
     high = np.minimum(over(np.maximum, items.high), end) - corner
-    boxes = (x for pair in zip((*first, *low), (*last, *high), strict=True) for x in pair)
-    links = tuple(Link(*row) for row in np.stack([*block, *boxes], 1).tolist())
+    axes = np.stack([block, first, last, low, high], -1).tolist()
+    links = tuple(map(Link, *([Span(*each) for each in axis] for axis in axes)))
     alone = np.repeat(over(np.logical_and, is_far), np.diff(starts, append=len(number)))
     return links, np.unique(number[alone])

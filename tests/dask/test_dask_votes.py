@@ -144,11 +144,11 @@ def test_one_mad_offset_ties_one_chunk_to_one_other_and_is_named():
         reach = mdn.dask.measure_reach(lazy_c, lazy_o, 1.0)
     assert warned[0].filename == __file__
     assert reach.outliers == 1
-    targets = {(link.down, link.across) for link in reach.links[0, 0]}
+    targets = {link.target for link in reach.links[0, 0]}
     assert targets == {(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)} - {
         t for t in ((0, 1), (1, 0), (1, 1)) if t not in targets
     }
-    (far,) = (link for link in reach.links[0, 0] if link.down == 3)
+    (far,) = (link for link in reach.links[0, 0] if link.rows.block == 3)
     assert far.sources == (slice(5, 6), slice(7, 8))
     m = mdn.dask.noisy_or(lazy_c, lazy_o, 1.0, reach=reach)
     np.testing.assert_allclose(m.compute(), mdn.noisy_or(c, o, 1.0), atol=1e-6)
