@@ -28,6 +28,8 @@ _NO_FORWARD_MODE = (
 
 def accumulate(fields: FieldTensors, scalars: OptionScalars) -> Tensor:
     """Sum φ of all votes: L of the noisy-or, or a sum; differentiable."""
+    if plain.is_plain():
+        return plain.total(*fields, scalars)
     total: Tensor = _apply(_Accumulate, fields, *scalars)
     return total
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
-from mdn_cupy.torch import autograd, plain
+from mdn_cupy.torch import autograd
 from mdn_cupy.torch.autograd import one_minus_exp
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
 from mdn_cupy.torch.library import (
@@ -90,10 +90,7 @@ def problem(
 
 def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:
     """Sum φ of all votes: L of the noisy-or, or a sum; differentiable."""
-    arguments = scalars(rule, problem.options)
-    if plain.is_plain():
-        return plain.total(*problem.fields, arguments)
-    return autograd.accumulate(problem.fields, arguments)
+    return autograd.accumulate(problem.fields, scalars(rule, problem.options))
 
 
 def noisy_or(problem: TensorProblem) -> Tensor:
