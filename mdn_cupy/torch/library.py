@@ -130,7 +130,7 @@ def _problem(
     confidence: Tensor, offsets: Tensor, sigma: Tensor, *rest: Any
 ) -> tuple[VoteProblem, Rule]:
     """Return an operator's arguments as a problem and a rule."""
-    options = _options(*(tuple(each) if isinstance(each, list) else each for each in rest[1:]))
+    options = _options(*[tuple(each) if isinstance(each, list) else each for each in rest[1:]])
     return problem_of(confidence, offsets, sigma, options), Rule(rest[0])
 
 
