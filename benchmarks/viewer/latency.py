@@ -182,13 +182,22 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     while process.poll() is None:
         run_for(0.1)
     trace.processor = time.process_time() - begun
-    widget.wait()
+    run_until_exact(widget.model)
     run_for(0.5)
     watch.stop()
     widget.canvas.native.makeCurrent()
     trace.renderer = str(gl.glGetParameter(gl.GL_RENDERER))
     widget.canvas.native.doneCurrent()
     return trace
+
+
+def run_until_exact(model: Any) -> None:
+    """Let the window run until the maps have all pixels.
+
+    In `model.wait` it handles no events: what is counted as a freeze would be the wait's own.
+    """
+    while not (model.voted is model.session and model.exact):
+        run_for(0.1)
 
 
 def let_settle(slider: Any) -> None:
