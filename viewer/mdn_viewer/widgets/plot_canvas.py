@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.backends.backend_qtagg import FigureCanvasQTAgg
+from qtpy.QtCore import QSize
 
 __all__ = ["PlotCanvas"]
 
@@ -16,6 +17,10 @@ class PlotCanvas(FigureCanvasQTAgg):
         """Draw soon, unless it is hidden."""
         if self.isVisible():
             super().draw_idle()  # type: ignore[no-untyped-call]
+
+    def sizeHint(self) -> QSize:
+        """As small as may be: a page gives it what there is, and does not scroll for more."""
+        return self.minimumSizeHint()  # type: ignore[no-untyped-call, no-any-return]
 
     def wheelEvent(self, event: Any) -> None:
         """Ignore the wheel, so that the page scrolls."""
