@@ -17,11 +17,14 @@ from mdn_cupy.arrays import Array, is_number, namespace, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.blocks import Blocks, Index, part_of
 from mdn_cupy.dask.lazy import stored_arrays
-from mdn_cupy.dask.reach import Link, Reach, longest_offset
+from mdn_cupy.dask.reach import PROMISED, Link, Reach, longest_offset
 from mdn_cupy.problem import Gradients, Rule, VoteOptions
 from mdn_cupy.votes import Votes
 
 __all__ = ["Arriving", "arriving", "gathered", "promises", "voted", "votes_of"]
+
+
+_CUT = "mdn-cut-"  # the layers of `arriving`, by the token of the reach
 
 
 def sources(blocks: Blocks, reach: Reach) -> tuple[dict[Index, Any], HighLevelGraph]:
@@ -85,7 +88,7 @@ def arriving(blocks: Blocks, reach: Reach, check_all: bool = False) -> Arriving:
         them; by default only of those that vote for no pixel.
     """
     fields, graph = sources(blocks, reach)
-    name = f"mdn-{'cut-and-checked' if check_all else 'cut'}-{reach.token}"
+    name = f"{'mdn-cut-and-checked-' if check_all else _CUT}{reach.token}"
     cuts: dict[Any, Any] = {}
     checks: list[Any] = []
     if reach.promised is not None:
@@ -112,9 +115,8 @@ def arriving(blocks: Blocks, reach: Reach, check_all: bool = False) -> Arriving:
 def promises(array: da.Array) -> list[str]:
     """The tokens of the promised reaches that the votes in an array check, or did before they were
     stored: where it has values, the promises hold."""
-    prefix = "mdn-cut-"  # see `arriving`
-    layers = array.__dask_graph__().layers
-    found = {n.removeprefix(prefix) for n in layers if n.startswith(f"{prefix}promised-")}
+    tokens = (name.removeprefix(_CUT) for name in array.__dask_graph__().layers)
+    found = {token for token in tokens if token.startswith(PROMISED)}
     return sorted(found.union(*(each.said.get("reach", ()) for each in stored_arrays(array))))
 
 

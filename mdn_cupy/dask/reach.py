@@ -26,6 +26,7 @@ from mdn_cupy.problem import VoteOptions
 from mdn_cupy.validation import as_float
 
 __all__ = [
+    "PROMISED",
     "Link",
     "OutlierWarning",
     "Reach",
@@ -34,6 +35,9 @@ __all__ = [
     "measure_reach",
     "promise",
 ]
+
+PROMISED = "promised-"
+"""How the token of a promised reach begins."""
 
 _TILE = 32  # sources a side that are looked at together, where they all vote for one block
 _SLACK = 1.0  # pixels: more than float32 rounds a landing point by, up to 2²³
@@ -236,7 +240,7 @@ def measure(blocks: Blocks, gradients: bool = False, progress: Progress | None =
 
 
 def _depth() -> int:
-    """How many calls before the one that warns the caller of the package is."""
+    """Count the calls from the one that warns up to the user's own."""
     names = (call.frame.f_globals.get("__name__", "") for call in inspect.stack(0)[1:])
     return next(n for n, name in enumerate(names, 1) if not name.startswith("mdn_cupy."))
 
@@ -258,7 +262,7 @@ def promise(blocks: Blocks, pixels: float, gradients: bool = False) -> Reach:
         block: tuple(starmap(Link, product(rows[block[-2]], columns[block[-1]])))
         for block in blocks.sources()
     }
-    token = f"promised-{pixels:g}-{tokenize(blocks.token, pixels, gradients)}"
+    token = f"{PROMISED}{pixels:g}-{tokenize(blocks.token, pixels, gradients)}"
     return Reach(links, promised=pixels, gradients=gradients, token=token)
 
 

@@ -270,7 +270,6 @@ _FIRST_BYTES = {
     b"MM\0+": tiff.KIND,
 }
 
-
 _ENTRIES = {".npy": npz.KIND, "/data.pkl": pt.KIND, "zarr.json": zarr.KIND, ".zgroup": zarr.KIND}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -84,6 +84,7 @@ class VotingModel:
     def __init__(self, make_worker: MakeWorker = AtOnce) -> None:
         self._make_worker = make_worker
         self._workers: list[Worker] = []
+        self._complaints: dict[Hashable, str] = {}  # that still hold, by what they are of
         self._voting = self.worker(self._deliver, self._fail)
         self._loaded: mdn.Fields | None = None
         self.origin = UNKNOWN
@@ -270,18 +271,14 @@ class VotingModel:
 
         What an error has said is withdrawn with the next result.
         """
-        complaint = ""
 
         def deliver(result: Any) -> None:
-            nonlocal complaint
-            self.withdraw(complaint)
-            complaint = ""
+            self.withdraw(on_result)
             on_result(result)
 
         def fail(error: BaseException) -> None:
-            nonlocal complaint
-            complaint = str(error)
             on_error(error)
+            self._complaints[on_result] = str(error)
 
         worker = self._make_worker(deliver, fail)
         self._workers.append(worker)
@@ -302,13 +299,16 @@ class VotingModel:
         """Tell the user something."""
         self.said.emit(text)
 
-    def refuse(self, reason: BaseException | str) -> None:
-        """Tell the user what does not fit, and why."""
+    def refuse(self, reason: BaseException | str, of: Hashable = None) -> None:
+        """Tell the user what does not fit, and why; said of something, it can be withdrawn."""
+        if of is not None:
+            self._complaints[of] = str(reason)
         self.refused.emit(str(reason))
 
-    def withdraw(self, reason: str) -> None:
-        """Tell the user that what `refuse` said holds no longer."""
-        if reason:
+    def withdraw(self, of: Hashable) -> None:
+        """Tell the user that what was refused of something, if anything was, holds no longer."""
+        reason = self._complaints.pop(of, None)
+        if reason is not None:
             self.withdrawn.emit(reason)
 
     def cancel(self) -> None:

@@ -43,7 +43,6 @@ class FileOpener:
     def __init__(self, viewer: Viewer, model: VotingModel, parent: QWidget) -> None:
         self._viewer, self._model, self._parent = viewer, model, parent
         self._waiting: deque[LayerData] = deque()
-        self._complaint = ""  # of the files before
         self._next = single_shot_timer(self._add_next, parent)
 
     @property
@@ -61,15 +60,13 @@ class FileOpener:
 
     def open(self, paths: Sequence[str]) -> None:
         """Open files, or say in a line why not; nothing is left of what cannot be opened."""
-        self._model.withdraw(self._complaint)
-        self._complaint = ""
+        self._model.withdraw(self)
         try:
             self._open([Path(path) for path in paths])
         except Exception as error:  # whatever a reader of any plugin raises
             reason = str(error).partition("\n")[0] or type(error).__name__
             said = any(os.fspath(path) in reason for path in paths)
-            self._complaint = reason if said else f"{', '.join(paths)}: {reason}"
-            self._model.refuse(self._complaint)
+            self._model.refuse(reason if said else f"{', '.join(paths)}: {reason}", of=self)
 
     def _open(self, paths: list[Path]) -> None:
         if not all(p.is_dir() or p.suffix.lower() in SUFFIXES for p in paths):

@@ -111,7 +111,6 @@ class SecondPanel(QWidget):
         self._choices: list[Image | Opened | None] = [None]
         self._read: tuple[Any, int, mdn.Fields] | None = None  # the frame that was read last
         self._wanted: _Wanted | None = None  # what `compared` is of
-        self._complaint = ""  # why nothing is
         self.compared: Comparison | None = None
         self.voters: VoterPairs | None = None
         self._build()
@@ -309,8 +308,7 @@ class SecondPanel(QWidget):
 
     def _show(self, answer: Answer | None) -> None:
         before = self.compared, self.voters
-        self._model.withdraw(self._complaint)
-        self._complaint = ""
+        self._model.withdraw(self)
         self._wanted, self.compared, self.voters = answer or (None, None, None)
         found, voters = self.compared, self.voters
         if found is not before[0]:
@@ -325,9 +323,8 @@ class SecondPanel(QWidget):
 
     def _refuse(self, error: BaseException) -> None:
         self._show(None)
-        self._complaint = str(error)
-        self.summary.setText(self._complaint)
-        self._model.refuse(error)
+        self.summary.setText(str(error))
+        self._model.refuse(error, of=self)
 
     def _on_peak(self, shown: int) -> None:
         """Ask who voted for a peak: where A has it, and else where B does."""
