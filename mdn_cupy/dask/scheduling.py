@@ -6,7 +6,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -45,7 +45,11 @@ def working(address: str | None) -> Iterator[None]:
         If it is no address.
     """
     if address is None:
-        with dask.config.set(scheduler="threads", num_workers=get_num_threads()):
+        # Dask's own pool would still run tasks after one has failed, into the end of the process.
+        with (
+            ThreadPoolExecutor(get_num_threads()) as pool,
+            dask.config.set(scheduler="threads", pool=pool),
+        ):
             yield
         return
     import distributed

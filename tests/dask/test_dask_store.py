@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
+import dask
 import dask.array as da
 import fsspec
 import numpy as np
@@ -703,3 +705,26 @@ def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(slide, tmp_p
     assert mdn.dask.to_zarr(evidence(path), store) < 9
     found = zarr.open_array(store, path="0", mode="r")[:]
     np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+
+
+def test_a_task_that_runs_when_another_fails_is_waited_for():
+    """At the end of the process its reads of Zarr would fail, and asyncio would print them."""
+    begun, failed, ended = (threading.Event() for _ in range(3))
+
+    def failing(block):
+        begun.wait()
+        raise OSError("no space left")
+
+    def running(block):
+        begun.set()
+        failed.wait()
+        time.sleep(0.2)
+        ended.set()
+        return block
+
+    blocks = [da.ones(1, chunks=1).map_blocks(each, meta=np.ones(1)) for each in (failing, running)]
+    with mdn.dask.working(None):
+        with pytest.raises(OSError, match="no space"):
+            dask.compute(*blocks)
+        failed.set()
+    assert ended.is_set()
