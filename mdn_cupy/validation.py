@@ -26,6 +26,7 @@ from mdn_cupy.arrays import (
     library,
     not_an_array,
 )
+from mdn_cupy.axes import OWN, Layout
 
 __all__ = [
     "Pair",
@@ -177,20 +178,7 @@ def source_shape(confidence: Array, offsets: Array) -> tuple[int, int]:
     return int(height), int(width)
 
 
-_OTHER_LAYOUTS = (
-    # Axes of the confidence, of the offsets, and of the offsets with P and 2 apart.
-    ("H W", "H W 2", "H W 2"),
-    ("P H W", "H W P 2", "H W P 2"),
-    ("P H W", "2 P H W", "2 P H W"),
-    ("P H W", "2P H W", "P 2 H W"),
-    ("P H W", "2P H W", "2 P H W"),
-    ("P H W", "H W 2P", "H W P 2"),
-    ("P H W", "H W 2P", "H W 2 P"),
-    ("H W P", "P 2 H W", "P 2 H W"),
-    ("H W P", "H W P 2", "H W P 2"),
-    ("H W P", "H W 2P", "H W P 2"),
-    ("H W P", "H W 2P", "H W 2 P"),
-)
+_OTHER_LAYOUTS = "HWC,PHW HWPC,CPHW,(PC)HW,(CP)HW,PHW HW(PC),PHW HW(CP),HWP PCHW,HWPC,HW(PC),HW(CP)"
 
 
 def _resemblance(confidence: Array, offsets: Array) -> str:
@@ -199,25 +187,25 @@ def _resemblance(confidence: Array, offsets: Array) -> str:
     if maps == (*seen[:-2], 2, *seen[-2:]):
         return "; are confidence and offsets exchanged?"
     found = []
-    for maps_axes, axes, apart in (map(str.split, layout) for layout in _OTHER_LAYOUTS):
-        sizes = dict(zip(reversed(maps_axes), reversed(maps), strict=False))
-        sizes |= {"2": 2, "2P": 2 * sizes.get("P", 0)}
-        leading = seen[: -len(axes)]
-        if seen != (*leading, *(sizes.get(axis) for axis in axes)):
+    for layout in map(Layout, _OTHER_LAYOUTS.split(",")):
+        leading = seen[: -len(layout.axes)]
+        sizes = layout.lengths(maps[-len(layout.maps) :], seen[len(leading) :])
+        if sizes is None:
             continue
-        text, meaning = "offsets", ""
-        if apart != axes:
+        apart, text, meaning = "".join(layout.axes), "offsets", ""
+        if "(" in layout.text:
             text += f".reshape({', '.join(str(n) for n in (*leading, *map(sizes.get, apart)))})"
-            x_first = apart.index("2") < apart.index("P")
+            x_first = "CP" in layout.axes
             meaning = ", all x before all y" if x_first else ", x and y of each part in turn"
-        wanted = [axis for axis in "P2HW" if axis in apart]
-        if apart != wanted:
+        wanted = [axis for axis in OWN if axis in apart]
+        if apart != "".join(wanted):
             now = tuple(apart.index(axis) - len(apart) for axis in wanted[:-2])
             text = f"{module}.moveaxis({text}, {now}, {tuple(range(-len(wanted), -2))})"
-        if maps_axes[-1] == "P":
+        if layout.maps[-1] == "P":
             meaning += ", beside confidence (H, W, P)"
             text += f" and {module}.moveaxis(confidence, -1, -3)"
-        found.append(f"({', '.join(['...'] * bool(leading) + axes)}){meaning}: {text}")
+        axes = ", ".join(["..."] * bool(leading) + layout.words[1])
+        found.append(f"({axes}){meaning}: {text}")
     if not found:
         return ""
     flip = f"{module}.flip(..., (-3,)) swaps x and y if y comes first"

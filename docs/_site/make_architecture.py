@@ -48,7 +48,7 @@ ROOMS = [
     Room(1, 6, "cuda", "kernels/*.cu, through CuPy", ("cuda",)),
     Room(2, 6, "cpu", "kernels in Numba", ("cpu",)),
     Room(1, 7, "problem, validation", "what a backend is given",
-         ("problem", "validation", "maxima")),
+         ("problem", "validation", "axes", "maxima")),
     Room(0, 7, "arrays, backend", "array libraries, devices, threads",
          ("arrays", "backend", "threads", "console", "files", "notebook")),
 ]  # fmt: skip

@@ -1,14 +1,12 @@
 """What all adapters share: the check of their arrays' axes, a batch image by image, and helpers.
 
-A layout is written as a string of axes, "2J H W": a letter stands for one length throughout a
-family's arrays, a number for itself, a number before a letter multiplies it, "4|5" allows either.
+A layout is a string of axes for `mdn_cupy.axes.lengths`, "2J H W".
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from inspect import signature
@@ -24,6 +22,7 @@ from mdn_cupy.arrays import (
     namespace,
     on_device,
 )
+from mdn_cupy.axes import lengths
 from mdn_cupy.fields import Fields
 from mdn_cupy.validation import called, check_flag, floating_dtype
 
@@ -68,12 +67,13 @@ def by_image(
             _, arrays = adopt(**{name: arrays[name] for name in wanted})
             arrays = {name: cast_to(x, floating_dtype(name, x)) for name, x in arrays.items()}
             shapes = {name: tuple(x.shape) for name, x in arrays.items()}
-            alone = _fit(shapes, wanted)
+            sizes = _sizes(shapes, wanted)
+            if sizes is None:
+                raise ValueError(f"{family}: {_misfit(shapes, wanted, others or {})}")
+            alone = "N" not in sizes
             if alone:
                 arrays = {name: x[None] for name, x in arrays.items()}
                 image = None if image is None else [image]
-            elif not _fit(shapes, _batched(wanted)):
-                raise ValueError(f"{family}: {_misfit(shapes, wanted, others or {})}")
             first = next(iter(arrays.values()))
             images = [None] * len(first) if image is None else image
             held = len(images) if hasattr(images, "__len__") else kind_of(images)
@@ -174,37 +174,16 @@ def check_positive(family: str, **values: Any) -> None:
             raise ValueError(f"{family}: {name} must be a number greater than 0, got {value!r}")
 
 
-def _fit(shapes: Mapping[str, Shape], layouts: Layouts) -> bool:
-    lengths: dict[str, int] = {}
-    return all(
-        len(shape) == len(axes := layouts[name].split())
-        and all(_fits(axis, n, lengths) for axis, n in zip(axes, shape, strict=True))
-        for name, shape in shapes.items()
-    )
-
-
-def _fits(axis: str, n: int, lengths: dict[str, int]) -> bool:
-    """Compare one axis; `lengths` remembers what the letters stand for."""
-    factor, letter = re.fullmatch(r"([\d|]*)([A-Z]?)", axis).groups()  # type: ignore[union-attr]
-    if not letter:
-        return n in map(int, factor.split("|"))
-    count, rest = divmod(n, int(factor or 1))
-    return rest == 0 and lengths.setdefault(letter, count) == count
-
-
-def _batched(layouts: Layouts) -> dict[str, str]:
-    return {name: f"B {layout}" for name, layout in layouts.items()}
+def _sizes(shapes: Mapping[str, Shape], layouts: Layouts) -> dict[str, int] | None:
+    """Return what the letters stand for, N for the batch's size, None where shapes do not fit."""
+    return lengths(shapes.values(), [layouts[name].split() for name in shapes])
 
 
 def _misfit(shapes: Mapping[str, Shape], layouts: Layouts, others: Mapping[str, Layouts]) -> str:
     """Say what was wanted, what was seen, and which other layout it looks like."""
-    wanted = "; ".join(f"{name} ({_axes(layout)})" for name, layout in layouts.items())
+    wanted = "; ".join(f"{name} ({', '.join(layouts[name].split())})" for name in layouts)
     seen = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
-    guesses = (
-        said
-        for said, guess in _guesses(layouts, others)
-        if _fit(shapes, guess) or _fit(shapes, _batched(guess))
-    )
+    guesses = (said for said, guess in _guesses(layouts, others) if _sizes(shapes, guess))
     guess = next(guesses, "a batch has one more leading axis in each of them")
     return f"wants {wanted}; got {seen}: {guess}"
 
@@ -230,10 +209,6 @@ def _guesses(
             "they look like channels first (..., H, W); move those with moveaxis(array, -3, -1)",
             {n: " ".join([*a[2:], *a[:2]]) for n, a in axes.items()},
         )
-
-
-def _axes(layout: str) -> str:
-    return ", ".join(layout.split())
 
 
 def _listed(names: Sequence[str]) -> str:

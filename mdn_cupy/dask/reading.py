@@ -12,12 +12,12 @@ import dask.array as da
 import numpy as np
 
 from mdn_cupy.arrays import to_gpu
+from mdn_cupy.axes import OWN, Layout
 from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Contents, Refusal, explained
-from mdn_cupy.io.layout import OWN, Layout
 from mdn_cupy.io.reading import ArrayReading, Order
 from mdn_cupy.io.zarr import contents
 from mdn_cupy.validation import check_count, check_positive, check_size, per_axis

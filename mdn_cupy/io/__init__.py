@@ -1,11 +1,11 @@
 """Files of field sets: `.mdn`, and what networks and their users write.
 
 One module for each kind of file says what arrays it holds (`contents`), without reading them;
-`naming` finds the two fields among them, `layout` orders their axes, and `opening` makes of both a
+`naming` finds the two fields among them, and `opening` makes of both, in an order of axes, a
 sequence of `Fields` that reads a frame when it is asked for.
 """
 
-from mdn_cupy.io.layout import Layout
+from mdn_cupy.axes import Layout
 from mdn_cupy.io.mdn import load_fields, save_fields
 from mdn_cupy.io.opening import SUFFIXES, Inspected, inspect_file, open_fields
 from mdn_cupy.io.sequence import FieldsSequence

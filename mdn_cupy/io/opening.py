@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdn_cupy.arrays import Array
+from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import local_path
 from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
-from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.io.reading import BESIDE, ArrayReading, Order
 from mdn_cupy.io.sequence import FieldsSequence

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import is_number
+from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
-from mdn_cupy.io.layout import Layout
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.validation import check_flag, crop_range
 

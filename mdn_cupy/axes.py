@@ -1,10 +1,9 @@
-"""The order of axes in a file, and how its arrays become those of `Fields`."""
+"""The order of axes in arrays: which shapes fit it, and how they become those of `Fields`."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from mdn_cupy.arrays import kind_of
 
-__all__ = ["OWN", "Layout"]
+__all__ = ["OWN", "Layout", "lengths"]
 
 OWN = "PCHW"
 
@@ -24,6 +23,36 @@ _MEANINGS = {
 }
 
 FloatArray = npt.NDArray[np.floating]
+
+
+def lengths(
+    shapes: Iterable[Sequence[int]], orders: Iterable[Sequence[str]], **known: int
+) -> dict[str, int] | None:
+    """Return what letters stand for in shapes of these orders of axes, None where they do not fit.
+
+    A letter stands for one length in all of them, a number for itself, a number before a letter
+    multiplies it, "4|5" allows either. N is one more axis before all others, which may lack.
+
+    Examples
+    --------
+    >>> lengths([(9, 17, 25, 30), (9, 34, 25, 30)], ["PHW", ["2P", "H", "W"]])
+    {'N': 9, 'P': 17, 'H': 25, 'W': 30}
+    """
+    shapes, orders = [*shapes], [*orders]
+    leading = ["N"] * (len(shapes[0]) - len(orders[0]) == 1)
+    for shape, order in zip(shapes, ([*leading, *order] for order in orders), strict=True):
+        if len(shape) != len(order):
+            return None
+        for n, axis in zip(shape, order, strict=True):
+            letter = axis[-1]
+            if letter.isdigit():
+                fits = n in map(int, axis.split("|"))
+            else:
+                count, rest = divmod(n, int(axis[:-1] or 1))
+                fits = not rest and known.setdefault(letter, count) == count
+            if not fits:
+                return None
+    return known
 
 
 @dataclass(frozen=True)
@@ -76,15 +105,21 @@ class Layout:
         own = self.text.rpartition(" ")[0]
         return list(own) or [axis.replace("C", "") for axis in self.axes if axis != "C"]
 
+    @property
+    def words(self) -> tuple[list[str], list[str]]:
+        """The axes of confidence and offsets, as `lengths` takes them."""
+        offsets = [axis.replace("PC", "2P").replace("CP", "2P") for axis in self.axes]
+        return self.maps, [axis.replace("C", "2") for axis in offsets]
+
+    def lengths(self, confidence: Sequence[int], offsets: Sequence[int]) -> dict[str, int] | None:
+        """Return what the letters stand for in two shapes, N for frames, None if they differ."""
+        one = {} if "P" in self.maps else {"P": 1}
+        return lengths((confidence, offsets), self.words, C=2, **one)
+
     def leading(self, confidence: Sequence[int], offsets: Sequence[int]) -> tuple[int, ...] | None:
         """Match two shapes: the axis of frames before the others, or none; None if they differ."""
-        extra = len(confidence) - len(self.maps)
-        if extra not in (0, 1) or tuple(confidence[:extra]) != tuple(offsets[:extra]):
-            return None
-        length = self._lengths(confidence[extra:])
-        if tuple(offsets[extra:]) != tuple(math.prod(length[n] for n in a) for a in self.axes):
-            return None
-        return tuple(confidence[:extra])
+        found = self.lengths(confidence, offsets)
+        return None if found is None else tuple(found[n] for n in "N" if n in found)
 
     def confidence(self, array: FloatArray) -> FloatArray:
         """Bring one frame to (P, H, W)."""
@@ -108,8 +143,7 @@ class Layout:
 
     def __str__(self) -> str:
         """Say which shapes it wants."""
-        both = (", ".join(axes) for axes in (self.maps, self.axes))
-        confidence, offsets = (re.sub("PC|CP", "2P", axes).replace("C", "2") for axes in both)
+        confidence, offsets = map(", ".join, self.words)
         return f"confidence ({confidence}) and offsets ({offsets})"
 
     @staticmethod
@@ -150,16 +184,15 @@ class Layout:
             found: dict[tuple[str, ...], Layout] = {}
             for maps in ("HW",) if len(confidence) == 2 else ("PHW", "HWP"):
                 for layout in _layouts(maps, plane):
-                    if layout.leading(confidence, offsets) is not None:
-                        found.setdefault(layout._order(confidence), layout)
+                    if sizes := layout.lengths(confidence, offsets):
+                        found.setdefault(layout._order(sizes["P"]), layout)
             if found:
                 return list(found.values())
         return []
 
-    def _order(self, confidence: Sequence[int]) -> tuple[str, ...]:
+    def _order(self, parts: int) -> tuple[str, ...]:
         """Return the axes, without that of parts if its length is 1: then its place is nothing."""
-        one = self._lengths(confidence[len(confidence) - len(self.maps) :])["P"] == 1
-        gone = "P" if one else ""
+        gone = "P" if parts == 1 else ""
         both = ([axis.replace(gone, "") for axis in axes] for axes in (self.maps, self.axes))
         return tuple(" ".join(filter(None, axes)) for axes in both)
 
