@@ -37,14 +37,14 @@ from mdn_cupy.validation import (
 
 __all__ = [
     "Gradients",
-    "Layout",
+    "ProblemSpec",
     "Rule",
     "RuleName",
     "VoteOptions",
     "VoteProblem",
-    "layout_of",
-    "new_layout",
+    "new_spec",
     "rule_of",
+    "spec_of",
     "vote_problem",
 ]
 
@@ -148,7 +148,7 @@ _values_of = attrgetter(*OPTIONS)
 
 
 @dataclass(frozen=True)
-class Layout:
+class ProblemSpec:
     """What follows from the options and from the shapes and dtypes of the fields."""
 
     dtype: np.dtype[np.floating]  # float32 or float64
@@ -179,7 +179,7 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class VoteProblem(Layout):
+class VoteProblem(ProblemSpec):
     """One validated voting problem: the same for every rule, pass and backend.
 
     The three arrays have as many leading axes as `batch`; an axis of size 1 broadcasts. They are
@@ -249,11 +249,11 @@ def vote_problem(
         If a shape or a scalar does not fit; the message names the argument, what was seen and what
         was wanted.
     """
-    layout = layout_of(confidence, offsets, sigma, options)
-    dtype, leading = layout.dtype, len(layout.batch)
+    spec = spec_of(confidence, offsets, sigma, options)
+    dtype, leading = spec.dtype, len(spec.batch)
     problem = object.__new__(VoteProblem)  # by its constructor it would take three times as long
     vars(problem).update(
-        vars(layout),
+        vars(spec),
         confidence=_align(cast_to(confidence, dtype), leading, 2),
         offsets=_align(cast_to(offsets, dtype), leading, 3),
         sigma=(
@@ -265,31 +265,31 @@ def vote_problem(
     return problem
 
 
-def layout_of(
+def spec_of(
     confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
-) -> Layout:
-    """Return the layout of a problem, kept from an earlier one of such fields and options.
+) -> ProblemSpec:
+    """Return the spec of a problem, kept from an earlier one of such fields and options.
 
     Of tensors it is asked for twice, by `mdn_cupy.Votes` and by the operator.
     """
     arrays: tuple[Any, ...] = (confidence, offsets, *(() if is_number(sigma) else (sigma,)))
     key = (*_values_of(options), *((x.shape, x.dtype) for x in arrays))
-    layout = _layouts.get(key)
-    if layout is None:
-        layout = new_layout(confidence, offsets, sigma, options)
-        if len(_layouts) >= _MOST_LAYOUTS:
-            _layouts.clear()
-        _layouts[key] = layout
-    return layout
+    spec = _specs.get(key)
+    if spec is None:
+        spec = new_spec(confidence, offsets, sigma, options)
+        if len(_specs) >= _MOST_SPECS:
+            _specs.clear()
+        _specs[key] = spec
+    return spec
 
 
-_layouts: dict[Any, Layout] = {}
-_MOST_LAYOUTS = 256
+_specs: dict[Any, ProblemSpec] = {}
+_MOST_SPECS = 256
 
 
-def new_layout(
+def new_spec(
     confidence: Array, offsets: Array, sigma: Array | float, options: VoteOptions
-) -> Layout:
+) -> ProblemSpec:
     """Check the fields' dtypes and shapes against each other and the options."""
     dtype = compute_dtype(confidence, offsets)
     grid = source_shape(confidence, offsets)
@@ -304,7 +304,7 @@ def new_layout(
     maps_shape = batch if aggregate is None else batch[:aggregate] + batch[aggregate + 1 :]
     stride, origin = cast(Pair, options.stride), cast(Pair, options.origin)
     output_shape = output_size(options.output_shape, grid, stride)
-    return Layout(
+    return ProblemSpec(
         dtype=dtype,
         source_shape=grid,
         batch=batch,

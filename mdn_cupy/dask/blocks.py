@@ -16,7 +16,7 @@ from dask.base import tokenize
 
 from mdn_cupy.arrays import Array, is_number, kind_of, library, remedy
 from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
-from mdn_cupy.problem import VoteOptions, new_layout
+from mdn_cupy.problem import VoteOptions, new_spec
 from mdn_cupy.validation import Shape, check_width, floating_dtype
 
 __all__ = ["Blocks", "Index", "blocks_of", "check_dask", "edges", "part_of"]
@@ -185,9 +185,9 @@ def blocks_of(
         floating_dtype("sigma", sigma)
     settled = VoteOptions(**options)
     c, o, width = (x if is_number(x) else _shaped(x) for x in (confidence, offsets, sigma))
-    layout = new_layout(c, o, width, settled)
-    size = layout.output_shape
-    settled = replace(settled, aggregate=layout.aggregate, output_shape=size)
+    spec = new_spec(c, o, width, settled)
+    size = spec.output_shape
+    settled = replace(settled, aggregate=spec.aggregate, output_shape=size)
     if len(offsets.chunks[-3]) != 1:
         raise ValueError(
             "offsets must hold x and y in one chunk, got the chunks "
@@ -200,19 +200,19 @@ def blocks_of(
         )
     fields = [("confidence", confidence, 2), ("offsets", offsets, 3)]
     if is_number(sigma):
-        sigma = check_width(sigma, layout.dtype)
+        sigma = check_width(sigma, spec.dtype)
     else:
-        sigma = _chunked(sigma, confidence, fields, len(layout.batch))
+        sigma = _chunked(sigma, confidence, fields, len(spec.batch))
         fields.append(("sigma", sigma, 2))
     return Blocks(
         confidence=confidence,
         offsets=offsets,
         sigma=sigma,
         options=settled,
-        batch=layout.batch,
-        leading=tuple(_leading(fields, axis, size) for axis, size in _from_behind(layout.batch)),
-        output=_output_chunks(chunks, confidence.chunks[-2:], size, settled, layout.dtype),
-        dtype=layout.dtype,
+        batch=spec.batch,
+        leading=tuple(_leading(fields, axis, size) for axis, size in _from_behind(spec.batch)),
+        output=_output_chunks(chunks, confidence.chunks[-2:], size, settled, spec.dtype),
+        dtype=spec.dtype,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdn_cupy.problem import Gradients, Layout, Rule, VoteOptions, layout_of
+from mdn_cupy.problem import Gradients, ProblemSpec, Rule, VoteOptions, spec_of
 from mdn_cupy.torch import autograd
 from mdn_cupy.torch.autograd import one_minus_exp
 from mdn_cupy.torch.checks import check_floating, is_jit_tracing
@@ -42,14 +42,14 @@ class TensorProblem:
 
     fields: FieldTensors
     options: VoteOptions
-    layout: Layout | None  # None while torch traces: the operators check what is traced
+    spec: ProblemSpec | None  # None while torch traces: the operators check what is traced
 
     @property
     def result_shape(self) -> Shape:
         """The shape of the vote map, in which torch may trace the sizes."""
-        if self.layout is None:
+        if self.spec is None:
             return map_shape(*self.fields, scalars(Rule.NOISY_OR, self.options))
-        return self.layout.result_shape
+        return self.spec.result_shape
 
     @property
     def dtype(self) -> np.dtype[np.floating]:
@@ -58,8 +58,8 @@ class TensorProblem:
 
     def check_rule(self, rule: Rule, sigma: Tensor | float) -> None:
         """Raise ValueError if a sigma that is a number is out of a rule's range."""
-        if self.layout is not None:
-            self.layout.check_rule(rule, sigma)
+        if self.spec is not None:
+            self.spec.check_rule(rule, sigma)
 
     def check_map(self, name: str, array: Tensor) -> None:
         """Raise unless an argument has the shape of the vote map and a floating dtype."""
@@ -78,14 +78,14 @@ def problem(
     dtype = torch.promote_types(torch.promote_types(confidence.dtype, offsets.dtype), torch.float32)
     fields = confidence.to(dtype), offsets.to(dtype)
     traced = torch.compiler.is_compiling() or is_jit_tracing()
-    layout = None if traced else layout_of(*fields, sigma, options)
+    spec = None if traced else spec_of(*fields, sigma, options)
     if isinstance(sigma, Tensor):
         width = sigma.to(dtype)
     else:
-        number = check_width(sigma, layout.dtype) if layout else check_positive("sigma", sigma)
+        number = check_width(sigma, spec.dtype) if spec else check_positive("sigma", sigma)
         # On the CPU: the host would wait for a number that came from the GPU.
         width = torch.full((), number, dtype=dtype, device="cpu")
-    return TensorProblem((*fields, width), options, layout)
+    return TensorProblem((*fields, width), options, spec)
 
 
 def accumulate(problem: TensorProblem, rule: Rule) -> Tensor:

@@ -24,8 +24,8 @@ from mdn_cupy.problem import (
     Rule,
     VoteOptions,
     VoteProblem,
-    layout_of,
-    new_layout,
+    new_spec,
+    spec_of,
     vote_problem,
 )
 from mdn_cupy.torch.checks import is_jit_tracing
@@ -221,11 +221,11 @@ def map_size(
     if is_jit_tracing():
         with warnings.catch_warnings():  # that sizes become constants: here alone
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-            new_layout(confidence, offsets, width, scalars.options)
+            new_spec(confidence, offsets, width, scalars.options)
     elif not torch.compiler.is_dynamo_compiling():
         sizes = (*confidence.shape, *offsets.shape, *sigma.shape, *(scalars.output_shape or ()))
         if not any(isinstance(size, torch.SymInt) for size in sizes):
-            return layout_of(confidence, offsets, width, scalars.options).output_shape
+            return spec_of(confidence, offsets, width, scalars.options).output_shape
     if scalars.output_shape is not None:
         return tuple(scalars.output_shape)
     steps = zip(confidence.shape[-2:], scalars.stride, strict=True)
