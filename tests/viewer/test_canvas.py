@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.cell import Picture
+from mdn_viewer.canvas.comparison import ComparisonCanvas
+from mdn_viewer.canvas.overlays import Patch
 from mdn_viewer.core.session import title
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
 from viewer_support import SHOWN, cell_pixel, click, drop, mouse, move_to, names, two_parts, wrong
+from vispy import scene
 
 import mdn_cupy as mdn
 
@@ -177,6 +181,94 @@ def test_a_screenshot_has_every_cell(widget, canvas):
         assert (cell.max(axis=2) > 40).mean() > 0.2  # the image lies under each map
         header = picture[top - 18 : top, left : left + width, :3]
         assert len(np.unique(header.reshape(-1, 3), axis=0)) > 5, name
+
+
+LARGE = 1040  # rows, as many columns: more than are written at once
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """A canvas of its own, and for each of its frames the large pictures that came into it."""
+    frames, write = [[]], scene.visuals.Image.set_data
+
+    def watched(self, values, *arguments, **keywords):
+        if values.shape[0] == LARGE:
+            frames[-1].append(values)
+        return write(self, values, *arguments, **keywords)
+
+    monkeypatch.setattr(scene.visuals.Image, "set_data", watched)
+    canvas = ComparisonCanvas()
+    canvas.resize(600, 400)
+    canvas.set_extent((LARGE, LARGE))
+    canvas.drawn.connect(lambda: frames.append([]))
+    canvas.show()
+    yield canvas, frames
+    canvas.end()
+
+
+def pictures(brightness, size=LARGE):
+    return {
+        name: Picture(np.full((size, size), brightness, np.float32), (0.0, 1.0), "gray")
+        for name in ("a", "b", "c")
+    }
+
+
+def test_a_frame_has_one_large_picture_more(written, qtbot):
+    canvas, frames = written
+    labels = np.zeros((LARGE, LARGE, 4), np.float32)
+    canvas.set_backdrop(np.zeros((LARGE, LARGE), np.float32))
+    canvas.show_pictures(pictures(0.2))
+    canvas.set_overlay("labels:mine", Patch(labels))
+    qtbot.waitUntil(lambda: canvas.complete and not frames[-1])
+    assert [len(frame) for frame in frames if frame] == 9 * [1]  # of three cells
+    newest = pictures(0.9)
+    canvas.show_pictures(pictures(0.5))
+    canvas.show_pictures(newest)  # the others are never written
+    canvas.set_backdrop(np.ones((LARGE, LARGE), np.float32))
+    frames.clear()
+    frames.append([])
+    qtbot.waitUntil(lambda: canvas.complete and not frames[-1])
+    assert [len(frame) for frame in frames if frame] == 6 * [1]
+    maps = {id(each.values) for each in newest.values()}
+    assert {id(values) for (values,) in filter(None, frames) if values[0, 0] < 1} == maps
+    canvas.set_backdrop(None)
+    assert canvas.complete
+    assert abs(canvas.screenshot()[60:, 20:580, :3].astype(float).max() - 0.9 * 255) < 2
+
+
+def test_no_cell_waits_while_large_pictures_come_faster_than_frames(written, qtbot):
+    canvas, frames = written
+    canvas.show_pictures(pictures(0.0))
+    qtbot.waitUntil(lambda: canvas.complete)
+    shown = []
+
+    def show_others():
+        shown.append(pictures(len(shown) / 20))
+        canvas.show_pictures(shown[-1])
+
+    canvas.drawn.connect(show_others)
+    show_others()
+    frames.clear()
+    frames.append([])
+    qtbot.waitUntil(lambda: sum(map(len, frames)) >= 12)
+    canvas.drawn.disconnect(show_others)
+    known = {id(each.values): name for some in shown for name, each in some.items()}
+    order = [known[id(values)] for frame in frames for values in frame]
+    assert all({*order[n : n + 3]} == {"a", "b", "c"} for n in range(9))
+    qtbot.waitUntil(lambda: canvas.complete)
+
+
+def test_small_pictures_are_in_the_next_frame_even_before_large_ones(written, qtbot):
+    canvas, frames = written
+    canvas.show_pictures(pictures(0.0))
+    qtbot.waitUntil(lambda: canvas.complete and not frames[-1])
+    frames.clear()
+    frames.append([])
+    canvas.show_pictures(pictures(0.5))
+    canvas.show_pictures(pictures(0.9, size=20))  # the hand has moved on
+    assert canvas.complete
+    qtbot.waitUntil(lambda: len(frames) > 1)
+    assert not any(frames)
 
 
 def test_files_are_dropped(widget, canvas, tmp_path):

@@ -122,6 +122,35 @@ def test_a_quick_job_does_not_overtake_a_slow_one(heard):
     assert heard.results == ["quick", "slow", "quick again"]
 
 
+def test_a_job_beside_others_takes_so_many_times_as_long(heard, monkeypatch):
+    """As votes of a drag that goes on, beside those for all pixels that it has cancelled."""
+
+    def thread_of(jobs):
+        alone = min(heard.worker._paces["Working", None])
+        monkeypatch.setattr(latest_worker, "_AT_ONCE", (jobs + 0.5) * alone)
+        heard.worker.submit(threading.current_thread, 1)
+        heard.worker.wait()
+        return heard.results[-1]
+
+    heard.worker.submit(lambda: "its pace", 1)
+    heard.worker.wait()
+    assert thread_of(1) is threading.main_thread()
+    cancelled, another, other = Blocked(""), Blocked(""), Heard()
+    heard.worker.submit(cancelled, 1e9)
+    other.worker.submit(another, 1)
+    assert cancelled.begun.wait(30)
+    assert another.begun.wait(30)
+    heard.worker.cancel()
+    assert thread_of(2) is not threading.main_thread()
+    assert thread_of(3) is threading.main_thread()
+    cancelled.end.set()
+    another.end.set()
+    other.worker.close()
+    cancelled.thread.join(30)  # `close` and `cancel` have given up the threads: they end
+    another.thread.join(30)
+    assert thread_of(1) is threading.main_thread()
+
+
 @pytest.mark.parametrize("work", [1e9, 1e-9], ids=["elsewhere", "at once"])
 def test_errors_are_delivered_and_the_worker_goes_on(heard, work):
     heard.worker.submit(lambda: "first", 1)

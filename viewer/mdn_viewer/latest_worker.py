@@ -24,6 +24,8 @@ _REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share t
 _BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
 _LONG_MS = 1000  # what takes longer is announced
 
+_threads: set[Future[Any]] = set()  # jobs of all workers in threads of theirs, cancelled or not
+
 
 class LatestOnlyWorker(QObject):
     """One thread for as long as the window lives, and never more than one job waiting for it.
@@ -31,6 +33,7 @@ class LatestOnlyWorker(QObject):
     A job that will be done before the window seems to stand still runs at once, in the window's
     thread. Another thread, each time it comes back from native code, would have to wait for the
     interpreter until the window has drawn; and without a GPU the window draws on the same cores.
+    Beside n jobs in other threads, which use the same cores, it takes n + 1 times as long.
 
     A job that takes longer than a second is announced in napari's activity dock, where it can be
     stopped.
@@ -130,6 +133,8 @@ class LatestOnlyWorker(QObject):
         self._title = job.title
         self._patience.start(_LONG_MS)
         self._running = self._pool.submit(job.run)
+        _threads.add(self._running)
+        self._running.add_done_callback(_threads.discard)
         era = self._era
         self._running.add_done_callback(lambda future: self._finished.emit((era, future)))
 
@@ -185,7 +190,8 @@ class _Job(NamedTuple):
     @property
     def quick(self) -> bool:
         """Whether it will be done before the window seems to stand still."""
-        return bool(self.paces) and self.work * min(self.paces) < _AT_ONCE
+        beside = 1 + len(_threads)
+        return bool(self.paces) and beside * self.work * min(self.paces) < _AT_ONCE
 
 
 class _Announcement(cancelable_progress):  # type: ignore[misc]

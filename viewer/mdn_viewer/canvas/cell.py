@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +16,12 @@ from mdn_viewer.canvas.colormaps import as_vispy
 from mdn_viewer.canvas.header import HEIGHT, Header
 from mdn_viewer.canvas.overlays import Overlay, placed
 
-__all__ = ["Cell", "Picture"]
+__all__ = ["PICTURE", "Cell", "Picture"]
 
-_HALF_BRIGHT = (0.0, 2.0)  # limits of the image in gray: votes stand out
+PICTURE = "picture"
+"""The name of what a cell shows, among those of overlays, of which it is none."""
+
+_LIGHT = 2**20  # values: OpenGL copies them in 5 ms without a GPU
 _COVER = 0.65  # opacity of a picture that covers the image
 _GAP = 2  # screen pixels between cells
 
@@ -44,7 +48,8 @@ class Cell:
 
     The view box and the visuals are made by `make_next`, not when they are first asked for: the box
     takes vispy 30 ms, and each visual compiles a shader, 20 to 30 ms under software rendering; the
-    window draws and handles input in between.
+    window draws and handles input in between. A large picture, which OpenGL takes as long to copy,
+    is written by it too: what is seen stays until then, and only the newest is written.
 
     Parameters
     ----------
@@ -62,22 +67,17 @@ class Cell:
         self.rectangle = 0, 0, 1, 1
         """Left, top, width and height of the picture's part of the canvas, in screen pixels."""
         self.picture: Picture | None = None
+        self.made_at = 0.0  # when `make_next` was last called, by a clock
         self._seen = Rect(0, 0, 1, 1)  # in pixels of the output
-        self._gray: npt.NDArray[np.float32] | None = None
+        self._written: Picture | None = None  # what the visual has; the newest may be late
         self._overlays: dict[str, tuple[Overlay, int]] = {}  # those that draw something
-        self._image: Any = None
-        self._backdrop: Any = None
-        self._nodes: dict[str, Any] = {}  # of overlays, drawn or hidden
+        self._nodes: dict[str, Any] = {}  # of the picture and of overlays, drawn or hidden
+        self._late: dict[str, int] = {}  # what `make_next` is to write, and how much that is
 
     @property
     def complete(self) -> bool:
-        """Whether everything that is shown has its visual."""
-        return (
-            self.view is not None
-            and (self.picture is None or self._image is not None)
-            and (self._gray is None or self._backdrop is not None)
-            and self._overlays.keys() <= self._nodes.keys()
-        )
+        """Whether everything that is shown has been made and written."""
+        return self.view is not None and not self._late
 
     def put(self, left: int, top: int, width: int, height: int) -> None:
         """Put the cell at a place of the canvas, in screen pixels."""
@@ -106,49 +106,34 @@ class Cell:
             return False
         self.header.show_name(picture.title or self.name)
         self.header.show_scale(picture.colormap, picture.limits)
-        if self._image is not None:
-            self._write_picture(picture, before)
+        written = self._written is not None and self._written.values is picture.values
+        self._write_soon(PICTURE, 0 if written else picture.values.size)
         return True
 
-    def show_backdrop(self, gray: npt.NDArray[np.float32] | None) -> None:
-        """Show an image from 0 to 1 under the picture, half as bright; None removes it."""
-        self._gray = gray
-        if self._backdrop is not None:
-            self._write_backdrop()
-
     def show_overlay(self, name: str, overlay: Overlay | None, order: int) -> None:
-        """Draw an overlay above the picture; one with nothing to draw is hidden."""
-        node = self._nodes.get(name)
-        if overlay is None or overlay.empty:
+        """Draw an overlay in its place of an order; one with nothing to draw is hidden."""
+        if overlay is None or not overlay.amount:
             self._overlays.pop(name, None)
-            if node is not None:
-                node.visible = False
+            self._late.pop(name, None)
+            if name in self._nodes:
+                self._nodes[name].visible = False
             return
         self._overlays[name] = overlay, order
-        if node is not None:
-            overlay.write(node)
-            node.visible = True
+        self._write_soon(name, overlay.amount)
 
     def make_next(self) -> bool:
-        """Make the view box, or else the visuals that are missing; say if there is more to see."""
+        """Make the view box, or else what is missing in it, but no more after a large picture.
+
+        Returns whether there is more to see.
+        """
         if self.view is None:
             self._make_view()
             return False
-        parent = self.view.scene
-        if self._gray is not None and self._backdrop is None:
-            self._backdrop = scene.visuals.Image(cmap="grays", texture_format="auto", parent=parent)
-            self._backdrop.set_gl_state("opaque", depth_test=False)
-            self._backdrop.transform = placed((1.0, 1.0), (0.0, 0.0))
-            self._write_backdrop()
-        if self.picture is not None and self._image is None:
-            self._image = scene.visuals.Image(texture_format="auto", parent=parent)
-            self._image.order = 1
-            self._write_picture(self.picture, None)
-        for name in self._overlays.keys() - self._nodes.keys():
-            overlay, order = self._overlays[name]
-            node = self._nodes[name] = overlay.make(parent)
-            node.order = order
-            overlay.write(node)
+        self.made_at = time.monotonic()
+        for name, amount in [*self._late.items()]:
+            self._write(name)
+            if amount > _LIGHT:
+                break
         return True
 
     def remove(self) -> None:
@@ -171,22 +156,42 @@ class Cell:
         self.view.camera.flip = (False, True)
         self.view.camera.rect = self._seen
 
-    def _write_picture(self, picture: Picture, before: Picture | None) -> None:
-        """Write what differs from the picture before."""
-        if before is None or before.values is not picture.values:
-            self._image.set_data(np.asarray(picture.values, np.float32))
-        if before is None or before.colormap is not picture.colormap:
-            self._image.cmap = as_vispy(picture.colormap)
-        if before is None or before.limits != picture.limits:
-            self._image.clim = picture.limits
-        if before is None or before[3:] != picture[3:]:
-            self._image.transform = placed(picture.stride, picture.origin)
-            blending = "translucent" if picture.covers else "additive"
-            self._image.set_gl_state(blending, depth_test=False)
-            self._image.opacity = _COVER if picture.covers else 1.0
+    def _write_soon(self, name: str, amount: int) -> None:
+        """Write what is light now, if it has its visual, and all else in a turn to come."""
+        self._late[name] = amount
+        if name in self._nodes and amount <= _LIGHT:
+            self._write(name)
 
-    def _write_backdrop(self) -> None:
-        self._backdrop.visible = self._gray is not None
-        if self._gray is not None:
-            self._backdrop.set_data(self._gray)
-            self._backdrop.clim = _HALF_BRIGHT
+    def _write(self, name: str) -> None:
+        del self._late[name]
+        if name == PICTURE:
+            self._write_picture()
+            return
+        overlay, order = self._overlays[name]
+        if name not in self._nodes:
+            self._nodes[name] = overlay.make(self.view.scene)
+            self._nodes[name].order = order
+        overlay.write(self._nodes[name])
+        self._nodes[name].visible = True
+
+    def _write_picture(self) -> None:
+        """Write what differs from the picture that is written."""
+        picture, before = self.picture, self._written
+        if picture is None:
+            return
+        if before is None:
+            node = scene.visuals.Image(texture_format="auto", parent=self.view.scene)
+            node.order = 1  # between the backdrop and the overlays
+            self._nodes[PICTURE] = node
+        node, self._written = self._nodes[PICTURE], picture
+        if before is None or before.values is not picture.values:
+            node.set_data(np.asarray(picture.values, np.float32))
+        if before is None or before.colormap is not picture.colormap:
+            node.cmap = as_vispy(picture.colormap)
+        if before is None or before.limits != picture.limits:
+            node.clim = picture.limits
+        if before is None or before[3:] != picture[3:]:
+            node.transform = placed(picture.stride, picture.origin)
+            blending = "translucent" if picture.covers else "additive"
+            node.set_gl_state(blending, depth_test=False)
+            node.opacity = _COVER if picture.covers else 1.0

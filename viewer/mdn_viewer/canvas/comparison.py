@@ -13,10 +13,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from vispy import scene
 
 from mdn_viewer.canvas.camera import Camera, Extent, grid_shape
-from mdn_viewer.canvas.cell import Cell, Picture
+from mdn_viewer.canvas.cell import PICTURE, Cell, Picture
 from mdn_viewer.canvas.header import HEIGHT
 from mdn_viewer.canvas.idle_context import make_idle_context_current
-from mdn_viewer.canvas.overlays import Overlay
+from mdn_viewer.canvas.overlays import Overlay, Patch
 from mdn_viewer.timers import single_shot_timer
 
 __all__ = ["OVERLAYS", "Click", "ComparisonCanvas"]
@@ -24,6 +24,9 @@ __all__ = ["OVERLAYS", "Click", "ComparisonCanvas"]
 OVERLAYS = ("labels", "shapes", "footprint", "gradient", "votes", "points", "voters")
 """What may lie over the pictures, from the bottom up."""
 
+_BACKDROP = "backdrop"
+_LAYERS = (_BACKDROP, PICTURE, *OVERLAYS)
+_HALF_BRIGHT = (0.0, 2.0)  # limits of the image in gray: votes stand out
 _CLICK = 3  # screen pixels that a mouse may move while its button is down
 _NOTCH = 1.23  # what a wheel's notch zooms by, as in napari
 _LEAST = 160  # screen pixels
@@ -125,9 +128,8 @@ class ComparisonCanvas(QWidget):
         """Show an image of the output's size, from 0 to 1, under all pictures; None removes it."""
         if gray is not self._backdrop:
             self._backdrop = gray
-            for cell in self.cells.values():
-                cell.show_backdrop(gray)
-            self._draw_soon()
+            backdrop = None if gray is None else Patch(gray, limits=_HALF_BRIGHT, opaque=True)
+            self.set_overlay(_BACKDROP, backdrop)
 
     def show_pictures(self, pictures: Mapping[str, Picture]) -> None:
         """Show pictures, each in the cell of its name; cells of other names go.
@@ -241,7 +243,6 @@ class ComparisonCanvas(QWidget):
 
     def _new_cell(self, name: str) -> Cell:
         cell = Cell(self._canvas, name)
-        cell.show_backdrop(self._backdrop)
         for overlay_name, (overlay, bare) in self._overlays.items():
             cell.show_overlay(overlay_name, None if name in bare else overlay, _order(overlay_name))
         return cell
@@ -250,11 +251,11 @@ class ComparisonCanvas(QWidget):
         """Draw what has changed; what has to be made first comes a cell at a time."""
         self._changed = True
         self.native.update()
-        if not self.complete and not self._next.isActive():
-            self._next.start(0)
 
     def _make_next(self) -> None:
-        cell = next((cell for cell in self.cells.values() if not cell.complete), None)
+        """Make something of the incomplete cell that has waited longest."""
+        late = [cell for cell in self.cells.values() if not cell.complete]
+        cell = min(late, key=lambda cell: cell.made_at, default=None)
         if cell is None:
             return
         if cell.make_next():
@@ -340,5 +341,5 @@ class ComparisonCanvas(QWidget):
 
 
 def _order(overlay: str) -> int:
-    """Return the place of an overlay from the bottom up; the image has 0, the picture 1."""
-    return 2 + OVERLAYS.index(overlay.partition(":")[0])
+    """Return the place of an overlay from the bottom up."""
+    return _LAYERS.index(overlay.partition(":")[0])

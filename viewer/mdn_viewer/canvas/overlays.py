@@ -29,8 +29,8 @@ class Overlay(Protocol):
         """Give a node of `make` these data."""
 
     @property
-    def empty(self) -> bool:
-        """Whether there is nothing to draw."""
+    def amount(self) -> int:
+        """How many marks, points or values there are to draw."""
 
 
 class Arrows(NamedTuple):
@@ -45,9 +45,9 @@ class Arrows(NamedTuple):
     width: float = 1.2
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no arrow."""
-        return not len(self.start)
+    def amount(self) -> int:
+        """How many arrows there are."""
+        return len(self.start)
 
     def make(self, parent: Any) -> Any:
         """Return vispy's lines: one shader, where vispy's arrows take two."""
@@ -76,9 +76,9 @@ class Marks(NamedTuple):
     rim_colour: Any = "black"
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no mark."""
-        return not len(self.at)
+    def amount(self) -> int:
+        """How many marks there are."""
+        return len(self.at)
 
     def make(self, parent: Any) -> Any:
         """Return vispy's markers."""
@@ -106,9 +106,9 @@ class Outlines(NamedTuple):
     width: float = 1.2
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no line."""
-        return not self.points
+    def amount(self) -> int:
+        """How many points there are."""
+        return sum(map(len, self.points))
 
     def make(self, parent: Any) -> Any:
         """Return a vispy line of segments."""
@@ -127,23 +127,24 @@ class Outlines(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """A small picture over the others: what one vote adds, or labels in colour (RGBA)."""
+    """A picture over or under the others: what one vote adds, labels in colour (RGBA), an image."""
 
     values: Array  # [rows, columns] or [rows, columns, 4]
     origin: tuple[float, float] = (0.0, 0.0)  # row and column of the first pixel's centre
     stride: tuple[float, float] = (1.0, 1.0)
     limits: tuple[float, float] = (0.0, 1.0)
     colormap: str | Colormap = "gray"
+    opaque: bool = False
 
     @property
-    def empty(self) -> bool:
-        """Whether there is no pixel."""
-        return not self.values.size
+    def amount(self) -> int:
+        """How many values there are."""
+        return self.values.size
 
     def make(self, parent: Any) -> Any:
         """Return a vispy image."""
-        node = scene.visuals.Image(method="auto", texture_format="auto", parent=parent)
-        node.set_gl_state("translucent", depth_test=False)
+        node = scene.visuals.Image(texture_format="auto", parent=parent)
+        node.set_gl_state("opaque" if self.opaque else "translucent", depth_test=False)
         return node
 
     def write(self, node: Any) -> None:

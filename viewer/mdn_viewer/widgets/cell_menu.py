@@ -58,7 +58,7 @@ class ResultLayers:
             offers[_PEAKS] = "the peaks", self.add_peaks
         for overlay in (_VOTES, _GRADIENT):
             drawn = self._canvas.overlay(overlay)
-            if drawn is not None and not drawn.empty:
+            if drawn is not None and drawn.amount:
                 offers[overlay] = f"the arrows of the {overlay}", partial(self.add_arrows, overlay)
         return offers
 
