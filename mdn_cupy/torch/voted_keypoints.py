@@ -19,6 +19,7 @@ __all__ = ["KeypointLoss", "RegionKeypointHead"]
 KeypointLoss: TypeAlias = Literal["bce", "softmax"]
 
 _TRUNCATE = 4.0  # sigma; beyond it a target is 0, as a vote is
+_FARTHEST = 1e6  # pixels of the map; so far beyond it, all keypoints are the same, and finite
 _NEAR = 10.0  # pixels of the map; sources this near to a keypoint learn their offsets by example
 
 
@@ -162,7 +163,7 @@ class RegionKeypointHead(MDNKeypointHead):
     def _points(self, positions: Tensor, boxes: Tensor, size: torch.Size) -> Tensor:
         """Bring positions [N, P, 2] to pixels of the regions' maps; (0, 0) is a pixel's centre."""
         corner, step = _corner_and_pixel(boxes, *size)
-        return (positions - corner) / step - 0.5
+        return ((positions - corner) / step - 0.5).clamp(-_FARTHEST, _FARTHEST)
 
     def _bce(self, log_complement: Tensor, points: Tensor) -> Tensor:
         """Cross-entropy of maps [n, H, W] with a Gaussian around each point, per target's mass."""

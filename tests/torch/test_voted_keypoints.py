@@ -83,6 +83,18 @@ def test_the_cross_entropy_is_that_of_the_noisy_or_with_a_gaussian():
     assert got.item() == pytest.approx(wanted / (labelled * 2 * math.pi * 3.0**2), rel=1e-4)
 
 
+@pytest.mark.parametrize("loss", ["bce", "softmax"])
+def test_a_keypoint_beyond_all_bounds_is_one_outside_its_region(loss):
+    made = head(loss=loss)
+    features, boxes, keypoints = regions(2)
+    keypoints[..., 2] = 2
+    outside, beyond = keypoints.clone(), keypoints.clone()
+    outside[0, 0, 0], beyond[0, 0, 0] = 1e4, 3e38  # which no map of a small region can hold
+    want, got = (made.losses(features, boxes, given) for given in (outside, beyond))
+    assert got["loss_keypoint"].item() == pytest.approx(want["loss_keypoint"].item())
+    assert got["loss_offsets"].isfinite()
+
+
 def test_offsets_that_are_right_have_no_error():
     """Of one keypoint for all parts, in the middle of a region: every cell knows the way."""
     made = RegionKeypointHead(2, 3, edges=EDGES)
