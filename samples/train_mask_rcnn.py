@@ -168,8 +168,13 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
         parser.error(f"--offset-weight must be at least 0, got {options.offset_weight}")
     if options.workers < 0:
         parser.error(f"--workers must be at least 0, got {options.workers}")
-    if min(options.seeds) < 0 or len({*options.seeds}) < len(options.seeds):
-        parser.error(f"--seeds must be different and at least 0, got {_listed(options.seeds)}")
+    cores = os.cpu_count() or 1
+    if options.threads > cores:
+        parser.error(f"--threads must be at most {cores}, the cores, got {options.threads}")
+    if not 0 <= min(options.seeds) <= max(options.seeds) < 1 << 32:
+        parser.error(f"--seeds must be from 0 to 2³² − 1, got {_listed(options.seeds)}")
+    if len({*options.seeds}) < len(options.seeds):
+        parser.error(f"--seeds must be different, got {_listed(options.seeds)}")
     if options.weights_backbone and options.size != "full":
         parser.error("--weights-backbone goes with --size full")
     if options.out.exists() and not options.out.is_dir():
@@ -180,6 +185,13 @@ def _run(options: argparse.Namespace, device: torch.device) -> str:
     """Train what is not trained yet; keep what came out of each, and return the tables."""
     masks = any("masks" in model for model in options.models)
     persons, judged = (Persons(options.data, split, masks) for split in ("train", options.judge))
+    if judged.parts != persons.parts:
+        raise ValueError(
+            f"{options.data} has other keypoints for {options.judge} than for train:"
+            f" {', '.join(judged.parts)}, and {', '.join(persons.parts)}"
+        )
+    persons.check_images()
+    judged.check_images(options.images)
     if not persons.edges and options.voting == "across" and any("mdn" in m for m in options.models):
         raise ValueError(
             f"{options.data} has no skeleton to vote across; add one to the category, or give"

@@ -21,7 +21,7 @@ from coco_file import (
 from pycocotools.coco import COCO
 from torch import Tensor
 
-__all__ = ["Batches", "Persons"]
+__all__ = ["Batches", "Persons", "Sample"]
 
 # COCO's spread of each keypoint among annotators, as a share of the person's size.
 _SIGMAS = {
@@ -37,6 +37,8 @@ _SIGMAS = {
     "knee": 0.087,
     "ankle": 0.089,
 }
+
+_FARTHEST = 100_000  # pixels, of a polygon's corners
 
 Sample = tuple[Tensor, dict[str, Tensor]]
 
@@ -87,6 +89,13 @@ class Persons:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def check_images(self, count: int | None = None) -> None:
+        """Raise FileNotFoundError if a file of the first `count` images is not there."""
+        for identity in self.ids[:count]:
+            path = self.images / self.coco.imgs[identity]["file_name"]
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: no such file")
+
     def image(self, number: int) -> Tensor:
         """Image [3, H, W] of this number, in [0, 1]."""
         pixels = read_image(self.images, self.coco.imgs[self.ids[number]])
@@ -96,8 +105,13 @@ class Persons:
         """An image and what torchvision's detectors learn from it, perhaps mirrored."""
         image = self.image(number)
         people = [a for a in self.coco.imgToAnns[self.ids[number]] if _is_usable(a)]
-        boxes = torch.tensor([a["bbox"] for a in people], dtype=torch.float32)
-        boxes[:, 2:] += boxes[:, :2]
+        corners = np.array([a["bbox"] for a in people], float)
+        corners[:, 2:] += corners[:, :2]
+        # A box of 1e300 pixels would end the process: torchvision reads beyond its features.
+        boxes = torch.from_numpy(corners.clip(0, [*image.shape[:0:-1]] * 2)).float()
+        if not (boxes[:, 2:] > boxes[:, :2]).all():
+            name = self.coco.imgs[self.ids[number]]["file_name"]
+            raise ValueError(f"{name}: a bbox is outside its image")
         keypoints = torch.tensor([a["keypoints"] for a in people], dtype=torch.float32)
         keypoints = keypoints.unflatten(1, (-1, 3))
         labels = torch.ones(len(people), dtype=torch.int64)
@@ -169,13 +183,17 @@ def _index(dataset: Any, masks: bool) -> COCO:
     known = range(1, len(parts) + 1)
     for edge in skeleton if isinstance(skeleton, list) else [skeleton]:
         ends = edge if isinstance(edge, list) else []
-        if len(ends) != 2 or not all(isinstance(end, int) and end in known for end in ends):
+        whole = all(isinstance(end, int) and end in known for end in ends)
+        if not (len(ends) == 2 and whole and ends[0] != ends[1]):
             raise ValueError(f"skeleton must join parts 1 to {len(parts)} by twos, got {edge}")
     info = dataset.get("info") or {}
     scale = info.get("area_scale", 1.0) if isinstance(info, dict) else None
     if not (is_number(scale) and scale > 0):
         raise ValueError(f"info must be an object, its area_scale a number above 0, got {info}")
     images = read_images(entries_of(dataset, "images"))
+    # Numbers of our own: pycocotools takes the texts of all where one is a text.
+    order = sorted(images, key=lambda identity: (isinstance(identity, str), identity))
+    numbers = {identity: number for number, identity in enumerate(order, start=1)}
     persons: list[dict] = []
     seen: dict = {}
     for number, annotation in enumerate(entries_of(dataset, "annotations"), start=1):
@@ -193,6 +211,7 @@ def _index(dataset: Any, masks: bool) -> COCO:
                 "iscrowd": 0,
                 **annotation,
                 "id": len(persons) + 1,  # pycocotools takes 0 for no match
+                "image_id": numbers[annotation["image_id"]],
                 "category_id": category["id"],
                 "area": person.area,
                 "keypoints": person.keypoints.ravel().tolist(),
@@ -202,7 +221,7 @@ def _index(dataset: Any, masks: bool) -> COCO:
     coco = COCO()
     coco.dataset = {
         "info": info | {"area_scale": scale},
-        "images": list(images.values()),
+        "images": [{**image, "id": numbers[identity]} for identity, image in images.items()],
         "annotations": persons,
         "categories": [category | {"skeleton": skeleton}],
     }
@@ -218,6 +237,8 @@ def _parts(category: dict) -> list[str]:
         raise ValueError(f"keypoints of a category must be a list of names, got {names}")
     parts = [name.replace("_", " ") for name in names]
     for part in parts:
+        if parts.count(part) > 1:
+            raise ValueError(f"keypoints of a category name {part!r} twice")
         if _kind(part) not in _SIGMAS:
             raise ValueError(f"OKS has no sigma of {part!r}; known are {', '.join(_SIGMAS)}")
         if _mirror(part) not in parts:
@@ -248,11 +269,16 @@ def _check_place(annotation: dict, person: Person, masks: bool) -> None:
         and outline
         and all(isinstance(it, list) and len(it) >= 6 and all(map(is_number, it)) for it in outline)
     )
+    # Of 1e9 pixels, pycocotools would write beyond its memory.
+    if polygons and max(abs(at) for polygon in outline for at in polygon) > _FARTHEST:
+        raise ValueError(f"a polygon goes farther than {_FARTHEST} pixels")
     runs = isinstance(outline, dict) and {"size", "counts"} <= outline.keys()
     if not (polygons or runs):
         raise ValueError("no 'segmentation' of polygons or runs; train models without masks")
     if None in size:
         raise ValueError("its image has no width and height, which masks need")
+    if runs and outline["size"] != size[::-1]:
+        raise ValueError(f"runs of a size {outline['size']} for an image of {size[0]} × {size[1]}")
 
 
 def _is_usable(annotation: dict) -> bool:

@@ -17,7 +17,7 @@ import torch.distributed as distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from persons.dataset import Batches, Persons
+from persons.dataset import Batches, Persons, Sample
 from persons.models import Settings, make_model
 
 __all__ = ["Training"]
@@ -28,6 +28,19 @@ LONGEST_GRADIENT = 10.0
 WEIGHT_DECAY = {"small": 1e-3, "full": 1e-4}
 MOMENTUM = 0.9
 DROPS = (36 / 46, 43 / 46)  # of the full schedule: torchvision's, for keypoints
+
+
+class _Answers(torch.utils.data.Dataset):
+    """Batches, or the errors that they raise: torch would add a process's traceback to these."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> list[Sample] | Exception:
+        try:
+            return self.batches[step]
+        except (OSError, ValueError) as error:
+            return error
 
 
 class Training:
@@ -75,7 +88,7 @@ class Training:
             ids = [device.index] if device.type == "cuda" else None
             self._wrapped = DistributedDataParallel(self.model, device_ids=ids)
         self._batches = torch.utils.data.DataLoader(
-            Batches(persons, settings.seed, settings.batch, self.rank, self.world),
+            _Answers(Batches(persons, settings.seed, settings.batch, self.rank, self.world)),
             batch_size=None,
             sampler=range(self.step, settings.steps),
             num_workers=workers,
@@ -86,6 +99,8 @@ class Training:
         self.model.train()
         started = time.perf_counter()
         for batch in self._batches:
+            if isinstance(batch, Exception):
+                raise batch
             losses = self._advance(batch)
             self.step += 1
             self.seconds += time.perf_counter() - started

@@ -260,7 +260,9 @@ def test_tables_have_means_and_deviations():
     [
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--learning-rate", "0"], "--learning-rate must be greater than 0"),
-        (["--seeds", "1", "1"], "--seeds must be different and at least 0, got 1 1"),
+        (["--seeds", "1", "1"], "--seeds must be different, got 1 1"),
+        (["--seeds", str(1 << 32)], "--seeds must be from 0 to 2³² − 1, got 4294967296"),
+        (["--threads", "99999"], "--threads must be at most"),
         (["--weights-backbone", "IMAGENET1K_V1"], "--weights-backbone goes with --size full"),
         (["--offset-weight", "-1"], "--offset-weight must be at least 0"),
         (["--workers", "-1"], "--workers must be at least 0"),
@@ -315,6 +317,8 @@ def test_data_that_is_none_is_named(script, tmp_path, capsys):
                 ({"keypoints": [3]}, "keypoints of a category must be a list of names, got [3]"),
                 ({"keypoints": [""]}, "OKS has no sigma of ''"),
                 ({"keypoints": ["left_eye"]}, "have 'left eye', and no 'right eye' for its mirror"),
+                ({"keypoints": ["head", "head"]}, "keypoints of a category name 'head' twice"),
+                ({"skeleton": [[2, 2]]}, "skeleton must join parts 1 to 13 by twos, got [2, 2]"),
                 ({"skeleton": 3}, "skeleton must join parts 1 to 13 by twos, got 3"),
                 ({"skeleton": [[1.0, 2.0]]}, "skeleton must join parts 1 to 13 by twos, got [1.0"),
             ]
@@ -323,6 +327,11 @@ def test_data_that_is_none_is_named(script, tmp_path, capsys):
         (lambda d, a: d.update(info=[1]), "info must be an object, its area_scale a number"),
         (lambda d, a: d.update(info={"area_scale": "a"}), "its area_scale a number above 0, got"),
         (lambda d, a: a.update(segmentation=[["a"] * 6]), "no 'segmentation' of polygons or runs"),
+        (lambda d, a: a.update(segmentation=[[1e9, 0] * 3]), "polygon goes farther than 100000"),
+        (
+            lambda d, a: a.update(segmentation={"size": [64, 128], "counts": [64 * 128]}),
+            "runs of a size [64, 128] for an image of 128 × 128",
+        ),
         (lambda d, a: d["annotations"].append({**a, "area": 1}), "of another entry, which differs"),
         (lambda d, a: d["annotations"].clear(), "has no persons with a box"),
     ],
@@ -357,6 +366,71 @@ def test_what_a_file_leaves_out_is_filled_in(data, tmp_path):
     image, target = people.sample(0)
     assert target.keys() == {"boxes", "labels", "keypoints"}
     assert image.shape == (3, 128, 128)
+
+
+def changed(data, folder, split, change):
+    """A copy of the data set, with the file of a split changed."""
+    shutil.copytree(data, folder)
+    path = folder / "annotations" / f"person_keypoints_{split}.json"
+    dataset = json.loads(path.read_text())
+    change(dataset)
+    path.write_text(json.dumps(dataset))
+    return folder
+
+
+def test_a_box_is_cut_off_where_its_image_ends(data, tmp_path):
+    """Training on one of 1e300 pixels ended the process."""
+
+    def change(dataset):
+        for annotation in dataset["annotations"]:
+            annotation["bbox"] = [-1e300, 10, 2e300, 1e300]
+
+    folder = changed(data, tmp_path / "wide", "val", change)
+    for flipped in (False, True):
+        _, target = persons(folder).sample(0, flipped)
+        assert target["boxes"].tolist() == [[0, 10, 128, 128]] * len(target["boxes"])
+
+
+def test_images_may_be_told_apart_by_numbers_and_texts(data, tmp_path):
+    def change(dataset):
+        first = dataset["images"][0]["id"]
+        dataset["images"][0]["id"] = "first"
+        for annotation in dataset["annotations"]:
+            if annotation["image_id"] == first:
+                annotation["image_id"] = "first"
+
+    evaluation = importlib.import_module("persons.evaluation")
+    people = persons(changed(data, tmp_path / "both", "val", change))
+    measures = evaluation.evaluate(Oracle(people), people, torch.device("cpu"))
+    assert measures["keypoints"]["AP"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_missing_image_is_named_before_the_training(script, data, tmp_path, capsys, split):
+    folder = shutil.copytree(data, tmp_path / "sparse")
+    missing = max((folder / split).glob("*.png"))
+    missing.unlink()
+    assert run(script, folder, tmp_path / "out") == 2
+    assert f"{missing}: no such file" in capsys.readouterr().err
+    assert not any((tmp_path / "out").glob("*.pt"))
+
+
+def test_a_damaged_image_is_named_in_a_line_by_a_process_that_reads(script, data, tmp_path, capsys):
+    folder = shutil.copytree(data, tmp_path / "damaged")
+    for path in (folder / "train").glob("*.png"):
+        path.write_bytes(path.read_bytes()[:300])
+    assert run(script, folder, tmp_path / "out", "--workers", 1) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "png: not usable (image file is truncated)" in said
+    assert "Traceback" not in said
+
+
+def test_other_keypoints_to_be_judged_by_are_refused(script, data, tmp_path, capsys):
+    folder = changed(
+        data, tmp_path / "other", "val", lambda d: d["categories"][0]["keypoints"].reverse()
+    )
+    assert run(script, folder, tmp_path / "out") == 2
+    assert "has other keypoints for val than for train: right ankle" in capsys.readouterr().err
 
 
 def test_votes_across_need_a_skeleton(script, data, tmp_path, capsys):
