@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mdn_cupy.functional import additive, compare, log_complement, noisy_or, plain_sum
     from mdn_cupy.io import load_fields, open_fields, save_fields
     from mdn_cupy.peaks import Instances, Peaks, find_peaks
-    from mdn_cupy.problem import Gradients
+    from mdn_cupy.problem import Gradients, VoteKwargs
     from mdn_cupy.provenance import Footprint, Voters
     from mdn_cupy.threads import get_num_threads, set_num_threads
     from mdn_cupy.votes import Votes
@@ -51,6 +51,7 @@ __all__ = [
     "Gradients",
     "Instances",
     "Peaks",
+    "VoteKwargs",
     "Voters",
     "Votes",
     "adapters",
@@ -86,7 +87,7 @@ _HOMES = {
         "functional": ("additive", "compare", "log_complement", "noisy_or", "plain_sum"),
         "io": ("load_fields", "open_fields", "save_fields"),
         "peaks": ("Instances", "Peaks", "find_peaks"),
-        "problem": ("Gradients",),
+        "problem": ("Gradients", "VoteKwargs"),
         "provenance": ("Footprint", "Voters"),
         "threads": ("get_num_threads", "set_num_threads"),
         "votes": ("Votes",),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from inspect import Parameter, Signature, signature
 from operator import attrgetter
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -40,11 +41,13 @@ __all__ = [
     "ProblemSpec",
     "Rule",
     "RuleName",
+    "VoteKwargs",
     "VoteOptions",
     "VoteProblem",
     "new_spec",
     "rule_of",
     "spec_of",
+    "spelled_out",
     "vote_problem",
 ]
 
@@ -92,6 +95,25 @@ class Gradients(NamedTuple):
     confidence: Array | None
     offsets: Array | None
     sigma: Array | None
+
+
+class VoteKwargs(TypedDict, total=False):
+    """The options of `Votes` beside the fields, for annotations of functions that pass them on.
+
+    Examples
+    --------
+    >>> from typing import Unpack
+    >>> import mdn_cupy as mdn
+    >>> def evidence(confidence, offsets, **options: Unpack[mdn.VoteKwargs]):
+    ...     return -mdn.log_complement(confidence, offsets, 2.0, **options)
+    """
+
+    truncate: float
+    stride: float | Sequence[float]
+    origin: float | Sequence[float]
+    output_shape: Sequence[int] | None
+    aggregate: int | None
+    deterministic: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +167,25 @@ OPTIONS = tuple(VoteOptions.__dataclass_fields__)
 """The names of the options."""
 
 _values_of = attrgetter(*OPTIONS)
+
+
+def spelled_out(
+    function: Callable[..., Any], model: Callable[..., Any] = VoteOptions, **changes: Any
+) -> Signature:
+    """Return the signature of a function with `**options`, for `help`: these by name.
+
+    Parameters
+    ----------
+    function : callable
+        What takes the options.
+    model : callable
+        What has them as its parameters.
+    **changes
+        Of these parameters: default=... where they are kept as they are.
+    """
+    own, keywords = signature(function), {"kind": Parameter.KEYWORD_ONLY, **changes}
+    options = (each.replace(**keywords) for each in signature(model).parameters.values())
+    return own.replace(parameters=[*[*own.parameters.values()][:-1], *options])
 
 
 @dataclass(frozen=True)

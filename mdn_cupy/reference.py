@@ -27,14 +27,14 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from mdn_cupy.arrays import refuse_masked
 from mdn_cupy.peaks import Peaks
-from mdn_cupy.problem import Gradients
+from mdn_cupy.problem import Gradients, VoteKwargs
 
 __all__ = [
     "additive",
@@ -127,7 +127,9 @@ class _Fields:
         return reach, distance[reach]
 
 
-def noisy_or(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
+def noisy_or(
+    confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
+) -> Float64:
     """Noisy-or map m = 1 − Π(1 − w·c), Eq. 2; see `mdn_cupy.Votes.noisy_or`.
 
     Examples
@@ -143,7 +145,9 @@ def noisy_or(confidence: Array, offsets: Array, sigma: Array, **options: Any) ->
     return m
 
 
-def log_complement(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
+def log_complement(
+    confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
+) -> Float64:
     """L = Σ log(1 − w·c) = log(1 − m); see `mdn_cupy.Votes.log_complement`."""
     fields = _fields(confidence, offsets, sigma, **options)
     total = np.zeros(fields.result_shape)
@@ -152,7 +156,9 @@ def log_complement(confidence: Array, offsets: Array, sigma: Array, **options: A
     return total
 
 
-def additive(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
+def additive(
+    confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
+) -> Float64:
     """Additive map s = Σ w·c / (2πσ²), Eq. 3 and 6; see `mdn_cupy.Votes.additive`."""
     fields = _fields(confidence, offsets, sigma, **options)
     s = np.zeros(fields.result_shape)
@@ -161,7 +167,9 @@ def additive(confidence: Array, offsets: Array, sigma: Array, **options: Any) ->
     return s
 
 
-def plain_sum(confidence: Array, offsets: Array, sigma: Array, **options: Any) -> Float64:
+def plain_sum(
+    confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
+) -> Float64:
     """Plain sum s = Σ w·c, Eq. 3 and 4; see `mdn_cupy.Votes.plain_sum`.
 
     Examples
@@ -180,7 +188,7 @@ def plain_sum(confidence: Array, offsets: Array, sigma: Array, **options: Any) -
 
 
 def noisy_or_vjp(
-    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂m is given (supplement, section 1)."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -202,7 +210,7 @@ def noisy_or_vjp(
 
 
 def log_complement_vjp(
-    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂L is given: φ′ = −1 / (1 − w·c)."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -213,7 +221,7 @@ def log_complement_vjp(
 
 
 def additive_vjp(
-    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂s of the additive map is given."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -225,7 +233,7 @@ def additive_vjp(
 
 
 def plain_sum_vjp(
-    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Any
+    cotangent: Array, confidence: Array, offsets: Array, sigma: Array, **options: Unpack[VoteKwargs]
 ) -> Gradients:
     """Return the gradients of a loss whose cotangent ∂loss/∂s of the plain sum is given."""
     fields = _fields(confidence, offsets, sigma, **options)
@@ -268,7 +276,7 @@ def peaks(
     min_distance: float = 1.0,
     max_peaks: int | None = None,
     border: int = 0,
-    **options: Any,
+    **options: Unpack[VoteKwargs],
 ) -> Peaks:
     """Return all peaks of the evidence with the spread of their votes; see `mdn_cupy.Votes.peaks`.
 
@@ -302,7 +310,7 @@ def peak_spread(
     sigma: Array,
     *,
     rule: str = "noisy_or",
-    **options: Any,
+    **options: Unpack[VoteKwargs],
 ) -> dict[str, Float64]:
     """Return the columns xx, xy, yy and voters of `mdn_cupy.Peaks` for pixels of the maps.
 
@@ -350,7 +358,7 @@ def instances(
     sigma: Array,
     *,
     radius: float,
-    **options: Any,
+    **options: Unpack[VoteKwargs],
 ) -> npt.NDArray[np.int32]:
     """Return the number from 1 of the peak to which each source adds most evidence, [..., H, W].
 

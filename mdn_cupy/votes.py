@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 import numpy as np
 
@@ -26,13 +26,31 @@ from mdn_cupy.arrays import (
 from mdn_cupy.backend import Backend, module
 from mdn_cupy.checks import check_fields
 from mdn_cupy.peaks import Instances, Peaks, located, spread
-from mdn_cupy.problem import Gradients, Rule, RuleName, VoteOptions, rule_of, vote_problem
+from mdn_cupy.problem import (
+    Gradients,
+    Rule,
+    RuleName,
+    VoteKwargs,
+    VoteOptions,
+    rule_of,
+    spelled_out,
+    vote_problem,
+)
 from mdn_cupy.validation import Pair, called, check_not_negative, crop_range, named_in_errors
 
 if TYPE_CHECKING:
     from mdn_cupy.provenance import Footprint, Voters
 
 __all__ = ["Votes"]
+
+
+class _VotesKwargs(VoteKwargs, total=False):
+    """The arguments of `Votes`."""
+
+    confidence: Array
+    offsets: Array
+    sigma: Array | float
+
 
 _FIELDS = ("confidence", "offsets", "sigma")
 _MOST_DRAWN = 1 << 20  # pixels of all maps: dense votes for as many take about a second
@@ -544,7 +562,7 @@ class Votes(VoteOptions):
 
     # Other votes
 
-    def replace(self, **changes: Any) -> Votes:
+    def replace(self, **changes: Unpack[_VotesKwargs]) -> Votes:
         """Return votes with some arguments replaced, which are checked.
 
         Parameters
@@ -712,6 +730,11 @@ class Votes(VoteOptions):
         """The problem in NumPy arrays."""
         arrays = {name: to_numpy(array, name) for name, array in _arrays(self).items()}
         return vote_problem(**{"sigma": self.sigma, **arrays}, options=self)
+
+
+Votes.replace.__signature__ = spelled_out(  # type: ignore[attr-defined]
+    Votes.replace, Votes, default=...
+)
 
 
 def _arrays(votes: Votes) -> dict[str, Array]:

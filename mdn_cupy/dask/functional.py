@@ -8,9 +8,9 @@ import dask.array as da
 
 from mdn_cupy.dask.blocks import Blocks, blocks_of, check_dask
 from mdn_cupy.dask.graph import gathered, voted
-from mdn_cupy.dask.options import Options, takes_arguments_of, takes_options
+from mdn_cupy.dask.options import takes_arguments_of, takes_options
 from mdn_cupy.dask.reach import Reach, measure, promise
-from mdn_cupy.problem import Gradients, Rule
+from mdn_cupy.problem import Gradients, Rule, VoteKwargs
 
 __all__ = [
     "additive",
@@ -33,7 +33,7 @@ def problem(
     *,
     reach: float | Reach | None = None,
     chunks: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> tuple[Blocks, Reach]:
     """Check the arguments of a map, and measure the reach unless it is given."""
     blocks = blocks_of(confidence, offsets, sigma, chunks, options)
@@ -47,7 +47,7 @@ def _pulling(
     cotangent: da.Array,
     *,
     reach: float | Reach | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> tuple[Blocks, Reach, da.Array]:
     """The problem through which a cotangent is pulled back, in the chunks of that, and it."""
     check_dask("cotangent", cotangent)
@@ -176,7 +176,7 @@ def noisy_or_vjp(
     *,
     log_complement: da.Array | None = None,
     reach: float | Reach | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> Gradients:
     """Pull a cotangent of m back: `mdn_cupy.Votes.noisy_or_vjp`, in chunks.
 

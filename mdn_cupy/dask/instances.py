@@ -15,8 +15,9 @@ from dask.highlevelgraph import HighLevelGraph
 
 from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Index, blocks_of, edges
-from mdn_cupy.dask.options import Options, takes_options
+from mdn_cupy.dask.options import takes_options
 from mdn_cupy.peaks import Instances, Peaks
+from mdn_cupy.problem import VoteKwargs
 from mdn_cupy.validation import check_not_negative
 from mdn_cupy.votes import Votes
 
@@ -31,7 +32,7 @@ def instances(
     peaks: Peaks | Delayed,
     *,
     radius: float = math.inf,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> Instances:
     """Say for every source to which peak it adds most: `mdn_cupy.Votes.instances`, in chunks.
 

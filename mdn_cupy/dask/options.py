@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from typing import Any, ParamSpec, TypedDict, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
-from mdn_cupy.problem import VoteOptions
+from mdn_cupy.problem import spelled_out
 from mdn_cupy.validation import called
 
-__all__ = ["Options", "takes_arguments_of", "takes_options"]
+__all__ = ["takes_arguments_of", "takes_options"]
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
-
-
-class Options(TypedDict, total=False):
-    """What `VoteOptions` takes: written out, since type checkers understand no generated one."""
-
-    truncate: float
-    stride: float | Sequence[float]
-    origin: float | Sequence[float]
-    output_shape: Sequence[int] | None
-    aggregate: int | None
-    deterministic: bool
 
 
 def takes_arguments_of(
@@ -32,8 +21,7 @@ def takes_arguments_of(
 ) -> Callable[[Callable[..., Result]], Callable[P, Result]]:
     """Give a function the arguments of one with `**options`, shown by name, and name it where it
     takes none such."""
-    *own, _ = signature(model).parameters.values()
-    parameters = [*own, *signature(VoteOptions).parameters.values()]
+    parameters = [*spelled_out(model).parameters.values()]
 
     def decorate(function: Callable[..., Result]) -> Callable[P, Result]:
         shown = signature(function).replace(parameters=parameters)

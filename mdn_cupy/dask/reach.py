@@ -20,9 +20,9 @@ from mdn_cupy.arrays import is_number, kind_of, library, on_device, to_numpy
 from mdn_cupy.cpu.half import widened
 from mdn_cupy.cpu.landing import tile_boxes
 from mdn_cupy.dask.blocks import Blocks, Index, blocks_of, edges
-from mdn_cupy.dask.options import Options, takes_options
+from mdn_cupy.dask.options import takes_options
 from mdn_cupy.dask.scheduling import Progress, computed
-from mdn_cupy.problem import VoteOptions
+from mdn_cupy.problem import VoteKwargs, VoteOptions
 from mdn_cupy.validation import as_float
 
 __all__ = [
@@ -167,7 +167,7 @@ def measure_reach(
     chunks: Any = None,
     gradients: bool = False,
     progress: Progress | None = None,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> Reach:
     """Look at every vote once, and find which chunks of the output need which chunks of the fields.
 

@@ -15,11 +15,11 @@ from mdn_cupy.arrays import namespace, on_device, to_numpy
 from mdn_cupy.dask.blocks import Blocks, Index, check_dask, edges
 from mdn_cupy.dask.functional import problem as settled
 from mdn_cupy.dask.graph import arriving, promises, voted, votes_of
-from mdn_cupy.dask.options import Options, takes_options
+from mdn_cupy.dask.options import takes_options
 from mdn_cupy.dask.peaks import Table, tabulated
 from mdn_cupy.dask.reach import Link, Reach
 from mdn_cupy.peaks import Peaks, limits_of, spread
-from mdn_cupy.problem import Rule, RuleName, rule_of
+from mdn_cupy.problem import Rule, RuleName, VoteKwargs, rule_of
 
 __all__ = ["peaks"]
 
@@ -38,7 +38,7 @@ def peaks(
     evidence: da.Array | None = None,
     reach: float | Reach | None = None,
     chunks: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[VoteKwargs],
 ) -> Delayed:
     """Find all peaks of the evidence and how the votes for each spread: `mdn_cupy.Votes.peaks`.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, Unpack
 
 import torch
 from torch import Tensor, nn
 
-from mdn_cupy.problem import RuleName, VoteOptions, rule_of
+from mdn_cupy.problem import RuleName, VoteKwargs, VoteOptions, rule_of, spelled_out
 from mdn_cupy.torch.checks import check_dtype, refuse_script
 from mdn_cupy.validation import called, check_flag
 from mdn_cupy.votes import Votes
@@ -83,7 +83,7 @@ class MassDisplacement(nn.Module):
         learnable: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
-        **options: Any,
+        **options: Unpack[VoteKwargs],
     ) -> None:
         super().__init__()
         rule_of(rule)
@@ -118,13 +118,13 @@ class MassDisplacement(nn.Module):
     # Types and not their names, which torch.fx would save as text and could not read again.
     forward.__annotations__.update(confidence=Tensor, offsets=Tensor, **{"return": Tensor})
 
-    def votes(self, confidence: Tensor, offsets: Tensor, **options: Any) -> Votes:
+    def votes(self, confidence: Tensor, offsets: Tensor, **options: Unpack[VoteKwargs]) -> Votes:
         """Return the votes of these fields, for another map or its log-complement.
 
         Options that are given take the place of the module's.
         """
-        options = {**self.options.named, **options}
-        return called("MassDisplacement.votes", Votes, confidence, offsets, self.sigma, **options)
+        named = {**self.options.named, **options}
+        return called("MassDisplacement.votes", Votes, confidence, offsets, self.sigma, **named)
 
     def extra_repr(self) -> str:
         """Rule, sigma, whether it is learnable, and the options that were set, for `repr`."""
@@ -152,6 +152,14 @@ class MassDisplacement(nn.Module):
             return f"{widths.min():.3g}…{widths.max():.3g} ({size})"
         listed = ", ".join(f"{width:.3g}" for width in widths.flatten())
         return f"({listed})" if widths.ndim else listed
+
+
+MassDisplacement.__init__.__signature__ = spelled_out(  # type: ignore[attr-defined]
+    MassDisplacement.__init__
+)
+MassDisplacement.votes.__signature__ = spelled_out(  # type: ignore[attr-defined]
+    MassDisplacement.votes, default=...
+)
 
 
 def _widths(sigma: Sigma, dtype: torch.dtype) -> Tensor:
