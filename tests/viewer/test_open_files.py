@@ -6,8 +6,9 @@ import pytest
 import tifffile
 from mdn_viewer import settings
 from mdn_viewer.widgets.open_dialog import OpenDialog
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QDialogButtonBox
-from viewer_support import add_fields, assert_shows, drop, names, press, two_parts, wrong
+from viewer_support import PLUGIN, add_fields, assert_shows, drop, names, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -235,3 +236,35 @@ def test_what_was_remembered_and_edited_badly_is_forgotten(widget):
     assert settings.recall_reading("x") == {}
     settings.remember_reading("x", {"layout": "PCHW"})
     assert settings.recall_reading("x") == {"layout": "PCHW"}
+
+
+@pytest.mark.parametrize("what", ["a sample", "files"])
+def test_of_what_napari_opens_a_layer_comes_in_a_turn(widget, qtbot, tmp_path, what):
+    viewer, counts = widget._viewer, []
+    viewer.layers.clear()
+    paths = [tmp_path / "a.mdn", tmp_path / "b.mdn"]
+    for path in paths:
+        mdn.save_fields(path, two_parts())
+
+    def open_it():
+        if what == "files":
+            return viewer.open(paths[0], plugin=PLUGIN)
+        return viewer.open_sample(PLUGIN, "coins")
+
+    every_turn = QTimer()
+    every_turn.timeout.connect(lambda: counts.append(len(viewer.layers)))
+    QTimer.singleShot(0, open_it)  # as a menu does, in the event loop
+    every_turn.start(0)
+    qtbot.waitUntil(lambda: len(viewer.layers) == 3)
+    every_turn.stop()
+    widget.wait()
+    assert {*np.diff([0, *counts, 3])} <= {0, 1}
+    shape = (303, 384) if what == "a sample" else two_parts().image.shape[:2]
+    assert widget.model.maps["noisy_or"].values.shape == shape
+    viewer.layers.clear()
+    assert len(open_it()) == 3  # a script has them at once
+    viewer.layers.clear()
+    QTimer.singleShot(0, lambda: viewer.open(paths, stack=False, plugin=PLUGIN))
+    qtbot.waitUntil(lambda: len(viewer.layers) == 6)
+    roles = ("image", "confidence", "offsets")
+    assert names(viewer) == [f"{name} {role}" for name in "ab" for role in roles]

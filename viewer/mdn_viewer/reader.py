@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import mdn_cupy as mdn
 from mdn_cupy.io import SUFFIXES
@@ -32,6 +32,14 @@ __all__ = [
 ]
 
 Paths = str | Sequence[str]
+
+
+@runtime_checkable
+class _TakesTurns(Protocol):
+    """What the widget is here, where it is not imported."""
+
+    def in_turns(self, layers: list[LayerData]) -> list[LayerData]:
+        """Return the layers that napari is to add now; the others come in later turns."""
 
 
 def get_reader(path: Paths) -> Callable[[Paths], list[LayerData]] | None:
@@ -131,7 +139,7 @@ def open_saved(saved: SavedSession) -> Opened:
 
 def _sample(name: str) -> list[LayerData]:
     origin = Origin((f"sample:{name}",))
-    return layer_data(mdn.samples.load(name), name, opening_part(name), origin)
+    return _in_turns(layer_data(mdn.samples.load(name), name, opening_part(name), origin))
 
 
 open_pose, open_faces, open_trained, open_coins, open_nuclei, open_delta = (
@@ -149,13 +157,26 @@ def _read_guessed(path: Paths) -> list[LayerData]:
 
 
 def _layers(files: Sequence[Origin]) -> list[LayerData]:
-    return [
-        layer
-        for each in files
-        for layer in layer_data(
-            each.open(), Path(each.paths[0]).stem, origin=each.moved(os.path.abspath)
-        )
-    ]
+    return _in_turns(
+        [
+            layer
+            for each in files
+            for layer in layer_data(
+                each.open(), Path(each.paths[0]).stem, origin=each.moved(os.path.abspath)
+            )
+        ]
+    )
+
+
+def _in_turns(layers: list[LayerData]) -> list[LayerData]:
+    """Return all layers, or the first if the widget in the current window adds the others."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    docks = () if viewer is None else viewer.window.dock_widgets.values()
+    widgets = (widget for widget in docks if isinstance(widget, _TakesTurns))
+    widget = next(widgets, None)
+    return layers if widget is None else widget.in_turns(layers)
 
 
 def _each(path: Paths) -> Sequence[str]:

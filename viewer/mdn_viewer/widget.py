@@ -31,7 +31,7 @@ from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
-from mdn_viewer.layers.conversion import layer_data
+from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.layers.linked import LinkedLayers
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
@@ -162,6 +162,10 @@ class MassDisplacement(QWidget):
             self._rest.stop()
             self.model.settle()
         self.canvas.finish()
+
+    def in_turns(self, layers: list[LayerData]) -> list[LayerData]:
+        """Return the layers that napari is to add now; the others come in later turns."""
+        return self.opener.in_turns(layers)
 
     def show_values(self, values: mdn.Fields | list[mdn.Fields]) -> None:
         """Show other values of the fields, or frames, that are open.

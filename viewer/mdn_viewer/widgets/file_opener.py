@@ -116,6 +116,19 @@ class FileOpener:
         self._waiting.extend(layers)
         self._next.start(0)
 
+    def in_turns(self, layers: list[LayerData]) -> list[LayerData]:
+        """Return the layers that napari is to add now, and `add` the others.
+
+        It is the first in a window that runs; in a script, and with others waiting, it is all.
+        """
+        thread = self._parent.thread()
+        if self.busy or thread is None or not thread.loopLevel():
+            layers = [*self._waiting, *layers]
+            self._waiting.clear()
+            return layers
+        self.add(layers[1:])
+        return layers[:1]
+
     def _add_next(self) -> None:
         if self._waiting:
             data, keywords, _ = self._waiting.popleft()
