@@ -180,7 +180,7 @@ def voted(blocks: Blocks, reach: Reach, maps: tuple[str, ...]) -> list[da.Array]
         shape = tuple(c[n] for c, n in zip(blocks.output_chunks, number, strict=True))
         links, pieces = found.of(number)
         task = partial(vote, shape, blocks.corner(number), links)
-        layer[(name, *number)] = (task, pieces + checks)
+        layer[(name, *number)] = (task, pieces, checks)
         checks = []
     layers = {**found.graph.layers, name: layer}
     dependencies = {**found.graph.dependencies, name: {*found.graph.layers}}
@@ -344,12 +344,13 @@ def _vote(
     corner: tuple[int, int],
     links: list[Link],
     pieces: list[Any],
+    _checks: list[None],
 ) -> Any:
     """Vote into one block of the output, piece by piece: sums of votes add up."""
     needed = ["log_complement" if name == "noisy_or" else name for name in maps]
     with on_device(meta):
         sums = {name: np.zeros_like(meta, dtype=dtype, shape=shape) for name in needed}
-        for link, piece in zip(links, pieces, strict=False):  # checks come after the pieces
+        for link, piece in zip(links, pieces, strict=True):
             votes = votes_of(options, piece, link, corner)
             if len(sums) == 2:
                 other: Any = next(name for name in sums if name != "log_complement")

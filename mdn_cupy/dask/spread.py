@@ -93,7 +93,7 @@ def peaks(
     for number in np.ndindex(*map(len, blocks.output_chunks)):
         links, pieces = sources.of(number)
         add = partial(_moments, blocks.options, kind, _extent(blocks, number), evidence.shape)
-        layer[(moments, *number)] = (partial(add, links), table.key, pieces + checks)
+        layer[(moments, *number)] = (partial(add, links), table.key, pieces, checks)
         checks = []
     last = {name: (partial(_spread, kind), table.key, list(layer))}
     graph = HighLevelGraph.merge(table.dask, sources.graph)
@@ -119,6 +119,7 @@ def _moments(
     links: list[Link],
     table: Table,
     pieces: list[Any],
+    _checks: list[None],
 ) -> tuple[Any, Any]:
     """Which peaks lie in a block, and the moments [7, n] of the votes for them."""
     where = np.stack(np.unravel_index(table.place, shape))
@@ -132,7 +133,7 @@ def _moments(
     own = tuple(e.stop - e.start for e in extent[:-2])
     number = np.ravel_multi_index(tuple(leading), own) if own else np.zeros_like(row)
     corner = extent[-2].start, extent[-1].start
-    for link, piece in zip(links, pieces, strict=False):  # checks come after the pieces
+    for link, piece in zip(links, pieces, strict=True):
         rows, columns = link.pixels
         near = (row >= rows.start) & (row < rows.stop)
         near &= (column >= columns.start) & (column < columns.stop)
