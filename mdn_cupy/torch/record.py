@@ -212,12 +212,12 @@ def record(model: nn.Module) -> Iterator[list[RecordedVotes]]:
         for name, module in model.named_modules():
             layer = name.replace(_COMPILED, "")
             if isinstance(module, MDNKeypointHead):
-                stack.enter_context(_after(module, "vote", partial(recorder.head, layer, module)))
+                keep, methods = partial(recorder.head, layer, module), ["vote"]
+                stack.enter_context(_after(module, methods, keep))
                 voting += 1
             elif isinstance(module, MassDisplacement) and id(module) not in heads:
-                for method in ("forward", "votes"):
-                    keep = partial(recorder.votes, layer, module)
-                    stack.enter_context(_after(module, method, keep))
+                keep, methods = partial(recorder.votes, layer, module), ["forward", "votes"]
+                stack.enter_context(_after(module, methods, keep))
                 voting += 1
             elif _pools_regions(module):
                 stack.enter_context(
@@ -297,20 +297,26 @@ class _Recorder:
 
 
 @contextmanager
-def _after(module: nn.Module, method: str, keep: Callable[..., None]) -> Iterator[None]:
-    """Call a function with the arguments of a method, each time that the method has returned.
+def _after(module: nn.Module, methods: list[str], keep: Callable[..., None]) -> Iterator[None]:
+    """Call a function with the arguments of methods, each time that one has returned.
 
     A hook of torch's is called by `module(...)` only, and heads are trained by `log_complement`.
     """
-    original = getattr(module, method)
 
-    @wraps(original)
-    def kept(*given: Any, **named: Any) -> Any:
-        result = original(*given, **named)
-        keep(*given, **named)
-        return result
+    def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(original)
+        def kept(*given: Any, **named: Any) -> Any:
+            result = original(*given, **named)
+            keep(*given, **named)
+            return result
 
-    names = {method: kept, "__getstate__": partial(_state, module)}
+        return kept
+
+    def state() -> dict[str, Any]:
+        # What is pickled and copied meanwhile: a copy would vote by what is wrapped of this module.
+        return {name: x for name, x in vars(module).items() if name not in names}
+
+    names = {"__getstate__": state, **{n: wrapped(getattr(module, n)) for n in methods}}
     before = {name: vars(module).get(name) for name in names}  # of a context around this one
     vars(module).update(names)
     try:
@@ -321,15 +327,6 @@ def _after(module: nn.Module, method: str, keep: Callable[..., None]) -> Iterato
                 del vars(module)[name]
             else:
                 vars(module)[name] = value
-
-
-def _state(module: nn.Module) -> dict[str, Any]:
-    """Return what is pickled and copied of a module while it is recorded: not its recorder.
-
-    A copy would vote with the parameters of the module that it is a copy of.
-    """
-    own = ("forward", "vote", "votes", "__getstate__")
-    return {name: x for name, x in vars(module).items() if name not in own}
 
 
 def _pools_regions(module: nn.Module) -> bool:
