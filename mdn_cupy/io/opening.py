@@ -277,7 +277,9 @@ def _look(path: Path) -> str | None:
     """Return the kind of a file by its first bytes, or of an archive by its entries."""
     with path.open("rb") as file:
         first = file.read(8)
-    if first.startswith(b"PK\3\4") and zipfile.is_zipfile(path):
+    if first.startswith(b"PK\3\4"):
+        if not zipfile.is_zipfile(path):
+            raise Refusal(f"not a readable {_kind(path)} file (cut off?)")
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         return next(

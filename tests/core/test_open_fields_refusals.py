@@ -223,6 +223,13 @@ def test_what_no_torch_wrote_is_said(tmp_path, content):
     assert refused(tmp_path / "a.pt").endswith(said)
 
 
+@pytest.mark.parametrize("write", [npz, mdn_file, pt], ids=lambda write: write.__name__)
+def test_an_archive_without_its_end_is_said_to_be_cut_off(tmp_path, write):
+    path = write(tmp_path, confidence=C, offsets=O)
+    path.write_bytes(path.read_bytes()[:-30])
+    assert refused(path).endswith(" file (cut off?)")
+
+
 def test_nothing_is_unpickled(tmp_path):
     torch.save({"heatmap": torch.tensor(C), "offsets": Trap()}, tmp_path / "a.pt")
     assert "pickled objects, which could run code" in refused(tmp_path / "a.pt")
