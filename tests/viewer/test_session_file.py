@@ -301,6 +301,34 @@ def test_a_session_on_a_sample_is_dropped(shared, shown, tmp_path):
     assert "not JSON" in wrong(widget)
 
 
+def test_what_is_there_already_is_not_opened_once_more(shared, shown, tmp_path):
+    mdn.save_fields(tmp_path / "a.mdn", two_parts())
+    widget = shown("delta")
+    viewer, model = widget._viewer, widget.model
+    viewer.layers.clear()
+    widget.canvas.dropped.emit([str(tmp_path / "a.mdn")])
+    widget.wait()
+    points = viewer.add_points([[10, 5], [3, 4]], name="mine")
+    viewer.add_labels(np.arange(24 * 32).reshape(24, 32) % 3, name="labels")
+    model.change(sigma=4.5)
+    path = str(tmp_path / "a.mdn-session")
+    widget.sessions.save(path)
+    before = [*viewer.layers]
+    model.change(sigma=1.5)
+    model.set_fields(replace(model.loaded, confidence=model.loaded.confidence / 2))  # a step
+    widget.sessions.open(path)
+    assert [*viewer.layers] == before
+    assert (model.session.sigma, model.session.fields) == (4.5, model.loaded)
+    points.data = [[10, 5], [3, 9]]
+    viewer.layers["labels"].data[5, 5] += 1
+    widget.sessions.open(path)  # what has changed stays
+    assert names(viewer) == [*(each.name for each in before), "mine [1]", "labels [1]"]
+    mdn.save_fields(tmp_path / "a.mdn", replace(two_parts(), stride=2))
+    widget.sessions.open(path)
+    assert len(viewer.layers) == 10
+    assert model.loaded.stride == 2
+
+
 @pytest.mark.slow
 def test_the_users_own_layers_and_the_target_come_back(shared, shown, tmp_path):
     widget = shown(two_parts())

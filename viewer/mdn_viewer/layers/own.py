@@ -13,7 +13,7 @@ from mdn_viewer.layers.conversion import is_output
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["layer_of", "own_layers", "written"]
+__all__ = ["layer_of", "own_layers", "same_layer", "written"]
 
 _KINDS: dict[str, type[Layer]] = {"points": Points, "shapes": Shapes, "labels": Labels}
 _LOOKS = {
@@ -56,6 +56,14 @@ def written(layer: Any, keep: Callable[[Any], str]) -> dict[str, Any]:
     }
     also = {"ndim": layer.ndim, "opacity": layer.opacity, "visible": layer.visible}
     return {"kind": kind, "name": layer.name, "data": data, **looks, **place, **also}
+
+
+def same_layer(one: Layer, other: Layer) -> bool:
+    """Whether two layers of `own_layers` have the same data, looks and place."""
+    first, second = ({**written(x, lambda _: ""), "name": ""} for x in (one, other))
+    return first == second and (
+        not isinstance(one, Labels) or np.array_equal(np.asarray(one.data), np.asarray(other.data))
+    )
 
 
 def layer_of(described: dict[str, Any]) -> Layer:

@@ -18,7 +18,7 @@ from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
 from mdn_viewer.layers.conversion import layer_data
-from mdn_viewer.layers.own import layer_of, own_layers, written
+from mdn_viewer.layers.own import layer_of, own_layers, same_layer, written
 from mdn_viewer.reader import open_saved
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.gradient import GradientPanel
@@ -109,6 +109,8 @@ class SessionFiles:
     def open(self, path: str) -> None:
         """Open a session file; nothing changes if its fields cannot be opened.
 
+        Layers of it that are there already, as they were saved, are not added once more.
+
         Raises
         ------
         OSError, ValueError
@@ -117,9 +119,14 @@ class SessionFiles:
         saved = read_session(path)
         opened = open_saved(saved)
         own = [layer_of(layer) for layer in saved.layers]
-        layers = layer_data(opened.fields, Path(path).stem, opened.part, opened.origin)
-        for data, keywords, _ in layers:
-            self._viewer.add_image(data, **keywords)
+        model = self._model
+        same = model.loaded if model.origin == opened.origin else None
+        if same is not None and is_there(same, opened.origin, model.frame):
+            model.reset_fields()
+        else:
+            layers = layer_data(opened.fields, Path(path).stem, opened.part, opened.origin)
+            for data, keywords, _ in layers:
+                self._viewer.add_image(data, **keywords)
         self._wait()
         self._restore(saved, own)
 
@@ -134,9 +141,14 @@ class SessionFiles:
         self._restore(saved, [layer_of(layer) for layer in saved.layers])
 
     def _restore(self, saved: SavedSession, own: list[Layer]) -> None:
-        model = self._model
-        for layer in own:
-            self._viewer.add_layer(layer)
+        model, there = self._model, own_layers(self._viewer)
+        for n, layer in enumerate(own):
+            same = next((x for x in there if same_layer(x, layer)), None)
+            if same is None:
+                self._viewer.add_layer(layer)
+            else:
+                there.remove(same)
+                own[n] = same
         model.go_to(saved.frame)
         model.change(**saved.settings)
         for kind, box in self._compare.shown.items():
