@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.canvas.cell import Picture
 from mdn_viewer.canvas.comparison import ComparisonCanvas
-from mdn_viewer.canvas.overlays import Patch
+from mdn_viewer.canvas.overlays import Marks, Patch
 from mdn_viewer.core.session import title
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
@@ -269,6 +270,35 @@ def test_small_pictures_are_in_the_next_frame_even_before_large_ones(written, qt
     assert canvas.complete
     qtbot.waitUntil(lambda: len(frames) > 1)
     assert not any(frames)
+
+
+def test_marks_are_small_where_many_are_seen(written):
+    canvas, _ = written
+    places = np.stack(np.mgrid[8:1040:26, 8:1040:26], axis=-1).reshape(-1, 2)
+    assert len(places) == 1600
+    canvas.show_pictures(pictures(0.0, size=20))
+    canvas.set_overlay("points:many", Marks(places, np.ones((1600, 4)), "disc", 9.0, 1.5, "red"))
+
+    def brightness(zoom):
+        """Return how many pixels of a mark are drawn, and how many marks."""
+        canvas.look_at(Camera(520.0, 520.0, zoom))
+        rows, columns = canvas.cell_size
+        top, left = 520 - rows / 2 / zoom, 520 - columns / 2 / zoom
+        within = (abs(places - 520) <= (520 - top, 520 - left)).all(axis=1).sum()
+        drawn = canvas.screenshot()[..., 0] > 60
+        x, y, width, height = canvas.cells["a"].rectangle
+        return drawn[y : y + height, x : x + width].sum() / within, within
+
+    def assert_large(zoom):
+        pixels, marks = brightness(zoom)
+        assert marks < 1000
+        assert pixels > 50
+
+    assert_large(2.0)
+    pixels, marks = brightness(0.15)
+    assert marks == 1600
+    assert 1 <= pixels < 10
+    assert_large(1.0)
 
 
 def test_files_are_dropped(widget, canvas, tmp_path):

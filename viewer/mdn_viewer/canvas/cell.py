@@ -14,7 +14,7 @@ from vispy.geometry import Rect
 from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.canvas.colormaps import as_vispy
 from mdn_viewer.canvas.header import HEIGHT, Header
-from mdn_viewer.canvas.overlays import Overlay, placed
+from mdn_viewer.canvas.overlays import Marks, Overlay, placed
 
 __all__ = ["PICTURE", "Cell", "Picture"]
 
@@ -98,6 +98,9 @@ class Cell:
         self._seen = Rect(seen.left, seen.top, seen.right - seen.left, seen.bottom - seen.top)
         if self.view is not None:
             self.view.camera.rect = self._seen
+        for name, (overlay, _) in self._overlays.items():
+            if isinstance(overlay, Marks) and name in self._nodes:
+                overlay.look(self._nodes[name], self._seen)
 
     def show(self, picture: Picture) -> bool:
         """Show a picture, and say whether it is another one than before."""
@@ -172,6 +175,8 @@ class Cell:
             self._nodes[name] = overlay.make(self.view.scene)
             self._nodes[name].order = order
         overlay.write(self._nodes[name])
+        if isinstance(overlay, Marks):
+            overlay.look(self._nodes[name], self._seen)
         self._nodes[name].visible = True
 
     def _write_picture(self) -> None:

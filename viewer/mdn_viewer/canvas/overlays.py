@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from napari.utils.colormaps import Colormap
 from vispy import scene
+from vispy.geometry import Rect
 from vispy.visuals.transforms import STTransform
 
 from mdn_viewer.canvas.colormaps import as_vispy
@@ -15,6 +16,8 @@ from mdn_viewer.canvas.colormaps import as_vispy
 __all__ = ["Arrows", "Marks", "Outlines", "Overlay", "Patch", "placed"]
 
 Array = npt.NDArray[Any]
+
+_CROWD, _SMALL = 1000, 3  # marks that are seen; screen pixels of each, where there are more
 
 _HEAD, _OPEN = 0.25, 0.5  # length of an arrow's head of the arrow's; half its width of that
 
@@ -66,7 +69,11 @@ class Arrows(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """Symbols at pixels of the output, of a constant size on the screen."""
+    """Symbols at pixels of the output, of a constant size on the screen; small where many are seen.
+
+    OpenGL without a GPU takes a microsecond for ten pixels of a mark, and its rim and its smooth
+    edge are most of them. Of thousands none could be told apart.
+    """
 
     at: Array  # [n, 2]: row and column
     colour: Array  # [n, 4]
@@ -96,6 +103,15 @@ class Marks(NamedTuple):
             edge_width=self.rim,
             edge_color=self.rim_colour,
         )
+
+    def look(self, node: Any, seen: Rect) -> None:
+        """Make marks small, or as large as they are, where these pixels of the output are seen."""
+        rows, columns = np.asarray(self.at).T
+        among = (seen.bottom <= rows) & (rows <= seen.top)
+        among &= (seen.left <= columns) & (columns <= seen.right)
+        many = np.count_nonzero(among) > _CROWD
+        node.antialias = 0 if many else 1
+        node.canvas_size_limits = (0, _SMALL) if many else None
 
 
 class Outlines(NamedTuple):
