@@ -69,6 +69,8 @@ def restore(
     ValueError
         If the file is none of this training's checkpoints, or one of other settings.
     """
+    for unfinished in path.parent.glob(f".{path.name}.*"):  # of a process that was killed
+        unfinished.unlink(missing_ok=True)
     if not path.exists():
         return
     remedy = "delete it, or write to another folder"

@@ -17,6 +17,7 @@ import torch.distributed as distributed
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mdn_cupy.files import replacing
 from persons.dataset import Batches, Persons, Sample
 from persons.models import Settings, make_model
 
@@ -73,6 +74,7 @@ class Training:
     ) -> None:
         self.settings = settings
         self.checkpoint = checkpoint
+        self._log_path = checkpoint.with_suffix(".jsonl")
         self.device = device
         self.step = 0
         self.seconds = 0.0  # spent on the steps so far, and on nothing else
@@ -97,6 +99,7 @@ class Training:
     def run(self) -> Iterator[dict[str, float]]:
         """Take the remaining steps; yield the losses of each."""
         self.model.train()
+        self._cut_log()
         started = time.perf_counter()
         for batch in self._batches:
             if isinstance(batch, Exception):
@@ -148,12 +151,20 @@ class Training:
             return rise * 0.1 ** sum(done >= drop for drop in DROPS)
         return rise * 0.5 * (1 + math.cos(math.pi * done))
 
+    def _cut_log(self) -> None:
+        """Drop what the log has of steps after the checkpoint, which are taken again."""
+        if self.rank or not self._log_path.exists():
+            return
+        lines = self._log_path.read_bytes().splitlines(keepends=True)
+        with replacing(self._log_path) as file:
+            file.writelines(lines[: self.step])
+
     def _log(self, losses: dict[str, float]) -> None:
         if self.rank:
             return
         rounded = {name: round(loss, 5) for name, loss in losses.items()}
         line = {"step": self.step, "seconds": round(self.seconds, 2), **rounded}
-        with self.checkpoint.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+        with self._log_path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _save(self) -> None:

@@ -4,10 +4,14 @@ import importlib
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 
 pytest.importorskip("torchvision")
 
@@ -86,6 +90,47 @@ def test_a_stopped_training_ends_with_the_same_numbers(
         for folder in (finished, tmp_path)
     ]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {samples!r})
+import torch
+import train_mask_rcnn
+from persons import training
+
+training.CHECKPOINT_STEPS = 2
+save = torch.save
+
+def killed(state, file):
+    if state["step"] == 4:
+        file.write(b"half of it")
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(state, file)
+
+torch.save = killed
+train_mask_rcnn.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.slow
+def test_what_was_killed_while_it_wrote_ends_with_the_same_numbers(
+    script, finished, data, tmp_path
+):
+    arguments = ["--data", data, "--out", tmp_path, "--steps", 4, "--models", MODELS[0]]
+    code = KILLED.format(samples=str(ROOT / "samples"))
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    assert run(script, data, tmp_path, models=MODELS[:1]) == 0
+    states = [
+        torch.load(folder / f"{MODELS[0]}-0.pt", weights_only=True)["model"]
+        for folder in (finished, tmp_path)
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    log = (tmp_path / f"{MODELS[0]}-0.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in log] == [1, 2, 3, 4]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".jsonl", ".md", ".pt"}
 
 
 @pytest.mark.slow
