@@ -212,6 +212,7 @@ def _run(options: argparse.Namespace, device: torch.device) -> str:
             options.learning_rate,
             options.weights_backbone,
             options.amp,
+            _processes(),
         )
         report = _train(settings, persons, judged, options, device)
         results[model].append(report["measures"])

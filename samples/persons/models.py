@@ -41,6 +41,7 @@ class Settings:
     learning_rate: float = 2e-3
     weights_backbone: str | None = None
     amp: bool = False
+    processes: int = 1
 
 
 def make_model(settings: Settings, parts: int, edges: list[tuple[int, int]]) -> nn.Module:

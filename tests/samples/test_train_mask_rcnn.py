@@ -144,6 +144,12 @@ def test_what_is_finished_is_not_trained_again_and_other_settings_are_refused(
     capsys.readouterr()
     assert run(script, data, finished, steps=5) == 2
     assert "not with" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setattr(script, "_processes", lambda: 2)  # which see twice as many images
+        patch.setattr(script.distributed, "init_process_group", lambda *_, **__: None)
+        assert run(script, data, finished) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"was made with .*processes=1.*, not with .*processes=2", said)
 
 
 @pytest.mark.slow
