@@ -8,6 +8,7 @@ stopped.
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,9 @@ class Training:
             and self._cache / f"{self.settings.seed}-{self.step}-{self.settings.batch}.pt"
         )
         if kept and kept.exists():
-            features, joints = torch.load(kept, weights_only=True)
-            return features.float(), joints
+            with suppress(Exception):  # whatever a damaged file makes torch raise: it is made again
+                features, joints = torch.load(kept, weights_only=True)
+                return features.float(), joints
         size = self.settings.batch
         first = self.step * size
         batch = self.task.draw("train", self.settings.seed, range(first, first + size))

@@ -307,14 +307,16 @@ def test_kept_features_make_no_difference(script, data, parts, tmp_path, monkeyp
     monkeypatch.setattr(
         type(data), "draw", lambda self, *key: drawn.append(key[0]) or draw(self, *key)
     )
-    for out, more in (("a", []), ("b", ["cache"]), ("c", ["cache"])):
+    for out, more in (("a", []), ("b", ["cache"]), ("c", ["cache"]), ("d", ["cache"])):
+        if out == "d":
+            min((tmp_path / "cache").iterdir()).write_bytes(b"damaged")  # and made again
         cache = [it for name in more for it in ("--cache", str(tmp_path / name))]
         arguments = ["--data", str(data.folder), "--out", str(tmp_path / out), *cache]
         arguments += ["--ways", "within", "--steps", "2", "--pictures", "1", "--set", "batch=2"]
         assert script.main(arguments) == 0
         losses.append(torch.load(tmp_path / out / "within-0.pt", weights_only=True)["losses"])
-    assert losses[0] == losses[1] == losses[2]
-    assert drawn.count("train") == 4
+    assert losses[0] == losses[1] == losses[2] == losses[3]
+    assert drawn.count("train") == 5
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
