@@ -53,8 +53,8 @@ class Training:
     Raises
     ------
     ValueError
-        If the checkpoint is of other settings, or is none; or if the trunk's own weights are wanted
-        and missing.
+        If the checkpoint is of other settings, or is none; if the trunk's own weights are wanted
+        and missing; or, from `run`, if the loss is not finite.
     """
 
     def __init__(
@@ -116,7 +116,12 @@ class Training:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
         self._optimizer.step()
-        return loss.item()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ValueError(
+                f"the loss of step {self.step} is not finite; --set a lower learning_rate"
+            )
+        return value
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """Pictures of the step, or what a frozen trunk makes of them, and the joints."""

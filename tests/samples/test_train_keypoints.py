@@ -143,6 +143,14 @@ def test_a_file_that_is_no_checkpoint_is_refused(script, tmp_path, capsys):
     assert "heatmap-0.pt is no checkpoint" in capsys.readouterr().err
 
 
+def test_a_loss_that_is_not_finite_ends_the_training(script, tmp_path, capsys):
+    arguments = ["--out", str(tmp_path), *SMALL, "--ways", "heatmap"]
+    assert script.main([*arguments, "--set", "learning_rate=1e36"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.search(r"the loss of step \d is not finite; --set a lower learning_rate$", said)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
