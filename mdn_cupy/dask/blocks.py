@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from dask.base import tokenize
 
-from mdn_cupy.arrays import Array, is_number, kind_of, library, remedy
+from mdn_cupy.arrays import Array, is_number, kind_of, library, plain, remedy
 from mdn_cupy.dask.lazy import StoredArray, chunk_sizes, stored_array
 from mdn_cupy.problem import VoteOptions, new_spec
 from mdn_cupy.validation import Shape, check_width, floating_dtype
@@ -172,16 +172,17 @@ def blocks_of(
     ValueError
         If a shape or the chunks do not fit; the message has the call that makes them fit.
     """
-    check_dask("confidence", confidence)
-    check_dask("offsets", offsets)
+    confidence = check_dask("confidence", confidence)
+    offsets = check_dask("offsets", offsets)
     if isinstance(sigma, da.Array):
-        check_dask("sigma", sigma)
+        sigma = check_dask("sigma", sigma)
     elif library(sigma) in ("torch", "dlpack"):
         raise TypeError(
             f"sigma must be a number or an array of Dask or of the chunks' library, got "
             f"{kind_of(sigma)}{remedy('sigma', sigma)}"
         )
     elif not is_number(sigma):
+        sigma = plain("sigma", sigma) if library(sigma) == "numpy" else sigma
         floating_dtype("sigma", sigma)
     settled = VoteOptions(**options)
     c, o, width = (x if is_number(x) else _shaped(x) for x in (confidence, offsets, sigma))
@@ -216,8 +217,9 @@ def blocks_of(
     )
 
 
-def check_dask(name: str, array: Any) -> None:
-    """Raise TypeError for what is no Dask array, ValueError for one of unknown shape."""
+def check_dask(name: str, array: Any) -> da.Array:
+    """Return a Dask array in this machine's byte order; TypeError for what is none, ValueError for
+    one of unknown shape."""
     if not isinstance(array, da.Array):
         raise TypeError(
             f"{name} must be a Dask array, got {type(array).__name__}; "
@@ -225,6 +227,7 @@ def check_dask(name: str, array: Any) -> None:
         )
     if any(math.isnan(n) for n in array.shape):
         raise ValueError(f"{name} has chunks of unknown size; call its compute_chunk_sizes()")
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _shaped(array: Any) -> npt.NDArray[Any]:

@@ -50,7 +50,7 @@ def _pulling(
     **options: Unpack[VoteKwargs],
 ) -> tuple[Blocks, Reach, da.Array]:
     """The problem through which a cotangent is pulled back, in the chunks of that, and it."""
-    check_dask("cotangent", cotangent)
+    cotangent = check_dask("cotangent", cotangent)
     blocks = blocks_of(confidence, offsets, sigma, cotangent.chunks[-2:], options)
     _check(blocks, "cotangent", cotangent)
     return blocks, _reach_of(blocks, reach, gradients=True), cotangent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dask.array as da
@@ -18,6 +19,7 @@ __all__ = [
     "StoredArray",
     "chunk_sizes",
     "lazily",
+    "local",
     "read",
     "shown",
     "stored_array",
@@ -93,6 +95,18 @@ def lazily(
     source = StoredArray(read, dict(zip(numbers, slices_from_chunks(settled), strict=True)), said)
     graph = HighLevelGraph({name: _Reads(name, source)}, {name: set()})
     return da.Array(graph, name, chunks=settled, meta=meta, dtype=meta.dtype)
+
+
+def local(url: str | Path) -> str | Path:
+    """Return the path that a URL of a local file names; what else is given, as it is.
+
+    Zarr makes no folders at such a URL, and writes no whole files.
+    """
+    if not str(url).startswith(("file://", "local://")):
+        return url
+    from fsspec.core import strip_protocol
+
+    return str(strip_protocol(str(url)))
 
 
 def chunk_sizes(chunks: Any, shape: Sequence[int], dtype: Any) -> tuple[tuple[int, ...], ...]:

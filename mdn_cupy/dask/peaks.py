@@ -88,9 +88,9 @@ def tabulated(
     evidence: da.Array, score: da.Array | None, threshold: float, limits: Limits
 ) -> Delayed:
     """Find the peaks of `find_peaks`, as a delayed `Table`."""
-    check_dask("evidence", evidence)
+    evidence = check_dask("evidence", evidence)
     if score is not None:
-        check_dask("score", score)
+        score = check_dask("score", score)
     if evidence.ndim < 2:
         raise ValueError(f"evidence must have the shape (..., H, W), got {evidence.shape}")
     if score is not None and score.chunks != evidence.chunks:

@@ -15,7 +15,7 @@ from mdn_cupy.arrays import to_gpu
 from mdn_cupy.axes import OWN, Layout
 from mdn_cupy.checks import outside
 from mdn_cupy.cpu.half import widened
-from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, read, shown
+from mdn_cupy.dask.lazy import Index, chunk_sizes, lazily, local, read, shown
 from mdn_cupy.io import naming
 from mdn_cupy.io.contents import Contents, Refusal, explained
 from mdn_cupy.io.reading import ArrayReading, Order
@@ -140,6 +140,7 @@ def open_fields(
     """
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device must be 'cpu' or 'cuda', got {device!r}")
+    url = local(url)
     frame = None if frame is None else check_count("frame", frame, 0)
     given_layout = None if layout is None else Layout(layout)
     if cross and layout is not None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import dask
@@ -22,6 +23,8 @@ __all__ = ["Progress", "chunk_for", "computed", "working"]
 
 Progress = Callable[[str, int, int], None]
 
+_ANSWER = 10.0  # seconds in which a scheduler answers, and a cluster has a worker
+_PATIENCE = 60.0  # seconds in which a cluster that has lost all its workers may get new ones
 _STEP = 256  # pixels
 _BASE = 350e6  # bytes of Python, NumPy, Numba, Dask and Zarr, compiled kernels and a graph
 _PER_PIXEL = 60  # bytes of a block while it is voted: fields, their parts, sums and a result
@@ -56,25 +59,40 @@ def working(address: str | None) -> Iterator[None]:
 
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are raised, too
     with ExitStack() as entered:
-        entered.enter_context(dask.config.set({"distributed.comm.timeouts.connect": "10s"}))
+        entered.enter_context(dask.config.set({"distributed.comm.timeouts.connect": _ANSWER}))
         try:
-            # A client that refuses its address waits 20 s for itself at the end of the process.
-            distributed.comm.get_address_host(address)
+            # A client that refuses its address waits 20 s for itself at the end of the process, and
+            # for ever for one where something listens and says nothing.
+            with ThreadPoolExecutor(1) as apart:  # of an event loop that may run in this thread
+                apart.submit(asyncio.run, _answers(address)).result()
         except ValueError as error:
             raise ValueError(
                 f"scheduler must be the address of a Dask cluster, tcp://host:8786, got {address!r}"
                 f" ({error})"
             ) from None
+        except OSError:
+            said = f"{address}: no scheduler of Dask answers there within {_ANSWER:g} s"
+            raise TimeoutError(said) from None
         # As the default, one that finds no cluster would stay so: nothing could be computed.
-        client = distributed.Client(address, timeout="10s", set_as_default=False)
+        client = distributed.Client(address, timeout=_ANSWER, set_as_default=False)
         entered.enter_context(client)
         entered.enter_context(client.as_current())
         entered.enter_context(dask.config.set(scheduler="dask.distributed"))
         try:
-            client.wait_for_workers(1, timeout=10)
+            client.wait_for_workers(1, timeout=_ANSWER)
         except TimeoutError:
-            raise TimeoutError(f"{address}: the cluster has had no worker for 10 s") from None
+            said = f"{address}: the cluster has had no worker for {_ANSWER:g} s"
+            raise TimeoutError(said) from None
         yield
+
+
+async def _answers(address: str) -> None:
+    """Raise OSError if no scheduler answers at an address."""
+    import distributed
+
+    arguments = distributed.Security().get_connection_args("client")
+    found = await asyncio.wait_for(distributed.comm.connect(address, **arguments), _ANSWER)
+    await found.close()
 
 
 def computed(
@@ -107,7 +125,7 @@ def computed(
     Raises
     ------
     RuntimeError
-        If the cluster was lost, or a task killed its workers.
+        If the cluster was lost, had no worker for a minute, or a task killed its workers.
     """
     count, total = itertools.count(before), before + len(keys)
 
@@ -134,7 +152,7 @@ def computed(
     futures = client.get(optimized, keys, sync=False)
     distributed = sys.modules["distributed"]
     try:
-        for future in distributed.as_completed(futures):
+        for future in _ended(client, futures):
             if future.status != "finished":
                 future.result()
             done()
@@ -144,6 +162,23 @@ def computed(
     finally:
         for future in futures:
             future.release()  # unlike cancel, also where the connection is closed
+
+
+def _ended(client: Any, futures: list[Any]) -> Iterator[Any]:
+    """Yield futures as they end; RuntimeError if there is no worker for long."""
+    as_completed = sys.modules["distributed"].as_completed
+    left = {future.key: future for future in futures}
+    while left:
+        try:
+            client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError:
+            said = f"the cluster has had no worker for {_PATIENCE:g} s"
+            raise RuntimeError(said) from None
+        ended = as_completed([*left.values()], timeout=_PATIENCE)
+        with suppress(TimeoutError):
+            while (future := next(ended, None)) is not None:
+                del left[future.key]
+                yield future
 
 
 def _client() -> Any:

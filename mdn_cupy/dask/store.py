@@ -20,12 +20,12 @@ import zarr
 from dask.highlevelgraph import HighLevelGraph
 from zarr.codecs import BloscCodec, BloscShuffle
 from zarr.core.sync import sync
-from zarr.errors import BaseZarrError
+from zarr.errors import BaseZarrError, ContainsArrayError, ContainsGroupError
 
 from mdn_cupy.arrays import to_numpy
 from mdn_cupy.dask.blocks import check_dask
 from mdn_cupy.dask.graph import promises
-from mdn_cupy.dask.lazy import lazily, read
+from mdn_cupy.dask.lazy import lazily, local, read
 from mdn_cupy.dask.reading import zarr_array
 from mdn_cupy.dask.scheduling import Progress, computed
 from mdn_cupy.files import explained_full
@@ -88,6 +88,7 @@ def to_zarr(
         If the store cannot be written; what was written stays, and the same call goes on from it.
     """
     check_dask("array", array)
+    url = local(url)
     if kind not in _REDUCED:
         raise ValueError(f"kind must be one of {', '.join(map(repr, _REDUCED))}, got {kind!r}")
     if array.dtype.kind not in "fiub":
@@ -104,13 +105,13 @@ def to_zarr(
     levels = _levels(array.shape, shard) if pyramid else [_Level(array.shape, shard)]
     computed = first = 0
     with explained_full(str(url)):
-        _begin(url, said, levels, array.dtype, kind)
+        said = _begin(url, said, levels, array.dtype, kind)
         while first < len(levels):
             last = first + 1
             while last < len(levels) and levels[last].is_together:
                 last += 1
             source = array if not first else _above(url, first, levels[first], kind)
-            computed += _complete(source, url, range(first, last), kind, progress)
+            computed += _complete(source, url, said, range(first, last), kind, progress)
             first = last
     return computed
 
@@ -135,6 +136,7 @@ def stored(url: str | Path, fingerprint: dict[str, Any] | None = None) -> da.Arr
     ValueError
         If the metadata is damaged.
     """
+    url = local(url)
     group = _group(url)
     said = None if group is None else dict(group.attrs).get(_NAME)
     wanted = _as_json(fingerprint or {})
@@ -209,8 +211,8 @@ def _begin(
     levels: list[_Level],
     dtype: Any,
     kind: str,
-) -> None:
-    """Create the store, or what it lacks of the same fingerprint."""
+) -> dict[str, Any]:
+    """Create the store, or what it lacks of the same fingerprint; return the store's own."""
     group = _group(url)
     there: set[int] = set()
     before = None if group is None else dict(group.attrs).get(_NAME)
@@ -233,22 +235,26 @@ def _begin(
     if before != said:
         # The group comes first: a run that is stopped here goes on with the arrays that it lacks.
         attributes = {"ome": _ome([level.shape for level in levels], kind), _NAME: said}
-        zarr.create_group(str(url), attributes=attributes, overwrite=group is not None)
+        try:
+            zarr.create_group(str(url), attributes=attributes, overwrite=group is not None)
+        except ContainsGroupError:  # another run has made it meanwhile
+            return _begin(url, said, levels, dtype, kind)
     for number, level in enumerate(levels):
         if number in there:
             continue
-        zarr.create_array(
-            str(url),
-            name=str(number),
-            shape=level.shape,
-            shards=level.shard,
-            chunks=_inner(level.shard),
-            compressors=_CODEC,
-            dtype=dtype,
-            fill_value=0,
-            overwrite=True,
-            dimension_names=_axes(len(level.shape)),
-        )
+        with suppress(ContainsArrayError):  # made meanwhile by a run of the same fingerprint
+            zarr.create_array(
+                str(url),
+                name=str(number),
+                shape=level.shape,
+                shards=level.shard,
+                chunks=_inner(level.shard),
+                compressors=_CODEC,
+                dtype=dtype,
+                fill_value=0,
+                dimension_names=_axes(len(level.shape)),
+            )
+    return said
 
 
 def _group(url: str | Path) -> Any:
@@ -354,7 +360,12 @@ def _halved(values: Any, kind: str) -> Any:
 
 
 def _complete(
-    array: da.Array, url: str | Path, levels: range, kind: str, progress: Progress | None
+    array: da.Array,
+    url: str | Path,
+    said: dict[str, Any],
+    levels: range,
+    kind: str,
+    progress: Progress | None,
 ) -> int:
     """Compute the shards of a level that are missing or damaged, and those made of them in the same
     task; say how many of the first level."""
@@ -367,7 +378,7 @@ def _complete(
     missing = [n for n in numbers if not all(_is_whole(target, n) for target in targets)]
     name = str(levels[0])
     key = f"mdn-shard-{name}-{array.name}"
-    write = partial(_write, targets, kind)
+    write = partial(_write, url, said, targets, kind)
     layer = {(key, *n): (partial(write, n), (array.name, *n)) for n in missing}
     graph = HighLevelGraph.from_collections(key, layer, dependencies=[array])
     computed(graph, list(layer), name, progress, len(numbers) - len(missing))
@@ -380,8 +391,20 @@ def _region(target: Any, number: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(n * size, min((n + 1) * size, whole)) for n, size, whole in sizes)
 
 
-def _write(targets: list[Any], kind: str, number: tuple[int, ...], block: Any) -> None:
+def _write(
+    url: str | Path,
+    said: dict[str, Any],
+    targets: list[Any],
+    kind: str,
+    number: tuple[int, ...],
+    block: Any,
+) -> None:
     """Write a shard, after those of the levels that are made of it."""
+    group = _group(url)
+    now = {} if group is None else dict(group.attrs).get(_NAME, {})
+    if now != said:  # a store without a shard may be begun by another run
+        reason = _difference(now, said) if now else "it was deleted"
+        raise ValueError(f"{url}: {reason}, since this run began; name another output")
     shards = [to_numpy(block)]
     for _ in targets[1:]:
         shards.append(_halved(shards[-1], kind))

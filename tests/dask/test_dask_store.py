@@ -1,10 +1,12 @@
 """Zarr in and out: whole shards, resuming, pyramids, and what may go wrong with a disk."""
 
+import functools
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -21,7 +23,7 @@ import zarr
 
 import mdn_cupy as mdn
 from mdn_cupy.__main__ import main
-from mdn_cupy.dask import reading
+from mdn_cupy.dask import reading, scheduling
 
 SIZE, SIDE = 300, 128
 
@@ -86,6 +88,62 @@ def test_only_what_is_missing_or_cut_off_is_computed_again(slide, tmp_path):
     assert not list(store.rglob("*.partial"))
 
 
+def test_a_url_of_a_local_file_is_the_path_that_it_names(slide, tmp_path, capsys):
+    path, c, o = slide
+    store = tmp_path / "new" / "votes.zarr"
+    arguments = ["vote", f"file://{path}", "--chunks", "128", "-o"]
+    assert main([*arguments, f"file://{store}"]) == 0
+    assert main([*arguments[:1], str(path), *arguments[2:], str(store)]) == 0
+    assert "had been done" in capsys.readouterr().out
+    left = shards(store)[0].with_suffix(".0.partial")
+    left.touch()
+    shards(store)[0].unlink()
+    assert main([*arguments, f"file://{store}"]) == 0
+    assert not left.exists()
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, mdn.noisy_or(c, o, 2.0), atol=1e-5)
+
+
+@pytest.mark.parametrize("meanwhile", ["begun", "deleted"])
+def test_a_run_ends_where_another_has_taken_its_store_meanwhile(slide, tmp_path, meanwhile):
+    path, _, _ = slide
+    store = tmp_path / "votes.zarr"
+    other = da.full((SIZE, SIZE), 0.25, np.float32, chunks=SIDE)
+
+    def progress(level, done, total):
+        if meanwhile == "deleted" and done == 0:
+            shutil.rmtree(store)
+        elif done == 0:
+            mdn.dask.to_zarr(other, store)
+
+    with pytest.raises(ValueError, match=r"votes\.zarr: .*since this run began"):
+        mdn.dask.to_zarr(evidence(path), store, progress=progress)
+    if meanwhile == "begun":
+        assert (mdn.dask.stored(store) == 0.25).all().compute()
+    else:
+        assert mdn.dask.to_zarr(evidence(path), store) == 9
+
+
+def test_runs_that_begin_a_store_together_make_it_once(slide, tmp_path, monkeypatch):
+    """Each sees no store, or no array, where the other makes it just then."""
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    makers = {name: getattr(zarr, name) for name in ("create_group", "create_array")}
+    begun = []
+
+    def made(maker, /, *arguments, **options):
+        if maker not in begun:
+            begun.append(maker)
+            mdn.dask.to_zarr(evidence(path), store)
+        return makers[maker](*arguments, **options)
+
+    for name in makers:
+        monkeypatch.setattr(zarr, name, functools.partial(made, name))
+    assert mdn.dask.to_zarr(evidence(path), store) == 0
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["image", "labels"])
 def test_a_shard_for_which_nothing_votes_is_there_too(tmp_path, kind):
     store = tmp_path / "votes.zarr"
@@ -144,7 +202,8 @@ def test_a_level_that_is_gone_is_made_again(tmp_path, gone):
     place = store / gone
     shutil.rmtree(place) if place.is_dir() else place.unlink()
     assert mdn.dask.stored(store) is None
-    assert 0 < mdn.dask.to_zarr(array, store) <= count
+    again = mdn.dask.to_zarr(array, store)
+    assert again == 0 if gone.endswith("json") else 0 < again <= count  # its shards are there
     for n, level in enumerate(levels):
         np.testing.assert_array_equal(zarr.open_array(store, path=str(n), mode="r")[:], level)
     assert mdn.dask.stored(store) is not None
@@ -678,8 +737,20 @@ def test_what_is_no_address_is_refused_before_there_is_a_client(monkeypatch):
             mdn.dask.working(address).__enter__()
 
 
+def test_a_port_where_something_listens_and_says_nothing_is_no_scheduler(monkeypatch):
+    """A client of Dask's waits for ever for its first word."""
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(scheduling, "_ANSWER", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TimeoutError, match=r"no scheduler of Dask answers there within 0\.5 s"):
+            mdn.dask.working(address).__enter__()
+
+
 @pytest.mark.slow
-def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(slide, tmp_path, capsys):
+def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(
+    slide, tmp_path, capsys, monkeypatch
+):
     distributed = pytest.importorskip("distributed")
     path, c, o = slide
     store = tmp_path / "votes.zarr"
@@ -691,13 +762,22 @@ def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(slide, tmp_p
     assert (said.count("\n"), "has had no worker" in said) == (1, True)
     assert not store.exists()
     for nowhere in ("nowhere", "tcp://127.0.0.1:1"):
-        with pytest.raises((OSError, ValueError), match=r"scheduler must be|trying to connect"):
+        with pytest.raises((OSError, ValueError), match=r"scheduler must be|no scheduler of"):
             mdn.dask.working(nowhere).__enter__()
         assert da.ones(4).sum().compute() == 4  # Dask is as it was
     cluster.scale(1)
 
-    def progress(level, done, total):
+    def leave(level, done, total):
         if done == 3:
+            cluster.scale(0)
+
+    monkeypatch.setattr(scheduling, "_PATIENCE", 1.0)
+    with mdn.dask.working(address), pytest.raises(RuntimeError, match="has had no worker for 1 s"):
+        mdn.dask.to_zarr(evidence(path), store, progress=leave)
+    cluster.scale(1)
+
+    def progress(level, done, total):
+        if done == 6:
             cluster.close()
 
     with mdn.dask.working(address), pytest.raises(RuntimeError, match="cluster was lost"):

@@ -291,6 +291,29 @@ def test_every_option_has_its_name_in_help_and_in_errors(name):
         assert str(error.value).endswith(", ".join(shown))
 
 
+def test_arrays_of_the_other_byte_order_are_those_of_this_machines():
+    rng = np.random.default_rng(0)
+    c, o = rng.random((40, 50)), rng.normal(0, 4, (2, 40, 50))
+    sigma = rng.uniform(1, 3, (40, 50))
+    native = [da.from_array(x, chunks=20) for x in (c, sigma)]
+    native.insert(1, da.from_array(o, chunks=(2, 20, 20)))
+    for dtype in (">f2", ">f4", ">f8"):
+        other = [x.astype(dtype) for x in native]
+        same = [x.astype(x.dtype.newbyteorder("=")) for x in other]
+        for width in (1, other[2], other[2].compute()):
+            expected = same[2] if np.ndim(width) else 1
+            m = mdn.dask.noisy_or(*same[:2], expected)
+            np.testing.assert_array_equal(mdn.dask.noisy_or(*other[:2], width), m)
+        dm = m.astype(m.dtype.newbyteorder(">"))
+        for one, wanted in zip(
+            mdn.dask.noisy_or_vjp(*other, dm), mdn.dask.noisy_or_vjp(*same, m), strict=True
+        ):
+            np.testing.assert_array_equal(one, wanted)
+        found = mdn.dask.find_peaks(dm, score=dm, threshold=0.5).compute()
+        wanted = mdn.dask.find_peaks(m, score=m, threshold=0.5).compute()
+        assert found.to_dict() == wanted.to_dict()
+
+
 def test_a_cotangent_or_a_map_that_is_no_dask_array_is_refused():
     _, _, c, o = field()
     with pytest.raises(TypeError, match="cotangent must be a Dask array, got ndarray"):
