@@ -9,6 +9,7 @@ import pytest
 from mdn_viewer.canvas.overlays import Outlines
 from mdn_viewer.core.detections import Search, detect
 from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.export import save_table
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -85,14 +86,13 @@ def test_where_several_parts_vote_the_surest_source_tells(coins):
 def test_the_files_can_be_read_again(tmp_path):
     session = VotingSession(two_parts(), "left", 2.0)
     found = detect(session, Search(score=0.5, every_part=True))
-    found.save_csv(tmp_path / "peaks.csv")
-    found.save_coco(tmp_path / "peaks.json")
-    found.save_movement(tmp_path / "movement.csv")
+    save_table(tmp_path / "peaks.csv", found.columns)
+    save_table(tmp_path / "movement.csv", found.movement())
     with open(tmp_path / "peaks.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["part"] for row in rows] == ["left", "right"]
     assert [float(row["row"]) for row in rows] == found.columns["row"].tolist()
-    (person,) = json.loads((tmp_path / "peaks.json").read_text())
+    (person,) = json.loads(found.coco())
     np.testing.assert_allclose(person["keypoints"][:2], found.places[0][::-1])
     with open(tmp_path / "movement.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -107,21 +107,19 @@ def test_the_files_say_frame_and_individual(tmp_path):
     columns = {name: np.array(values)[again] for name, values in found.peaks.to_dict().items()}
     columns["evidence"][0] /= 2
     several = replace(found, peaks=replace(found.peaks, **columns))
-    several.save_movement(tmp_path / "movement.csv", 2)
-    several.save_coco(tmp_path / "peaks.json", 2)
+    save_table(tmp_path / "movement.csv", several.movement(2))
     with open(tmp_path / "movement.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     said = [(row["time"], row["individual"], row["keypoint"]) for row in rows]
     assert said == [("2", "id_1", "left"), ("2", "id_0", "right"), ("2", "id_0", "left")]
-    (person,) = json.loads((tmp_path / "peaks.json").read_text())
+    (person,) = json.loads(several.coco(2))
     assert person["image_id"] == 2
 
 
-def test_coco_needs_the_maps_of_all_parts(tmp_path):
+def test_coco_needs_the_maps_of_all_parts():
     found = detect(VotingSession(two_parts(), "left", 2.0), Search(score=0.5))
     with pytest.raises(ValueError, match="tick 'every part'"):
-        found.save_coco(tmp_path / "peaks.json")
-    assert not (tmp_path / "peaks.json").exists()
+        found.coco()
 
 
 def test_of_many_peaks_the_strongest_get_ellipses():

@@ -13,6 +13,7 @@ from mdn_viewer.core.frame_curve import FrameCurves, Question
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.provenance import provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
+from mdn_viewer.export import save_table
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
@@ -140,7 +141,7 @@ def test_frames_that_cannot_be_read_are_named(tmp_path):
     assert found.done == FRAMES
     assert found.unreadable.keys() == {4}
     assert "(2, 3, 3)" in found.unreadable[4]
-    found.save(tmp_path / "frames.csv")
+    save_table(tmp_path / "frames.csv", found.table)
     with open(tmp_path / "frames.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [int(line["frame"]) for line in lines] == list(range(FRAMES))
@@ -272,8 +273,8 @@ def test_another_sigma_is_measured_while_the_tab_is_open(panel, qtbot, tmp_path)
     widget.controls.sigma.value = before.session.sigma
     widget.wait()
     assert panel.found.session.sigma == 3.0
-    panel.export(str(tmp_path / "frames.csv"))
-    panel.save_picture(str(tmp_path / "frames.png"))
+    panel.export_csv.write(str(tmp_path / "frames.csv"))
+    panel.save_png.write(str(tmp_path / "frames.png"))
     assert (tmp_path / "frames.csv").read_text().startswith("frame,noisy_or peak,")
     assert (tmp_path / "frames.png").read_bytes().startswith(b"\x89PNG")
 

@@ -10,6 +10,7 @@ from mdn_viewer.core.provenance import landing_of, provenance_of
 from mdn_viewer.core.second import Own, compare, second_session, voters_in_both
 from mdn_viewer.core.session import KINDS, VotingSession
 from mdn_viewer.core.sigma_sweep import sweep
+from mdn_viewer.export import save_table
 from mdn_viewer.widgets.controls import Figure
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.plot import FramePlot, SweepPlot
@@ -56,7 +57,7 @@ def test_what_is_said_of_two_networks(plain):
 
 def test_curves_and_their_files(plain, qtbot, tmp_path):
     found = sweep(plain).at(AT)
-    found.save(tmp_path / "sweep.csv")
+    save_table(tmp_path / "sweep.csv", found.table)
     with open(tmp_path / "sweep.csv", newline="", encoding="utf-8") as file:
         columns = next(csv.reader(file))
     assert columns[2] == "plain_sum peak"  # the library's name, as that of the noisy-or

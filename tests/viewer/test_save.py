@@ -5,13 +5,13 @@ import stat
 
 import numpy as np
 import pytest
-from mdn_viewer.export import save_fields, save_map, save_picture, save_text
+from mdn_viewer.export import save_map, save_picture, save_text
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.save import SavePanel
 from napari_builtins.io import imread
 from qtpy.QtGui import QGuiApplication
 from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog
-from viewer_support import name_file, press, two_parts
+from viewer_support import name_file, press, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -30,11 +30,7 @@ def test_maps_are_read_back_exactly(name, dtype, tmp_path):
     assert os.listdir(tmp_path) == [name]
 
 
-def test_fields_pictures_and_programs_are_read_back(tmp_path):
-    save_fields(tmp_path / "hand.mdn", two_parts())
-    np.testing.assert_array_equal(
-        mdn.load_fields(tmp_path / "hand.mdn").offsets, two_parts().offsets
-    )
+def test_pictures_and_programs_are_read_back(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 4)).astype(np.uint8)
     save_picture(tmp_path / "window.png", pixels)
     np.testing.assert_array_equal(imread(str(tmp_path / "window.png")), pixels)
@@ -43,20 +39,24 @@ def test_fields_pictures_and_programs_are_read_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("save", "name", "what", "suffixes"),
+    ("button", "name", "endings"),
     [
-        (save_fields, "a.npz", two_parts(), "fields are saved as .mdn"),
-        (save_map, "a.csv", VALUES, "a map is saved as .npy or .tif or .tiff"),
-        (save_picture, "a.jpg", VALUES, "a screenshot is saved as .png"),
-        (save_text, "a", "", "a program is saved as .py"),
+        ("save_fields", "a.npz", "fields are saved as .mdn"),
+        ("save_map", "a.csv", "a map is saved as .npy or .tif or .tiff"),
+        ("save_picture", "a.jpg", "a picture is saved as .png"),
+        ("save_program", "a", "a program is saved as .py"),
+        ("save_session", "a.json", "a session is saved as .mdn-session"),
     ],
-    ids=["fields", "map", "picture", "text"],
 )
-def test_a_wrong_ending_is_refused_and_nothing_is_written(save, name, what, suffixes, tmp_path):
+def test_a_wrong_ending_is_refused_and_nothing_is_written(
+    button, name, endings, shared_two, tmp_path
+):
+    shared_two.open_tab("Save")
     (tmp_path / name).write_text("precious")
-    with pytest.raises(ValueError, match=suffixes):
-        save(tmp_path / name, what)
+    getattr(shared_two.panel(SavePanel), button).write(str(tmp_path / name))
+    assert wrong(shared_two) == f"{tmp_path / name}: {endings}"
     assert (tmp_path / name).read_text() == "precious"
+    assert os.listdir(tmp_path) == [name]
 
 
 @pytest.mark.parametrize("name", ["m.npy", "m.tif"])
@@ -76,13 +76,13 @@ def test_where_nothing_can_be_written_nothing_is_lost(name, tmp_path):
         assert (closed / name).read_text() == "precious"
 
 
-def fill_in(qtbot, panel, button, path):
+def fill_in(qtbot, widget, button, path):
     """Press a button and give the dialog that opens a name, by mouse and keyboard."""
     press(qtbot, button)
-    qtbot.waitUntil(lambda: panel.findChildren(QFileDialog) != [], timeout=30000)
-    panel.message.say("")
-    name_file(qtbot, panel, path)
-    qtbot.waitUntil(lambda: panel.message.said != "", timeout=30000)
+    qtbot.waitUntil(lambda: button.findChildren(QFileDialog) != [], timeout=30000)
+    widget.controls.message.say("")
+    name_file(qtbot, button, path)
+    qtbot.waitUntil(lambda: widget.controls.message.said != "", timeout=30000)
 
 
 @pytest.mark.slow
@@ -97,23 +97,23 @@ def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
 
     for kind, name in (("noisy_or", "m.npy"), ("additive", "s.tif")):
         panel.kind.setCurrentIndex(panel.kind.findData(kind))
-        fill_in(qtbot, panel, panel.save_map, tmp_path / name)
-        assert panel.message.said == f"{tmp_path / name} written"
+        fill_in(qtbot, widget, panel.save_map, tmp_path / name)
+        assert widget.controls.message.said == f"{tmp_path / name} written"
         read = np.load(tmp_path / name) if name == "m.npy" else imread(str(tmp_path / name))
         np.testing.assert_array_equal(read, model.maps[kind].values)
 
-    fill_in(qtbot, panel, panel.save_fields, tmp_path / "pose")  # the ending may be left out
+    fill_in(qtbot, widget, panel.save_fields, tmp_path / "pose")  # the ending may be left out
     saved = mdn.load_fields(tmp_path / "pose.mdn")
     np.testing.assert_array_equal(saved.confidence, model.loaded.confidence)
     np.testing.assert_array_equal(saved.cross_offsets, model.loaded.cross_offsets)
     assert (saved.sigma, saved.source) == (6.5, model.loaded.source)
 
-    fill_in(qtbot, panel, panel.save_picture, tmp_path / "window.png")
+    fill_in(qtbot, widget, panel.save_picture, tmp_path / "window.png")
     picture = imread(str(tmp_path / "window.png"))
     assert picture.shape[1] > 1000
     assert picture[..., :3].std() > 10
 
-    fill_in(qtbot, panel, panel.save_program, tmp_path / "maps.py")
+    fill_in(qtbot, widget, panel.save_program, tmp_path / "maps.py")
     press(qtbot, panel.copy)
     program = QGuiApplication.clipboard().text()
     assert (tmp_path / "maps.py").read_text("utf-8").strip() == program.strip()
@@ -122,11 +122,8 @@ def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
     np.testing.assert_array_equal(left["m"], model.maps["noisy_or"].values)
     np.testing.assert_array_equal(left["s"], model.maps["additive"].values)
 
-    fill_in(qtbot, panel, panel.save_map, tmp_path / "m.csv")
-    assert panel.message.wrong
-    assert "a map is saved as .npy or .tif" in panel.message.said
-    widget.model.show_fields(two_parts())
-    assert panel.message.said == ""  # it was about others
+    fill_in(qtbot, widget, panel.save_map, tmp_path / "m.csv")
+    assert "a map is saved as .npy or .tif" in wrong(widget)
 
 
 def test_every_control_explains_itself_and_takes_the_keyboard(shared):
@@ -147,7 +144,7 @@ def test_stepped_fields_are_saved_as_they_are_and_said_to_be(shown, tmp_path):
     gradient.wait()
     widget.wait()
     stepped = widget.model.session.fields
-    save_fields(tmp_path / "stepped.mdn", panel.fields())
+    panel.save_fields.write(str(tmp_path / "stepped.mdn"))
     saved = mdn.load_fields(tmp_path / "stepped.mdn")
     np.testing.assert_array_equal(saved.offsets, stepped.offsets)
     np.testing.assert_array_equal(saved.confidence, stepped.confidence)

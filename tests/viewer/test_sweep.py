@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 from mdn_viewer.core.sigma_sweep import same_sweep, sweep, work_of
+from mdn_viewer.export import save_table
 from mdn_viewer.latest_worker import LatestOnlyWorker
 from mdn_viewer.widgets.plot import SweepPlot
 from mdn_viewer.widgets.sweep import SweepPanel
@@ -97,7 +98,7 @@ def test_work_is_that_of_all_its_votes(both):
 
 def test_the_curves_as_a_file(both, tmp_path):
     found = sweep(both).at((11, 12))
-    found.save(tmp_path / "sweep.csv")
+    save_table(tmp_path / "sweep.csv", found.table)
     with open(tmp_path / "sweep.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [*rows[0]] == [
@@ -108,7 +109,7 @@ def test_the_curves_as_a_file(both, tmp_path):
         "additive at row 11, column 12",
         "most that one source can add",
     ]
-    for name, curve in found.curves().items():
+    for name, curve in found.table.items():
         assert [float(row[name]) for row in rows] == curve.tolist()
 
 
@@ -183,8 +184,8 @@ def test_files(panel, model, both, tmp_path):
     panel.show()
     model.show(both)
     model.settle()
-    panel.export(str(tmp_path / "sweep.csv"))
-    panel.save_picture(str(tmp_path / "sweep.png"))
+    panel.export_csv.write(str(tmp_path / "sweep.csv"))
+    panel.save_png.write(str(tmp_path / "sweep.png"))
     assert [text.endswith("written") for text in said] == [True, True]
     with open(tmp_path / "sweep.csv", encoding="utf-8") as file:
         assert len(file.readlines()) == 1 + len(panel.found.sigmas)
@@ -192,26 +193,26 @@ def test_files(panel, model, both, tmp_path):
     for colour in ("#ff9f1c", "#4cc2ff"):
         rgb = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
         assert (np.abs(picture - rgb).max(axis=-1) < 0.05).sum() > 200, colour
-    panel.save_picture(str(tmp_path / "nowhere" / "sweep.png"))
+    panel.save_png.write(str(tmp_path / "nowhere" / "sweep.png"))
     assert "nowhere" in refused[0]
 
 
 @pytest.mark.parametrize(
-    ("save", "name", "reason"),
+    ("button", "name", "reason"),
     [
-        ("export", "sweep.png", "a table is saved as .csv"),
-        ("export", "sweep", "a table is saved as .csv"),
-        ("save_picture", "sweep.jpg", "a picture is saved as .png"),
-        ("save_picture", "sweep.csv", "a picture is saved as .png"),
+        ("export_csv", "sweep.png", "a table is saved as .csv"),
+        ("export_csv", "sweep", "a table is saved as .csv"),
+        ("save_png", "sweep.jpg", "a picture is saved as .png"),
+        ("save_png", "sweep.csv", "a picture is saved as .png"),
     ],
 )
-def test_a_name_of_another_ending_is_refused(panel, model, both, tmp_path, save, name, reason):
+def test_a_name_of_another_ending_is_refused(panel, model, both, tmp_path, button, name, reason):
     refused = []
     model.refused.connect(refused.append)
     panel.show()
     model.show(both)
     model.settle()
-    getattr(panel, save)(str(tmp_path / name))
+    getattr(panel, button).write(str(tmp_path / name))
     assert refused == [f"{tmp_path / name}: {reason}"]
     assert os.listdir(tmp_path) == []
 

@@ -9,6 +9,7 @@ from mdn_viewer.canvas.comparison import ComparisonCanvas
 from mdn_viewer.canvas.votes import MOST_ARROWS, arrows_of, colours, show_votes
 from mdn_viewer.core.provenance import landing_of, provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
+from mdn_viewer.export import save_table
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -139,7 +140,7 @@ def test_what_is_said_of_a_source():
 
 def test_the_table_as_a_file(both, tmp_path):
     asked = provenance_of(both, (11, 12), "noisy_or")
-    asked.save(tmp_path / "voters.csv")
+    save_table(tmp_path / "voters.csv", asked.table)
     with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [*rows[0]] == [*asked.columns, "p_x", "p_y"]
@@ -147,7 +148,7 @@ def test_the_table_as_a_file(both, tmp_path):
     assert [float(row["evidence"]) for row in rows] == asked.voters.terms.tolist()
     assert {row["part"] for row in rows} == {"left", "right"}
     with pytest.raises(OSError, match="nowhere"):
-        asked.save(tmp_path / "nowhere" / "voters.csv")
+        save_table(tmp_path / "nowhere" / "voters.csv", asked.table)
 
 
 # What is drawn, on a canvas.

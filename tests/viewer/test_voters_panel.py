@@ -117,9 +117,9 @@ def test_a_file_that_cannot_be_written_is_said(panel, model, tmp_path):
     said = []
     model.refused.connect(said.append)
     model.ask_pixel((11, 12))
-    panel.export(str(tmp_path / "nowhere" / "voters.csv"))
+    panel.export_csv.write(str(tmp_path / "nowhere" / "voters.csv"))
     assert "nowhere" in said[0]
-    panel.export(str(tmp_path / "voters.xlsx"))
+    panel.export_csv.write(str(tmp_path / "voters.xlsx"))
     assert said[1].endswith("voters.xlsx: a table is saved as .csv")
     assert not [*tmp_path.iterdir()]
 

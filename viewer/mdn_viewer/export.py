@@ -1,65 +1,41 @@
-"""Fields, maps, pictures and programs as files: each whole or not at all."""
+"""Tables, maps, pictures and text as files: each whole or not at all.
+
+All raise OSError if the file cannot be written there.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-import mdn_cupy as mdn
 from mdn_cupy.files import replacing
 
-__all__ = ["MAP_SUFFIXES", "expect", "save_fields", "save_map", "save_picture", "save_text"]
-
-MAP_SUFFIXES = (".npy", ".tif", ".tiff")
-"""What a map may be saved as."""
+__all__ = ["save_map", "save_picture", "save_table", "save_text"]
 
 PathLike = str | os.PathLike[str]
 
 
-def save_fields(path: PathLike, fields: mdn.Fields) -> None:
-    """Write a field set to a `.mdn` file.
-
-    Parameters
-    ----------
-    path : path
-        Its name ends in `.mdn`.
-    fields : mdn_cupy.Fields
-        What to write.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending.
-    OSError
-        If the file cannot be written there.
-    """
-    expect(path, "fields are", ".mdn")
-    mdn.save_fields(path, fields)
+def save_table(path: PathLike, columns: Mapping[str, npt.ArrayLike]) -> None:
+    """Write columns of equal length to a CSV file; every number can be read back exactly."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*(np.asarray(c).tolist() for c in columns.values()), strict=True))
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def save_map(path: PathLike, values: npt.NDArray[Any]) -> None:
-    """Write a map to a NumPy file, or to a TIFF by napari's own writer.
-
-    Parameters
-    ----------
-    path : path
-        Its name ends in one of `MAP_SUFFIXES`.
-    values : array [Ho, Wo]
-        The map; every value can be read back exactly.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending.
-    OSError
-        If the file cannot be written there.
-    """
-    if expect(path, "a map is", *MAP_SUFFIXES) == ".npy":
+    """Write a map [H, W] exactly, to a `.npy` file or else to a TIFF by napari's own writer."""
+    if Path(path).suffix.lower() == ".npy":
         with replacing(path) as file:
             np.save(file, values)
         return
@@ -72,69 +48,14 @@ def save_map(path: PathLike, values: npt.NDArray[Any]) -> None:
 
 
 def save_picture(path: PathLike, pixels: npt.NDArray[Any]) -> None:
-    """Write a screenshot to a PNG file.
-
-    Parameters
-    ----------
-    path : path
-        Its name ends in `.png`.
-    pixels : array [H, W, 4]
-        The picture.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending.
-    OSError
-        If the file cannot be written there.
-    """
+    """Write pixels [H, W, 4] to a PNG file."""
     from matplotlib.image import imsave
 
-    expect(path, "a screenshot is", ".png")
     with replacing(path) as file:
         imsave(file, pixels, format="png")
 
 
 def save_text(path: PathLike, text: str) -> None:
-    """Write a program to a Python file.
-
-    Parameters
-    ----------
-    path : path
-        Its name ends in `.py`.
-    text : str
-        The program.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending.
-    OSError
-        If the file cannot be written there.
-    """
-    expect(path, "a program is", ".py")
+    """Write lines of text, the last of which ends, too."""
     with replacing(path) as file:
         file.write(f"{text.rstrip()}\n".encode())
-
-
-def expect(path: PathLike, what: str, *suffixes: str) -> str:
-    """Return the ending of a name, if it says what is to be written.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    what : str
-        What is to be written, and "is" or "are".
-    *suffixes : str
-        Its endings, in small letters.
-
-    Raises
-    ------
-    ValueError
-        If the name has another ending; it names those that would do.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in suffixes:
-        raise ValueError(f"{path}: {what} saved as {' or '.join(suffixes)}")
-    return suffix

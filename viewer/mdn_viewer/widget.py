@@ -331,10 +331,7 @@ class MassDisplacement(QWidget):
             self.opener.open(others)
         for path in sessions:
             self.wait()
-            try:
-                self.sessions.open(path)
-            except (OSError, TypeError, ValueError) as error:
-                self.model.refuse(error)
+            self.panel(SavePanel).open(path)
         tables = [path for path in tables if not self._take_annotations(path)]
         if tables:
             self.opener.open(tables)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,9 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_cupy.files import replacing
 from mdn_viewer.core import compilation
-from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, VotingSession
 
 __all__ = ["Detections", "Search", "detect", "every_part", "work_of"]
@@ -144,19 +141,8 @@ class Detections:
             labels = np.take_along_axis(labels, surest, axis=0)[0]
         return labels, mass
 
-    def save_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to a CSV file.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written there.
-        """
-        rows = zip(*(c.tolist() for c in self.columns.values()), strict=True)
-        write_csv(path, [*self.columns], rows)
-
-    def save_coco(self, path: str | os.PathLike[str], frame: int = 0) -> None:
-        """Write the peaks of all parts as COCO's keypoint results: one person, a peak a part.
+    def coco(self, frame: int = 0) -> str:
+        """Return the peaks of all parts as COCO's keypoint results: one person, a peak a part.
 
         The frame is the image's identifier.
 
@@ -164,39 +150,29 @@ class Detections:
         ------
         ValueError
             If not the maps of all parts were searched.
-        OSError
-            If the file cannot be written there.
         """
         if not self.search.every_part:
             raise ValueError("COCO's keypoints are of all parts: tick 'every part' first")
-        text = json.dumps(self.peaks.to_coco_keypoints(image_ids=[frame]), indent=1)
-        with replacing(path) as file:
-            file.write(f"{text}\n".encode())
+        return json.dumps(self.peaks.to_coco_keypoints(image_ids=[frame]), indent=1)
 
-    def save_movement(self, path: str | os.PathLike[str], frame: int = 0) -> None:
-        """Write the table with the columns of movement: time, individual, keypoint, x, y, ….
+    def movement(self, frame: int = 0) -> dict[str, npt.NDArray[np.generic]]:
+        """Return the table with the columns of movement: time, individual, keypoint, x, y, ….
 
         The frame is the time. The individual is the peak's rank in its part, the surest 0: movement
         has one place for each keypoint of an individual.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written there.
         """
         order = np.lexsort((-np.asarray(self.peaks.evidence), self.parts))
         ranks = np.empty(len(self), np.int64)
         _, first, count = np.unique(self.parts[order], return_index=True, return_counts=True)
         ranks[order] = np.arange(len(self)) - np.repeat(first, count)
-        columns = {
-            "time": [frame] * len(self),
-            "individual": [f"id_{rank}" for rank in ranks],
-            "keypoint": self.part_names.tolist(),
-            "x": np.asarray(self.peaks.x).tolist(),
-            "y": np.asarray(self.peaks.y).tolist(),
-            "confidence": np.asarray(self.peaks.score).tolist(),
+        return {
+            "time": np.full(len(self), frame),
+            "individual": np.array([f"id_{rank}" for rank in ranks]),
+            "keypoint": self.part_names,
+            "x": np.asarray(self.peaks.x),
+            "y": np.asarray(self.peaks.y),
+            "confidence": np.asarray(self.peaks.score),
         }
-        write_csv(path, [*columns], zip(*columns.values(), strict=True))
 
 
 def detect(session: VotingSession, search: Search) -> Detections:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,6 @@ import numpy.typing as npt
 import mdn_cupy as mdn
 from mdn_viewer.core.annotation_files import Annotations
 from mdn_viewer.core.annotations import peak_of, place_of
-from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 
 __all__ = ["FrameCurve", "FrameCurves", "Question"]
@@ -75,16 +73,10 @@ class FrameCurve:
         """How many frames there are."""
         return len(self.curves[f"{RULES[0]} peak"])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the curves to a CSV file, a line per frame.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written there.
-        """
-        columns = [range(self.frames), *(c.tolist() for c in self.curves.values())]
-        write_csv(path, ["frame", *self.curves], zip(*columns, strict=True))
+    @property
+    def table(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Every curve under its name, the frames first."""
+        return {"frame": np.arange(self.frames), **self.curves}
 
 
 class FrameCurves:

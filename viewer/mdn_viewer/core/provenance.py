@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import RULES, VotingSession
 
 __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
@@ -102,17 +100,11 @@ class Provenance:
             f"from {voters}"
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the table to a CSV file, with where the votes land beside.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written there.
-        """
-        landing = {"p_x": self.voters.landing[:, 0], "p_y": self.voters.landing[:, 1]}
-        columns = {**self.columns, **landing}
-        write_csv(path, [*columns], zip(*(c.tolist() for c in columns.values()), strict=True))
+    @property
+    def table(self) -> dict[str, npt.NDArray[np.generic]]:
+        """The columns, and where the votes land."""
+        x, y = self.voters.landing.T
+        return {**self.columns, "p_x": x, "p_y": y}
 
 
 @dataclass(frozen=True, eq=False)

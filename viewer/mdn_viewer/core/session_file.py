@@ -121,13 +121,9 @@ def write_session(path: str | os.PathLike[str], session: SavedSession) -> None:
 
     Raises
     ------
-    ValueError
-        If the name has another ending.
     OSError
         If the file cannot be written there.
     """
-    if Path(path).suffix != SUFFIX:
-        raise ValueError(f"{path}: a session is saved as {SUFFIX}")
     folder = Path(path).absolute().parent
     beside = partial(_relative, folder=folder)
     values = {each.name: getattr(session, each.name) for each in fields(session)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import RULES, VotingSession, same_votes
 
 __all__ = ["Sweep", "bound", "same_sweep", "sweep", "work_of"]
@@ -72,7 +70,8 @@ class Sweep:
         values = {rule: m.ravel() for rule, m in zip(RULES, maps, strict=True)}
         return replace(self, pixel=pixel, values=values)
 
-    def curves(self) -> dict[str, Float64]:
+    @property
+    def table(self) -> dict[str, Float64]:
         """Every curve under its name, the sigmas first."""
         curves, rule_of = {"sigma": self.sigmas}, self.session.rule_of
         curves |= {f"{rule_of(rule)} peak": peaks for rule, peaks in self.peaks.items()}
@@ -81,17 +80,6 @@ class Sweep:
             at = f"at row {row}, column {column}"
             curves |= {f"{rule_of(rule)} {at}": values for rule, values in self.values.items()}
         return {**curves, "most that one source can add": self.bound}
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the curves to a CSV file, a line per sigma.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written there.
-        """
-        curves = self.curves()
-        write_csv(path, [*curves], zip(*(c.tolist() for c in curves.values()), strict=True))
 
 
 def work_of(session: VotingSession) -> float:

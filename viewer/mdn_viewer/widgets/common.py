@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QAbstractSpinBox,
     QComboBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QWidget,
 )
 
-from mdn_viewer.export import expect
 from mdn_viewer.timers import single_shot_timer
 
-if TYPE_CHECKING:
-    from mdn_viewer.core.model import VotingModel
-
-__all__ = ["ask_where", "button", "leave_wheel", "line", "row", "searchable", "write"]
+__all__ = ["button", "leave_wheel", "line", "row", "searchable"]
 
 _VISIBLE = 20  # entries of a box that is open
-
-
-def ask_where(parent: QWidget, name: str, patterns: str, save: Callable[[str], Any]) -> None:
-    """Ask for the name of a file, without holding up the window, and save under it.
-
-    Parameters
-    ----------
-    parent : QWidget
-        Who asks.
-    name : str
-        What to suggest; a name without an ending gets that of this one.
-    patterns : str
-        Kinds of files, as Qt reads them.
-    save : callable
-        Takes the path, if there is one.
-    """
-    dialog = QFileDialog(parent, "Save", name, patterns)
-    dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-    dialog.setDefaultSuffix(name.rpartition(".")[2])
-    dialog.selectFile(name)
-    dialog.fileSelected.connect(save)
-    dialog.finished.connect(dialog.deleteLater)
-    dialog.open()
 
 
 def button(text: str, tooltip: str, action: Callable[[], Any]) -> QPushButton:
@@ -118,33 +90,6 @@ def searchable(box: QComboBox) -> None:
     completer.activated.connect(lambda *_: keep(""))  # an entry was chosen from the list
     edit.returnPressed.connect(lambda: later.start(0))
     edit.editingFinished.connect(lambda: None if later.isActive() else forget())
-
-
-def write(
-    model: VotingModel, save: Callable[[str], None], path: str, what: str, suffix: str
-) -> None:
-    """Write a file, and say that it is written, or why not where all is said that fails.
-
-    Parameters
-    ----------
-    model : VotingModel
-        Who says it.
-    save : callable
-        Takes the path.
-    path : str
-        The file.
-    what : str
-        What is to be written, and "is" or "are".
-    suffix : str
-        How its name must end.
-    """
-    try:
-        expect(path, what, suffix)
-        save(path)
-    except (OSError, ValueError) as error:
-        model.refuse(error)
-    else:
-        model.say(f"{path} written")
 
 
 class _Patience(QObject):

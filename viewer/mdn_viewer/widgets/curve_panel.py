@@ -8,7 +8,9 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
-from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.export import save_table
+from mdn_viewer.widgets.common import line, row
+from mdn_viewer.widgets.files import PICTURE, TABLE, SaveButton
 from mdn_viewer.widgets.plot import CurvePlot, Look
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ class CurvePanel(QWidget):
         super().__init__()
         self._model, self._viewer = model, viewer
         self.plot: Any = plot
-        self._name = name
         self._worker = model.worker(self._show, self._stopped)
         self._under_way: Any = None  # what is computed
         self._done = 0, 1  # written by the worker's thread: so many, of so many
@@ -57,10 +58,16 @@ class CurvePanel(QWidget):
         self._watch = QTimer(self)
         self._watch.timeout.connect(self._show_progress)
         self._hint = line("What the curves show.")
-        self.export_csv = button(
-            "Export CSV…", f"Write the curves to a file, a line per {each}.", self._on_csv
+        self.export_csv = SaveButton(
+            model,
+            "Export CSV…",
+            f"Write the curves to a file, a line per {each}.",
+            f"{name}.csv",
+            TABLE,
         )
-        self.save_png = button("Save PNG…", "Save the plot as a picture.", self._on_png)
+        self.save_png = SaveButton(
+            model, "Save PNG…", "Save the plot as a picture.", f"{name}.png", PICTURE
+        )
         self._layout = QVBoxLayout(self)
         self._layout.addWidget(self._hint)
         self._layout.addWidget(self.plot, 1)
@@ -80,16 +87,6 @@ class CurvePanel(QWidget):
     def wait(self) -> None:
         """Wait until the curves are those of the session."""
         self._worker.wait()
-
-    def export(self, path: str) -> None:
-        """Write the curves to a CSV file; what fails is said where all is said that fails."""
-        if self.found is not None:
-            write(self._model, self.found.save, path, "a table is", ".csv")
-
-    def save_picture(self, path: str) -> None:
-        """Write a picture of the curves to a PNG file; what fails is said as above."""
-        if self.found is not None:
-            write(self._model, self.plot.save, path, "a picture is", ".png")
 
     def end(self) -> None:
         """Follow the viewer's theme no longer."""
@@ -130,8 +127,8 @@ class CurvePanel(QWidget):
         self._rest()
         self.found = found
         self.plot.plot(found)
-        for each in (self.export_csv, self.save_png):
-            each.setEnabled(found is not None)
+        self.export_csv.offer((lambda path: save_table(path, found.table)) if found else None)
+        self.save_png.offer(self.plot.save if found else None)
         self._hint.setText(self.hint())
         self.catch_up()  # with what has been asked in the meantime
 
@@ -149,9 +146,3 @@ class CurvePanel(QWidget):
         theme = get_theme(self._viewer.theme)
         look = Look(theme.background.as_hex(), theme.text.as_hex())
         self.plot.plot(self.found, look)
-
-    def _on_csv(self) -> None:
-        ask_where(self, f"{self._name}.csv", "CSV (*.csv)", self.export)
-
-    def _on_png(self) -> None:
-        ask_where(self, f"{self._name}.png", "PNG (*.png)", self.save_picture)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QFileDialog, QWidget
+from qtpy.QtWidgets import QWidget
 
 from mdn_cupy.io import SUFFIXES
 from mdn_viewer.core.file_guess import FileReading, guess
@@ -17,6 +17,7 @@ from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.settings import recall_reading, remember_reading
 from mdn_viewer.timers import single_shot_timer
+from mdn_viewer.widgets.files import ask_files
 from mdn_viewer.widgets.open_dialog import OpenDialog
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ class FileOpener:
 
     def ask(self) -> None:
         """Ask for files, without holding up the window."""
-        dialog = QFileDialog(self._parent, "Open a field set", "", _PATTERNS)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.filesSelected.connect(self.open)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_files(
+            self._parent,
+            "Open a field set",
+            lambda *paths: self.open(paths),
+            _PATTERNS,
+            several=True,
+        )
 
     def open(self, paths: Sequence[str]) -> None:
         """Open files, or say in a line why not; nothing is left of what cannot be opened."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +15,9 @@ from qtpy.QtWidgets import (
 
 from mdn_viewer.canvas.detections import MOST_ELLIPSES, show_detections
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
-from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.export import save_table, save_text
+from mdn_viewer.widgets.common import button, line, row
+from mdn_viewer.widgets.files import TABLE, FileKind, SaveButton
 from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
 
@@ -38,9 +38,9 @@ _COLUMNS = {
     "voters": Column("voters", ".1f", "Effective number of votes: n where n are equally strong."),
 }
 _POINTS, _LABELS = "detections", "instances"
+_KEYPOINTS = FileKind("keypoints are", {"JSON": (".json",)})
 
 Found = tuple[Detections, Any]
-Save = Callable[[str], None]
 
 
 class PeaksPanel(QWidget):
@@ -116,19 +116,29 @@ class PeaksPanel(QWidget):
             _COLUMNS, "The peaks, by part and evidence. Click on one to ask who voted for it."
         )
         self.table.chosen.connect(self._on_chosen)
-        self.buttons = {
+        self.buttons: dict[str, Any] = {
             "points": button(
                 "Points layer", "Add the peaks as a Points layer, kept up to date.", self._add
             ),
             "labels": button(
                 "Labels layer", "Add the sources' labels as a layer.", self._add_labels
             ),
-            "csv": button("CSV…", "Write the table to a file.", lambda: self._ask("csv")),
-            "json": button(
-                "COCO…", "Write COCO's keypoint results (every part).", lambda: self._ask("json")
+            "csv": SaveButton(
+                self._model, "CSV…", "Write the table to a file.", "peaks.csv", TABLE
             ),
-            "move": button(
-                "movement…", "Write a table with movement's columns.", lambda: self._ask("move")
+            "json": SaveButton(
+                self._model,
+                "COCO…",
+                "Write COCO's keypoint results (every part).",
+                "peaks.json",
+                _KEYPOINTS,
+            ),
+            "move": SaveButton(
+                self._model,
+                "movement…",
+                "Write a table with movement's columns.",
+                "movement.csv",
+                TABLE,
             ),
         }
         buttons = list(self.buttons.values())
@@ -167,8 +177,12 @@ class PeaksPanel(QWidget):
         self.found, self.labels = (None, None) if result is None else result
         self._draw()
         self._filter()
-        for each in self.buttons.values():
-            each.setEnabled(self.found is not None and len(self.found) > 0)
+        found, frame, buttons = self.found or None, self._model.frame, self.buttons
+        for name in ("points", "labels"):
+            buttons[name].setEnabled(found is not None)
+        buttons["csv"].offer(found and (lambda path: save_table(path, found.columns)))
+        buttons["json"].offer(found and (lambda path: save_text(path, found.coco(frame))))
+        buttons["move"].offer(found and (lambda path: save_table(path, found.movement(frame))))
         for name in (_POINTS, _LABELS):
             if self.found is not None:
                 self._links.update(name)
@@ -253,37 +267,6 @@ class PeaksPanel(QWidget):
                 layer.data = np.zeros_like(layer.data)
 
         self._links.add(_LABELS, layer, update)
-
-    def _ask(self, kind: str) -> None:
-        found = self.found
-        if found is None:
-            return
-        name, patterns, save, suffix = _FILES[kind]
-        frame = self._model.frame  # whose peaks they are
-        ask_where(
-            self,
-            name,
-            patterns,
-            lambda path: write(self._model, save(found, frame), path, _TABLE, suffix),
-        )
-
-
-_TABLE = "a table of peaks is"
-_FILES: dict[str, tuple[str, str, Callable[[Detections, int], Save], str]] = {
-    "csv": ("peaks.csv", "CSV (*.csv)", lambda found, _: found.save_csv, ".csv"),
-    "json": (
-        "peaks.json",
-        "JSON (*.json)",
-        lambda found, frame: partial(found.save_coco, frame=frame),
-        ".json",
-    ),
-    "move": (
-        "movement.csv",
-        "CSV (*.csv)",
-        lambda found, frame: partial(found.save_movement, frame=frame),
-        ".csv",
-    ),
-}
 
 
 def _features(found: Detections) -> dict[str, Any]:

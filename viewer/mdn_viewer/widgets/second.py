@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
     QDoubleSpinBox,
-    QFileDialog,
     QFormLayout,
     QVBoxLayout,
     QWidget,
@@ -34,6 +33,7 @@ from mdn_viewer.core.session import SUM_RULES, title
 from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
 from mdn_viewer.reader import Opened, opened
 from mdn_viewer.widgets.common import button, line, row
+from mdn_viewer.widgets.files import ask_files
 from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
 
@@ -260,7 +260,11 @@ class SecondPanel(QWidget):
         form.addRow("sum", self.sum_rule)
         form.addRow("votes of", self.cross)
         layout = QVBoxLayout(self)
-        self.open_file = button("Open…", "Open a file as the second.", self._ask)
+        self.open_file = button(
+            "Open…",
+            "Open a file as the second.",
+            lambda: ask_files(self, "Open a second field set", self.open, several=True),
+        )
         layout.addLayout(row(self.choice, self.open_file))
         layout.addLayout(form)
         layout.addWidget(self.form)
@@ -342,10 +346,3 @@ class SecondPanel(QWidget):
     def _on_voter(self, shown: int) -> None:
         if self.voters is not None:
             self._model.ask_source(self.voters.source(shown))  # None where A has no such source
-
-    def _ask(self) -> None:
-        dialog = QFileDialog(self, "Open a second field set")
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
-        dialog.filesSelected.connect(lambda paths: self.open(*paths))
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Points
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QFileDialog, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.truth import show_influence, show_truth
 from mdn_viewer.core.annotation_files import Annotations, read_annotations
 from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of
-from mdn_viewer.core.csv_export import write_csv
 from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.export import save_table
 from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.layers.transforms import Frame
-from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.widgets.common import button, line, row
+from mdn_viewer.widgets.files import TABLE, SaveButton, ask_files
 from mdn_viewer.widgets.table import Column, TableView
 
 if TYPE_CHECKING:
@@ -186,8 +188,14 @@ class TruthPanel(QWidget):
             _SOURCES, "Sources by what the error would be without them. Click to see the vote."
         )
         self.sources.chosen.connect(self._on_source)
-        self.open_file = button("Open…", "COCO, DeepLabCut or CSV.", self._ask)
-        self.export_csv = button("CSV…", "Write both tables to files.", self._on_export)
+        self.open_file = button(
+            "Open…",
+            "COCO, DeepLabCut or CSV.",
+            lambda: ask_files(self, "Open annotations", self.open, _FILES),
+        )
+        self.export_csv = SaveButton(
+            self._model, "CSV…", "Write both tables to files.", "errors.csv", TABLE
+        )
         layout = QVBoxLayout(self)
         layout.addLayout(row(self.open_file, self.layers))
         layout.addWidget(self.summary)
@@ -244,7 +252,7 @@ class TruthPanel(QWidget):
         found = self.errors is not None and self.errors.names
         self.summary.setText(_summary(self.errors) if self.errors and found else self._nothing)
         self.pull.setText("" if self.influence is None else _pull(self.influence))
-        self.export_csv.setEnabled(self.errors is not None)
+        self.export_csv.offer(partial(_save, answer) if answer else None)
 
     def _refuse(self, error: BaseException) -> None:
         self._show(None)
@@ -260,32 +268,13 @@ class TruthPanel(QWidget):
             part, i, j = self.influence.sources[shown].tolist()
             self._model.ask_source((part, i, j))
 
-    def _ask(self) -> None:
-        dialog = QFileDialog(self, "Open annotations", "", _FILES)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.fileSelected.connect(self.open)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
 
-    def _on_export(self) -> None:
-        ask_where(self, "errors.csv", "CSV (*.csv)", self.export)
-
-    def export(self, path: str) -> None:
-        """Write the table of the parts, and beside it that of the sources."""
-        errors, influence = self.errors, self.influence
-        if errors is None:
-            return
-
-        def save(path: str) -> None:
-            _write(path, errors.columns)
-            if influence is not None:
-                _write(f"{path.removesuffix('.csv')}-sources.csv", influence.columns)
-
-        write(self._model, save, path, "a table is", ".csv")
-
-
-def _write(path: str, columns: dict[str, Any]) -> None:
-    write_csv(path, [*columns], zip(*(c.tolist() for c in columns.values()), strict=True))
+def _save(answer: Answer, path: str) -> None:
+    """Write the table of the parts, and beside it that of the sources."""
+    errors, influence = answer
+    save_table(path, errors.columns)
+    if influence is not None:
+        save_table(f"{path.removesuffix('.csv')}-sources.csv", influence.columns)
 
 
 def _influence(session: VotingSession, errors: Errors) -> Influence | None:

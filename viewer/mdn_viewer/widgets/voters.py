@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.votes import MOST_ARROWS, show_votes
 from mdn_viewer.core.provenance import Landing, Provenance, landing_of, provenance_of
-from mdn_viewer.widgets.common import ask_where, button, line, row, write
+from mdn_viewer.export import save_table
+from mdn_viewer.widgets.common import button, line, row
+from mdn_viewer.widgets.files import TABLE, SaveButton
 from mdn_viewer.widgets.table import Column, TableView
 
 if TYPE_CHECKING:
@@ -73,11 +76,6 @@ class VotersPanel(QWidget):
         model.settled.connect(self._ask)
         model.session_changed.connect(self._on_session)
 
-    def export(self, path: str) -> None:
-        """Write the table to a CSV file; what fails is said where all is said that fails."""
-        if self.asked is not None:
-            write(self._model, self.asked.save, path, "a table is", ".csv")
-
     def wait(self) -> None:
         """Wait until what has been asked is answered, and drawn."""
         self._worker.wait()
@@ -93,8 +91,12 @@ class VotersPanel(QWidget):
             "where that vote lands.",
         )
         self.table.chosen.connect(self._on_chosen)
-        self.export_csv = button(
-            "Export CSV…", "Write the table, and where the votes land, to a file.", self._on_export
+        self.export_csv = SaveButton(
+            self._model,
+            "Export CSV…",
+            "Write the table, and where the votes land, to a file.",
+            "voters.csv",
+            TABLE,
         )
         self.clear = button(
             "Clear", "Ask no more: take the arrows and the footprint off the maps.", self._on_clear
@@ -144,7 +146,7 @@ class VotersPanel(QWidget):
         self.support.setText("" if self.asked is None else _support(self.asked))
         self.support.setVisible(bool(self.support.text()))
         self.where.setText(_ASK_SOURCE if self.landing is None else str(self.landing))
-        self.export_csv.setEnabled(self.asked is not None)
+        self.export_csv.offer(partial(save_table, columns=self.asked.table) if self.asked else None)
         self.clear.setEnabled(answers != (None, None))
 
     def _refuse(self, error: BaseException) -> None:
@@ -156,9 +158,6 @@ class VotersPanel(QWidget):
         if self.asked is not None:
             row, column = self.asked.voters.source[voter, -2:].tolist()
             self._model.ask_source((int(self.asked.parts[voter]), row, column))
-
-    def _on_export(self) -> None:
-        ask_where(self, "voters.csv", "CSV (*.csv)", self.export)
 
     def _on_clear(self) -> None:
         self._model.ask_source(None)
