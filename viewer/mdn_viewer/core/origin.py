@@ -158,7 +158,10 @@ class Origin:
         texts = isinstance(files, list) and all(isinstance(x, str) for x in [*files, image])
         if not (texts and files and isinstance(reading, dict) and reading.keys() <= _ARGUMENTS):
             raise ValueError
-        return Origin(tuple(files), {n: _meant(n, x) for n, x in reading.items()}, image)
+        try:
+            return Origin(tuple(files), {n: _meant(n, x) for n, x in reading.items()}, image)
+        except TypeError as error:  # of settings that are none, a slice of four numbers
+            raise ValueError from error
 
     def _calls(self) -> list[tuple[str, dict[str, Any]]]:
         """Return path and arguments for each call of `mdn_cupy.open_fields`."""

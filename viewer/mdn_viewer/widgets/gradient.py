@@ -84,10 +84,10 @@ class GradientPanel(QWidget):
         return self.controls.play.isChecked()
 
     @property
-    def settings(self) -> list[Any]:
+    def settings(self) -> tuple[str, float, str]:
         """The name of the target or "", its width and the name of the loss."""
         name = "" if self._target is None else self._target.name
-        return [name, self.controls.width.value(), self.controls.loss.name]
+        return name, self.controls.width.value(), self.controls.loss.name
 
     def restore(self, target: Any, width: float, loss: str) -> None:
         """Choose a target, or None, its width and a loss by its name."""

@@ -93,14 +93,14 @@ class SessionFiles:
                 cross=session.cross,
                 frame=model.frame,
                 shown=[kind for kind, box in self._compare.shown.items() if box.isChecked()],
-                camera=None if fitted else [*map(float, self._canvas.camera)],
-                pixel=None if model.pixel is None else [*model.pixel],
+                camera=None if fitted else self._canvas.camera,
+                pixel=model.pixel,
                 rule=model.asked_rule,
-                source=None if model.source is None else [*model.source],
-                search=[*self._peaks.search],
+                source=model.source,
+                search=self._peaks.search,
                 annotations="" if annotations is None else annotations.source,
                 second=UNKNOWN if other is None else other_files,
-                own=[*second.own],
+                own=second.own,
                 layers=layers,
                 target=self._gradient.settings,
             ),
@@ -169,11 +169,8 @@ class SessionFiles:
             self._canvas.reset_view()
         else:
             self._canvas.look_at(Camera(*saved.camera))
-        model.ask_pixel(
-            None if saved.pixel is None else (saved.pixel[0], saved.pixel[1]), saved.rule
-        )
-        i = saved.source
-        model.ask_source(None if i is None else (i[0], i[1], i[2]))
+        model.ask_pixel(saved.pixel, saved.rule)
+        model.ask_source(saved.source)
         name, width, loss = saved.target
         kept = zip(own, saved.layers, strict=True)  # napari gives names that are taken a number
         target = next((layer for layer, said in kept if said.get("name") == name), None)
