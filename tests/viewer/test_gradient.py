@@ -45,7 +45,7 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(shown, qtbot):
 
     press(qtbot, panel.controls.add)
     widget.wait()
-    assert panel.controls.target == viewer.layers["target"]  # napari hands out proxies
+    assert panel.controls.target.value == viewer.layers["target"]  # napari hands out proxies
     assert not panel.controls.step.isEnabled()
     click(qtbot, widget, "noisy-or", 130, 200)
     press(qtbot, panel.controls.add)
@@ -114,7 +114,7 @@ def test_points_of_ones_own_or_an_image_may_be_the_target(shown):
     panel = widget.panel(GradientPanel)
 
     def choose(layer):
-        panel.controls.target = layer
+        panel.controls.target.value = layer
         panel.wait()
         return panel.descending.descent
 
@@ -129,7 +129,7 @@ def test_points_of_ones_own_or_an_image_may_be_the_target(shown):
     assert choose(viewer.layers["two image"]).target.shape == (24, 32)
     coarse = choose(viewer.layers["two confidence"]).target
     np.testing.assert_allclose(coarse[2::4, 2::4], 0.3, atol=1e-6)
-    offered = [panel.controls.targets.itemText(n) for n in range(panel.controls.targets.count())]
+    offered = [panel.controls.target.itemText(n) for n in range(panel.controls.target.count())]
     assert offered == ["(none)", "two image", "two confidence", "mine", "of parts", "wanted"]
     panel.controls.losses.setCurrentIndex(2)
     panel.wait()
@@ -156,7 +156,7 @@ def test_what_is_no_target_is_refused_beside_it(shown):
         (viewer.add_image(np.ones((7, 24, 32)), name="seven"), "one for each part"),
         (viewer.add_image(np.ones((2, 24, 32)), name="two"), ""),
     ):
-        panel.controls.target = layer
+        panel.controls.target.value = layer
         panel.wait()
         assert reason in panel.controls.message.said
         todo = layer.name in ("none", "right")  # what one has still to do is not wrong
@@ -231,14 +231,14 @@ def test_layers_change_under_it(shown, qtbot):
     viewer = widget._viewer
     panel = widget.panel(GradientPanel)
     points = viewer.add_points([[14, 8]], name="points")
-    panel.controls.target = points
+    panel.controls.target.value = points
     panel.wait()
     first = panel.descending.descent.pull.loss
     points.data = [[10, 6]]  # moved
     panel.wait()
     assert panel.descending.descent.pull.loss != first
     points.name = "renamed"
-    assert panel.controls.targets.currentText() == "renamed"
+    assert panel.controls.target.currentText() == "renamed"
     panel.wait()
     widget.controls.sigma.value = 3
     settle(qtbot, widget)
@@ -257,7 +257,7 @@ def test_fields_go_away_while_it_plays(shown, qtbot):
     widget = shown(two_parts())
     viewer = widget._viewer
     panel = widget.panel(GradientPanel)
-    panel.controls.target = viewer.add_points([[14, 8]], name="points")
+    panel.controls.target.value = viewer.add_points([[14, 8]], name="points")
     panel.wait()
     panel.controls.play.click()
     qtbot.waitUntil(lambda: len(panel.descending.descent.losses) > 2, timeout=30000)
@@ -283,7 +283,7 @@ def test_what_was_moved_can_be_reset_without_a_target(shown):
     widget.open_tab("Gradient")
     reset, scale = panel.controls.reset, panel.curve.line.axes.yaxis
     points = viewer.add_points([[14, 8]], name="points")
-    panel.controls.target = points
+    panel.controls.target.value = points
     panel.wait()
     assert not reset.isEnabled()  # nothing has been moved
     assert scale.get_visible()
@@ -305,10 +305,10 @@ def test_points_are_added_to_the_target_only(shown):
     add = panel.controls.add
     add.click()
     panel.wait()
-    panel.controls.target = viewer.layers["two image"]
+    panel.controls.target.value = viewer.layers["two image"]
     assert not add.isChecked()
     add.click()
-    assert panel.controls.target == viewer.layers["target"]
+    assert panel.controls.target.value == viewer.layers["target"]
     viewer.layers.remove("target")
     assert not add.isChecked()
     panel.wait()

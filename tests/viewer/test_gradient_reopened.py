@@ -25,6 +25,6 @@ def test_the_widget_is_closed_and_opened_again_while_it_plays(two, qtbot):
     again.wait()
     assert PICTURE not in again.canvas.cells
     assert viewer.layers["target"].data.tolist() == [[14, 8]]
-    again.panel(GradientPanel).controls.target = viewer.layers["target"]
+    again.panel(GradientPanel).controls.target.value = viewer.layers["target"]
     again.panel(GradientPanel).wait()
     assert PICTURE in again.canvas.cells

@@ -138,7 +138,7 @@ def test_every_control_explains_itself_and_takes_the_keyboard(shared):
 def test_stepped_fields_are_saved_as_they_are_and_said_to_be(shown, tmp_path):
     widget = shown(two_parts())
     gradient, panel = widget.panel(GradientPanel), widget.panel(SavePanel)
-    gradient.controls.target = widget._viewer.add_points([[14, 8]], name="points")
+    gradient.controls.target.value = widget._viewer.add_points([[14, 8]], name="points")
     gradient.wait()
     gradient.controls.step.click()
     gradient.wait()

@@ -16,7 +16,6 @@ from mdn_viewer.export import save_table
 from mdn_viewer.latest_worker import LatestOnlyWorker
 from mdn_viewer.widgets.plot import SweepPlot
 from mdn_viewer.widgets.sweep import SweepPanel
-from napari.components import ViewerModel
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QPushButton
 from viewer_support import mouse, name_file, onto_the_screen, two_parts
@@ -123,7 +122,7 @@ def model():
 
 @pytest.fixture
 def panel(qtbot, model):
-    panel = SweepPanel(model, ViewerModel())
+    panel = SweepPanel(model)
     panel.resize(360, 520)
     qtbot.addWidget(panel)
     return panel
@@ -237,7 +236,7 @@ def test_a_name_without_an_ending_gets_that_of_the_button(
 def under_way(qtbot):
     """A panel whose sweep, of all radii of the coins, is under way in a thread."""
     model = VotingModel(LatestOnlyWorker)
-    panel = SweepPanel(model, ViewerModel())
+    panel = SweepPanel(model)
     qtbot.addWidget(panel)
     panel.show()
     model.show(VotingSession(mdn.samples.load("coins"), ALL, 2.0))

@@ -77,6 +77,11 @@ class Opened(NamedTuple):
     part: int | str = 0
 
     @property
+    def name(self) -> str:
+        """The name of the first file."""
+        return Path(self.origin.paths[0]).name
+
+    @property
     def newest(self) -> mdn.Fields:
         """The last frame."""
         return self.fields if isinstance(self.fields, mdn.Fields) else self.fields[-1]

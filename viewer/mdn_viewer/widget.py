@@ -48,6 +48,7 @@ from mdn_viewer.widgets.inputs import InputControls
 from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
+from mdn_viewer.widgets.plot import Look
 from mdn_viewer.widgets.save import SavePanel
 from mdn_viewer.widgets.second import SecondPanel
 from mdn_viewer.widgets.session_builder import SessionBuilder
@@ -110,14 +111,15 @@ class MassDisplacement(QWidget):
         self._truth = truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
         second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
         gradient = GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame)
+        self._layer_boxes = gradient.controls.target, truth.layers, second.choice
         asked = self.compare, peaks, gradient, truth, second
         self.sessions = SessionFiles(napari_viewer, self.model, self.canvas, asked, self.wait)
         self.panels: list[Any] = [
             PartsPanel(self.model, self.maps),
             peaks,
             VotersPanel(self.model, self.canvas),
-            SweepPanel(self.model, napari_viewer),
-            FramesPanel(self.model, napari_viewer, lambda: truth.annotations),
+            SweepPanel(self.model),
+            FramesPanel(self.model, lambda: truth.annotations),
             gradient,
             truth,
             second,
@@ -215,6 +217,8 @@ class MassDisplacement(QWidget):
     def reset_choices(self, *_: Any) -> None:
         """Offer the layers that there are now; napari calls this whenever they change."""
         self._selection.refresh()
+        for box in self._layer_boxes:
+            box.reset_choices()
 
     def event(self, event: Any) -> bool:
         """Follow the widget from dock to dock; end when napari has taken it out for good."""
@@ -293,7 +297,8 @@ class MassDisplacement(QWidget):
             shortcuts.close,
             self._part_slider.close,
             self._frame_slider.close,
-            *(panel.end for panel in self.panels if hasattr(panel, "end")),
+            *(box.leave for box in self._layer_boxes),
+            self.panel(GradientPanel).end,
             self._user_layers.close,
             self._readout.close,
             self._selection.close,
@@ -350,11 +355,14 @@ class MassDisplacement(QWidget):
         return True
 
     def _dress(self, *_: Any) -> None:
-        """Have the canvas' lines in the colours of napari's theme."""
+        """Have the canvas' lines and the plots in the colours of napari's theme."""
         theme, palette = get_theme(self._viewer.theme), self.canvas.palette()
-        palette.setColor(QPalette.ColorRole.Window, QColor(theme.background.as_hex()))
-        palette.setColor(QPalette.ColorRole.WindowText, QColor(theme.text.as_hex()))
+        look = Look(theme.background.as_hex(), theme.text.as_hex())
+        palette.setColor(QPalette.ColorRole.Window, QColor(look.paper))
+        palette.setColor(QPalette.ColorRole.WindowText, QColor(look.ink))
         self.canvas.setPalette(palette)
+        for kind in (SweepPanel, FramesPanel):
+            self.panel(kind).dress(look)
 
     def _follow(self, session: VotingSession | None) -> None:
         if session is not None:

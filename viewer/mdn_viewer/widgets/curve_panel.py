@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.theme import get_theme
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QProgressBar, QVBoxLayout, QWidget
 
@@ -14,8 +13,6 @@ from mdn_viewer.widgets.files import PICTURE, TABLE, SaveButton
 from mdn_viewer.widgets.plot import CurvePlot, Look
 
 if TYPE_CHECKING:
-    from napari import Viewer
-
     from mdn_viewer.core.model import VotingModel
 
 __all__ = ["CurvePanel"]
@@ -32,8 +29,6 @@ class CurvePanel(QWidget):
     ----------
     model : VotingModel
         Whose votes.
-    viewer : napari.Viewer
-        The viewer whose theme the plot has.
     plot : CurvePlot
         The plot.
     name : str
@@ -42,11 +37,9 @@ class CurvePanel(QWidget):
         What a line of the CSV file is of.
     """
 
-    def __init__(
-        self, model: VotingModel, viewer: Viewer, plot: CurvePlot, name: str, each: str
-    ) -> None:
+    def __init__(self, model: VotingModel, plot: CurvePlot, name: str, each: str) -> None:
         super().__init__()
-        self._model, self._viewer = model, viewer
+        self._model = model
         self.plot: Any = plot
         self._worker = model.worker(self._show, self._stopped)
         self._under_way: Any = None  # what is computed
@@ -73,8 +66,6 @@ class CurvePanel(QWidget):
         self._layout.addWidget(self.plot, 1)
         self._layout.addWidget(self.progress)
         self._layout.addLayout(row(self.export_csv, self.save_png))
-        self._dress()
-        self._viewer.events.theme.connect(self._dress)
 
     def catch_up(self, *_: Any) -> None:
         """Compute what is missing, if the tab is shown."""
@@ -88,9 +79,9 @@ class CurvePanel(QWidget):
         """Wait until the curves are those of the session."""
         self._worker.wait()
 
-    def end(self) -> None:
-        """Follow the viewer's theme no longer."""
-        self._viewer.events.theme.disconnect(self._dress)
+    def dress(self, look: Look) -> None:
+        """Draw the curves in the colours of a theme."""
+        self.plot.plot(self.found, look)
 
     def showEvent(self, event: Any) -> None:
         """Catch up with what has happened meanwhile."""
@@ -141,8 +132,3 @@ class CurvePanel(QWidget):
         self.progress.setRange(0, of)
         self.progress.setValue(done)
         self.progress.setVisible(True)
-
-    def _dress(self, *_: Any) -> None:
-        theme = get_theme(self._viewer.theme)
-        look = Look(theme.background.as_hex(), theme.text.as_hex())
-        self.plot.plot(self.found, look)

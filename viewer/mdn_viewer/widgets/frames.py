@@ -13,8 +13,6 @@ from mdn_viewer.widgets.curve_panel import CurvePanel
 from mdn_viewer.widgets.plot import FramePlot
 
 if TYPE_CHECKING:
-    from napari import Viewer
-
     from mdn_viewer.core.annotation_files import Annotations
     from mdn_viewer.core.model import VotingModel
 
@@ -30,18 +28,14 @@ class FramesPanel(CurvePanel):
     ----------
     model : VotingModel
         Whose frames.
-    viewer : napari.Viewer
-        The viewer whose theme the plot has.
     annotations : callable
         Returns the annotations that are open, or None.
     """
 
     title = "Frames"
 
-    def __init__(
-        self, model: VotingModel, viewer: Viewer, annotations: Callable[[], Annotations | None]
-    ) -> None:
-        super().__init__(model, viewer, FramePlot(), "frames", "frame")
+    def __init__(self, model: VotingModel, annotations: Callable[[], Annotations | None]) -> None:
+        super().__init__(model, FramePlot(), "frames", "frame")
         self._annotations = annotations
         self._curves = FrameCurves(())
         self._jobs = 0

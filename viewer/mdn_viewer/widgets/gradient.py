@@ -66,15 +66,14 @@ class GradientPanel(QWidget):
         self._model, self._canvas, self._viewer, self._frame = model, canvas, viewer, frame
         self._view = GradientView(canvas, maps)
         self._points: Points | None = None  # the layer that was made here
-        self._target: Any = None  # the layer that is chosen
         self._loaded: Any = None  # the field set whose sigma the width began with
         self.descending = GradientDescentController(model)
-        self.controls, self.curve = GradientControls(), LossCurve()
+        self.controls = GradientControls(lambda: targets(viewer))
+        self.curve = LossCurve()
         self._soon = single_shot_timer(self._set_target, self)
         self._next = single_shot_timer(self._play_on, self)
         self._lay_out()
         self._connect()
-        self.reset_choices()
         self._show(None)
         self._on_session(model.session)
 
@@ -86,7 +85,8 @@ class GradientPanel(QWidget):
     @property
     def settings(self) -> tuple[str, float, str]:
         """The name of the target or "", its width and the name of the loss."""
-        name = "" if self._target is None else self._target.name
+        target = self.controls.target.value
+        name = "" if target is None else target.name
         return name, self.controls.width.value(), self.controls.loss.name
 
     def restore(self, target: Any, width: float, loss: str) -> None:
@@ -95,15 +95,10 @@ class GradientPanel(QWidget):
         if loss in names:
             self.controls.losses.setCurrentIndex(names.index(loss))
         self.controls.width.setValue(width)
-        self.reset_choices()
-        self.controls.target = target
+        self.controls.target.value = target
 
     def end(self) -> None:
-        """Follow the layers no longer; the points that were added are the user's."""
-        for event in self._list_events:
-            event.disconnect(self.reset_choices)
-        if self._target is not None:
-            self._target.events.data.disconnect(self._on_data)
+        """Stop; the points that were added are the user's."""
         if isalive(self):  # type: ignore[no-untyped-call]
             self._soon.stop()
             self.controls.play.setChecked(False)
@@ -127,19 +122,6 @@ class GradientPanel(QWidget):
             self._points.selected_data = {len(self._points.data) - 1}
             self._points.remove_selected()
 
-    def reset_choices(self, *_: Any) -> None:
-        """Offer the layers that there are now, under the names that they have."""
-        if not isalive(self):  # type: ignore[no-untyped-call]
-            return
-        self.controls.offer(targets(self._viewer), self._target)
-        if self.controls.target is not self._target:
-            self._choose()
-
-    @property
-    def _list_events(self) -> tuple[Any, ...]:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.reordered, events.renamed
-
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.addLayout(self.controls.form)
@@ -153,18 +135,17 @@ class GradientPanel(QWidget):
 
     def _connect(self) -> None:
         controls, model = self.controls, self._model
-        controls.targets.currentIndexChanged.connect(self._choose)
+        controls.target.chosen.connect(self._on_target)
+        controls.target.edited.connect(self._later)
         controls.add.toggled.connect(self._on_adding)
         controls.width.valueChanged.connect(self._on_width)
-        controls.losses.currentIndexChanged.connect(lambda *_: self._soon.start(0))
+        controls.losses.currentIndexChanged.connect(self._later)
         controls.step.clicked.connect(self._step)
         controls.play.toggled.connect(self._on_play)
         controls.reset.clicked.connect(self._reset)
         self.descending.changed.connect(self._show)
         self.descending.refused.connect(self._refuse)
         model.session_changed.connect(self._on_session)
-        for event in self._list_events:
-            event.connect(self.reset_choices)
         for parent in (self, self._canvas):
             for keys, act in (
                 ("Esc", lambda: controls.add.setChecked(False)),
@@ -175,32 +156,25 @@ class GradientPanel(QWidget):
                 shortcut.setEnabled(False)
                 controls.add.toggled.connect(shortcut.setEnabled)
 
-    def _choose(self, *_: Any) -> None:
-        """Watch the layer that is chosen, and make it the target."""
-        if self._target is not None:
-            self._target.events.data.disconnect(self._on_data)
-        self._target = self.controls.target
-        if self._target is not None:
-            self._target.events.data.connect(self._on_data)
-        if self._target != self._points:
+    def _on_target(self) -> None:
+        if self.controls.target.value != self._points:
             self.controls.add.setChecked(False)  # it would add to a layer that is no target
+        self._later()
+
+    def _later(self, *_: Any) -> None:
         self._soon.start(0)
 
     def _on_width(self, width: float) -> None:
         if self._points is not None and self._points in self._viewer.layers:
             self._points.size = self._points.current_size = 2 * width
-        self._soon.start(0)
-
-    def _on_data(self, *_: Any) -> None:
-        if isalive(self):  # type: ignore[no-untyped-call]
-            self._soon.start(0)
+        self._later()
 
     def _set_target(self) -> None:
-        controls = self.controls
-        controls.message.say("" if self._target is not None else _WELCOME)
+        controls, layer = self.controls, self.controls.target.value
+        controls.message.say("" if layer is not None else _WELCOME)
         try:
             width, frame = controls.width.value(), self._frame()
-            target = target_of(self._target, width, frame) if self._target else None
+            target = target_of(layer, width, frame) if layer else None
         except ValueError as error:
             self.descending.take(None)
             self._refuse(error)
@@ -216,8 +190,7 @@ class GradientPanel(QWidget):
             self._points = new_points(self.controls.width.value())
             self._frame().put(self._points)
             self._viewer.add_layer(self._points)
-        self.reset_choices()
-        self.controls.target = self._points
+        self.controls.target.value = self._points
         self.controls.message.say(_ADDING)
 
     def _add_point(self, click: Click) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QPushButton
@@ -10,20 +10,27 @@ from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, 
 from mdn_viewer.core.losses import Loss
 from mdn_viewer.core.optimizer import Descent, Rates
 from mdn_viewer.widgets.controls import Message
+from mdn_viewer.widgets.layer_box import LayerBox
 
 __all__ = ["GradientControls"]
 
-_NONE = "(none)"
-
 
 class GradientControls:
-    """A target, a loss and the length of a step; what they come to; and three buttons."""
+    """A target, a loss and the length of a step; what they come to; and three buttons.
 
-    def __init__(self) -> None:
-        self.targets, self.losses = QComboBox(), QComboBox()
-        self.targets.setToolTip(
-            "Where the votes should go: points, which are blurred, or any image layer, from 0 to 1."
+    Parameters
+    ----------
+    targets : callable
+        Returns the layers that may be a target.
+    """
+
+    def __init__(self, targets: Callable[[], list[Any]]) -> None:
+        self.target = LayerBox(
+            targets,
+            "Where the votes should go: points, which are blurred, or any image layer, from 0 to "
+            "1.",
         )
+        self.losses = QComboBox()
         self.add = _button(
             "Add points",
             "While this is pressed, a click on any map adds a point: where the votes should go.",
@@ -54,13 +61,13 @@ class GradientControls:
         self.message = Message("What to do next, or what does not fit and why.")
         self.form = QFormLayout()
         self.form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
-        for box in (self.targets, self.losses):  # as narrow as the dock
+        for box in (self.target, self.losses):  # as narrow as the dock
             box.setSizeAdjustPolicy(
                 QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
             box.setMinimumContentsLength(10)
         for label, widgets in {
-            "target": (self.targets, self.add),
+            "target": (self.target, self.add),
             "width (px)": (self.width,),
             "loss": (self.losses,),
             "step of c": (self.rate_c,),
@@ -70,17 +77,6 @@ class GradientControls:
             for widget in widgets:
                 row.addWidget(widget, 1 if widget is widgets[0] else 0)
             self.form.addRow(label, row)
-        self._offered: list[Any] = [None]
-        self.offer([], None)
-
-    @property
-    def target(self) -> Any:
-        """The layer that is chosen, or None."""
-        return self._offered[max(0, self.targets.currentIndex())]
-
-    @target.setter
-    def target(self, layer: Any) -> None:
-        self.targets.setCurrentIndex(self._offered.index(layer))
 
     @property
     def loss(self) -> Loss:
@@ -91,16 +87,6 @@ class GradientControls:
     def rates(self) -> tuple[float, float]:
         """How far a step moves confidences and, in widths of a vote, offsets."""
         return self.rate_c.value(), self.rate_o.value()
-
-    def offer(self, layers: list[Any], chosen: Any) -> None:
-        """Offer layers, and keep the choice where it is among them."""
-        self._offered = [None, *layers]
-        self.targets.blockSignals(True)
-        self.targets.clear()
-        self.targets.addItems([_NONE, *(layer.name for layer in layers)])
-        with suppress(ValueError):  # it is gone
-            self.targets.setCurrentIndex(self._offered.index(chosen))
-        self.targets.blockSignals(False)
 
     def show(self, descent: Descent | None) -> None:
         """Write what a descent has come to."""

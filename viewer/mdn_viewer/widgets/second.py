@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.layers import Image
-from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -34,6 +32,7 @@ from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_o
 from mdn_viewer.reader import Opened, opened
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import ask_files
+from mdn_viewer.widgets.layer_box import LayerBox
 from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
 
@@ -70,7 +69,6 @@ _VOTERS = {
     "change": Column("A − B", "+.3g", "By how much more it adds in A than in B."),
 }
 _AS_FIRST = "as the first"
-_LAYER_EVENTS = "inserted", "removed", "renamed"
 
 
 class _Wanted(NamedTuple):
@@ -108,7 +106,7 @@ class SecondPanel(QWidget):
         super().__init__()
         self._model, self._canvas, self._maps, self._viewer = model, canvas, maps, viewer
         self._worker = model.worker(self._show, self._refuse)
-        self._choices: list[Image | Opened | None] = [None]
+        self._file: Opened | None = None  # the last one that was opened
         self._read: tuple[Any, int, mdn.Fields] | None = None  # the frame that was read last
         self._wanted: _Wanted | None = None  # what `compared` is of
         self.compared: Comparison | None = None
@@ -116,21 +114,18 @@ class SecondPanel(QWidget):
         self._build()
         for signal in (model.settled, model.session_changed, model.pixel_asked):
             signal.connect(self.update_comparison)
-        for event in self._list_events:
-            event.connect(self.reset_choices)
-        self.reset_choices()
         self._show(None)
 
     @property
     def origin(self) -> Origin:
         """Where the second comes from, if that is known."""
-        chosen = self._chosen
+        chosen = self.choice.value
         return chosen.origin if isinstance(chosen, Opened) else origin_of(chosen)
 
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the second; none of one field set."""
-        chosen = self._chosen
+        chosen = self.choice.value
         found = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
         return () if isinstance(found, mdn.Fields) else found
 
@@ -145,11 +140,6 @@ class SecondPanel(QWidget):
         self._worker.wait()
         self._canvas.finish()
 
-    def end(self) -> None:
-        """Follow the layers no longer."""
-        for event in self._list_events:
-            event.disconnect(self.reset_choices)
-
     def open(self, *paths: str) -> None:
         """Open files as the second; what fails is said where all is said that fails."""
         self.take(Origin(paths))
@@ -157,14 +147,12 @@ class SecondPanel(QWidget):
     def take(self, files: Origin) -> None:
         """Open files, read as they were before, as the second."""
         try:
-            found = opened(files)
+            self._file = opened(files)
         except (OSError, ValueError, TypeError) as error:
             self._model.refuse(error)
             return
-        self._choices = [each for each in self._choices if not isinstance(each, Opened)] + [found]
-        with QSignalBlocker(self.choice):
-            self._offer(Path(files.paths[0]).name)
-        self.choice.setCurrentIndex(len(self._choices) - 1)
+        self.choice.reset_choices()
+        self.choice.value = self._file
 
     def show_own(self, own: Own) -> None:
         """Let the second have other settings of its own."""
@@ -172,23 +160,6 @@ class SecondPanel(QWidget):
         self.own_sigma.setChecked(own.sigma is not None)
         self.sum_rule.setCurrentIndex(max(0, self.sum_rule.findData(own.sum_rule)))
         self.cross.setCurrentIndex(max(0, self.cross.findData(own.cross)))
-
-    def reset_choices(self, *_: Any) -> None:
-        """Offer the field sets that are open."""
-        chosen, file = self._chosen, [x for x in self._choices if isinstance(x, Opened)]
-        name = self.choice.itemText(len(self._choices) - 1) if file else ""
-        layers = [
-            x
-            for x in self._viewer.layers
-            if isinstance(x, Image) and role_of(x) == "confidence" and fields_of(x) is not None
-        ]
-        self._choices = [None, *layers, *file]
-        with QSignalBlocker(self.choice):
-            self._offer(name)
-            if chosen in self._choices:
-                self.choice.setCurrentIndex(self._choices.index(chosen))
-        if chosen not in self._choices:
-            self.update_comparison()
 
     def update_comparison(self, *_: Any) -> None:
         """Compare again, where something else is to be compared, and ask again."""
@@ -217,19 +188,10 @@ class SecondPanel(QWidget):
         kind = (first.program, second.program, wanted.search.every_part, known is None)
         self._worker.submit(job, work, "Comparing two field sets", kind)
 
-    @property
-    def _chosen(self) -> Image | Opened | None:
-        index = self.choice.currentIndex()
-        return self._choices[index] if 0 <= index < len(self._choices) else None
-
-    @property
-    def _list_events(self) -> list[Any]:
-        return [getattr(self._viewer.layers.events, name) for name in _LAYER_EVENTS]
-
     def _build(self) -> None:
-        self.choice = QComboBox()
-        self.choice.addItem("(none)")
-        self.choice.setToolTip("The second field set: of an open layer, or of a file.")
+        self.choice = LayerBox(
+            self._offered, "The second field set: of an open layer, or of a file."
+        )
         self.own_sigma = QCheckBox("own")
         self.own_sigma.setToolTip("Let the votes of the second have a width of their own.")
         self.sigma = QDoubleSpinBox()
@@ -277,7 +239,7 @@ class SecondPanel(QWidget):
         self.table.chosen.connect(self._on_voter)
         self.own_sigma.toggled.connect(self.sigma.setEnabled)
         for signal in (
-            self.choice.currentIndexChanged,
+            self.choice.chosen,
             self.own_sigma.toggled,
             self.sigma.valueChanged,
             self.sum_rule.currentIndexChanged,
@@ -286,14 +248,17 @@ class SecondPanel(QWidget):
         ):
             signal.connect(self.update_comparison)
 
-    def _offer(self, file: str) -> None:
-        self.choice.clear()
-        names = [x.name for x in self._choices if isinstance(x, Image)]
-        self.choice.addItems(["(none)", *names, *([file] if file else [])])
+    def _offered(self) -> list[Image | Opened]:
+        layers = [
+            x
+            for x in self._viewer.layers
+            if isinstance(x, Image) and role_of(x) == "confidence" and fields_of(x) is not None
+        ]
+        return layers if self._file is None else [*layers, self._file]
 
     def fields(self) -> mdn.Fields | None:
         """Return the second's fields in the frame that the first shows."""
-        chosen = self._chosen
+        chosen = self.choice.value
         if chosen is None:
             return None
         frames, frame = self.frames, self._model.frame

@@ -10,8 +10,6 @@ from mdn_viewer.widgets.curve_panel import CurvePanel
 from mdn_viewer.widgets.plot import SweepPlot
 
 if TYPE_CHECKING:
-    from napari import Viewer
-
     from mdn_viewer.core.model import VotingModel
 
 
@@ -27,14 +25,12 @@ class SweepPanel(CurvePanel):
     ----------
     model : VotingModel
         Whose votes.
-    viewer : napari.Viewer
-        The viewer whose theme the plot has.
     """
 
     title = "Sweep"
 
-    def __init__(self, model: VotingModel, viewer: Viewer) -> None:
-        super().__init__(model, viewer, SweepPlot(), "sweep", "sigma")
+    def __init__(self, model: VotingModel) -> None:
+        super().__init__(model, SweepPlot(), "sweep", "sigma")
         self.plot.sigma_chosen.connect(lambda sigma: model.change(sigma=sigma))
         model.session_changed.connect(self._on_session)
         model.settled.connect(self.catch_up)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Points
-from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import QComboBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.truth import show_influence, show_truth
 from mdn_viewer.core.annotation_files import Annotations, read_annotations
@@ -20,6 +19,7 @@ from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import TABLE, SaveButton, ask_files
+from mdn_viewer.widgets.layer_box import LayerBox
 from mdn_viewer.widgets.table import Column, TableView
 
 if TYPE_CHECKING:
@@ -46,7 +46,6 @@ _SOURCES = {
     "without": Column("without", ".2f", "The error without this source, in pixels."),
     "change": Column("pull", "+.2f", "By how much it moves the peak away from the truth."),
 }
-_NONE = "(none)"
 _LISTED = 10  # frames, or parts, that are named
 _FILES = "Annotations (*.json *.csv *.h5 *.hdf5)"
 
@@ -83,26 +82,15 @@ class TruthPanel(QWidget):
         self.annotations: Annotations | None = None
         self.errors: Errors | None = None
         self.influence: Influence | None = None
-        self._layers: list[Any] = []
-        self._watched: Any = None
         self._build()
         for signal in (model.settled, model.session_changed):
             signal.connect(self.update_errors)
-        for event in self._list_events:
-            event.connect(self.reset_choices)
-        self.reset_choices()
         self._show(None)
 
     def wait(self) -> None:
         """Wait until the errors are those of the session, and drawn."""
         self._worker.wait()
         self._canvas.finish()
-
-    def end(self) -> None:
-        """Follow the layers no longer."""
-        for event in self._list_events:
-            event.disconnect(self.reset_choices)
-        self._watch(None)
 
     def open(self, path: str) -> None:
         """Read annotations from a file; what fails is said where all is said that fails."""
@@ -116,25 +104,8 @@ class TruthPanel(QWidget):
     def take(self, annotations: Annotations) -> None:
         """Compare with annotations."""
         self.annotations = annotations
-        with QSignalBlocker(self.layers):
-            self.layers.setCurrentIndex(0)
-        self._watch(None)
+        self.layers.value = None
         self.update_errors()
-
-    def reset_choices(self, *_: Any) -> None:
-        """Offer the Points layers that there are."""
-        chosen = self._layer
-        self._layers = [
-            x for x in self._viewer.layers if isinstance(x, Points) and not is_output(x)
-        ]
-        with QSignalBlocker(self.layers):
-            self.layers.clear()
-            self.layers.addItems([_NONE, *(layer.name for layer in self._layers)])
-            if chosen in self._layers:
-                self.layers.setCurrentIndex(1 + self._layers.index(chosen))
-        if chosen is not None and chosen not in self._layers:
-            self._watch(None)
-            self.update_errors()
 
     def update_errors(self, *_: Any) -> None:
         """Measure again, if the tab is open."""
@@ -164,22 +135,13 @@ class TruthPanel(QWidget):
         self._worker.cancel()
         self._show(None)
 
-    @property
-    def _layer(self) -> Any:
-        index = self.layers.currentIndex() - 1
-        return self._layers[index] if 0 <= index < len(self._layers) else None
-
-    @property
-    def _list_events(self) -> tuple[Any, ...]:
-        events = self._viewer.layers.events
-        return events.inserted, events.removed, events.renamed
-
     def _build(self) -> None:
-        self.layers = QComboBox()
-        self.layers.setToolTip(
-            "Points of the part that is shown; or with a feature 'part' or 'label', of several."
+        self.layers = LayerBox(
+            self._points,
+            "Points of the part that is shown; or with a feature 'part' or 'label', of several.",
         )
-        self.layers.currentIndexChanged.connect(self._on_layer)
+        self.layers.chosen.connect(self.update_errors)
+        self.layers.edited.connect(self.update_errors)
         self.summary = line("Mean error and OKS of the annotated parts.")
         self.parts = TableView(_PARTS, "The annotated parts. Click on one to look at it.")
         self.parts.chosen.connect(self._on_part)
@@ -204,9 +166,12 @@ class TruthPanel(QWidget):
         layout.addWidget(self.sources, 1)
         layout.addWidget(self.export_csv)
 
+    def _points(self) -> list[Any]:
+        return [x for x in self._viewer.layers if isinstance(x, Points) and not is_output(x)]
+
     def _truth(self) -> dict[str, tuple[float, float]]:
         """Return the places of the parts in the present frame."""
-        session, layer = self._model.session, self._layer
+        session, layer = self._model.session, self.layers.value
         if session is None:
             return {}
         if layer is not None:
@@ -222,26 +187,15 @@ class TruthPanel(QWidget):
                 f"Annotated parts: {_listed(self._truth())}; none is one of the fields' parts: "
                 f"{_listed(session.fields.names)}."
             )
-        if session is None or annotations is None or self._layer is not None or self._truth():
+        if session is None or annotations is None or self.layers.value is not None or self._truth():
             return _WELCOME
         frames = _listed(annotations.frames)
         return f"Annotated frames: {frames or 'none'}; none is frame {self._model.frame}."
 
     def _area(self) -> float | None:
-        if self.annotations is None or self._layer is not None:
+        if self.annotations is None or self.layers.value is not None:
             return None
         return self.annotations.areas.get(self._model.frame)
-
-    def _on_layer(self, *_: Any) -> None:
-        self._watch(self._layer)
-        self.update_errors()
-
-    def _watch(self, layer: Any) -> None:
-        if self._watched is not None:
-            self._watched.events.data.disconnect(self.update_errors)
-        self._watched = layer
-        if layer is not None:
-            layer.events.data.connect(self.update_errors)
 
     def _show(self, answer: Answer | None) -> None:
         self.errors, self.influence = (None, None) if answer is None else answer
