@@ -48,8 +48,9 @@ def lengths(
             if letter.isdigit():
                 fits = n in map(int, axis.split("|"))
             else:
-                count, rest = divmod(n, int(axis[:-1] or 1))
-                fits = not rest and known.setdefault(letter, count) == count
+                factor = int(axis[:-1] or 1)
+                count = n // factor  # torch.jit traces sizes as tensors, which have no divmod
+                fits = count * factor == n and known.setdefault(letter, count) == count
             if not fits:
                 return None
     return known

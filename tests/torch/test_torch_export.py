@@ -148,6 +148,8 @@ def test_wrong_shapes_are_named_while_a_module_is_traced():
     confidence, offsets = layer_fields()
     with pytest.raises(ValueError, match="offsets must have the shape"):
         torch.jit.trace(MassDisplacement(), (confidence, offsets[..., :1, :]))
+    with pytest.raises(ValueError, match=r"looks like \(\.\.\., 2P, H, W\), x and y of each part"):
+        torch.jit.trace(MassDisplacement(), (confidence, offsets.flatten(-4, -3)))
 
 
 @pytest.mark.parametrize("make", [MassDisplacement, lambda: head(())], ids=["layer", "head"])
