@@ -16,7 +16,8 @@ logarithm per pixel is taken where L is wanted.
 and `atomic_counter` define their data; `windows`, `source_batch`, `gaussian`, `vote_batch`,
 `product_range` and `moments` are their inner loops, in vectors of `simd`, which `inlining` compiles
 into them. `peaks` finds where maps peak, `instances` which peak a source votes for, and
-`peak_moments` how far a peak's votes spread. docs/cpu_engine.md follows one vote through all this.
+`peak_moments` how far a peak's votes spread. `landing` says where tiles of sources vote, for graphs
+of chunks, and `half` reads half precision. docs/cpu_engine.md follows one vote through all this.
 """
 
 from __future__ import annotations

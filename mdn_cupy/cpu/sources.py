@@ -1,4 +1,4 @@
-"""Sources as the kernels see them: where their votes land, and which pixels they reach."""
+"""Sources as the kernels see them, in patches and batches, and where one of them votes."""
 
 from __future__ import annotations
 

@@ -206,3 +206,21 @@ def test_no_value_stands_in_parentheses_for_the_sake_of_its_comment(folder):
     pattern = re.compile(r"^.* = \(\n.*  # .*\n *\)$", re.MULTILINE)
     for file in (ROOT / folder).rglob("*.py"):
         assert not pattern.search(file.read_text("utf-8")), file
+
+
+def test_the_walk_through_the_cpu_engine_names_what_is_there_and_once():
+    page = (ROOT / "docs" / "cpu_engine.md").read_text("utf-8")
+    named = re.findall(r"`(?:[a-z_]+\.)?(\w+)`", page)
+    modules = list((ROOT / "mdn_cupy" / "cpu").glob("*.py"))
+    trees = [ast.walk(ast.parse(path.read_text("utf-8"))) for path in modules]
+    there = {node.name for tree in trees for node in tree if hasattr(node, "name")}
+    assert set(named) - {"print"} <= there | {path.stem for path in modules}
+    assert sorted(named) == sorted(set(named))
+    kernels = {
+        name
+        for path in modules
+        if path.stem in ("forward", "backward", "windows")
+        for name in re.findall(r"@jit\ndef (\w+)", path.read_text("utf-8"))
+    }
+    assert len(kernels) == 5  # as the page says
+    assert kernels <= set(named)
