@@ -14,6 +14,19 @@ from mdn_cupy.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 
+# Ahead of a script: these packages are not found, as if they were not installed.
+BLOCK = """
+from importlib.machinery import PathFinder
+
+
+def find_spec(cls, name, path=None, target=None):
+    return None if name.partition(".")[0] in {blocked!r} else original(name, path, target)
+
+
+original = PathFinder.find_spec
+PathFinder.find_spec = classmethod(find_spec)
+"""
+
 RULES = ("noisy_or", "additive", "plain_sum")
 
 

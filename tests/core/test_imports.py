@@ -1,23 +1,10 @@
 """What an import loads, and what works without the libraries that are optional."""
 
 import pytest
-from helpers import ROOT, environment, run_python
+from helpers import BLOCK, ROOT, environment, run_python
 
 HEAVY = {"cupy", "numba", "torch", "dask", "napari", "matplotlib", "scipy", "skimage", "qtpy"}
 HEAVY |= {"h5py", "tifffile", "zarr", "tqdm"}
-
-# Ahead of a script: these packages are not found, as if they were not installed.
-BLOCK = """
-from importlib.machinery import PathFinder
-
-
-def find_spec(cls, name, path=None, target=None):
-    return None if name.partition(".")[0] in {blocked!r} else original(name, path, target)
-
-
-original = PathFinder.find_spec
-PathFinder.find_spec = classmethod(find_spec)
-"""
 
 VOTE = """
 import numpy as np

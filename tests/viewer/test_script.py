@@ -11,6 +11,7 @@ import imageio.v3
 import matplotlib.image
 import numpy as np
 import pytest
+from helpers import BLOCK
 from mdn_viewer.__main__ import main
 from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session_file import SavedSession, write_session
@@ -111,12 +112,34 @@ def test_the_command_for_no_display_works_as_pasted(on_the_path, monkeypatch, tm
     assert (tmp_path / "compare.png").stat().st_size > 0
 
 
-def test_without_napari():
-    code = "import sys; sys.modules['napari'] = None; from mdn_viewer.__main__ import main; "
-    command = [sys.executable, "-c", code + "sys.exit(main(['pose']))"]
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (
+            "import sys; from mdn_viewer.__main__ import main; sys.exit(main(['pose']))",
+            "mdn-viewer",
+        ),
+        ("import mdn_viewer; mdn_viewer.show(1, 2)", "ModuleNotFoundError: mdn_viewer.show"),
+        ("from mdn_viewer import show", "ModuleNotFoundError: mdn_viewer.show"),
+    ],
+)
+def test_without_what_the_extra_brings(code, said):
+    blocked = {
+        "napari",
+        "magicgui",
+        "platformdirs",
+        "qtpy",
+        "superqt",
+        "vispy",
+        "matplotlib",
+        "tqdm",
+    }
+    command = [sys.executable, "-c", BLOCK.format(blocked=blocked) + code]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == 'mdn-viewer: napari is not installed: pip install "mdn-cupy[viewer]"\n'
+    *before, last = done.stderr.splitlines()
+    wanted = f'{said}: napari is not installed: pip install "mdn-cupy[viewer]"'
+    assert (done.returncode, last) == (1, wanted)
+    assert said != "mdn-viewer" or not before
 
 
 @pytest.mark.slow

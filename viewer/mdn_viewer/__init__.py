@@ -29,6 +29,13 @@ __all__ = ["MassDisplacementWindow", "show"]
 
 def __getattr__(name: str) -> Any:  # napari takes seconds to import
     if name in __all__:
+        from importlib.util import find_spec
+
+        if find_spec("napari") is None:
+            raise ModuleNotFoundError(
+                f'mdn_viewer.{name}: napari is not installed: pip install "mdn-cupy[viewer]"',
+                name="napari",
+            )
         from mdn_viewer import window
 
         return getattr(window, name)

@@ -15,8 +15,6 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
-
 import mdn_cupy as mdn
 
 __all__ = ["STAGES", "TITLE", "begin", "mark_done", "under_way", "wait"]
@@ -87,6 +85,8 @@ def _stamp() -> Path:
     """Return the file that is there once these kernels were compiled on this machine."""
     sources = Path(mdn.__file__).with_name("cpu").glob("*.py")
     kernels = [(path.name, path.stat().st_mtime_ns) for path in sorted(sources)]
+    import platformdirs
+
     parts = platform.node(), platform.processor(), sys.version, version("numba"), kernels
     name = sha256(repr(parts).encode()).hexdigest()[:16]
     return platformdirs.user_cache_path("mdn-cupy") / f"compiled-{name}"
