@@ -188,7 +188,7 @@ def test_every_entry_is_of_something_public():
     assert entries - public == {"mdn_viewer.process.WindowProcess"}  # which `show` returns
 
 
-def test_the_drawing_of_the_modules_has_a_room_for_each():
+def test_the_drawing_of_the_modules_has_a_room_for_each_and_is_of_today():
     grimp = pytest.importorskip("grimp")
     path = ROOT / "docs/_site/make_architecture.py"
     spec = importlib.util.spec_from_file_location("make_architecture", path)
@@ -198,6 +198,7 @@ def test_the_drawing_of_the_modules_has_a_room_for_each():
         assert drawing.room_of(module) in drawing.ROOMS
     assert all(a.row < b.row or a.row == b.row != 0 or a.row == 0 for a, b, _ in drawing.arrows())
     assert drawing.draw().count("<rect") == len(drawing.ROOMS) + 1
+    assert drawing.draw() == drawing.OUTPUT.read_text("utf-8")
 
 
 @pytest.mark.parametrize("folder", ["mdn_cupy", "viewer", "samples", "benchmarks", "tests"])

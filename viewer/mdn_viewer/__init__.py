@@ -5,11 +5,13 @@ command line, Layers > Visualize > Mass displacement in a napari that is open.
 
 Imports go one way, from the first row to the last; `pyproject.toml` holds them to it:
 
-    __main__, window the command line; the window from Python
+    __main__, actions, …  the command line; napari's commands
+    window, process  the window from Python, in this process or one of its own
     widget           the dock widget: puts all of it together
     widgets          controls, inputs, tabs; from layers to a session
-    settings, reader, latest_worker
-                     what the viewer remembers, how files are opened, where votes are counted
+    settings, reader, writer, latest_worker, watching
+                     what the viewer remembers, how files are opened, saved and watched, where votes
+                     are counted
     canvas           the maps side by side on a vispy canvas of their own, and what lies over them
     layers, export   fields as napari layers and back; results as layers; files
     core             fields and parameters -> maps, voters, gradients. Neither Qt nor napari
