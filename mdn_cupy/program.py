@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 from mdn_cupy import __version__, console
-from mdn_cupy.commands import compare, convert, info, instances, peaks, vote
+from mdn_cupy.commands import compare, convert, info, instances, parsing, peaks, vote
 
 _DESCRIPTION = """\
 Votes of a Mass Displacement Network: every pixel of a confidence field votes for the point its
@@ -52,13 +49,7 @@ def _said_in_options(argv: Sequence[str] | None) -> int:
     try:
         return _run(argv)
     except ValueError as error:
-        message = re.sub(
-            "(layout|confidence|offsets)='(.*?)'",
-            lambda found: f"--{found[1]} {shlex.quote(found[2])}",
-            str(error),
-        )
-        if "values outside [0, 1]" in message:
-            message += "; for logits give --sigmoid"
+        message = parsing.said_in_options(str(error))
         raise ValueError(message or type(error).__name__) from error
 
 
@@ -73,28 +64,6 @@ def _run(argv: Sequence[str] | None) -> int:
     return 0 if printed or arguments.output else console.NOT_PRINTED
 
 
-class _CommandParser(argparse.ArgumentParser):
-    """A subcommand, which refuses options itself, and takes `--origin -3,-4` and `--frames -5:`."""
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str], namespace: argparse.Namespace
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse all arguments of the command, or end the program."""
-        joined: list[str] = []
-        for argument in args:
-            if re.match(r"-[\d.:]", argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
-                joined[-1] += f"={argument}"
-            else:
-                joined.append(argument)
-        found, unknown = super().parse_known_args(joined, namespace)
-        if unknown:
-            options = [name for action in self._actions for name in action.option_strings]
-            near = get_close_matches(unknown[0].partition("=")[0], options, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
-        return found, unknown
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
@@ -103,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mdn-cupy {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_CommandParser)
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=parsing.CommandParser
+    )
     for each in (info, compare, vote, peaks, instances, convert):
         command = commands.add_parser(
             each.__name__.rpartition(".")[2],

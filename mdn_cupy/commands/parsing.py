@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection
+import re
+import shlex
+import sys
+from collections.abc import Callable, Collection, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "CommandParser",
     "add_output_to",
     "check_suffix",
     "floats",
@@ -15,6 +20,7 @@ __all__ = [
     "path",
     "place",
     "region",
+    "said_in_options",
     "span",
 ]
 
@@ -93,3 +99,41 @@ def region(text: str) -> tuple[slice, slice]:
         raise argparse.ArgumentTypeError(f"give ROWS,COLUMNS such as 1000:3000,::4, not {text!r}")
     rows, columns = (slice(*span(part)) for part in parts)
     return rows, columns
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A command, which refuses options itself, and takes `--origin -3,-4` and `--frames -5:`."""
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse all arguments of the command, or end the program."""
+        joined: list[str] = []
+        for argument in sys.argv[1:] if args is None else args:
+            if re.match(r"-[\d.:]", argument) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        found, unknown = super().parse_known_args(joined, namespace)
+        if unknown:
+            options = [name for action in self._actions for name in action.option_strings]
+            near = get_close_matches(unknown[0].partition("=")[0], options, 1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return found, unknown
+
+
+def said_in_options(message: str) -> str:
+    """Write `layout='CHW'` as an option, as what was refused on a command line.
+
+    Examples
+    --------
+    >>> said_in_options("give layout='(PC)HW'")
+    "give --layout '(PC)HW'"
+    """
+    said = re.sub(
+        "(layout|confidence|offsets)='(.*?)'",
+        lambda found: f"--{found[1]} {shlex.quote(found[2])}",
+        message,
+    )
+    return f"{said}; for logits give --sigmoid" if "values outside [0, 1]" in said else said

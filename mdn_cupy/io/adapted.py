@@ -46,7 +46,8 @@ class AdaptedReading:
             role, given = roles.get(name, ("", None))
             own = named(contents, name)
             if role and (given is not None or own is None):
-                own = chosen(contents, role, given)
+                alone = given is None and len(needed) == len(contents.arrays) == 1
+                own = next(iter(contents.arrays)) if alone else chosen(contents, role, given)
             if own is not None:
                 members[name] = contents.arrays[own]
             elif name in contents.values:

@@ -51,7 +51,7 @@ def contents(path: Path) -> Contents:
     Entries that are not compressed are read frame by frame from where they lie.
     """
     if not zipfile.is_zipfile(path):
-        raise Refusal("not a readable .mdn file (not an NPZ archive)")
+        raise Refusal(f"not a readable {path.suffix.lower() or KIND} file (not an NPZ archive)")
     archive = zipfile.ZipFile(path)
     entries = [info for info in archive.infolist() if info.filename.endswith(".npy")]
     return Contents(

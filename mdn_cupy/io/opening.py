@@ -199,7 +199,7 @@ def inspect_file(path: str | os.PathLike[str], partner: str | None = None) -> In
     if (glob.has_magic(str(file)) and not os.path.exists(file)) or is_folder(file):
         with explained(file, "folder"):
             file = _files(file)[0]
-    with explained(file, _kind(file)):
+    with explained(file, _called(file)):
         contents = _contents(file, [partner])
     confidence, offsets = (_usual(contents, role) for role in ("confidence", "offsets"))
     group = (confidence or "").rpartition("/")[0]
@@ -248,12 +248,17 @@ class _File:
             return self._frames.read(None if self._frames.count is None else frame)
 
     def _open(self) -> None:
-        self._process, self._lock, self._kind = os.getpid(), threading.Lock(), _kind(self._path)
+        self._process, self._lock, self._kind = os.getpid(), threading.Lock(), _called(self._path)
         names = self._reading.names
         if self._path.suffix.lower() in _SINGLE and names[1] and not names[0]:
             names = (self._path.name, names[1])
         with explained(self._path, self._kind):
             self._frames = self._reading.frames(_contents(self._path, self._reading.names), names)
+
+
+def _called(path: Path) -> str:
+    """Return what to call a file in messages."""
+    return ".npz" if path.suffix.lower() == ".npz" else _kind(path)
 
 
 def _kind(path: Path) -> str:
@@ -279,7 +284,7 @@ def _look(path: Path) -> str | None:
         first = file.read(8)
     if first.startswith(b"PK\3\4"):
         if not zipfile.is_zipfile(path):
-            raise Refusal(f"not a readable {_kind(path)} file (cut off?)")
+            raise Refusal(f"not a readable {_called(path)} file (cut off?)")
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         return next(

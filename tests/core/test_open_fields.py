@@ -374,6 +374,14 @@ def test_an_adapter_takes_images_and_settings_from_the_file(tmp_path):
     assert_same(frames[2], want)
 
 
+def test_the_one_array_of_a_file_is_the_one_that_an_adapter_needs(tmp_path):
+    heatmaps = np.random.default_rng(0).random((6, 8, 6))
+    np.save(tmp_path / "u.npy", heatmaps)
+    adapter = partial(mdn.adapters.mmpose_udp, input_size=(24, 32))
+    (found,) = mdn.open_fields(tmp_path / "u.npy", adapter=adapter)
+    np.testing.assert_array_equal(found.offsets, adapter(heatmaps).offsets)
+
+
 def test_the_first_two_arrays_of_an_adapter_may_have_other_names(tmp_path):
     arrays, settings = written("deeplabcut")
     adapter = partial(mdn.adapters.deeplabcut, **settings)

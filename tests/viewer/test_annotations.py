@@ -105,6 +105,38 @@ def test_of_coco_s_persons_the_largest_has_no_part_of_another(tmp_path):
     assert truth.areas[0] == 900
 
 
+def video(*numbers, name="img{:04}.png"):
+    """Annotations of one part in frames, in an order; the part of frame n is in row n."""
+    images = [{"id": 100 + n, "file_name": name.format(n)} for n in numbers]
+    person = {"category_id": 1, "num_keypoints": 2, "area": 400.0}
+    people = [{**person, "image_id": 100 + n, "keypoints": [5, n, 2, 0, 0, 0]} for n in numbers]
+    return coco(images=images, annotations=people)
+
+
+@pytest.mark.parametrize("numbers", [(2, 0, 1), (0, 1, 2, 3), (7, 3), (9,)])
+def test_coco_s_images_are_the_frames_of_their_numbers_in_any_order(tmp_path, numbers):
+    read = read_annotations(write(tmp_path, "a.json", json.dumps(video(*numbers))))
+    truth = read.among(10)
+    assert {n: truth.of(n)["left"] for n in truth.frames} == {n: (n, 5) for n in numbers}
+    assert truth.areas.keys() == {*numbers}
+    assert read.among(10) is truth
+
+
+@pytest.mark.parametrize(
+    ("numbers", "name"), [((139, 785, 632), "{:012}.jpg"), ((1, 2, 3), "{}.png"), ((4, 5), "a.png")]
+)
+def test_images_without_the_numbers_of_frames_are_frames_in_their_order(tmp_path, numbers, name):
+    text = json.dumps(video(*numbers, name=name))
+    truth = read_annotations(write(tmp_path, "a.json", text)).among(len(numbers))
+    assert [truth.of(n)["left"][0] for n in range(len(numbers))] == [*numbers]
+
+
+def test_a_text_of_another_encoding_is_told(tmp_path):
+    (tmp_path / "a.csv").write_bytes("part,x,y\nn\xe9z,1,2\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="save it with the encoding UTF-8"):
+        read_annotations(tmp_path / "a.csv")
+
+
 def test_coco_s_file_with_its_area(tmp_path):
     truth = read_annotations(write(tmp_path, "a.json", json.dumps(coco())))
     assert truth.of(0) == {"left": (10, 5), "right": (12, 20)}
@@ -118,10 +150,11 @@ def test_coco_s_file_with_its_area(tmp_path):
         ("a.csv", "", "it is empty"),
         ("a.csv", "a,b,c\n1,2,3\n", "no column part"),
         ("a.csv", "part,x\nleft,2\n", "no column y"),
-        ("a.csv", "part,x,y\nleft,two,3\n", "two"),
-        ("a.csv", "part,x,y\nleft,2\n", "index"),
+        ("a.csv", "part,x,y\nleft,two,3\n", "row 2: 'two' is no number"),
+        ("a.csv", "part,x,y\nleft,2\n", "row 2 has 2 columns, and the first 3"),
+        ("a.csv", "part;x;y\nleft;2;3\n", "separated by ';'"),
         ("a.csv", "scorer,me\nbodyparts,left\n", "coords"),
-        ("a.json", "{", "known kind"),
+        ("a.json", "{", "no JSON, or cut off"),
         ("a.json", "[]", "not of results"),
         ("a.json", json.dumps({"images": []}), "categories"),
         ("a.json", json.dumps(coco(images=[])), "7"),

@@ -9,10 +9,10 @@ import pytest
 from mdn_viewer.__main__ import _opened, _parser, main
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.reader import get_reader
-from mdn_viewer.watching import NewestFile
+from mdn_viewer.watching import NewestFile, follow
 from mdn_viewer.writer import write_fields
 from qtpy.QtCore import QObject
-from viewer_support import assert_shows, names, two_parts
+from viewer_support import assert_shows, names, two_parts, wrong
 
 import mdn_cupy as mdn
 
@@ -59,7 +59,7 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
         (["a.npz", "--layout", "PPHW"], "layout must order the axes"),
         (["a.npz", "--set", "x=1"], "--set is for the settings of an adapter"),
         (["a.npz", "--from", "posenet", "--order", "yx"], "posenet takes no order"),
-        (["a.npz"], "give layout='(PC)HW'"),
+        (["a.npz"], "give --layout '(PC)HW'"),
         (["a.npz", "--scale", "nan"], "scale must be a finite number"),
         (["c.npy"], "or name the offsets' file too: c.npy OFFSETS.npy"),
         (["maps.npz", "--region", "0:0,0:0"], "region"),
@@ -176,12 +176,13 @@ def test_the_reader_leaves_files_of_others_alone(tmp_path):
 def test_what_a_watched_folder_gets_is_shown_in_the_window(shared, tmp_path, qtbot):
     shared._viewer.layers.clear()
     shared.wait()
-    watched = NewestFile(tmp_path, lambda path: mdn.open_fields(path)[-1], shared)
-    watched.read.connect(shared.show_values)
-    watched.refused.connect(shared.model.refuse)
+    watched = follow(shared._viewer, shared, tmp_path, lambda path: mdn.open_fields(path)[-1])
     mdn.save_fields(tmp_path / "1.mdn", two_parts())
     qtbot.waitUntil(lambda: shared.voted, timeout=20000)
     before = names(shared._viewer)
+    assert shared._viewer.title.endswith(": 1.mdn")
+    (tmp_path / "bad.mdn").write_text("no archive")
+    qtbot.waitUntil(lambda: "bad.mdn" in wrong(shared), timeout=20000)
     newer = two_parts(confidence=two_parts().confidence / 2)
     mdn.save_fields(tmp_path / "2.mdn", newer)
     qtbot.waitUntil(
@@ -191,4 +192,6 @@ def test_what_a_watched_folder_gets_is_shown_in_the_window(shared, tmp_path, qtb
     shared.wait()
     assert_shows(shared, newer, 0, shared.controls.sigma.value)
     assert names(shared._viewer) == before  # the same layers have new values
+    assert not wrong(shared)
+    assert shared._viewer.title.endswith(": 2.mdn")
     watched.deleteLater()

@@ -1,16 +1,19 @@
 """Files that are dropped on the maps: what is asked, what is shown of it, what is remembered."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 import tifffile
 from mdn_viewer import settings
 from mdn_viewer.widgets.open_dialog import OpenDialog
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QDialogButtonBox
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog
 from viewer_support import PLUGIN, add_fields, assert_shows, drop, names, press, two_parts, wrong
 
 import mdn_cupy as mdn
+from mdn_cupy.io import inspect_file
 
 
 @pytest.fixture
@@ -214,6 +217,7 @@ BAD = {
     ),
     "folder.zarr": lambda path: path.mkdir(),
     "text.npy": lambda path: path.write_text("no array"),
+    "void.npz": lambda path: np.savez(path, confidence=MAP[:0], offsets=MAP[:0, None].repeat(2, 1)),
 }
 
 
@@ -229,6 +233,79 @@ def test_what_cannot_be_read_is_one_line_and_leaves_all_as_it_was(widget, tmp_pa
     assert names(widget._viewer) == before
     assert widget.model.session is session
     assert not widget.findChildren(OpenDialog)
+
+
+def test_the_cursor_says_that_a_file_is_read(widget, qtbot, tmp_path, monkeypatch):
+    cursors = []
+
+    def slow(*arguments):
+        cursors.append(QApplication.overrideCursor().shape())
+        return inspect_file(*arguments)
+
+    monkeypatch.setattr("mdn_viewer.core.file_guess.inspect_file", slow)
+    np.savez(tmp_path / "a.npz", heatmap=two_parts().confidence, offset=two_parts().offsets)
+    drop(widget, tmp_path / "a.npz")
+    assert cursors == [Qt.CursorShape.WaitCursor]
+    assert QApplication.overrideCursor() is None  # the dialog is there to be used
+    answer(widget, qtbot, dialog_of(widget, qtbot), QDialogButtonBox.StandardButton.Cancel)
+
+
+def test_an_array_without_a_partner_is_told_to_be_a_layer(widget, tmp_path):
+    np.save(tmp_path / "c.npy", two_parts().confidence)
+    drop(widget, tmp_path / "c.npy")
+    widget.wait()
+    assert "c.npy: no field set alone" in widget.controls.message.said
+
+
+def test_a_zarr_group_is_opened_by_going_into_it(widget, qtbot, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group(tmp_path / "f.zarr", mode="w")
+    for name in ("confidence", "offsets"):
+        values = getattr(two_parts(), name)
+        group.create_array(name, shape=values.shape, dtype=values.dtype)[...] = values
+    widget.opener.ask()
+    dialog = widget.findChild(QFileDialog)
+    dialog.setOption(QFileDialog.Option.DontUseNativeDialog)
+    dialog.directoryEntered.emit(str(tmp_path))
+    assert dialog.isVisible()
+    dialog.directoryEntered.emit(str(tmp_path / "f.zarr"))
+    assert not dialog.isVisible()
+    answer(widget, qtbot, dialog_of(widget, qtbot))
+    np.testing.assert_array_equal(widget.model.session.fields.offsets, two_parts().offsets)
+
+
+def test_the_dialog_asks_nothing_that_a_network_settles(widget, qtbot, tmp_path):
+    c, o = as_deeplabcut(two_parts(image=None))
+    np.savez(tmp_path / "d.npz", scoremap=c, locref=o, image=np.zeros((24, 32), np.uint8))
+    drop(widget, tmp_path / "d.npz")
+    dialog = dialog_of(widget, qtbot)
+    settled = (dialog.layout_, dialog.order, dialog.unit, dialog.origin.native)
+    assert all(control.isVisible() for control in settled)
+    dialog.family.setCurrentText("deeplabcut")
+    text = "2 parts; read as deeplabcut writes it: stride 4.0, origin 2.0"
+    qtbot.waitUntil(lambda: dialog.understood.text() == text)
+    assert not any(control.isVisible() for control in settled)
+    dialog.family.setCurrentIndex(0)
+    qtbot.waitUntil(lambda: all(control.isVisible() for control in settled))
+    answer(widget, qtbot, dialog, QDialogButtonBox.StandardButton.Cancel)
+
+
+def test_sources_in_a_corner_of_their_image_are_told_and_spread(widget, qtbot, tmp_path):
+    fields = two_parts(image=np.zeros((24, 32), np.uint8))
+    np.savez(tmp_path / "c.npz", heatmap=fields.confidence, offset=fields.offsets)
+    reading = {"layout": "PCHW", "stride": 1, "origin": 0}
+    found = mdn.open_fields(tmp_path / "c.npz", **reading)[0]
+    add_fields(widget._viewer, replace(found, image=fields.image))
+    widget.wait()
+    remedy = widget.controls.remedy
+    assert "in a corner of the image; 24 / 6 = 4" in widget.controls.message.said
+    assert remedy.text == "Take stride 4, origin 1.5"
+    qtbot.mouseClick(remedy.native, Qt.MouseButton.LeftButton)
+    widget.wait()
+    shown = widget.model.session.fields
+    assert (shown.stride, shown.origin) == (4.0, 1.5)
+    assert not remedy.visible
+    assert not widget.controls.message.said
 
 
 def test_what_was_remembered_and_edited_badly_is_forgotten(widget):

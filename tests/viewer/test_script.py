@@ -63,12 +63,18 @@ def test_help_teaches(capsys):
         (["pose", "--sigma", "nan"], "sigma must be finite, got nan"),
         (["pose", "--screenshot", "pose.jpg"], "pose.jpg: a screenshot is a .png file"),
         (["pose", "--screenshot", "folder.png"], "folder.png: is a directory"),
+        (["plain/d.npz"], "give --layout '(PC)HW'"),
+        (["plain/d.npz", "--origin", "-3,-4"], "give --layout '(PC)HW'"),
         (["pose", "--screenshot", "no/pose.png"], "no/pose.png: there is no such folder"),
     ],
 )
 def test_arguments_that_make_no_sense(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.mdn").write_text("no archive")
+    (tmp_path / "plain").mkdir()
+    np.savez(
+        tmp_path / "plain" / "d.npz", scoremap=np.zeros((5, 6, 8)), locref=np.zeros((10, 6, 8))
+    )
     (tmp_path / "bad.mdn-session").write_text("no session")
     write_session("far.mdn-session", SavedSession(Origin(("far.mdn",))))
     write_session("late.mdn-session", SavedSession(Origin(("sample:pose",)), frame=7))
@@ -81,6 +87,12 @@ def test_arguments_that_make_no_sense(arguments, message, tmp_path, monkeypatch,
     assert message in error
     assert error.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_option_that_is_misspelt_is_guessed(capsys):
+    with pytest.raises(SystemExit):
+        main(["pose", "--orgin", "2"])
+    assert "did you mean --origin?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

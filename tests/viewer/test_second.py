@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from mdn_viewer.core.detections import Search
 from mdn_viewer.core.second import Own, compare, second_session, voters_in_both
 from mdn_viewer.core.session import ALL, VotingSession
+from mdn_viewer.widgets.open_dialog import OpenDialog
 from mdn_viewer.widgets.second import SecondPanel
-from viewer_support import add_fields, click, pictures, two_parts, wrong
+from mdn_viewer.widgets.truth import TruthPanel
+from qtpy.QtCore import Qt
+from viewer_support import add_fields, click, names, pictures, two_parts, wrong
 
 import mdn_cupy as mdn
 from mdn_cupy import reference
@@ -279,3 +282,53 @@ def test_the_second_goes_from_frame_to_frame(shared, shown, pair, qtbot):
     widget._viewer.layers.remove("second confidence")
     panel.wait()
     assert panel.compared is None
+
+
+def test_plain_arrays_have_the_names_and_the_output_of_the_first(pair):
+    fields, (first, _) = two_parts(), pair
+    plain = mdn.Fields(fields.confidence, fields.offsets, stride=4.0, origin=2.0)
+    second = second_session(first, plain)
+    assert (second.fields.names, second.votes.shape) == (fields.names, first.votes.shape)
+    np.testing.assert_array_equal(second.vote()["noisy_or"].values, first.vote()["noisy_or"].values)
+    with pytest.raises(ValueError, match="fields of one size of output"):
+        second_session(first, replace(plain, stride=2.0))
+    with pytest.raises(ValueError, match="no part 'left'"):
+        second_session(first, replace(plain, names=("a", "b")))
+
+
+def test_a_file_that_does_not_say_all_is_asked_about_and_compared(shown, qtbot, tmp_path):
+    fields = two_parts()
+    widget = shown(fields)
+    panel = widget.panel(SecondPanel)
+    widget.open_tab(SecondPanel.title)
+    locref = (fields.offsets / np.float32(7.2801)).reshape(4, 6, 8)
+    np.savez(tmp_path / "b.npz", scoremap=fields.confidence / 2, locref=locref)
+    panel.open(str(tmp_path / "b.npz"))
+    dialog = widget.findChild(OpenDialog)
+    dialog.family.setCurrentText("deeplabcut")
+    dialog.sigmoid.setChecked(False)
+    dialog.stride.value = "4"
+    qtbot.waitUntil(dialog.opens.isEnabled)
+    before = names(widget._viewer)
+    qtbot.mouseClick(dialog.opens, Qt.MouseButton.LeftButton)
+    widget.wait()
+    panel.wait()
+    np.testing.assert_allclose(panel.fields().offsets, fields.offsets, rtol=1e-5)
+    assert panel.compared is not None
+    assert names(widget._viewer) == before  # it is no layer
+
+
+def test_a_bad_file_is_told_until_a_good_one_is_opened(shown, tmp_path):
+    widget = shown(two_parts())
+    second, truth = widget.panel(SecondPanel), widget.panel(TruthPanel)
+    mdn.save_fields(tmp_path / "b.mdn", two_parts())
+    (tmp_path / "b.csv").write_text("part,x,y\nleft,8,10\n")
+    for panel, bad, good in ((second, "a.mdn", "b.mdn"), (truth, "a.csv", "b.csv")):
+        (tmp_path / bad).write_bytes(b"")
+        widget.open_tab(panel.title)
+        panel.open(str(tmp_path / bad))
+        assert bad in wrong(widget)
+        panel.open(str(tmp_path / good))
+        widget.wait()
+        panel.wait()
+        assert not wrong(widget)

@@ -291,6 +291,56 @@ def test_a_batch_takes_the_place_of_the_frames(window):
     assert_shows(widget, other(0.1), 0, 2.0)
 
 
+def corner(fields, rows):
+    """Other arrays than those of the fields, on a smaller grid."""
+    return fields.confidence[:, :rows], fields.offsets[:, :, :rows]
+
+
+def test_values_of_another_size_keep_the_grid_and_do_not_pile_up(window):
+    fields, widget = two_parts(), window.widget
+    count = len(names(window.viewer))
+    for rows in (5, 4, 3):
+        window.update(*corner(fields, rows))
+        widget.wait()
+        shown = widget.model.session.fields
+        assert shown.confidence.shape == (2, rows, 8)
+        assert (shown.stride, shown.origin, shown.names) == (4.0, 2.0, fields.names)
+        assert len(names(window.viewer)) == count + 2  # confidence and offsets of the newest
+    window.update(fields.confidence[:1], fields.offsets[:1])
+    widget.wait()
+    shown = widget.model.session.fields
+    assert (shown.stride, shown.names) == (4.0, ("part 0",))
+
+
+def test_new_values_are_read_as_the_tab_fields_has_it(window):
+    fields, widget = two_parts(), window.widget
+    inputs = widget.inputs
+    inputs.order.value, inputs.scale.value = True, 0.5
+    inputs.origin.pair = (1.0, 1.0)
+    widget.wait()
+    expected = widget.model.session.fields
+    np.testing.assert_array_equal(expected.offsets, fields.offsets[:, ::-1] / 2)
+    for values in ((fields.confidence, fields.offsets), (fields,), ([fields],)):
+        window.update(*values)
+        widget.wait()
+        shown = widget.model.session.fields
+        np.testing.assert_array_equal(shown.offsets, expected.offsets)
+        assert (shown.stride, shown.origin) == (4.0, 1.0)
+        widget._write_values()  # the layers have what came, and the tab's reading still holds
+        widget.wait()
+        np.testing.assert_array_equal(widget.model.session.fields.offsets, expected.offsets)
+
+
+def test_values_out_of_range_are_told_and_then_no_longer(window):
+    fields = two_parts()
+    for scale, said in ((4, "outside [0, 1]"), (0.5, ""), (np.nan, "is nan"), (1, "")):
+        with np.errstate(invalid="ignore"):
+            window.update(fields.confidence * np.float32(scale), fields.offsets)
+        window.widget.wait()
+        assert said in wrong(window.widget)
+        assert bool(said) == bool(wrong(window.widget))
+
+
 def test_votes_that_fail_are_told_in_the_window(make_napari_viewer, monkeypatch):
     def fail(*_):
         raise MemoryError("no room")

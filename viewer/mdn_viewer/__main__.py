@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import mdn_cupy as mdn
 from mdn_cupy import console
+from mdn_cupy.commands import parsing
 from mdn_cupy.commands.opening import add_reading_to, reading_of
 from mdn_cupy.files import replacing
 from mdn_viewer.core.origin import Origin
@@ -63,7 +64,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         _check_screenshot(args.screenshot)
         found = _opened(args) if saved is None else open_saved(saved)
     except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
-        return _fail(console.REFUSED, str(error))
+        return _fail(console.REFUSED, parsing.said_in_options(str(error)))
     why_not = obstacle()
     if why_not is not None:
         return _fail(1, why_not)
@@ -106,7 +107,7 @@ def _saved(names: list[str], part: str | None, sigma: float | None) -> SavedSess
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = parsing.CommandParser(
         prog=_PROGRAM,
         description="See a network's votes move: confidences and offsets become a noisy-or and an "
         "additive map, side by side in napari, while you drag sigma.",
@@ -168,7 +169,7 @@ def _run(
 
     import napari
 
-    from mdn_viewer.watching import NewestFile
+    from mdn_viewer.watching import follow
     from mdn_viewer.window import open_window
 
     window = open_window(found, name)
@@ -178,9 +179,9 @@ def _run(
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if args.watch is not None:
-            watched = NewestFile(args.watch, lambda path: _read([path], args).newest, window.widget)
-            watched.read.connect(window.widget.show_values)
-            watched.refused.connect(window.widget.model.refuse)
+            follow(
+                window.viewer, window.widget, args.watch, lambda path: _read([path], args).newest
+            )
         if args.screenshot is None:
             napari.run()
             return 0

@@ -88,18 +88,29 @@ def newer(
     if isinstance(confidence, Sequence):
         frames = [_fields(each, None, None, {}, copy=copy) for each in confidence]
     elif _has_frames(confidence, offsets, reading):
-        frames = _frames(confidence, offsets, image, reading, copy=copy)
+        frames = _frames(confidence, offsets, image, _grid(open_now) | reading, copy=copy)
     else:
-        given = {} if isinstance(confidence, (mdn.Fields, mdn.Votes)) else reading
+        given = {} if isinstance(confidence, (mdn.Fields, mdn.Votes)) else _grid(open_now) | reading
         return _like(open_now, _fields(confidence, offsets, image, given, copy=copy))
     if not frames:
         raise ValueError("confidence must have a frame, got none")
     return [_like(open_now, each) for each in frames]
 
 
+def _grid(open_now: mdn.Fields | None) -> dict[str, Any]:
+    """Return what arrays do not say and what holds for those of another size too."""
+    if open_now is None:
+        return {}
+    width = {"sigma": open_now.sigma} if np.ndim(open_now.sigma) == 0 else {}
+    return {"stride": open_now.stride, "origin": open_now.origin, **width}
+
+
 def _like(open_now: mdn.Fields | None, fields: mdn.Fields) -> mdn.Fields:
-    if open_now is None or fields.confidence.shape != open_now.confidence.shape:
+    if open_now is None:
         return fields
+    if fields.confidence.shape != open_now.confidence.shape:
+        plain = fields.names[:1] == ("part 0",) and len(fields.names) == len(open_now.names)
+        return replace(fields, names=open_now.names) if plain else fields
     image = open_now.image if fields.image is None else fields.image
     return replace(open_now, confidence=fields.confidence, offsets=fields.offsets, image=image)
 

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QFileSystemWatcher, QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from mdn_cupy.io import SUFFIXES
 
-__all__ = ["NewestFile", "is_file"]
+if TYPE_CHECKING:
+    from napari import Viewer
+
+__all__ = ["NewestFile", "follow", "is_file"]
 
 _POLL_MS = 250  # network drives tell of no change; and a file that has rested so long is whole
 
@@ -58,6 +61,11 @@ class NewestFile(QObject):
         self.refused.connect(self._on_done)
         self.destroyed.connect(lambda *_, pool=self._pool: pool.shutdown(wait=False))
 
+    @property
+    def newest(self) -> str:
+        """The name of the file that was read last."""
+        return "" if self._taken is None else self._taken[0].name
+
     def look(self, *_: Any) -> None:
         """Look at the folder, and have its newest file read if it is new and rests."""
         newest, before = _newest(self._folder, self._name), self._seen
@@ -77,6 +85,31 @@ class NewestFile(QObject):
 
     def _on_done(self, *_: Any) -> None:
         self._busy = False
+
+
+def follow(viewer: Viewer, widget: Any, path: Path, open: Callable[[Path], Any]) -> NewestFile:
+    """Show what is newest, with its name in the title, or why it cannot be read.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose title.
+    widget : MassDisplacement
+        Where to show it.
+    path, open
+        As in `NewestFile`.
+    """
+    title = viewer.title
+    newest = NewestFile(path, open, widget)
+
+    def show(values: Any) -> None:
+        widget.model.withdraw(newest)
+        viewer.title = f"{title}: {newest.newest}"
+        widget.show_values(values)
+
+    newest.read.connect(show)
+    newest.refused.connect(lambda reason: widget.model.refuse(reason, of=newest))
+    return newest
 
 
 def is_file(path: Path) -> bool:

@@ -109,7 +109,7 @@ class MassDisplacement(QWidget):
         links = LinkedLayers(napari_viewer, self._frame)
         peaks = PeaksPanel(self.model, self.canvas, links)
         self._truth = truth = TruthPanel(self.model, self.canvas, napari_viewer, self._frame)
-        second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer)
+        second = SecondPanel(self.model, self.canvas, self.maps, napari_viewer, self.opener)
         gradient = GradientPanel(self.model, self.canvas, self.maps, napari_viewer, self._frame)
         self._layer_boxes = gradient.controls.target, truth.layers, second.choice
         asked = self.compare, peaks, gradient, truth, second
@@ -172,21 +172,22 @@ class MassDisplacement(QWidget):
     def show_values(self, values: mdn.Fields | list[mdn.Fields]) -> None:
         """Show other values of the fields, or frames, that are open.
 
-        Fields of another size, or another number of frames, are opened.
+        They are read as the tab Fields has it. Those of another grid, or another number of frames,
+        are opened, in place of those that were opened so before.
         """
         frames = values if isinstance(values, list) else [values]
-        first = frames[0]
-        session, open_now = self.model.session, self.model.frames
-        same = session is not None and session.fields.confidence.shape == first.confidence.shape
-        if not same or (len(frames) > 1 and len(frames) != len(open_now)):
-            self.opener.add(layer_data(values, "fields"))
+        open_now = self.model.frames
+        fits = self._selection.fits(frames[0], self.model.loaded)
+        if not fits or (len(frames) > 1 and len(frames) != len(open_now)):
+            self.opener.add_instead(layer_data(values, "fields"))
             return
         self._unwritten = values
         self._write.start(_QUIET_MS)
+        read = [self._selection.as_read(each) for each in frames]
         if len(frames) > 1:
-            self.model.show_frames(frames)
+            self.model.show_frames(read)
         else:
-            self.model.show_fields(first)
+            self.model.show_fields(read[0])
 
     def panel(self, kind: type[Panel]) -> Panel:
         """Return the panel of a class."""
@@ -332,6 +333,7 @@ class MassDisplacement(QWidget):
         sessions = [path for path in paths if path.endswith(SUFFIX)]
         tables = [path for path in paths if path.lower().endswith((".json", ".csv"))]
         others = [path for path in paths if path not in (*sessions, *tables)]
+        self.model.withdraw(self)
         if others:
             self.opener.open(others)
         for path in sessions:
@@ -348,7 +350,7 @@ class MassDisplacement(QWidget):
         except (OSError, ValueError) as error:
             if path.lower().endswith(".csv"):
                 return False
-            self.model.refuse(error)
+            self.model.refuse(error, of=self)
         else:
             self._truth.take(annotations)
             self.open_tab(TruthPanel.title)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,27 @@ class Annotations:
         Of the annotated object, in square pixels, where the file says.
     source : str
         Where they come from.
+    numbers : tuple of int
+        Of images that are frames by their order: the numbers in their names, if each has its own.
     """
 
     places: Mapping[tuple[Any, str], Place]
     areas: Mapping[Any, float]
     source: str = ""
+    numbers: tuple[int, ...] = ()
+
+    @lru_cache(maxsize=2)  # noqa: B019 the last two tell what was moved, and are few
+    def among(self, count: int) -> Annotations:
+        """Return the same for so many frames.
+
+        Images whose names have the numbers of frames are those frames, in whatever order the file
+        lists them; others, such as COCO's photographs, are frames by their order.
+        """
+        if not self.numbers or max(self.numbers) >= max(count, len(self.numbers)):
+            return self
+        places = {(self.numbers[frame], part): at for (frame, part), at in self.places.items()}
+        areas = {self.numbers[frame]: area for frame, area in self.areas.items()}
+        return Annotations(places, areas, self.source)
 
     def of(self, frame: Any) -> dict[str, Place]:
         """Return the places in a frame by the parts' names."""
@@ -88,7 +105,11 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
         return reader(path)
     except OSError as error:
         raise type(error)(f"{path}: {error.strerror or error}") from error
-    except (KeyError, IndexError, TypeError, ValueError, csv.Error, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no UTF-8 text; save it with the encoding UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: is no JSON, or cut off ({error})") from error
+    except (KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path}: not annotations of a known kind ({what})") from error
 
@@ -113,7 +134,9 @@ def _read_coco(path: Path) -> Annotations:
                 places[frame, name] = float(y), float(x)
         if (area := float(each.get("area", 0))) > 0:
             areas[frame] = area
-    return Annotations(places, areas, str(path))
+    numbers = [_frame(str(image.get("file_name", ""))) for image in data["images"]]
+    each_its_own = len({*numbers}) == len(numbers) and all(isinstance(n, int) for n in numbers)
+    return Annotations(places, areas, str(path), tuple(numbers) if each_its_own else ())
 
 
 def _read_csv(path: Path) -> Annotations:
@@ -124,13 +147,17 @@ def _read_csv(path: Path) -> Annotations:
     if rows[0][0].strip().casefold() == "scorer":
         return _deeplabcut(rows, path)
     header = [name.strip().casefold() for name in rows[0]]
+    if len(header) == 1 and ";" in header[0]:
+        raise ValueError("its columns are separated by ';'; save it with commas")
     part, x, y = (_column(header, names) for names in (_PART, _X, _Y))
     frame = next((header.index(name) for name in _FRAME if name in header), None)
-    places = {
-        (None if frame is None else _frame(row[frame]), row[part]): place
-        for row in rows[1:]
-        if (place := _place(row[y], row[x])) is not None
-    }
+    places: dict[tuple[Any, str], Place] = {}
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) < len(header):
+            raise ValueError(f"row {number} has {len(row)} columns, and the first {len(header)}")
+        place = _place(row[y], row[x], f"row {number}")
+        if place is not None:
+            places[None if frame is None else _frame(row[frame]), row[part]] = place
     return Annotations(places, {}, str(path))
 
 
@@ -153,13 +180,15 @@ def _deeplabcut(rows: Sequence[Sequence[str]], path: Path) -> Annotations:
         n: part for n, (part, what) in enumerate(zip(parts, coords, strict=True)) if what == "x"
     }
     seen: dict[Any, str] = {}
-    for row in rows[first:]:
+    for number, row in enumerate(rows[first:], first + 1):
+        if len(row) < len(parts):
+            raise ValueError(f"row {number} has {len(row)} columns, and the first {len(parts)}")
         image = "/".join(row[: min(x_of, default=1)])  # or labeled-data, video, image
         frame = _frame(image)
         if seen.setdefault(frame, image) != image:
             raise ValueError(f"{seen[frame]} and {image} are both frame {frame}; give one video's")
         for n, part in x_of.items():
-            if (place := _place(row[n + 1], row[n])) is not None:
+            if (place := _place(row[n + 1], row[n], f"row {number}")) is not None:
                 places[frame, part] = place
     return Annotations(places, {}, str(path))
 
@@ -200,10 +229,13 @@ def _frame(text: str) -> Any:
     return int(numbers[-1]) if numbers else text
 
 
-def _place(row: str, column: str) -> Place | None:
+def _place(row: str, column: str, where: str) -> Place | None:
     """Return a place, or None of one that is empty or not finite."""
     if not (row and column):
         return None
+    strange = [text for text in (row, column) if not _is_number(text)]
+    if strange:
+        raise ValueError(f"{where}: {strange[0]!r} is no number")
     place = float(row), float(column)
     return place if all(map(math.isfinite, place)) else None
 

@@ -157,12 +157,14 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
             f"it holds {listed[:_LISTED] or 'no array'}"
         )
     confidence, offsets = found.arrays[pair[0]], found.arrays[pair[1]]
+    if 0 in confidence.shape:
+        raise ValueError(f"{path}: {pair[0]} {confidence.shape} has no sources")
     image = _image_size(found, confidence.shape)
     fitting = layout_guess.layouts(confidence.shape, offsets.shape, image)
     if not fitting:
         raise ValueError(
-            f"{path}: confidence {pair[0]} {confidence.shape} and offsets {pair[1]} "
-            f"{offsets.shape} fit in no layout"
+            f"{path}: {pair[0]} {confidence.shape} and {pair[1]} {offsets.shape} fit as confidence "
+            "and offsets in no layout"
         )
     texts = tuple(layout.text for layout in fitting)
     reading = FileReading(Path(path), *pair, texts[0], texts, found=_described(found, pair))
@@ -174,6 +176,8 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
         return replace(reading, certain=True)
     if math.prod(fitting[0].grid(confidence.shape)) > MOST:
         return reading  # to compare votes would read it all
+    if any(np.dtype(each.dtype).kind not in "biuf" for each in (confidence, offsets)):
+        return reading  # which opens nothing, and the dialog says why
     return _by_numbers(reading, fitting, confidence, offsets)
 
 

@@ -165,8 +165,9 @@ class VotingModel:
             session = replace(self.session, fields=fields)
         except Exception as error:  # whatever a reader of any file raises
             self.frame_changed.emit(self.frame)  # the sliders go back
-            self.refuse(f"frame {frame}: {error}")
+            self.refuse(f"frame {frame}: {error}", of=self.go_to)
             return
+        self.withdraw(self.go_to)
         self._set_frame(frame)
         self.show_fields(fields, session)
 
@@ -208,8 +209,9 @@ class VotingModel:
         try:
             session = replace(self.session, **parameters)
         except ValueError as error:
-            self.refuse(error)
+            self.refuse(error, of=self.change)
             return
+        self.withdraw(self.change)
         self._begin(session)
 
     def show_kinds(self, kinds: Collection[str]) -> None:

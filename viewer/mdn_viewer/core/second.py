@@ -206,7 +206,8 @@ def second_session(first: VotingSession, fields: mdn.Fields, own: Own = _SAME) -
     first : VotingSession
         Whose part, by its name, kernel, sum and voters are taken over.
     fields : mdn_cupy.Fields
-        The second field set. Its grid may be another one; its output may not.
+        The second field set. Its grid may be another one; its output may not. What it does not say,
+        the names of as many parts and where the output ends, is as in the first.
     own : Own
         What is not taken over.
 
@@ -225,7 +226,7 @@ def second_session(first: VotingSession, fields: mdn.Fields, own: Own = _SAME) -
     part = first.part if first.part == ALL else first.fields.names[int(first.part)]
     given = {name: value for name, value in own._asdict().items() if value is not None}
     try:
-        second = replace(first, fields=fields, part=part, **given)
+        second = replace(first, fields=_completed(fields, first), part=part, **given)
     except ValueError as error:
         raise ValueError(f"the second field set: {error}") from None
     ours, theirs = first.votes.shape, second.votes.shape
@@ -235,6 +236,18 @@ def second_session(first: VotingSession, fields: mdn.Fields, own: Own = _SAME) -
             f"{ours[0]} × {ours[1]}; choose fields of one size of output"
         )
     return second
+
+
+def _completed(fields: mdn.Fields, first: VotingSession) -> mdn.Fields:
+    """Add what fields that are read from plain arrays do not say."""
+    ours = first.fields
+    if fields.names == tuple(f"part {n}" for n in range(len(ours.names))):
+        fields = replace(fields, names=ours.names)
+    if fields.image is None and fields.output_shape is None:
+        missing = np.subtract(first.votes.shape, fields.votes().shape)
+        if np.all((missing >= 0) & (missing < 2 * np.broadcast_to(fields.stride, 2))):
+            fields = replace(fields, output_shape=first.votes.shape)
+    return fields
 
 
 def compare(first: VotingSession, second: VotingSession, search: Search) -> Comparison:

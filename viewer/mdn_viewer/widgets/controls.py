@@ -278,7 +278,7 @@ class Controls(Container[Any]):
         self.remedy = PushButton(
             text="Scale",
             visible=False,
-            tooltip="Make confidences of the layer's numbers.",
+            tooltip="Do what mends what is said above.",
         )
         self.stop = PushButton(visible=False, tooltip="Stop the computation.")
         self._parts: list[tuple[str, int | str]] = []
@@ -317,6 +317,7 @@ class Controls(Container[Any]):
         with self.frame.changed.blocked():
             self.frame.visible = frames > 1
             self.frame.max = max(0, frames - 1)
+            self.frame.tooltip = f"Which of {frames} frames; an asked pixel stays asked."
             self.frame.value = min(frame, self.frame.max)
 
     def choose_part(self, part: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,16 @@ from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.settings import recall_reading, remember_reading
 from mdn_viewer.timers import single_shot_timer
-from mdn_viewer.widgets.files import ask_files
+from mdn_viewer.widgets.files import ask_files, waiting
 from mdn_viewer.widgets.open_dialog import OpenDialog
 
 if TYPE_CHECKING:
     from napari import Viewer
+    from napari.layers import Layer
 
 __all__ = ["FileOpener"]
+
+Take = Callable[[Origin], None]
 
 _PATTERNS = f"Field sets ({' '.join(f'*{suffix}' for suffix in SUFFIXES)});;All files (*)"
 
@@ -43,55 +46,74 @@ class FileOpener:
 
     def __init__(self, viewer: Viewer, model: VotingModel, parent: QWidget) -> None:
         self._viewer, self._model, self._parent = viewer, model, parent
-        self._waiting: deque[LayerData] = deque()
+        self._waiting: deque[tuple[LayerData, bool]] = deque()  # and whether it is to pass
+        self._passing: list[Layer] = []  # whose place the next such take
+        self._outdated: list[Layer] = []
         self._next = single_shot_timer(self._add_next, parent)
 
     @property
     def busy(self) -> bool:
         """Whether there are layers yet to be added."""
-        return bool(self._waiting)
+        return bool(self._waiting or self._outdated)
 
-    def ask(self) -> None:
-        """Ask for files, without holding up the window."""
+    def ask(self, title: str = "Open a field set", take: Take | None = None) -> None:
+        """Ask for files, without holding up the window; `take` is that of `open`."""
         ask_files(
             self._parent,
-            "Open a field set",
-            lambda *paths: self.open(paths),
+            title,
+            lambda *paths: self.open(paths, take),
             _PATTERNS,
             several=True,
+            folders=(".zarr",),
         )
 
-    def open(self, paths: Sequence[str]) -> None:
-        """Open files, or say in a line why not; nothing is left of what cannot be opened."""
+    def open(self, paths: Sequence[str], take: Take | None = None) -> None:
+        """Open files, or say in a line why not; nothing is left of what cannot be opened.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            The files.
+        take : callable, optional
+            Takes the `Origin` of a field set. By default it becomes layers, and napari's readers
+            open what is none.
+        """
         self._model.withdraw(self)
         try:
-            self._open([Path(path) for path in paths])
+            with waiting():
+                self._open([Path(path) for path in paths], take)
         except Exception as error:  # whatever a reader of any plugin raises
             reason = str(error).partition("\n")[0] or type(error).__name__
             said = any(os.fspath(path) in reason for path in paths)
             self._model.refuse(reason if said else f"{', '.join(paths)}: {reason}", of=self)
 
-    def _open(self, paths: list[Path]) -> None:
-        if not all(p.is_dir() or p.suffix.lower() in SUFFIXES for p in paths):
+    def _open(self, paths: list[Path], take: Take | None) -> None:
+        strange = [p for p in paths if not (p.is_dir() or p.suffix.lower() in SUFFIXES)]
+        if strange and take is not None:
+            raise ValueError(f"{strange[0]}: field sets are read from {', '.join(SUFFIXES)}")
+        if strange:
             self._leave(paths)
             return
+        accept = take or self._show
         if all(path.suffix.lower() == ".mdn" for path in paths):
-            self._show(Origin.of(paths, {}).moved(os.path.abspath))
+            accept(Origin.of(paths, {}).moved(os.path.abspath))
             return
         try:
             pair = paired(paths)
             reading = guess(paths[0]) if pair is None else guess(pair[0], pair[2])
         except ValueError:
-            if any(path.suffix.lower() not in SINGLE for path in paths):
+            if take is not None or any(path.suffix.lower() not in SINGLE for path in paths):
                 raise
             self._leave(paths)  # an image, perhaps
+            names = ", ".join(path.name for path in paths)
+            self._model.say(f"{names}: no field set alone; open as a layer, to be chosen in Fields")
             return
         others = [] if pair is not None else paths[1:]
         if reading.certain:
-            self._take(reading, others)
+            accept(reading.files(others))
             return
         dialog = OpenDialog(reading.like(recall_reading(reading.key)), self._parent)
-        dialog.chosen.connect(lambda chosen: self._on_chosen(chosen, others))
+        dialog.chosen.connect(lambda chosen: self._on_chosen(chosen, others, accept))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
@@ -99,16 +121,14 @@ class FileOpener:
         """Leave files to napari and its plugins."""
         self._viewer.open([os.fspath(path) for path in paths], stack=False, plugin=None)
 
-    def _on_chosen(self, reading: FileReading, others: list[Path]) -> None:
+    def _on_chosen(self, reading: FileReading, others: list[Path], accept: Take) -> None:
         try:
-            self._take(reading, others)
+            with waiting():
+                accept(reading.files(others))
         except (OSError, TypeError, ValueError) as error:
-            self._model.refuse(error)
+            self._model.refuse(error, of=self)
         else:
             remember_reading(reading.key, reading.remembered())
-
-    def _take(self, reading: FileReading, others: list[Path]) -> None:
-        self._show(reading.files(others))
 
     def _show(self, files: Origin) -> None:
         """Make layers of all frames of all files."""
@@ -116,7 +136,15 @@ class FileOpener:
 
     def add(self, layers: Sequence[LayerData]) -> None:
         """Add layers, one in a turn of the event loop: each takes napari a tenth of a second."""
-        self._waiting.extend(layers)
+        self._waiting.extend((layer, False) for layer in layers)
+        self._next.start(0)
+
+    def add_instead(self, layers: Sequence[LayerData]) -> None:
+        """Add layers in place of those that the last such call added."""
+        self._outdated += self._passing
+        self._passing = []
+        stay = [each for each in self._waiting if not each[1]]
+        self._waiting = deque([*stay, *((layer, True) for layer in layers)])
         self._next.start(0)
 
     def in_turns(self, layers: list[LayerData]) -> list[LayerData]:
@@ -126,7 +154,7 @@ class FileOpener:
         """
         thread = self._parent.thread()
         if self.busy or thread is None or not thread.loopLevel():
-            layers = [*self._waiting, *layers]
+            layers = [*(layer for layer, _ in self._waiting), *layers]
             self._waiting.clear()
             return layers
         self.add(layers[1:])
@@ -134,6 +162,13 @@ class FileOpener:
 
     def _add_next(self) -> None:
         if self._waiting:
-            data, keywords, _ = self._waiting.popleft()
-            self._viewer.add_image(data, **keywords)
+            (data, keywords, _), passes = self._waiting.popleft()
+            added = self._viewer.add_image(data, **keywords)
+            if passes:
+                self._passing.append(added)
             self._next.start(0)
+            return
+        gone, self._outdated = self._outdated, []
+        for layer in gone:
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)

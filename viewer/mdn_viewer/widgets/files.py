@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qtpy.QtWidgets import QFileDialog, QPushButton, QWidget
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QFileDialog, QPushButton, QWidget
 
 if TYPE_CHECKING:
     from mdn_viewer.core.model import VotingModel
 
-__all__ = ["PICTURE", "TABLE", "FileKind", "SaveButton", "ask_files"]
+__all__ = ["PICTURE", "TABLE", "FileKind", "SaveButton", "ask_files", "waiting"]
 
 
 Save = Callable[[str], Any]
@@ -49,6 +51,7 @@ def ask_files(
     patterns: str = "",
     *,
     several: bool = False,
+    folders: tuple[str, ...] = (),
 ) -> None:
     """Ask which file to open, or which files, without holding up the window.
 
@@ -64,13 +67,32 @@ def ask_files(
         Kinds of files, as Qt reads them.
     several : bool
         Whether more than one may be chosen.
+    folders : tuple of str
+        Endings of folders that are chosen by going into them.
     """
     dialog = QFileDialog(parent, title, "", patterns)
     modes = QFileDialog.FileMode
     dialog.setFileMode(modes.ExistingFiles if several else modes.ExistingFile)
     dialog.filesSelected.connect(lambda paths: take(*paths))
+
+    def enter(folder: str) -> None:
+        if folder.lower().endswith(folders):
+            dialog.reject()
+            take(folder)
+
+    dialog.directoryEntered.connect(enter)
     dialog.finished.connect(dialog.deleteLater)
     dialog.open()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Let the cursor say that the window waits: for a file, or for what reads it to be imported."""
+    QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
+    try:
+        yield
+    finally:
+        QApplication.restoreOverrideCursor()
 
 
 class SaveButton(QPushButton):

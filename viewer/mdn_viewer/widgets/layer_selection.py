@@ -161,6 +161,18 @@ class LayerSelection:
         steps, frames, axis = self._viewer.dims.current_step, self.frames, self.frame_axis
         return min(int(steps[axis]), len(frames) - 1) if frames and len(steps) >= -axis else 0
 
+    def fits(self, fields: mdn.Fields, loaded: mdn.Fields | None) -> bool:
+        """Whether fields have the grid of those that are open, as they say it or as it is set."""
+        carried = fields_of(self.layers.confidence)
+        grids = [_grid(each) for each in (carried, loaded) if each is not None]
+        return loaded is not None and _grid(fields) in grids
+
+    def as_read(self, fields: mdn.Fields) -> mdn.Fields:
+        """Return other values of the field set that is chosen as the controls say it is read."""
+        if fields_of(self.layers.confidence) is None:
+            return fields
+        return read_as(fields, self._controls.reading)
+
     def write(self, fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
         """Write other values into the layers that are chosen; they vote already."""
         self._watch([])
@@ -194,6 +206,12 @@ class LayerSelection:
             self._controls.confidence.value = confidence
             self._controls.offsets.value, self._controls.image.value = offsets, None
         self._pick(confidence)
+
+    def take_grid(self, grid: Grid) -> None:
+        """Set stride and origin, as by hand."""
+        with self._controls.silent():
+            self._controls.stride.pair, self._controls.origin.pair = grid
+        self._on_number()
 
     def _take_fitting(self) -> bool:
         """Choose the only two plain layers that fit as confidence and offsets, if there are two."""
@@ -348,3 +366,7 @@ def offset_layers(viewer: Viewer) -> list[Layer]:
 def _moves(layer: Layer) -> list[Any]:
     names = ("scale", "translate", "rotate", "shear", "affine", "units")
     return [getattr(layer.events, name) for name in names]
+
+
+def _grid(fields: mdn.Fields) -> tuple[Any, ...]:
+    return fields.confidence.shape, fields.stride, fields.origin

@@ -23,12 +23,14 @@ from qtpy.QtWidgets import (
 )
 
 import mdn_cupy as mdn
+from mdn_cupy.commands.opening import counted
 from mdn_cupy.io import Layout
 from mdn_viewer.core.file_guess import FileReading
 from mdn_viewer.core.preview import preview
 from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.common import line
 from mdn_viewer.widgets.controls import RED, PixelPair
+from mdn_viewer.widgets.files import waiting
 
 __all__ = ["OpenDialog"]
 
@@ -93,19 +95,22 @@ class OpenDialog(QDialog):
     def look(self) -> None:
         """Show what would be opened, or why it cannot be."""
         own = not self.family.currentData()
-        for control in (self.layout_, self.order, self.unit, self.origin.native):
-            control.setEnabled(own)
-        self.scale.setEnabled(own and self.unit.currentText() == _NUMBER)
+        for row in self._settled:
+            self._form.setRowVisible(row, own)
+        self.scale.setEnabled(self.unit.currentText() == _NUMBER)
         try:
             reading = self.reading
-            frames = reading.files().frames()
-            pictures = preview(frames[0])
+            with waiting():
+                frames = reading.files().frames()
+                pictures = preview(frames[0])
         except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
             self._say(str(error), wrong=True)
             pictures = {}
         else:
             count = f"{len(frames)} frames, " if len(frames) > 1 else ""
-            self._say(f"{count}{frames[0].confidence.shape[0]} parts; {reading.line}")
+            parts = counted(len(frames[0].names), "part")
+            grid = "" if own else f": stride {frames[0].stride}, origin {frames[0].origin}"
+            self._say(f"{count}{parts}; {reading.line}{grid}")
         self.opens.setEnabled(bool(pictures))
         for name, label in self.previews.items():
             label.setPixmap(_pixmap(pictures[name]) if name in pictures else QPixmap())
@@ -125,7 +130,7 @@ class OpenDialog(QDialog):
         self.origin = PixelPair(-1e9, (0.0, 0.0))
 
     def _lay_out(self) -> None:
-        form = QFormLayout()
+        self._form = form = QFormLayout()
         form.addRow("network", self.family)
         form.addRow("axes", self.layout_)
         form.addRow("channels", self.order)
@@ -136,6 +141,8 @@ class OpenDialog(QDialog):
         form.addRow("stride (px)", self.stride.native)
         form.addRow("origin (px)", self.origin.native)
         form.addRow("", self.sigmoid)
+        # Rows that a network's adapter settles, in ways of its own.
+        self._settled = (self.layout_, self.order, units, self.origin.native)
         pictures = QHBoxLayout()
         for name, label in self.previews.items():
             label.setFixedSize(_SIDE, _SIDE)

@@ -31,7 +31,7 @@ from mdn_viewer.core.session import SUM_RULES, title
 from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
 from mdn_viewer.reader import Opened, opened
 from mdn_viewer.widgets.common import button, line, row
-from mdn_viewer.widgets.files import ask_files
+from mdn_viewer.widgets.files import waiting
 from mdn_viewer.widgets.layer_box import LayerBox
 from mdn_viewer.widgets.search_form import SearchForm
 from mdn_viewer.widgets.table import Column, TableView
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from mdn_viewer.core.detections import Search
     from mdn_viewer.core.model import VotingModel
     from mdn_viewer.core.session import VotingSession
+    from mdn_viewer.widgets.file_opener import FileOpener
 
 __all__ = ["SecondPanel"]
 
@@ -96,15 +97,23 @@ class SecondPanel(QWidget):
         Where to show the maps.
     viewer : napari.Viewer
         Whose layers carry field sets.
+    opener : FileOpener
+        Opens files of any kind as the second.
     """
 
     title = "Second"
 
     def __init__(
-        self, model: VotingModel, canvas: ComparisonCanvas, maps: MapView, viewer: Viewer
+        self,
+        model: VotingModel,
+        canvas: ComparisonCanvas,
+        maps: MapView,
+        viewer: Viewer,
+        opener: FileOpener,
     ) -> None:
         super().__init__()
         self._model, self._canvas, self._maps, self._viewer = model, canvas, maps, viewer
+        self._opener = opener
         self._worker = model.worker(self._show, self._refuse)
         self._file: Opened | None = None  # the last one that was opened
         self._read: tuple[Any, int, mdn.Fields] | None = None  # the frame that was read last
@@ -141,15 +150,16 @@ class SecondPanel(QWidget):
         self._canvas.finish()
 
     def open(self, *paths: str) -> None:
-        """Open files as the second; what fails is said where all is said that fails."""
-        self.take(Origin(paths))
+        """Open files as the second; what they do not say is asked."""
+        self._opener.open(paths, self.take)
 
     def take(self, files: Origin) -> None:
         """Open files, read as they were before, as the second."""
         try:
-            self._file = opened(files)
+            with waiting():
+                self._file = opened(files)
         except (OSError, ValueError, TypeError) as error:
-            self._model.refuse(error)
+            self._model.refuse(error, of=self)
             return
         self.choice.reset_choices()
         self.choice.value = self._file
@@ -224,8 +234,8 @@ class SecondPanel(QWidget):
         layout = QVBoxLayout(self)
         self.open_file = button(
             "Open…",
-            "Open a file as the second.",
-            lambda: ask_files(self, "Open a second field set", self.open, several=True),
+            "Open a file as the second; what it does not say is asked.",
+            lambda: self._opener.ask("Open a second field set", self.take),
         )
         layout.addLayout(row(self.choice, self.open_file))
         layout.addLayout(form)

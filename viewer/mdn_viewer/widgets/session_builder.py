@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_viewer.core.layout_guess import GridGuess, grids
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import fields_of, first_part, origin_of
-from mdn_viewer.layers.remedies import Remedy, apply, remedy_for
+from mdn_viewer.layers.remedies import apply, remedy_for
+from mdn_viewer.layers.transforms import Grid
 from mdn_viewer.settings import recall
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls
@@ -50,14 +54,17 @@ class SessionBuilder:
         self._model, self._compare = model, compare
         self._controls = controls
         self._voters: Image | None = None  # the confidence layer of the last session
-        self._remedy: tuple[Remedy, Image] | None = None
+        self._remedy: Callable[[], None] | None = None
+        self._checked: mdn.Fields | None = None
         controls.remedy.changed.connect(self._on_remedy)
+        model.session_changed.connect(self._check)
 
     def begin(self, picker: LayerSelection) -> None:
         """Begin a session on what is chosen, or say what is missing or does not fit."""
         model = self._model
         self._controls.message.say("")
-        self._offer(None)
+        self._checked = None  # whose complaint that may have been
+        self._offer("")
         if picker.layers.confidence is not self._voters and not model.frames:
             picker.show_first_frame()
         try:
@@ -66,33 +73,51 @@ class SessionBuilder:
         except (TypeError, ValueError) as error:
             model.show(None)
             model.refuse(error)
-            self._offer(picker.layers.confidence)
+            self._offer_confidences(picker.layers.confidence)
             return
         model.show(session, origin_of(picker.layers.confidence), picker.frames, picker.frame_number)
         if session is None:
             model.say(_WELCOME)
             return
-        complaint, note = _complaint(session.fields), _note(session.fields)
-        if complaint:
-            model.refuse(complaint)
-            self._offer(picker.layers.confidence)
+        note, grid = _note(session.fields), _other_grid(session.fields)
+        if _complaint(session.fields):
+            self._offer_confidences(picker.layers.confidence)
+        elif grid is not None and fields_of(picker.layers.confidence) is not None:
+            model.say(f"The sources lie in a corner of the image; {grid.why}")
+            stride, origin = (np.broadcast_to(x, 2).tolist() for x in grid[:2])
+            text = f"Take stride {grid.stride}, origin {grid.origin}"
+            self._offer(text, lambda: picker.take_grid(Grid(tuple(stride), tuple(origin))))
         elif note:
             model.say(note)
 
-    def _offer(self, confidence: Image | None) -> None:
-        """Show the button that makes confidences of what a layer holds, if there is a way to."""
-        self._remedy, button = None, self._controls.remedy
-        if confidence is not None and not confidence.rgb:
+    def _check(self, session: VotingSession | None) -> None:
+        """Complain of values outside the domain of the votes, in every frame and of new values."""
+        fields = None if session is None else session.fields
+        if fields is self._checked:
+            return
+        self._checked = fields
+        self._model.withdraw(self)
+        complaint = "" if fields is None else _complaint(fields)
+        if complaint:
+            self._model.refuse(complaint, of=self)
+
+    def _offer_confidences(self, layer: Image | None) -> None:
+        """Offer to make confidences of what a layer holds, if there is a way to."""
+        if layer is not None and not layer.rgb:
             with suppress(ValueError):  # of values that cannot be computed, which has been said
-                remedy = remedy_for(confidence)
-                if remedy is not None:
-                    self._remedy = remedy, confidence
-                    button.text = f"{remedy.text}: {confidence.name}"
-        button.visible = self._remedy is not None
+                remedy = remedy_for(layer)
+                if remedy is not None:  # the layer then votes with its new values
+                    self._offer(f"{remedy.text}: {layer.name}", partial(apply, remedy, layer))
+
+    def _offer(self, text: str, remedy: Callable[[], None] | None = None) -> None:
+        """Show the button that mends what has been said, or none."""
+        self._remedy, button = remedy, self._controls.remedy
+        button.text = text
+        button.visible = remedy is not None
 
     def _on_remedy(self, *_: Any) -> None:
         if self._remedy is not None:
-            apply(*self._remedy)  # the layer then votes with its new values
+            self._remedy()
 
     def _session_on(self, fields: mdn.Fields, confidence: Image) -> VotingSession:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
@@ -124,3 +149,14 @@ def _note(fields: mdn.Fields) -> str:
     if not silent:
         return ""
     return f"{silent} of {fields.confidence.size} sources have no finite offset and cast no vote"
+
+
+def _other_grid(fields: mdn.Fields) -> GridGuess | None:
+    """Propose a grid for sources that lie side by side in a corner of their image."""
+    rows, columns = fields.confidence.shape[1:]
+    image = fields.image
+    if image is None or (fields.stride, fields.origin) != (1, 0):
+        return None
+    if image.shape[0] < 2 * rows or image.shape[1] < 2 * columns:
+        return None
+    return grids((rows, columns), image.shape[:2])[0]

@@ -157,8 +157,7 @@ class SessionFiles:
         if saved.annotations:
             self._truth.open(saved.annotations)
         else:
-            self._truth.annotations = None
-            self._truth.update_errors()
+            self._truth.forget()
         self._second.show_own(Own(*saved.own))
         if saved.second:
             self._second.take(saved.second)

@@ -18,7 +18,7 @@ from mdn_viewer.export import save_table
 from mdn_viewer.layers.conversion import is_output
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.widgets.common import button, line, row
-from mdn_viewer.widgets.files import TABLE, SaveButton, ask_files
+from mdn_viewer.widgets.files import TABLE, SaveButton, ask_files, waiting
 from mdn_viewer.widgets.layer_box import LayerBox
 from mdn_viewer.widgets.table import Column, TableView
 
@@ -79,7 +79,7 @@ class TruthPanel(QWidget):
         super().__init__()
         self._model, self._canvas, self._viewer, self._frame = model, canvas, viewer, frame
         self._worker = model.worker(self._show, self._refuse)
-        self.annotations: Annotations | None = None
+        self._annotations: Annotations | None = None
         self.errors: Errors | None = None
         self.influence: Influence | None = None
         self._build()
@@ -92,18 +92,31 @@ class TruthPanel(QWidget):
         self._worker.wait()
         self._canvas.finish()
 
+    @property
+    def annotations(self) -> Annotations | None:
+        """The annotations that are open, by the frames that are."""
+        read = self._annotations
+        return None if read is None else read.among(max(1, len(self._model.frames)))
+
     def open(self, path: str) -> None:
         """Read annotations from a file; what fails is said where all is said that fails."""
+        self._model.withdraw(self)
         try:
-            annotations = read_annotations(path)
+            with waiting():
+                annotations = read_annotations(path)
         except (OSError, ValueError) as error:
-            self._model.refuse(error)
+            self._model.refuse(error, of=self)
         else:
             self.take(annotations)
 
+    def forget(self) -> None:
+        """Compare with no file."""
+        self._annotations = None
+        self.update_errors()
+
     def take(self, annotations: Annotations) -> None:
         """Compare with annotations."""
-        self.annotations = annotations
+        self._annotations = annotations
         self.layers.value = None
         self.update_errors()
 
@@ -176,7 +189,8 @@ class TruthPanel(QWidget):
             return {}
         if layer is not None:
             return _places(layer, self._frame(), session)
-        return {} if self.annotations is None else self.annotations.of(self._model.frame)
+        annotations = self.annotations
+        return {} if annotations is None else annotations.of(self._model.frame)
 
     @property
     def _nothing(self) -> str:
@@ -193,9 +207,10 @@ class TruthPanel(QWidget):
         return f"Annotated frames: {frames or 'none'}; none is frame {self._model.frame}."
 
     def _area(self) -> float | None:
-        if self.annotations is None or self.layers.value is not None:
+        annotations = self.annotations
+        if annotations is None or self.layers.value is not None:
             return None
-        return self.annotations.areas.get(self._model.frame)
+        return annotations.areas.get(self._model.frame)
 
     def _show(self, answer: Answer | None) -> None:
         self.errors, self.influence = (None, None) if answer is None else answer
