@@ -17,7 +17,7 @@ from mdn_viewer.export import save_table
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
-from qtpy.QtWidgets import QFileDialog, QSlider
+from qtpy.QtWidgets import QApplication, QFileDialog, QSlider
 from viewer_support import (
     add_fields,
     assert_shows,
@@ -210,6 +210,24 @@ def test_the_tab_is_there_where_frames_are(make_napari_viewer):
     widget.wait()
     assert button.isVisibleTo(widget)
     assert widget.panel(FramesPanel).found is None  # it is not open
+
+
+def test_the_cursor_says_that_a_frame_is_read(make_napari_viewer):
+    waits = []
+
+    class Slow(Lazy):
+        def __getitem__(self, number):
+            waits.append(QApplication.overrideCursor() is not None)
+            return super().__getitem__(number)
+
+    viewer = make_napari_viewer(show=True)
+    add_fields(viewer, Slow(FRAMES), "clip")
+    widget = dock(viewer)
+    widget.wait()
+    waits.clear()
+    widget.controls.frame.value = 5
+    assert True in waits
+    assert QApplication.overrideCursor() is None
 
 
 def test_a_click_on_the_curve_and_a_drag_of_the_slider_go_to_a_frame(panel, qtbot):

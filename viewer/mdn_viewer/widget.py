@@ -42,6 +42,7 @@ from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls
 from mdn_viewer.widgets.dims_slider import DimsSlider
 from mdn_viewer.widgets.file_opener import FileOpener
+from mdn_viewer.widgets.files import waiting
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
@@ -378,7 +379,8 @@ class MassDisplacement(QWidget):
 
     def _go_to(self, frame: int) -> None:
         if frame < len(self.model.frames):
-            self.model.go_to(frame)
+            with waiting():  # for a step back in a compressed file it is read from its beginning
+                self.model.go_to(frame)
 
     def _on_frame(self, frame: int) -> None:
         self.controls.show_frame(frame, len(self.model.frames))
