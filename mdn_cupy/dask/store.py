@@ -409,8 +409,12 @@ def _write(
     for _ in targets[1:]:
         shards.append(_halved(shards[-1], kind))
     for target, values in zip(reversed(targets), reversed(shards), strict=True):
+        region = _region(target, number)
         try:
-            target[_region(target, number)] = values
+            try:
+                target[region] = values
+            except FileNotFoundError:  # another run that begins has swept it up
+                target[region] = values
         except OSError as error:
             if error.errno is not None and error.filename is None:
                 error.filename = str(target.store_path)

@@ -144,6 +144,25 @@ def test_runs_that_begin_a_store_together_make_it_once(slide, tmp_path, monkeypa
     np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
 
 
+def test_a_shard_that_another_run_sweeps_up_is_written_again(slide, tmp_path, monkeypatch):
+    path, c, o = slide
+    store = tmp_path / "votes.zarr"
+    replace, swept = Path.replace, []
+
+    def meanwhile(partial, target):
+        if "/c/" in str(target) and not swept:
+            swept.append(partial)
+            mdn.dask.to_zarr(evidence(path), store)
+            assert not partial.exists()
+        return replace(partial, target)
+
+    monkeypatch.setattr(Path, "replace", meanwhile)
+    with dask.config.set(scheduler="sync"):
+        assert mdn.dask.to_zarr(evidence(path), store) == 9
+    found = zarr.open_array(store, path="0", mode="r")[:]
+    np.testing.assert_allclose(found, -mdn.log_complement(c, o, 2.0), atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["image", "labels"])
 def test_a_shard_for_which_nothing_votes_is_there_too(tmp_path, kind):
     store = tmp_path / "votes.zarr"
