@@ -7,7 +7,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,7 @@ def find(arguments: argparse.Namespace, write: Callable[[list[dict[str, Any]]], 
         array = _evidence(problem, store, arguments.rule)
         table: Any = dask.peaks
         peaks = table(*problem.votes, **problem.options, evidence=array, **limits).compute()
+        _check_there(store)
         columns = peaks.to_dict()
         names = [problem.fields.names[n] for n in columns.pop("map")]
         write([{"frame": [_frame(arguments) or 0] * len(peaks), "part": names, **columns}])
@@ -114,6 +115,7 @@ def label(arguments: argparse.Namespace) -> str:
             _remove(store)  # it is left where the command was stopped just before
             return f"labels {[*done.shape]}, which had been done: written to {output}"
         peaks = dask.find_peaks(_evidence(problem, store, arguments.rule), **limits).compute()
+        _check_there(store)
         geometry = problem.fields.geometry
         labels, _ = dask.instances(*problem.votes, peaks, radius=radius, **geometry)
         with _bar("labels") as progress:
@@ -156,8 +158,9 @@ def _remove(store: str) -> None:
     import fsspec
 
     filesystem, root = fsspec.url_to_fs(store)
-    if filesystem.exists(root):
-        filesystem.rm(root, recursive=True)
+    with suppress(FileNotFoundError):  # a run beside this one deletes it, too
+        if filesystem.exists(root):
+            filesystem.rm(root, recursive=True)
 
 
 def _evidence(problem: _Problem, store: str, rule: str) -> Any:
@@ -166,6 +169,14 @@ def _evidence(problem: _Problem, store: str, rule: str) -> Any:
 
     _voted(problem, store, "evidence" if rule == "noisy_or" else rule)
     return dask.stored(store)
+
+
+def _check_there(store: str) -> None:
+    """Raise RuntimeError if a run beside this one has deleted shards, which then read as zeros."""
+    from mdn_cupy import dask
+
+    if dask.stored(store) is None:
+        raise RuntimeError(f"{store}: another run has deleted it meanwhile; start this one again")
 
 
 def _voted(problem: _Problem, output: str, rule: str) -> tuple[tuple[int, ...], str]:

@@ -766,6 +766,30 @@ def test_a_port_where_something_listens_and_says_nothing_is_no_scheduler(monkeyp
             mdn.dask.working(address).__enter__()
 
 
+@pytest.mark.parametrize("command", ["peaks", "instances"])
+def test_evidence_that_another_run_deletes_is_not_read_as_zeros(
+    slide, tmp_path, monkeypatch, capsys, command
+):
+    path, _, _ = slide
+    output = tmp_path / ("peaks.csv" if command == "peaks" else "labels.zarr")
+    finder = "peaks" if command == "peaks" else "find_peaks"
+    find = getattr(mdn.dask, finder)
+
+    def meanwhile(*arguments, **options):
+        found = find(*arguments, **options)
+        shutil.rmtree(f"{output}.partial.zarr")
+        return found
+
+    arguments = [command, str(path), "--chunks", "128", "--threshold", "0.5", "-o", str(output)]
+    with monkeypatch.context() as patch:
+        patch.setattr(mdn.dask, finder, meanwhile)
+        assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert (said.count("\n"), "another run has deleted it" in said) == (1, True)
+    assert not output.exists()
+    assert main(arguments) == 0
+
+
 @pytest.mark.slow
 def test_a_cluster_without_workers_or_that_is_lost_ends_in_one_line(
     slide, tmp_path, capsys, monkeypatch
