@@ -13,6 +13,7 @@ os.environ["NAPARI_CONFIG"] = ""
 
 import numpy as np
 from mdn_viewer import settings
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.session import RULES, VotingSession, title
 from mdn_viewer.layers.conversion import layer_data
 from napari.settings import get_plugin_settings, get_settings
@@ -49,9 +50,10 @@ def two_parts(**changes: Any) -> mdn.Fields:
     return mdn.Fields(**{**keywords, **changes})
 
 
-def add_fields(viewer: Any, fields: mdn.Fields, name: str = "two", part: Any = 0) -> None:
+def add_fields(viewer: Any, fields: Any, name: str = "two", part: Any = 0) -> None:
     """Add the layers of a field set as napari does when it opens a file."""
-    for data, keywords, _ in layer_data(fields, name, part):
+    frames = [fields] if isinstance(fields, mdn.Fields) else fields
+    for data, keywords, _ in layer_data(Opened(frames, part=part), name):
         viewer.add_image(data, **keywords)
 
 

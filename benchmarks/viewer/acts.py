@@ -81,15 +81,16 @@ def measure(name: str, act: Callable[[], Any], widget: Any) -> None:
 def measure_napari() -> None:
     """Print how long napari's own window stands still for the layers of the coins sample."""
     import napari
+    from mdn_viewer.core.opened import open_paths
     from mdn_viewer.layers.conversion import layer_data
 
     viewer = napari.Viewer(show=False)
     viewer.window.resize(*WINDOW)
-    for data, looks, _ in layer_data(mdn.samples.load("pose"), "pose"):
+    for data, looks, _ in layer_data(open_paths(["pose"]), "pose"):
         viewer.add_image(data, **looks)
     viewer.window.show()
     run_for(2 * QUIET)
-    layers = layer_data(mdn.samples.load("coins"), "coins", "all")
+    layers = layer_data(open_paths(["coins"]), "coins")
     for name, some in (("three layers", layers), ("one layer more", layers[:1])):
         beats = Heartbeat()
         for data, looks, _ in some:

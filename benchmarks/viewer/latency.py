@@ -166,10 +166,11 @@ def row(name: str, trace: Trace) -> str:
 
 def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     """Open a field set and drag its slider to and fro."""
+    from mdn_viewer.core.opened import Opened
     from mdn_viewer.layers.conversion import layer_data
     from vispy.gloo import gl
 
-    for data, looks, _ in layer_data(case.fields, "fields", case.part):
+    for data, looks, _ in layer_data(Opened([case.fields], part=case.part), "fields"):
         viewer.add_image(data, **looks)
     widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
     gc.freeze()  # as `mdn-viewer` does: a full collection takes 0.2 s

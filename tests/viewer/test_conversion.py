@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from mdn_viewer import reader
 from mdn_viewer.core.contrast import backdrop
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import (
     Reading,
-    fields_of,
-    first_part,
     layer_data,
+    opened_of,
     role_of,
     to_fields,
     values_of,
@@ -29,7 +29,7 @@ FULL, OFFSETS = np.ones((4, 5)), np.zeros((2, 4, 5))  # of one part
 def layers_of(fields, **keywords):
     return {
         looks["metadata"]["mdn_role"]: Image(data, **looks)
-        for data, looks, _ in layer_data(fields, "two", **keywords)
+        for data, looks, _ in layer_data(Opened([fields], **keywords), "two")
     }
 
 
@@ -63,9 +63,9 @@ def test_layers_know_where_they_belong():
     layers = layers_of(fields, part=ALL)
     assert list(layers) == ["image", "confidence", "offsets"]
     for role, layer in layers.items():
-        assert fields_of(layer) is fields
+        assert opened_of(layer).first is fields
         assert role_of(layer) == role
-        assert first_part(layer) == ALL
+        assert opened_of(layer).part == ALL
         assert layer.name == f"two {role}"
     assert not layers["offsets"].visible  # it would hide all others
 
@@ -103,7 +103,7 @@ def test_an_image_has_rows_and_columns(shape):
 def test_a_field_set_without_sources():
     empty = mdn.Fields(np.zeros((1, 0, 5), np.float32), np.zeros((1, 2, 0, 5), np.float32))
     with pytest.raises(ValueError, match=r"no sources: its shape is \(1, 0, 5\)"):
-        layer_data(empty, "empty")
+        layer_data(Opened([empty]), "empty")
 
 
 def test_plain_layers():

@@ -11,6 +11,7 @@ from mdn_viewer.core.annotation_files import Annotations
 from mdn_viewer.core.annotations import errors_of
 from mdn_viewer.core.frame_curve import FrameCurves, Question
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.provenance import provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 from mdn_viewer.export import save_table
@@ -165,7 +166,7 @@ def test_a_frame_that_cannot_be_shown_leaves_the_one_before(broken):
     assert len(said) == 1
     assert said[0].startswith("frame 3: ")
     assert (model.frame, model.session, at) == (2, session, [2])
-    data = layer_data(frames, "clip")[0][0] if broken == "unreadable" else None
+    data = layer_data(Opened(frames), "clip")[0][0] if broken == "unreadable" else None
     if data is not None:
         assert not np.asarray(data[3]).any()
 
@@ -174,7 +175,7 @@ def test_frames_do_not_stay_in_memory():
     frames = Lazy(200)
     model = VotingModel()
     model.show(VotingSession(frames[0], 0, 2.0), frames=frames, frame=0)
-    layers = layer_data(frames, "clip")
+    layers = layer_data(Opened(frames), "clip")
     most = 0
     for number in range(200):
         model.go_to(number)

@@ -98,7 +98,7 @@ def test_what_is_sent_of_new_values():
     assert _sent(fields, fields, None, None, {})[2] is None  # its image is there
     assert _sent(fields, c, o, fields.image + 1, {})[2].shape == fields.image.shape
     smaller = _sent(fields, c[..., 1:], o[..., 1:], None, {})
-    assert smaller.confidence.shape == (2, 6, 7)
+    assert smaller[0].confidence.shape == (2, 6, 7)
     for bad in (c.astype(int), c[:1]):
         with pytest.raises((TypeError, ValueError), match="confidence"):
             _sent(fields, bad, o, None, {})

@@ -7,6 +7,7 @@ import imageio.v3
 import numpy as np
 import pytest
 from mdn_viewer.__main__ import _opened, _parser, main
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.reader import get_reader
 from mdn_viewer.watching import NewestFile, follow
@@ -20,7 +21,7 @@ LONG = 120_000  # milliseconds: the machine may be busy
 
 
 def opened(*arguments):
-    return _opened(_parser().parse_args([str(x) for x in arguments])).fields
+    return _opened(_parser().parse_args([str(x) for x in arguments]))
 
 
 def test_a_pair_an_image_and_how_they_are_read(tmp_path):
@@ -30,11 +31,11 @@ def test_a_pair_an_image_and_how_they_are_read(tmp_path):
     imageio.v3.imwrite(tmp_path / "x.tif", fields.image)
     paths = [tmp_path / "conf.npy", tmp_path / "offs.npy"]
     for pair in (paths, paths[::-1]):
-        got = opened(*pair, "--image", tmp_path / "x.tif", "--stride", 4, "--order", "yx")
+        got = opened(*pair, "--image", tmp_path / "x.tif", "--stride", 4, "--order", "yx").first
         np.testing.assert_array_equal(got.offsets, fields.offsets)
         np.testing.assert_array_equal(got.image, fields.image)
         assert got.stride == 4.0
-    got = opened(*paths, "--image", tmp_path / "x.tif")
+    got = opened(*paths, "--image", tmp_path / "x.tif").first
     assert (got.stride, got.origin) == (4.0, 1.5)  # of the sizes
 
 
@@ -47,10 +48,10 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
             heatmap=np.moveaxis(confidence, 0, -1),
             offset=offsets * number,
         )
-    frames = opened(*sorted(tmp_path.glob("*.npz")))
+    frames = opened(*sorted(tmp_path.glob("*.npz"))).frames
     assert len(frames) == 3
     np.testing.assert_array_equal(frames[2].offsets, offsets * 2)
-    preset = opened(tmp_path / "epoch1.npz", "--layout", "HWP PCHW", "--stride", "4,4")
+    preset = opened(tmp_path / "epoch1.npz", "--layout", "HWP PCHW", "--stride", "4,4").first
     assert preset.stride == 4.0
 
 
@@ -130,7 +131,7 @@ def test_a_watched_file_may_come_later_and_others_are_left_alone(tmp_path, qtbot
 def test_layers_become_a_file_by_napari(shared, tmp_path):
     viewer = shared._viewer
     viewer.layers.clear()
-    for data, keywords, _ in layer_data(two_parts(), "two"):
+    for data, keywords, _ in layer_data(Opened([two_parts()]), "two"):
         viewer.add_image(data, **keywords)
     viewer.layers["two confidence"].data = two_parts().confidence / 2
     viewer.layers.selection = set(viewer.layers)
@@ -158,7 +159,7 @@ def test_plain_layers_become_a_file_if_they_fit_in_one_way(tmp_path):
     both = [(fields.confidence, keywords, "image"), (fields.offsets, keywords, "image")]
     with pytest.raises(ValueError, match="could be"):
         write_fields(str(tmp_path / "b.mdn"), both)
-    others = [*layer_data(two_parts(), "a"), *layer_data(two_parts(), "b")]
+    others = [each for name in "ab" for each in layer_data(Opened([two_parts()]), name)]
     with pytest.raises(ValueError, match="several field sets"):
         write_fields(str(tmp_path / "b.mdn"), others)
     assert not (tmp_path / "b.mdn").exists()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.core.code_export import loading, snippet
 from mdn_viewer.core.detections import Search
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
@@ -222,7 +223,7 @@ def test_frames_are_kept_and_are_in_the_program(way, shared, tmp_path, monkeypat
     mdn.save_fields("b.mdn", frames[:1])
     mdn.save_fields("c.mdn", frames[1:])
     if way == "no file":
-        widget.opener.add(layer_data(frames, "frames"))
+        widget.opener.add(layer_data(Opened(frames), "frames"))
     else:
         widget.opener.open(["b.mdn", "c.mdn"] if way == "several files" else ["video.mdn"])
     widget.wait()

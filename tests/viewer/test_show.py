@@ -40,12 +40,12 @@ def test_tensors_of_any_dtype_and_with_a_graph(dtype):
         torch.tensor(x).to(getattr(torch, dtype)).requires_grad_()
         for x in (fields.confidence, fields.offsets)
     )
-    opened = opened_from(c, o, None, GIVEN).fields
+    opened = opened_from(c, o, None, GIVEN).first
     expected = c.detach().double().numpy()
     np.testing.assert_array_equal(opened.confidence.astype(float), expected)
     frames = opened_from(c[None].expand(3, -1, -1, -1), o[None].expand(3, -1, -1, -1, -1), None, {})
-    assert len(frames.fields) == 3
-    np.testing.assert_array_equal(frames.fields[2].confidence, opened.confidence)
+    assert len(frames.frames) == 3
+    np.testing.assert_array_equal(frames.frames[2].confidence, opened.confidence)
 
 
 @pytest.mark.gpu
@@ -54,7 +54,7 @@ def test_arrays_on_the_gpu():
     cupy = pytest.importorskip("cupy")
     fields = two_parts()
     for make in (cupy.asarray, lambda x: torch.tensor(x, device="cuda", requires_grad=True)):
-        opened = opened_from(make(fields.confidence), make(fields.offsets), None, GIVEN).fields
+        opened = opened_from(make(fields.confidence), make(fields.offsets), None, GIVEN).first
         np.testing.assert_array_equal(opened.confidence, fields.confidence)
         np.testing.assert_array_equal(opened.offsets, fields.offsets)
 
@@ -64,20 +64,20 @@ def test_fields_votes_paths_frames_and_one_part(tmp_path):
     mdn.save_fields(tmp_path / "two.mdn", fields)
     votes = fields.votes(0, sigma=2.0)
     for given in (fields, str(tmp_path / "two.mdn"), tmp_path / "two.mdn"):
-        found = opened_from(given, None, None, {}).fields
+        found = opened_from(given, None, None, {}).first
         np.testing.assert_array_equal(found.confidence, fields.confidence)
-    found = opened_from(votes, None, None, {}).fields
+    found = opened_from(votes, None, None, {}).first
     assert found.sigma == 2.0
     ours, theirs = VotingSession(found, 0, 2.0), VotingSession(fields, 0, 2.0)
     np.testing.assert_allclose(
         ours.vote()["additive"].values, theirs.vote()["additive"].values, atol=1e-6
     )
-    assert len(opened_from([fields, other(0.5)], None, None, {}).fields) == 2
+    assert len(opened_from([fields, other(0.5)], None, None, {}).frames) == 2
     assert (
-        len(opened_from([str(tmp_path / "two.mdn"), tmp_path / "two.mdn"], None, None, {}).fields)
+        len(opened_from([str(tmp_path / "two.mdn"), tmp_path / "two.mdn"], None, None, {}).frames)
         == 2
     )
-    one = opened_from(fields.confidence[0], fields.offsets[0], None, GIVEN).fields
+    one = opened_from(fields.confidence[0], fields.offsets[0], None, GIVEN).first
     assert one.confidence.shape == (1, 6, 8)
 
 
@@ -91,12 +91,12 @@ def test_a_layout_that_fits_alone_is_taken(layout, frames):
     else:
         c, o = whole[0], whole[1] if layout == "PCHW" else whole[1].transpose(0, 2, 3, 1)
     if frames:
-        (found,) = opened_from(torch.tensor(c)[None], torch.tensor(o)[None], None, {}).fields
+        (found,) = opened_from(torch.tensor(c)[None], torch.tensor(o)[None], None, {}).frames
     else:
-        found = opened_from(c, o, None, {}).fields
+        (found,) = opened_from(c, o, None, {}).frames
     np.testing.assert_array_equal(found.confidence, whole[0])
     np.testing.assert_array_equal(found.offsets, whole[1])
-    np.testing.assert_array_equal(newer(two_parts(), c, o, None).offsets, whole[1])
+    np.testing.assert_array_equal(newer(two_parts(), c, o, None)[0].offsets, whole[1])
 
 
 def test_layouts_that_fit_are_named():
@@ -126,19 +126,19 @@ def test_a_layout_and_an_order_are_those_that_are_said(layout, frames, order):
     if frames:
         arrays = [each[None] for each in arrays]
     for found in (
-        opened_from(*arrays, None, GIVEN | reading).fields,
+        opened_from(*arrays, None, GIVEN | reading).frames,
         newer(None, *arrays, None, reading),
         _sent(two_parts(), *arrays, None, reading),  # of other parts: to a window's process
     ):
-        one = found[0] if frames else found
+        (one,) = found
         np.testing.assert_array_equal(one.confidence, c)
         np.testing.assert_array_equal(one.offsets, expected)
 
 
 def test_frames_of_one_part_are_told_by_the_layout():
     c, o = np.zeros((5, 6, 8), np.float32), np.zeros((5, 2, 6, 8), np.float32)
-    assert opened_from(c, o, None, {}).fields.confidence.shape == (5, 6, 8)
-    frames = opened_from(c, o, None, {"layout": "CHW"}).fields
+    assert opened_from(c, o, None, {}).first.confidence.shape == (5, 6, 8)
+    frames = opened_from(c, o, None, {"layout": "CHW"}).frames
     assert [each.confidence.shape for each in frames] == [(1, 6, 8)] * 5
 
 
@@ -148,16 +148,16 @@ def test_one_picture_of_as_many_rows_as_frames_is_every_frame_s(colours):
     fields = two_parts()
     c, o = (np.stack([x] * frames) for x in (fields.confidence, fields.offsets))
     image = np.zeros((frames, 32, colours), np.uint8)
-    for found in (opened_from(c, o, image, GIVEN).fields, newer(None, c, o, image)):
+    for found in (opened_from(c, o, image, GIVEN).frames, newer(None, c, o, image)):
         assert found[5].image.shape == image.shape
     several = np.zeros((frames, 24, 32), np.uint8)
-    assert opened_from(c, o, several, GIVEN).fields[5].image.shape == (24, 32)
+    assert opened_from(c, o, several, GIVEN).frames[5].image.shape == (24, 32)
 
 
 def test_new_values_are_copied_and_keep_the_rest():
     fields = two_parts()
     c, o = fields.confidence.copy(), fields.offsets.copy()
-    found = newer(fields, c, o, None)
+    (found,) = newer(fields, c, o, None)
     c[:] = 0
     assert found.confidence.min() > 0
     assert (found.names, found.stride, found.sigma) == (fields.names, fields.stride, fields.sigma)
@@ -166,8 +166,7 @@ def test_new_values_are_copied_and_keep_the_rest():
 
 def test_what_else_fields_say_is_taken_of_fields_too():
     for given in (two_parts(), [two_parts(), other(0.5)]):
-        found = opened_from(given, None, None, {"sigma": 7.0, "names": ("a", "b")}).fields
-        one = found if isinstance(found, mdn.Fields) else found[1]
+        one = opened_from(given, None, None, {"sigma": 7.0, "names": ("a", "b")}).frames[-1]
         assert (one.sigma, one.names) == (7.0, ("a", "b"))
 
 

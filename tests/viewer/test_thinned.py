@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import zarr
 from mdn_viewer.core import file_guess, origin
-from mdn_viewer.reader import open_paths
+from mdn_viewer.core.opened import open_paths
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def slide(tmp_path, monkeypatch):
 def test_every_nth_source_of_a_slide_is_opened_and_a_part_with_all(slide):
     whole = zarr.open_group(slide)["confidence"][:]
     with pytest.warns(UserWarning, match="of 64 x 64 sources every 4th votes here; --region"):
-        fields = open_paths([slide]).fields
+        fields = open_paths([slide]).first
     np.testing.assert_array_equal(fields.confidence[0], whole[::4, ::4])
     assert fields.stride == 4
     with pytest.warns(UserWarning, match="every 4th"):
         (dropped,) = file_guess.guess(slide).files().frames()
     np.testing.assert_array_equal(dropped.confidence, fields.confidence)
-    part = open_paths([slide], region=(slice(8, 40), slice(0, 30))).fields
+    part = open_paths([slide], region=(slice(8, 40), slice(0, 30))).first
     np.testing.assert_array_equal(part.confidence[0], whole[8:40, :30])

@@ -14,11 +14,11 @@ from mdn_cupy import console
 from mdn_cupy.commands import parsing
 from mdn_cupy.commands.opening import add_reading_to, reading_of
 from mdn_cupy.files import replacing
+from mdn_viewer.core.opened import Opened, open_origin, open_saved
 from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.core.session_file import SUFFIX, SavedSession, read_session
 from mdn_viewer.display import obstacle
-from mdn_viewer.reader import Opened, open_saved, opened
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -92,7 +92,8 @@ def _opened(args: argparse.Namespace) -> Opened | None:
 
 def _read(paths: Sequence[str | Path], args: argparse.Namespace) -> Opened:
     """Open paths as the options have it, over the image that they name."""
-    return opened(Origin.of(paths, args.reading, "" if args.image is None else str(args.image)))
+    image = "" if args.image is None else str(args.image)
+    return open_origin(Origin.of(paths, args.reading, image))
 
 
 def _saved(names: list[str], part: str | None, sigma: float | None) -> SavedSession | None:
@@ -141,13 +142,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _first_session(found: Opened, part: str | None, sigma: float | None) -> Opened:
     """Return what was opened with the part and the sigma that the window begins with."""
-    fields, origin, first = found
-    one = fields if isinstance(fields, mdn.Fields) else fields[0]
-    width = one.typical_sigma if sigma is None else sigma
-    session = VotingSession(one, first if part is None else part, width)
-    if isinstance(fields, mdn.Fields):
-        fields = replace(fields, sigma=session.sigma)
-    return Opened(fields, origin, session.part)
+    width = found.first.typical_sigma if sigma is None else sigma
+    session = VotingSession(found.first, found.part if part is None else part, width)
+    frames = found.frames if found.several else [replace(found.first, sigma=session.sigma)]
+    return Opened(frames, found.origin, session.part)
 
 
 def _check_screenshot(path: Path | None) -> None:
@@ -180,7 +178,7 @@ def _run(
     try:
         if args.watch is not None:
             follow(
-                window.viewer, window.widget, args.watch, lambda path: _read([path], args).newest
+                window.viewer, window.widget, args.watch, lambda path: [_read([path], args).frames[-1]]
             )
         if args.screenshot is None:
             napari.run()

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.display import obstacle
 from mdn_viewer.mailbox import Mailbox
-from mdn_viewer.reader import Opened
 from mdn_viewer.values import newer
 
 __all__ = ["WindowProcess"]
@@ -153,7 +153,8 @@ def _sent(
             c.dtype.kind == o.dtype.kind == "f"
         ):  # as a rule; checking everything takes a loop 0.2 ms
             return np.ascontiguousarray(c), np.ascontiguousarray(o), None
-    fields = newer(first, confidence, offsets, image, reading, copy=False)
-    if isinstance(fields, list) or fields.confidence.shape != first.confidence.shape:
-        return fields
+    frames = newer(first, confidence, offsets, image, reading, copy=False)
+    fields = frames[0]
+    if len(frames) > 1 or fields.confidence.shape != first.confidence.shape:
+        return frames
     return fields.confidence, fields.offsets, None if fields.image is first.image else fields.image

@@ -13,8 +13,8 @@ from typing import IO, Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 import mdn_cupy as mdn
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.mailbox import take
-from mdn_viewer.reader import Opened
 from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.values import newer
 from mdn_viewer.window import MassDisplacementWindow, open_window
@@ -91,8 +91,8 @@ class Values(QObject):
         of_the_last, self._spent = spent - self._spent, spent  # all threads, with its drawing
         self.pause.start(int(1000 * min(of_the_last / _SHARE, _SLOWEST)))
         widget = self._window.widget
-        fields = newer(self._first, *values) if isinstance(values, tuple) else values
-        widget.show_values(newer(widget.model.loaded, fields, None, None))
+        frames = newer(self._first, *values) if isinstance(values, tuple) else values
+        widget.show_values(newer(widget.model.loaded, frames, None, None))
 
     def _await_next(self) -> None:
         with contextlib.suppress(OSError):  # the other side has gone

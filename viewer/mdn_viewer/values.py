@@ -12,8 +12,8 @@ import numpy as np
 
 import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence, Layout
+from mdn_viewer.core.opened import Opened, open_paths
 from mdn_viewer.core.origin import Changed
-from mdn_viewer.reader import Opened, open_paths
 
 __all__ = ["newer", "opened_from", "paths_of"]
 
@@ -41,7 +41,7 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
         return Opened(FieldsSequence(Changed(confidence, change)) if given else confidence)
     if _has_frames(confidence, offsets, given):
         return Opened(_frames(confidence, offsets, image, given))
-    return Opened(_fields(confidence, offsets, image, given))
+    return Opened([_fields(confidence, offsets, image, given)])
 
 
 def paths_of(confidence: Any) -> list[str]:
@@ -60,7 +60,7 @@ def newer(
     reading: dict[str, Any] | None = None,
     *,
     copy: bool = True,
-) -> mdn.Fields | list[mdn.Fields]:
+) -> list[mdn.Fields]:
     """Take new values, with whatever else the fields that are open say, and their image.
 
     Parameters
@@ -76,8 +76,8 @@ def newer(
 
     Returns
     -------
-    Fields or list of Fields
-        A list of one for each frame, of (N, P, H, W) or of a sequence of field sets.
+    list of Fields
+        One, or one for each frame of (N, P, H, W) or of a sequence of field sets.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def newer(
         frames = _frames(confidence, offsets, image, _grid(open_now) | reading, copy=copy)
     else:
         given = {} if isinstance(confidence, (mdn.Fields, mdn.Votes)) else _grid(open_now) | reading
-        return _like(open_now, _fields(confidence, offsets, image, given, copy=copy))
+        frames = [_fields(confidence, offsets, image, given, copy=copy)]
     if not frames:
         raise ValueError("confidence must have a frame, got none")
     return [_like(open_now, each) for each in frames]

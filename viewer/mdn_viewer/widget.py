@@ -28,6 +28,7 @@ from mdn_viewer.canvas.user_layers import UserLayers
 from mdn_viewer.core import compilation
 from mdn_viewer.core.annotation_files import read_annotations
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
@@ -95,8 +96,7 @@ class MassDisplacement(QWidget):
         compilation.begin()
         self._viewer = napari_viewer
         self._rested = False
-        # What is shown, and not in the layers yet.
-        self._unwritten: mdn.Fields | list[mdn.Fields] | None = None
+        self._unwritten: list[mdn.Fields] | None = None  # shown, and not in the layers yet
         self.controls = Controls()
         self.model = VotingModel(partial(LatestOnlyWorker, on_long=self.controls.show_long))
         self.canvas = ComparisonCanvas()
@@ -170,19 +170,18 @@ class MassDisplacement(QWidget):
         """Return the layers that napari is to add now; the others come in later turns."""
         return self.opener.in_turns(layers)
 
-    def show_values(self, values: mdn.Fields | list[mdn.Fields]) -> None:
+    def show_values(self, frames: list[mdn.Fields]) -> None:
         """Show other values of the fields, or frames, that are open.
 
         They are read as the tab Fields has it. Those of another grid, or another number of frames,
         are opened, in place of those that were opened so before.
         """
-        frames = values if isinstance(values, list) else [values]
         open_now = self.model.frames
         fits = self._selection.fits(frames[0], self.model.loaded)
         if not fits or (len(frames) > 1 and len(frames) != len(open_now)):
-            self.opener.add_instead(layer_data(values, "fields"))
+            self.opener.add_instead(layer_data(Opened(frames), "fields"))
             return
-        self._unwritten = values
+        self._unwritten = frames
         self._write.start(_QUIET_MS)
         read = [self._selection.as_read(each) for each in frames]
         if len(frames) > 1:

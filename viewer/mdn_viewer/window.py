@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,10 @@ import numpy as np
 
 import mdn_cupy as mdn
 from mdn_viewer.core import compilation
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.process import WindowProcess
-from mdn_viewer.reader import Opened
 from mdn_viewer.values import newer, opened_from, paths_of
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class MassDisplacementWindow:
         self.viewer, self.widget = viewer, widget
         self._reading = reading or {}  # the layout and the order of arrays
         self._lock = threading.Lock()
-        self._newest: mdn.Fields | list[mdn.Fields] | None = None
+        self._newest: list[mdn.Fields] | None = None
         self._drawn = 0.0  # when the window last had the time of its own thread
         self._widget_gone = False
         widget.new_values.connect(self._take)
@@ -76,9 +77,9 @@ class MassDisplacementWindow:
         """
         if self._widget_gone:
             return
-        fields = newer(self.widget.model.loaded, confidence, offsets, image, self._reading)
+        frames = newer(self.widget.model.loaded, confidence, offsets, image, self._reading)
         with self._lock:
-            waiting, self._newest = self._newest is not None, fields
+            waiting, self._newest = self._newest is not None, frames
         if not waiting:
             self.widget.new_values.emit()
         now = time.monotonic()
@@ -182,8 +183,7 @@ def show(
         raise ValueError("viewer is in this process; leave it out, or process=False")
     opened = opened_from(confidence, offsets, image, given)
     if part is not None:
-        first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
-        opened = opened._replace(part=part if part == ALL else first.part(part))
+        opened = replace(opened, part=part if part == ALL else opened.first.part(part))
     if process:
         return _show_in_process(opened, name, confidence, given, reading, block)
     window = open_window(opened, name, viewer, reading)
@@ -212,18 +212,17 @@ def _show_in_process(
     reading: dict[str, Any],
     block: bool | None,
 ) -> WindowProcess:
-    first = opened.fields if isinstance(opened.fields, mdn.Fields) else opened.fields[0]
     sent: Opened | partial[Opened] = opened
     if paths := paths_of(source):  # frames of a file stay in it
         sent = partial(_open_paths, paths, given, opened.part)
-    window = WindowProcess(sent, name, first, reading)
+    window = WindowProcess(sent, name, opened.first, reading)
     if block:
         window.wait()
     return window
 
 
 def _open_paths(paths: list[str], given: dict[str, Any], part: int | str) -> Opened:
-    return opened_from(paths, None, None, given)._replace(part=part)
+    return replace(opened_from(paths, None, None, given), part=part)
 
 
 def open_window(
@@ -236,7 +235,7 @@ def open_window(
     compilation.begin()  # while napari is imported
     layers = []
     if opened is not None:
-        layers = layer_data(opened.fields, name, opened.part, opened.origin)
+        layers = layer_data(opened, name)
     _load_kernels(0 if opened is None else opened.part)
 
     import napari

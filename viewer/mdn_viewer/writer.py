@@ -35,7 +35,7 @@ def write_fields(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
     OSError
         If the file cannot be written there.
     """
-    mdn.save_fields(path, carried_by(layers) or _plain(layers))
+    mdn.save_fields(path, carried_by(layers) or [_plain(layers)])
     return [path]
 
 

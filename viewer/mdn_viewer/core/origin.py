@@ -57,7 +57,7 @@ class Origin:
 
     Examples
     --------
-    >>> Origin(("sample:delta",)).open().names
+    >>> Origin(("sample:delta",)).open()[0].names
     ('delta', 'agreement')
     >>> Origin(("sample:delta",)).expression()
     "mdn.samples.load('delta')"
@@ -109,10 +109,10 @@ class Origin:
         put = partial(_with_image, image=_read_image(self.image), given=self.reading.keys())
         return FieldsSequence(Changed(found, put))
 
-    def open(self) -> mdn.Fields | Sequence[mdn.Fields]:
-        """Open the frames, or read the one that there is; raises as `frames` does."""
+    def open(self) -> Sequence[mdn.Fields]:
+        """Open the frames, and read the one if there is one only; raises as `frames` does."""
         frames = self.frames()
-        return frames[0] if len(frames) == 1 else frames
+        return [frames[0]] if len(frames) == 1 else frames
 
     def expression(self, frame: int = 0) -> str:
         """Write the Python that reads one frame; it may need `partial`, `replace` and `imread`."""

@@ -14,7 +14,7 @@ import mdn_cupy as mdn
 from mdn_cupy.io import Layout
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.contrast import reach_of, symmetric
-from mdn_viewer.core.origin import UNKNOWN, Origin
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
 
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Reading",
     "carried_by",
-    "fields_of",
-    "first_part",
-    "frames_of",
     "has_frames",
     "is_output",
     "layer_data",
     "layout_of",
     "mark_output",
-    "origin_of",
+    "opened_of",
     "read_as",
     "renew",
     "role_of",
@@ -45,30 +42,20 @@ Array = npt.NDArray[Any]
 LayerData = tuple[Array, dict[str, Any], str]
 
 # The keys in a layer's metadata.
-_FIELDS, _ROLE, _PART, _ORIGIN = "mdn_fields", "mdn_role", "mdn_part", "mdn_origin"
-_FRAMES = "mdn_frames"
+_OPENED, _ROLE = "mdn_opened", "mdn_role"
 _OUTPUT = "mdn_output"  # a result, which is no input of the next votes
 _NEAR = 0.01  # of the way to the next source: whatever rounding does to where a vector starts
 
 
-def layer_data(
-    fields: mdn.Fields | Sequence[mdn.Fields],
-    name: str,
-    part: int | str = 0,
-    origin: Origin = UNKNOWN,
-) -> list[LayerData]:
+def layer_data(opened: Opened, name: str) -> list[LayerData]:
     """Turn a field set into layers that lie over each other and carry it in their metadata.
 
     Parameters
     ----------
-    fields : mdn_cupy.Fields or sequence of them
-        The field set; or frames of the same size, each of which is read when it is looked at.
+    opened : Opened
+        The field set, or its frames.
     name : str
         What the layers' names begin with.
-    part : int or str
-        The part to look at first.
-    origin : Origin
-        Where the field set comes from.
 
     Returns
     -------
@@ -82,17 +69,9 @@ def layer_data(
     ValueError
         If there is no frame, or the grid has no sources, of which napari can make no layer.
     """
-    frames: Sequence[mdn.Fields] = () if isinstance(fields, mdn.Fields) else fields
-    if isinstance(fields, mdn.Fields):
-        first = fields.to_numpy()
-    elif len(frames):
-        first = frames[0].to_numpy()
-    else:
-        raise ValueError("there is no frame")
+    first, frames = opened.first, opened.frames if opened.several else ()
     if first.confidence.size == 0:
         raise ValueError(f"confidence has no sources: its shape is {first.confidence.shape}")
-    if len(frames) < 2:
-        frames = ()
     stride, start = (np.broadcast_to(x, 2).tolist() for x in (first.stride, first.origin))
     before = (1,) * bool(frames)  # the scale of the frames' axis
     axes = (*("frame",) * bool(frames), "part", "row", "column")
@@ -137,25 +116,13 @@ def layer_data(
             {
                 "name": f"{name} {role}",
                 "cache": not frames,  # dask's keeps every frame that was seen: 36 kB of 4 × 32 × 32
-                "metadata": {
-                    _FIELDS: first,
-                    _FRAMES: frames,
-                    _ROLE: role,
-                    _PART: part,
-                    _ORIGIN: origin,
-                },
+                "metadata": {_OPENED: opened, _ROLE: role},
                 **keywords,
             },
             "image",
         )
         for role, (data, keywords) in layers.items()
     ]
-
-
-def frames_of(layer: Layer | None) -> Sequence[mdn.Fields]:
-    """Return the frames that a layer of `layer_data` carries; none of one field set."""
-    frames: Sequence[mdn.Fields] = () if layer is None else layer.metadata.get(_FRAMES, ())
-    return frames
 
 
 def read_as(fields: mdn.Fields, reading: Reading) -> mdn.Fields:
@@ -217,13 +184,13 @@ def _limits_of(image: Array) -> tuple[float, float]:
     return 0.0, max(reach_of(image), 1.0)
 
 
-def fields_of(layer: Image | None) -> mdn.Fields | None:
+def opened_of(layer: Layer | None) -> Opened | None:
     """Return the field set that a layer of `layer_data` carries, or None."""
-    return None if layer is None else layer.metadata.get(_FIELDS)
+    return None if layer is None else layer.metadata.get(_OPENED)
 
 
-def carried_by(layers: Sequence[LayerData]) -> mdn.Fields | Sequence[mdn.Fields] | None:
-    """Return the field set of layers of `layer_data`, with the values that they hold now.
+def carried_by(layers: Sequence[LayerData]) -> Sequence[mdn.Fields]:
+    """Return the frames of layers of `layer_data`, with the values that they hold now.
 
     Raises
     ------
@@ -231,45 +198,41 @@ def carried_by(layers: Sequence[LayerData]) -> mdn.Fields | Sequence[mdn.Fields]
         If they are of several field sets.
     """
     carried = [(data, keywords["metadata"]) for data, keywords, _ in layers]
-    carried = [(data, metadata) for data, metadata in carried if _FIELDS in metadata]
+    carried = [(data, metadata) for data, metadata in carried if _OPENED in metadata]
     if not carried:
-        return None
-    fields: mdn.Fields = carried[0][1][_FIELDS]
-    if any(metadata[_FIELDS] is not fields for _, metadata in carried):
+        return ()
+    opened: Opened = carried[0][1][_OPENED]
+    if any(metadata[_OPENED] is not opened for _, metadata in carried):
         raise ValueError("the layers are of several field sets; select those of one")
-    frames: Sequence[mdn.Fields] = carried[0][1][_FRAMES]
-    if frames:
-        return frames
+    if opened.several:
+        return opened.frames
     values: dict[str, Any] = {m[_ROLE]: np.asarray(data) for data, m in carried}
     if "offsets" in values:
         values["offsets"] = np.moveaxis(values["offsets"], 0, 1)
-    return dataclasses.replace(fields, **values)
+    return [dataclasses.replace(opened.first, **values)]
 
 
-def renew(layers: Sequence[Any], fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
+def renew(layers: Sequence[Any], frames: Sequence[mdn.Fields]) -> None:
     """Give layers of `layer_data` the values of another field set, or of as many frames.
 
     Layers of frames stay as they are when one field set is given.
     """
-    for data, keywords, _ in layer_data(fields, ""):
-        metadata = keywords["metadata"]
+    if not layers:
+        return
+    opened = dataclasses.replace(layers[0].metadata[_OPENED], frames=frames)
+    for data, keywords, _ in layer_data(opened, ""):
+        role = keywords["metadata"][_ROLE]
         for layer in layers:
-            if layer.metadata[_ROLE] == metadata[_ROLE] and np.ndim(layer.data) == np.ndim(data):
+            if role_of(layer) == role and np.ndim(layer.data) == np.ndim(data):
                 if data is not layer.data:
                     layer.data = data
-                layer.metadata.update({key: metadata[key] for key in (_FIELDS, _FRAMES)})
+                layer.metadata[_OPENED] = opened
 
 
 def role_of(layer: Image) -> str | None:
     """Say which of a field set a layer of `layer_data` is: "image", "confidence" or "offsets"."""
     role: str | None = layer.metadata.get(_ROLE)
     return role
-
-
-def first_part(layer: Image) -> int | str:
-    """Return the part to look at first."""
-    part: int | str = layer.metadata.get(_PART, 0)
-    return part
 
 
 def is_output(layer: Layer) -> bool:
@@ -280,12 +243,6 @@ def is_output(layer: Layer) -> bool:
 def mark_output(layer: Layer) -> None:
     """Mark a layer as a result: it is offered neither as an input nor as a target."""
     layer.metadata[_OUTPUT] = True
-
-
-def origin_of(layer: Image | None) -> Origin:
-    """Say where the field set that a layer carries comes from, if that is known."""
-    found: Origin = UNKNOWN if layer is None else layer.metadata.get(_ORIGIN, UNKNOWN)
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -373,9 +330,9 @@ def to_fields(
         "stride": reading.stride,
         "origin": reading.origin,
     }
-    carried = fields_of(confidence)
-    if carried is not None and carried.confidence.shape == c.shape:
-        return dataclasses.replace(carried, **found)
+    opened = opened_of(confidence)
+    if opened is not None and opened.first.confidence.shape == c.shape:
+        return dataclasses.replace(opened.first, **found)
     return mdn.Fields(**found)
 
 

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QWidget
 from mdn_cupy.io import SUFFIXES
 from mdn_viewer.core.file_guess import FileReading, guess
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import SINGLE, Origin, paired
 from mdn_viewer.layers.conversion import LayerData, layer_data
 from mdn_viewer.settings import recall_reading, remember_reading
@@ -132,7 +133,7 @@ class FileOpener:
 
     def _show(self, files: Origin) -> None:
         """Make layers of all frames of all files."""
-        self.add(layer_data(files.open(), Path(files.paths[0]).stem, origin=files))
+        self.add(layer_data(Opened(files.open(), files), Path(files.paths[0]).stem))
 
     def add(self, layers: Sequence[LayerData]) -> None:
         """Add layers, one in a turn of the event loop: each takes napari a tenth of a second."""

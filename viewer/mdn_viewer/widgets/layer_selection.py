@@ -13,12 +13,12 @@ from qtpy.compat import isalive
 import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence
 from mdn_viewer.core.layout_guess import has_rows_last
+from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import Changed
 from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
-    fields_of,
-    frames_of,
     is_output,
+    opened_of,
     read_as,
     renew,
     role_of,
@@ -122,10 +122,11 @@ class LayerSelection:
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the layers that are chosen; none of layers of one frame."""
-        frames, reading = frames_of(self.layers.confidence), self._controls.reading
-        if frames:
-            own = frames is frames_of(self.layers.offsets)
-            return FieldsSequence(Changed(frames, partial(read_as, reading=reading))) if own else ()
+        opened, reading = opened_of(self.layers.confidence), self._controls.reading
+        if opened is not None and opened.several:
+            if opened is not opened_of(self.layers.offsets):
+                return ()
+            return FieldsSequence(Changed(opened.frames, partial(read_as, reading=reading)))
         plain = self._plain_frames
         return () if plain is None else FieldsSequence(plain)
 
@@ -139,7 +140,8 @@ class LayerSelection:
     def _plain_frames(self) -> PlainFrames | None:
         """The frames of layers that carry none; None where they have one."""
         confidence, offsets, image = self.layers
-        if confidence is None or offsets is None or frames_of(confidence):
+        opened = opened_of(confidence)
+        if confidence is None or offsets is None or (opened is not None and opened.several):
             return None
         plain = PlainFrames(confidence, offsets, image, self._controls.reading, self.frame)
         return plain if len(plain) > 1 else None
@@ -163,21 +165,22 @@ class LayerSelection:
 
     def fits(self, fields: mdn.Fields, loaded: mdn.Fields | None) -> bool:
         """Whether fields have the grid of those that are open, as they say it or as it is set."""
-        carried = fields_of(self.layers.confidence)
+        opened = opened_of(self.layers.confidence)
+        carried = None if opened is None else opened.first
         grids = [_grid(each) for each in (carried, loaded) if each is not None]
         return loaded is not None and _grid(fields) in grids
 
     def as_read(self, fields: mdn.Fields) -> mdn.Fields:
         """Return other values of the field set that is chosen as the controls say it is read."""
-        if fields_of(self.layers.confidence) is None:
+        if opened_of(self.layers.confidence) is None:
             return fields
         return read_as(fields, self._controls.reading)
 
-    def write(self, fields: mdn.Fields | Sequence[mdn.Fields]) -> None:
+    def write(self, frames: Sequence[mdn.Fields]) -> None:
         """Write other values into the layers that are chosen; they vote already."""
         self._watch([])
         found = [layer for layer in self.layers if layer is not None and role_of(layer) is not None]
-        renew(found, fields)
+        renew(found, frames)
         self._watch([layer for layer in self.layers if layer is not None])
 
     def refresh(self) -> None:
@@ -254,21 +257,21 @@ class LayerSelection:
 
     def _take(self, layer: Layer | None) -> None:
         self.refresh()
-        fields = fields_of(layer)
-        for other in images(self._viewer) if fields is not None else ():
-            if role_of(other) is not None and fields_of(other) is not fields:
+        opened = opened_of(layer)
+        for other in images(self._viewer) if opened is not None else ():
+            if opened_of(other) not in (None, opened):
                 other.visible = False  # else napari's own canvas shows them over each other
-        self._pick(None if fields is None else self._member("confidence", fields))
+        self._pick(None if opened is None else self._member("confidence", opened))
 
     def _pick(self, confidence: Image | None) -> None:
         """Choose a confidence layer, and whatever else it brings along."""
-        controls, fields = self._controls, fields_of(confidence)
+        controls, opened = self._controls, opened_of(confidence)
         self._frame = Frame()
         with controls.silent():
             controls.confidence.value = confidence
-            if fields is not None:
-                controls.offsets.value = self._member("offsets", fields)
-                controls.image.value = self._member("image", fields)
+            if opened is not None:
+                controls.offsets.value = self._member("offsets", opened)
+                controls.image.value = self._member("image", opened)
                 controls.forget()
         self._plain.guess()
         self._read_grid()
@@ -311,10 +314,10 @@ class LayerSelection:
             self._moved = True
             self.soon.start(0)
 
-    def _member(self, role: str, fields: mdn.Fields | None = None) -> Image | None:
+    def _member(self, role: str, opened: Opened | None = None) -> Image | None:
         """Find the newest layer that plays a role, in one field set or in any."""
         found = [x for x in images(self._viewer) if role_of(x) == role]
-        return next((x for x in reversed(found) if fields in (None, fields_of(x))), None)
+        return next((x for x in reversed(found) if opened in (None, opened_of(x))), None)
 
     def _changed(self, *_: Any) -> None:
         self.soon.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari.layers import Image
@@ -17,6 +16,7 @@ from qtpy.QtWidgets import (
 
 import mdn_cupy as mdn
 from mdn_viewer.canvas.second import show_second, show_second_votes
+from mdn_viewer.core.opened import Opened, open_origin
 from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.second import (
     Comparison,
@@ -28,8 +28,7 @@ from mdn_viewer.core.second import (
     work_of_both,
 )
 from mdn_viewer.core.session import SUM_RULES, title
-from mdn_viewer.layers.conversion import fields_of, frames_of, origin_of, role_of
-from mdn_viewer.reader import Opened, opened
+from mdn_viewer.layers.conversion import opened_of, role_of
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import waiting
 from mdn_viewer.widgets.layer_box import LayerBox
@@ -126,17 +125,10 @@ class SecondPanel(QWidget):
         self._show(None)
 
     @property
-    def origin(self) -> Origin:
-        """Where the second comes from, if that is known."""
+    def opened(self) -> Opened | None:
+        """The second field set, or its frames."""
         chosen = self.choice.value
-        return chosen.origin if isinstance(chosen, Opened) else origin_of(chosen)
-
-    @property
-    def frames(self) -> Sequence[mdn.Fields]:
-        """The frames of the second; none of one field set."""
-        chosen = self.choice.value
-        found = chosen.fields if isinstance(chosen, Opened) else frames_of(chosen)
-        return () if isinstance(found, mdn.Fields) else found
+        return chosen if isinstance(chosen, Opened) else opened_of(chosen)
 
     @property
     def own(self) -> Own:
@@ -157,7 +149,7 @@ class SecondPanel(QWidget):
         """Open files, read as they were before, as the second."""
         try:
             with waiting():
-                self._file = opened(files)
+                self._file = open_origin(files)
         except (OSError, ValueError, TypeError) as error:
             self._model.refuse(error, of=self)
             return
@@ -260,22 +252,18 @@ class SecondPanel(QWidget):
 
     def _offered(self) -> list[Image | Opened]:
         layers = [
-            x
-            for x in self._viewer.layers
-            if isinstance(x, Image) and role_of(x) == "confidence" and fields_of(x) is not None
+            x for x in self._viewer.layers if isinstance(x, Image) and role_of(x) == "confidence"
         ]
         return layers if self._file is None else [*layers, self._file]
 
     def fields(self) -> mdn.Fields | None:
         """Return the second's fields in the frame that the first shows."""
-        chosen = self.choice.value
-        if chosen is None:
+        opened, frame = self.opened, self._model.frame
+        if opened is None:
             return None
-        frames, frame = self.frames, self._model.frame
-        if isinstance(chosen, Opened) and isinstance(chosen.fields, mdn.Fields):
-            return chosen.fields
-        if isinstance(chosen, Image) and not len(frames):
-            return fields_of(chosen)
+        if not opened.several:
+            return opened.first
+        frames = opened.frames
         if self._read is None or self._read[0] is not frames or self._read[1] != frame:
             if frame >= len(frames):
                 raise ValueError(

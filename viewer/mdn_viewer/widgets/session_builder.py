@@ -12,8 +12,9 @@ import numpy as np
 import mdn_cupy as mdn
 from mdn_viewer.core.layout_guess import GridGuess, grids
 from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.origin import UNKNOWN
 from mdn_viewer.core.session import ALL, VotingSession
-from mdn_viewer.layers.conversion import fields_of, first_part, origin_of
+from mdn_viewer.layers.conversion import opened_of
 from mdn_viewer.layers.remedies import apply, remedy_for
 from mdn_viewer.layers.transforms import Grid
 from mdn_viewer.settings import recall
@@ -75,14 +76,16 @@ class SessionBuilder:
             model.refuse(error)
             self._offer_confidences(picker.layers.confidence)
             return
-        model.show(session, origin_of(picker.layers.confidence), picker.frames, picker.frame_number)
+        opened = opened_of(picker.layers.confidence)
+        origin = UNKNOWN if opened is None else opened.origin
+        model.show(session, origin, picker.frames, picker.frame_number)
         if session is None:
             model.say(_WELCOME)
             return
         note, grid = _note(session.fields), _other_grid(session.fields)
         if _complaint(session.fields):
             self._offer_confidences(picker.layers.confidence)
-        elif grid is not None and fields_of(picker.layers.confidence) is not None:
+        elif grid is not None and opened is not None:
             model.say(f"The sources lie in a corner of the image; {grid.why}")
             stride, origin = (np.broadcast_to(x, 2).tolist() for x in grid[:2])
             text = f"Take stride {grid.stride}, origin {grid.origin}"
@@ -123,10 +126,10 @@ class SessionBuilder:
         """Where the same layer votes as before, stay with its part, its sigma and the rest."""
         again, self._voters = self._voters, confidence
         sum_rule, truncate = self._compare.sum_rule.currentData(), self._compare.truncate.value()
-        part, sigma, cross = first_part(confidence), fields.typical_sigma, False
-        controls = self._controls
-        if fields_of(confidence) is None:  # plain layers know of no width
-            sigma = recall("sigma")
+        controls, opened = self._controls, opened_of(confidence)
+        # Plain layers know of no width.
+        sigma = recall("sigma") if opened is None else fields.typical_sigma
+        part, cross = 0 if opened is None else opened.part, False
         if again is self._voters and controls.part.value in (*range(len(fields.names)), ALL):
             part, sigma = controls.part.value, controls.sigma.value
             cross = controls.cross.value and fields.cross_offsets is not None

@@ -14,12 +14,12 @@ from mdn_cupy.files import replacing
 from mdn_viewer.canvas.camera import Camera
 from mdn_viewer.core.code_export import is_there
 from mdn_viewer.core.detections import Search
+from mdn_viewer.core.opened import open_saved
 from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.second import Own
 from mdn_viewer.core.session_file import SavedSession, read_session, write_session
 from mdn_viewer.layers.conversion import layer_data
 from mdn_viewer.layers.own import layer_of, own_layers, same_layer, written
-from mdn_viewer.reader import open_saved
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
@@ -73,9 +73,10 @@ class SessionFiles:
             raise ValueError("there is nothing open to save")
         stem = Path(path).with_suffix("")
         first = _kept(session.fields, model.origin, model.frame, model.frames, f"{stem}.mdn")
-        other, beside = second.fields(), f"{stem}-second.mdn"
-        if other is not None:
-            other_files = _kept(other, second.origin, model.frame, second.frames, beside)
+        other, opened, other_files = second.fields(), second.opened, UNKNOWN
+        if other is not None and opened is not None:
+            frames = opened.frames if opened.several else ()
+            other_files = _kept(other, opened.origin, model.frame, frames, f"{stem}-second.mdn")
         fitted = self._canvas.fitted
         layers = [
             written(layer, partial(_kept_labels, f"{stem}-labels-{n}.npy"))
@@ -99,7 +100,7 @@ class SessionFiles:
                 source=model.source,
                 search=self._peaks.search,
                 annotations="" if annotations is None else annotations.source,
-                second=UNKNOWN if other is None else other_files,
+                second=other_files,
                 own=second.own,
                 layers=layers,
                 target=self._gradient.settings,
@@ -124,7 +125,7 @@ class SessionFiles:
         if same is not None and is_there(same, opened.origin, model.frame):
             model.reset_fields()
         else:
-            layers = layer_data(opened.fields, Path(path).stem, opened.part, opened.origin)
+            layers = layer_data(opened, Path(path).stem)
             for data, keywords, _ in layers:
                 self._viewer.add_image(data, **keywords)
         self._wait()
