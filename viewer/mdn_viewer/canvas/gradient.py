@@ -9,15 +9,16 @@ import numpy.typing as npt
 
 from mdn_viewer.canvas.cell import Picture
 from mdn_viewer.canvas.colormaps import DIVERGING
-from mdn_viewer.canvas.maps import CONFIDENCE, MapView
+from mdn_viewer.canvas.maps import CONFIDENCE
 from mdn_viewer.canvas.overlays import Arrows
 from mdn_viewer.core.contrast import symmetric
 from mdn_viewer.core.optimizer import Descent
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
+    from mdn_viewer.canvas.maps import MapView
 
-__all__ = ["GradientView"]
+__all__ = ["show_gradient"]
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -27,27 +28,18 @@ _GREEN, _FAINT = np.array([0.36, 1.0, 0.56]), 0.12  # RGB; alpha of the shortest
 _USUAL = 90  # percentile of what is seen in full; the few steepest would dwarf all else
 
 
-class GradientView:
-    """Show the gradient of a loss.
-
-    Parameters
-    ----------
-    canvas : ComparisonCanvas
-        The canvas.
-    maps : MapView
-        The maps, beside which the gradient is shown.
-    """
-
-    def __init__(self, canvas: ComparisonCanvas, maps: MapView) -> None:
-        self._canvas, self._maps = canvas, maps
-
-    def show(self, descent: Descent | None, arrows: npt.NDArray[np.float32] | None) -> None:
-        """Show a gradient, and where it moves votes; None for either removes it."""
-        self._maps.show_extra(_CELL, None if descent is None else _picture(descent))
-        drawn = None
-        if arrows is not None:
-            drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]))
-        self._canvas.set_overlay("gradient", drawn, bare=_BARE)
+def show_gradient(
+    canvas: ComparisonCanvas,
+    maps: MapView,
+    descent: Descent | None,
+    arrows: npt.NDArray[np.float32] | None,
+) -> None:
+    """Show a gradient beside the maps, and where it moves votes; None for either removes it."""
+    maps.show_extra(_CELL, None if descent is None else _picture(descent))
+    drawn = None
+    if arrows is not None:
+        drawn = Arrows(arrows[:, 0], arrows[:, 1], _colours(arrows[:, 1]))
+    canvas.set_overlay("gradient", drawn, bare=_BARE)
 
 
 def _picture(descent: Descent) -> Picture:

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from mdn_viewer.core.detections import every_part
 from mdn_viewer.core.session import VotingSession
-from mdn_viewer.core.window import Window, votes_in
 
 __all__ = ["Thumbnails", "thumbnails"]
 
@@ -70,9 +69,8 @@ def thumbnails(session: VotingSession, size: int) -> Thumbnails:
     >>> small.maps.shape, small.image.shape
     ((17, 129, 129), (129, 129, 3))
     """
-    rows, columns = session.votes.shape
-    step = max(1, max(rows, columns) // size)
-    window = Window(0, 0, rows, columns, step)
-    votes = votes_in(session.fields, "every part", every_part(session), window)
+    step = max(1, max(session.votes.shape) // size)
+    every = slice(None, None, step)
+    votes = every_part(session).crop(every, every)
     image = session.fields.image
     return Thumbnails(session, votes.noisy_or(), None if image is None else image[::step, ::step])

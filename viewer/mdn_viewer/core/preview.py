@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -35,15 +34,8 @@ def preview(fields: mdn.Fields, most: int = 160) -> dict[str, npt.NDArray[Any]]:
     """
     confidence = np.clip(np.nan_to_num(fields.confidence), 0, 1)
     part = int(confidence.max(axis=(1, 2), initial=0).argmax())
-    votes = fields.votes(part)
-    scale = min(1.0, most / max(*votes.shape, 1))
-    stride, origin = (np.broadcast_to(x, 2) for x in (votes.stride, votes.origin))
-    small = mdn.Votes(
-        confidence[part],
-        fields.offsets[part] * fields.offsets.dtype.type(scale),
-        sigma=max(1.0, fields.typical_sigma * scale),
-        stride=(stride * scale).tolist(),
-        origin=(origin * scale + (scale - 1) / 2).tolist(),
-        output_shape=[max(1, math.ceil(n * scale)) for n in votes.shape],
-    )
+    step = max(1, -(-max(fields.votes(part).shape) // most))
+    every = slice(None, None, step)
+    votes = fields.votes(part, sigma=max(float(step), fields.typical_sigma))
+    small = votes.replace(confidence=confidence[part]).crop(every, every)
     return {"confidence": confidence[part], "noisy-or": small.noisy_or()}

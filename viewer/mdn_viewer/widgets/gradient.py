@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
-from mdn_viewer.canvas.gradient import GradientView
+from mdn_viewer.canvas.gradient import show_gradient
 from mdn_viewer.core.gradient_descent import GradientDescentController, TargetSpec
 from mdn_viewer.core.instruction import Instruction
 from mdn_viewer.core.losses import Loss
@@ -63,8 +63,8 @@ class GradientPanel(QWidget):
         frame: Callable[[], Frame],
     ) -> None:
         super().__init__()
-        self._model, self._canvas, self._viewer, self._frame = model, canvas, viewer, frame
-        self._view = GradientView(canvas, maps)
+        self._model, self._canvas, self._maps = model, canvas, maps
+        self._viewer, self._frame = viewer, frame
         self._points: Points | None = None  # the layer that was made here
         self._loaded: Any = None  # the field set whose sigma the width began with
         self.descending = GradientDescentController(model)
@@ -233,7 +233,7 @@ class GradientPanel(QWidget):
         self.descending.reset()
 
     def _show(self, descent: Descent | None) -> None:
-        self._view.show(descent, self.descending.arrows)
+        show_gradient(self._canvas, self._maps, descent, self.descending.arrows)
         self.controls.show(descent)
         self.curve.draw_losses(() if descent is None else descent.losses)
         if descent is None or descent.at_rest:
