@@ -9,10 +9,8 @@ from mdn_viewer.canvas.overlays import Marks, Patch
 from mdn_viewer.core.session import title
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
-from viewer_support import SHOWN, cell_pixel, click, drop, mouse, move_to, names, two_parts, wrong
+from viewer_support import SHOWN, cell_pixel, click, drop, mouse, move_to, names, wrong
 from vispy import scene
-
-import mdn_cupy as mdn
 
 
 @pytest.fixture
@@ -299,21 +297,6 @@ def test_marks_are_small_where_many_are_seen(written):
     assert marks == 1600
     assert 1 <= pixels < 10
     assert_large(1.0)
-
-
-def test_files_are_dropped(widget, canvas, tmp_path):
-    from napari import current_viewer
-
-    viewer = current_viewer()
-    before = names(viewer)
-    (tmp_path / "bad.mdn").write_text("no archive")
-    drop(widget, tmp_path / "bad.mdn")
-    assert "not a readable .mdn file" in wrong(widget)
-    assert names(viewer) == before
-    mdn.save_fields(tmp_path / "hand.mdn", two_parts(sigma=1.5))
-    drop(widget, tmp_path / "hand.mdn")
-    assert widget.inputs.confidence.current_choice == "hand confidence"
-    assert widget.model.session.sigma == 1.5
 
 
 def test_annotations_are_dropped(widget, canvas, tmp_path):

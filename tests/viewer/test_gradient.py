@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from mdn_viewer.canvas.comparison import ComparisonCanvas
-from mdn_viewer.canvas.gradient import GradientView
+from mdn_viewer.canvas.gradient import show_gradient
 from mdn_viewer.canvas.maps import MapView
 from mdn_viewer.core.losses import Loss, loss_gradient
 from mdn_viewer.core.model import VotingModel
@@ -11,7 +11,6 @@ from mdn_viewer.core.optimizer import Descent, arrows
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.targets import target_of_points
 from mdn_viewer.widgets.gradient import GradientPanel
-from qtpy.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from viewer_support import add_fields, click, mouse, names, pictures, press, two_parts
 
 import mdn_cupy as mdn
@@ -97,17 +96,6 @@ def test_pick_a_target_step_play_and_reset_on_the_pose_sample(shown, qtbot):
     assert panel.descending.descent.losses == (start.pull.loss,)
 
 
-def test_every_control_explains_itself_and_takes_the_keyboard(shown):
-    widget = shown(two_parts())
-    panel = widget.panel(GradientPanel)
-    kinds = (QAbstractButton, QComboBox, QAbstractSpinBox)
-    found = [child for kind in kinds for child in panel.findChildren(kind)]
-    assert len(found) >= 9
-    for child in found:
-        assert child.toolTip(), child
-        assert child.focusPolicy().value & 1, child  # Tab
-
-
 def test_points_of_ones_own_or_an_image_may_be_the_target(shown):
     widget = shown(two_parts())
     viewer = widget._viewer
@@ -174,14 +162,14 @@ def test_a_gradient_of_several_parts_is_one_picture(qtbot):
     )
     model, canvas = VotingModel(), ComparisonCanvas()
     qtbot.addWidget(canvas)
-    view = GradientView(canvas, MapView(model, canvas))
+    maps = MapView(model, canvas)
     session = VotingSession(fields, ALL, 2.0)
     model.show(session)
     target = target_of_points([[30, 5]], 3.0, session.votes.shape)
-    view.show(Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
+    show_gradient(canvas, maps, Descent.begin(session, target, Loss.CROSS_ENTROPY), None)
     assert canvas.cells[PICTURE].picture.values.shape == (40, 3)
     assert canvas.overlay("gradient") is None
-    view.show(None, None)
+    show_gradient(canvas, maps, None, None)
     assert PICTURE not in canvas.cells
 
 

@@ -1,16 +1,17 @@
 """Taking things away: what is written can be read back, and what cannot be written is said."""
 
+import csv
 import os
 import stat
 
 import numpy as np
 import pytest
-from mdn_viewer.export import save_map, save_picture, save_text
+from mdn_viewer.export import save_map, save_picture, save_table, save_text
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.save import SavePanel
 from napari_builtins.io import imread
 from qtpy.QtGui import QGuiApplication
-from qtpy.QtWidgets import QAbstractButton, QComboBox, QFileDialog
+from qtpy.QtWidgets import QFileDialog
 from viewer_support import name_file, press, two_parts, wrong
 
 import mdn_cupy as mdn
@@ -36,6 +37,16 @@ def test_pictures_and_programs_are_read_back(tmp_path):
     np.testing.assert_array_equal(imread(str(tmp_path / "window.png")), pixels)
     save_text(tmp_path / "maps.py", "# σ\nprint(1)")
     assert (tmp_path / "maps.py").read_text("utf-8") == "# σ\nprint(1)\n"
+
+
+def test_every_number_of_a_table_is_read_back_exactly(tmp_path):
+    columns = {"part": np.array(["left, lower", "right"]), "x": np.array([0.1, np.nan])}
+    save_table(tmp_path / "table.csv", columns)
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [{"part": "left, lower", "x": "0.1"}, {"part": "right", "x": "nan"}]
+    with pytest.raises(OSError, match="nowhere"):
+        save_table(tmp_path / "nowhere" / "table.csv", columns)
 
 
 @pytest.mark.parametrize(
@@ -124,15 +135,6 @@ def test_everything_is_taken_away_from_the_window(shown, qtbot, tmp_path):
 
     fill_in(qtbot, widget, panel.save_map, tmp_path / "m.csv")
     assert "a map is saved as .npy or .tif" in wrong(widget)
-
-
-def test_every_control_explains_itself_and_takes_the_keyboard(shared):
-    panel = shared.panel(SavePanel)
-    found = [*panel.findChildren(QAbstractButton), *panel.findChildren(QComboBox), panel.program]
-    assert len(found) >= 8
-    for child in found:
-        assert child.toolTip(), child
-        assert child.focusPolicy().value & 1, child  # Tab
 
 
 def test_stepped_fields_are_saved_as_they_are_and_said_to_be(shown, tmp_path):

@@ -1,6 +1,5 @@
 """Who voted for a pixel, and where a vote lands: the answers, the arrows, the file."""
 
-import csv
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +8,6 @@ from mdn_viewer.canvas.comparison import ComparisonCanvas
 from mdn_viewer.canvas.votes import MOST_ARROWS, arrows_of, colours, show_votes
 from mdn_viewer.core.provenance import landing_of, provenance_of
 from mdn_viewer.core.session import ALL, RULES, VotingSession
-from mdn_viewer.export import save_table
 from viewer_support import two_parts
 
 import mdn_cupy as mdn
@@ -138,17 +136,12 @@ def test_what_is_said_of_a_source():
     assert "off the map" in str(landing_of(left, (0, 0, 0)))
 
 
-def test_the_table_as_a_file(both, tmp_path):
+def test_the_table_says_where_votes_land_too(both):
     asked = provenance_of(both, (11, 12), "noisy_or")
-    save_table(tmp_path / "voters.csv", asked.table)
-    with open(tmp_path / "voters.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [*rows[0]] == [*asked.columns, "p_x", "p_y"]
-    assert len(rows) == len(asked.voters)
-    assert [float(row["evidence"]) for row in rows] == asked.voters.terms.tolist()
-    assert {row["part"] for row in rows} == {"left", "right"}
-    with pytest.raises(OSError, match="nowhere"):
-        save_table(tmp_path / "nowhere" / "voters.csv", asked.table)
+    assert [*asked.table] == [*asked.columns, "p_x", "p_y"]
+    assert asked.table["evidence"].tolist() == asked.voters.terms.tolist()
+    assert {*asked.table["part"]} == {"left", "right"}
+    np.testing.assert_array_equal(asked.table["p_x"], asked.voters.landing[:, 0])
 
 
 # What is drawn, on a canvas.

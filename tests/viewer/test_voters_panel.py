@@ -124,20 +124,6 @@ def test_a_file_that_cannot_be_written_is_said(panel, model, tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_everything_explains_itself(panel, model):
-    model.ask_pixel((11, 12))
-    table = panel.table.model()
-    tips = [
-        table.headerData(n, Qt.Orientation.Horizontal, Qt.ItemDataRole.ToolTipRole)
-        for n in range(table.columnCount())
-    ]
-    assert all(tips)
-    assert all(b.toolTip() for b in panel.findChildren(QPushButton))
-    assert panel.table.toolTip()
-    assert panel.headline.toolTip()
-    assert panel.where.toolTip()
-
-
 # In a real window, with a real mouse.
 
 

@@ -5,8 +5,19 @@ import pytest
 from mdn_viewer.core.contrast import reach_of, symmetric, upward
 from mdn_viewer.core.session import ALL, title
 from mdn_viewer.widgets.controls import Figure
+from mdn_viewer.widgets.parts import PartsPanel
+from mdn_viewer.widgets.plot import CurvePlot
+from mdn_viewer.widgets.table import TableView
+from mdn_viewer.widgets.voters import VotersPanel
 from qtpy.QtCore import QCoreApplication, Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSlider
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QCheckBox,
+    QComboBox,
+    QPlainTextEdit,
+    QPushButton,
+    QSlider,
+)
 from viewer_support import (
     PLUGIN,
     add_fields,
@@ -37,24 +48,19 @@ def test_it_welcomes_who_has_nothing_open(viewer):
     assert names(viewer) == []
 
 
-def test_every_control_explains_itself(two):
-    controls = [
-        c
-        for part in (two.controls, two.controls.notices, two.inputs)
-        for c in part
-        if c.name != "peaks"
-    ]
-    assert len(controls) >= 13
-    assert [control.label for control in controls if not control.tooltip] == []
-    plain = two.compare.findChildren((QCheckBox, QComboBox, QDoubleSpinBox, Figure))
-    assert len(plain) >= 20
-    assert [control for control in plain if not control.toolTip()] == []
-
-
-def test_every_control_is_reached_by_the_keyboard(two):
-    for kind in (QCheckBox, QComboBox, QDoubleSpinBox, QSlider):
-        for control in two.findChildren(kind):
-            assert control.focusPolicy() & Qt.FocusPolicy.TabFocus, control
+def test_everything_explains_itself_and_takes_the_keyboard(two):
+    for form in (two.controls, two.controls.notices, two.inputs):
+        assert [control.label for control in form if not control.tooltip] == []
+    kinds = QPushButton, QCheckBox, QComboBox, QAbstractSpinBox, QSlider, QPlainTextEdit, TableView
+    found = [child for panel in (two.compare, *two.panels) for child in panel.findChildren(kinds)]
+    assert len(found) >= 70
+    said = [*found, *two.findChildren((Figure, CurvePlot)), two.panel(PartsPanel).list]
+    voters = two.panel(VotersPanel)
+    said += [voters.headline, voters.where]
+    assert [child for child in said if not child.toolTip()] == []
+    assert [child for child in found if not child.focusPolicy() & Qt.FocusPolicy.TabFocus] == []
+    for table in two.findChildren(TableView):
+        assert all(column.meaning for column in table.rows.known.values())
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ class ArrayTable(QAbstractTableModel):
 
     def __init__(self, parent: Any, columns: Mapping[str, Column]) -> None:
         super().__init__(parent)
-        self._known = columns
+        self.known = columns
         self._columns: dict[str, npt.NDArray[Any]] = {}
         self.order: npt.NDArray[np.intp] = np.zeros(0, np.intp)  # the arrays' rows, as shown
 
@@ -65,7 +65,7 @@ class ArrayTable(QAbstractTableModel):
         text = self._columns[name].dtype.kind in "UO"
         if role == Qt.ItemDataRole.DisplayRole or (role == Qt.ItemDataRole.ToolTipRole and text):
             value = self._columns[name][self.order[index.row()]]
-            return str(value) if text else format(value, self._known[name].form)
+            return str(value) if text else format(value, self.known[name].form)
         if role == Qt.ItemDataRole.TextAlignmentRole and not text:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         return None
@@ -79,7 +79,7 @@ class ArrayTable(QAbstractTableModel):
         """Return what Qt asks of a header."""
         if orientation == Qt.Orientation.Vertical:
             return None
-        title, _, meaning = self._known[[*self._columns][section]]
+        title, _, meaning = self.known[[*self._columns][section]]
         if role == Qt.ItemDataRole.DisplayRole:
             return title
         return meaning if role == Qt.ItemDataRole.ToolTipRole else None
