@@ -29,6 +29,7 @@ from viewer_support import (
     mouse,
     move_to,
     names,
+    remember_defaults,
     two_parts,
 )
 
@@ -52,6 +53,7 @@ WITHOUT_FIELDS = {
 
 @pytest.fixture
 def viewer(make_napari_viewer):
+    remember_defaults()  # and not the maps that another test has chosen
     viewer = make_napari_viewer(show=True)
     viewer.window.resize(1400, 850)
     return viewer
