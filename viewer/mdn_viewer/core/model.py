@@ -41,6 +41,8 @@ class VotingModel:
         The maps that are shown; none until there are some.
     voted : VotingSession or None
         What `maps` are of; it lags behind `session` while votes are being counted.
+    loaded : mdn_cupy.Fields or None
+        The field set that is open, whatever `set_fields` has replaced it with.
     origin : Origin
         Where the fields come from; nothing, where that is not known.
     frames : sequence of mdn_cupy.Fields
@@ -86,7 +88,7 @@ class VotingModel:
         self._workers: list[Worker] = []
         self._complaints: dict[Hashable, str] = {}  # that still hold, by what they are of
         self._voting = self.worker(self._deliver, self._fail)
-        self._loaded: mdn.Fields | None = None
+        self.loaded: mdn.Fields | None = None
         self.origin = UNKNOWN
         self.frames: Sequence[mdn.Fields] = ()
         self.frame = 0
@@ -115,11 +117,6 @@ class VotingModel:
         voted = self.voted
         return {} if voted is None else {kind: voted.title(kind) for kind in self.maps}
 
-    @property
-    def loaded(self) -> mdn.Fields | None:
-        """The field set that is open, whatever `set_fields` has replaced it with."""
-        return self._loaded
-
     def show(
         self,
         session: VotingSession | None,
@@ -141,7 +138,7 @@ class VotingModel:
             Which of them the session looks at.
         """
         self._voting.cancel()
-        self._loaded = None if session is None else session.fields
+        self.loaded = None if session is None else session.fields
         self.origin, self.frames = origin, frames
         self.session, self.voted = session, None
         self._forget_maps()
@@ -193,7 +190,7 @@ class VotingModel:
         if self.session is None:
             raise ValueError("there are no fields yet that could be replaced")
         session = replace(self.session, fields=fields) if session is None else session
-        self._loaded = fields
+        self.loaded = fields
         self._begin(session)
 
     def change(self, **parameters: Any) -> None:
@@ -238,8 +235,8 @@ class VotingModel:
 
     def reset_fields(self) -> None:
         """Go back to the fields that are open."""
-        if self._loaded is not None:
-            self.set_fields(self._loaded)
+        if self.loaded is not None:
+            self.set_fields(self.loaded)
 
     def ask_pixel(self, pixel: Pixel | None, rule: str | None = None) -> None:
         """Ask who voted for a pixel, or ask no more.
@@ -362,7 +359,7 @@ class VotingModel:
         return window or Window(0, 0, rows, columns, step)
 
     def _vote(self, *, at_rest: bool = False) -> None:
-        session, kinds, loaded = self.session, self.kinds, self._loaded
+        session, kinds, loaded = self.session, self.kinds, self.loaded
         if session is None:
             return
         window = self._pixels(session, at_rest=at_rest)
@@ -384,7 +381,7 @@ class VotingModel:
 
     def _deliver(self, result: tuple[mdn.Fields, VotingSession, dict[str, VoteMap]]) -> None:
         loaded, session, maps = result
-        if self.session is None or (loaded is not self._loaded and not self.frames):
+        if self.session is None or (loaded is not self.loaded and not self.frames):
             return  # what voted is gone
         if not same_votes(session, self.session):
             return  # another part has been chosen, and is under way

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,7 @@ _OF_FIELDS = {"stride", "origin", "sigma", "names"}  # what may be said of a sam
 _ARGUMENTS = inspect.signature(mdn.open_fields).parameters.keys() - {"path"}
 _ADAPTERS = [name for name in mdn.adapters.__all__ if name.islower()]
 PathLike = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -207,20 +208,18 @@ class _Chained:
         return self._files[number][rest]
 
 
-class Changed:
-    """Frames with something done to each when it is read: a `mdn_cupy.io.sequence.Source`.
+class Changed(Generic[T]):
+    """Frames that are made of others when they are read: a `mdn_cupy.io.sequence.Source`.
 
     Parameters
     ----------
-    frames : sequence of Fields
-        The frames.
+    frames : sequence
+        What the frames are made of.
     change : callable
-        What is done to one.
+        Makes one.
     """
 
-    def __init__(
-        self, frames: Sequence[mdn.Fields], change: Callable[[mdn.Fields], mdn.Fields]
-    ) -> None:
+    def __init__(self, frames: Sequence[T], change: Callable[[T], mdn.Fields]) -> None:
         self._frames, self._change = frames, change
 
     def __len__(self) -> int:

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["target_of_image", "target_of_points"]
+__all__ = ["Instruction", "target_of_image", "target_of_points"]
 
 FloatArray = npt.NDArray[np.floating]
 
 _REACH = 5.0  # widths; beyond, a Gaussian is below 4e-6
 _SAME = 0.05  # by how much the proportions of a stretched image may differ from the map's
+
+
+class Instruction(ValueError):
+    """Something cannot be done yet, and the message says what is missing; nothing is wrong."""
 
 
 def target_of_points(

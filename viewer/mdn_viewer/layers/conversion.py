@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_cupy.io import Layout
+from mdn_cupy.io import FieldsSequence, Layout
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.contrast import reach_of, symmetric
 from mdn_viewer.core.opened import Opened
+from mdn_viewer.core.origin import Changed
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
 
@@ -30,6 +31,7 @@ __all__ = [
     "layout_of",
     "mark_output",
     "opened_of",
+    "plain_frames",
     "read_as",
     "renew",
     "role_of",
@@ -334,6 +336,24 @@ def to_fields(
     if opened is not None and opened.first.confidence.shape == c.shape:
         return dataclasses.replace(opened.first, **found)
     return mdn.Fields(**found)
+
+
+def plain_frames(
+    confidence: Image, offsets: Image, image: Image | None, reading: Reading, frame: Frame
+) -> Sequence[mdn.Fields]:
+    """Return the frames of layers of any origin, read when they are asked for; none of one.
+
+    Parameters
+    ----------
+    confidence, offsets, image, reading, frame
+        As in `to_fields`. An image of as many frames is paged through with them.
+    """
+    layout = layout_of(confidence, offsets, reading)
+    leading = layout.leading(confidence.data.shape, offsets.data.shape) if layout else ()
+    if not leading or leading[0] < 2:
+        return ()
+    read = partial(to_fields, confidence, offsets, image, reading, frame)
+    return FieldsSequence(Changed(range(leading[0]), read))
 
 
 def has_frames(image: Image, count: int) -> bool:

@@ -11,9 +11,8 @@ import numpy.typing as npt
 from napari.layers import Image, Points
 
 from mdn_viewer.core.contrast import backdrop
-from mdn_viewer.core.instruction import Instruction
 from mdn_viewer.core.session import ALL, VotingSession
-from mdn_viewer.core.targets import target_of_image, target_of_points
+from mdn_viewer.core.targets import Instruction, target_of_image, target_of_points
 from mdn_viewer.layers.conversion import is_output, role_of, values_of
 from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
 

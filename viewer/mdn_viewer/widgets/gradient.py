@@ -13,9 +13,9 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from mdn_viewer.canvas.gradient import show_gradient
 from mdn_viewer.core.gradient_descent import GradientDescentController, TargetSpec
-from mdn_viewer.core.instruction import Instruction
 from mdn_viewer.core.losses import Loss
 from mdn_viewer.core.optimizer import Descent, Rates
+from mdn_viewer.core.targets import Instruction
 from mdn_viewer.layers.targets import new_points, target_of, targets
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.timers import single_shot_timer

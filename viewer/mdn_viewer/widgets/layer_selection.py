@@ -19,12 +19,12 @@ from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
     is_output,
     opened_of,
+    plain_frames,
     read_as,
     renew,
     role_of,
     to_fields,
 )
-from mdn_viewer.layers.plain_frames import PlainFrames
 from mdn_viewer.layers.transforms import Frame, Grid, grid_of
 from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls, Inputs
@@ -122,29 +122,21 @@ class LayerSelection:
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the layers that are chosen; none of layers of one frame."""
-        opened, reading = opened_of(self.layers.confidence), self._controls.reading
-        if opened is not None and opened.several:
-            if opened is not opened_of(self.layers.offsets):
-                return ()
-            return FieldsSequence(Changed(opened.frames, partial(read_as, reading=reading)))
-        plain = self._plain_frames
-        return () if plain is None else FieldsSequence(plain)
+        confidence, offsets, image = self.layers
+        opened, reading = opened_of(confidence), self._controls.reading
+        if confidence is None or offsets is None:
+            return ()
+        if opened is None or not opened.several:
+            return plain_frames(confidence, offsets, image, reading, self.frame)
+        if opened is not opened_of(offsets):
+            return ()
+        return FieldsSequence(Changed(opened.frames, partial(read_as, reading=reading)))
 
     @property
     def frame_axis(self) -> int:
         """The axis of napari's world that is the frames', from the last."""
-        plain = self._plain_frames
-        return _FRAMES if plain is None else plain.axis
-
-    @property
-    def _plain_frames(self) -> PlainFrames | None:
-        """The frames of layers that carry none; None where they have one."""
-        confidence, offsets, image = self.layers
-        opened = opened_of(confidence)
-        if confidence is None or offsets is None or (opened is not None and opened.several):
-            return None
-        plain = PlainFrames(confidence, offsets, image, self._controls.reading, self.frame)
-        return plain if len(plain) > 1 else None
+        confidence = self.layers.confidence
+        return _FRAMES if confidence is None or not self.frames else -len(confidence.data.shape)
 
     @property
     def part_axis(self) -> int | None:
