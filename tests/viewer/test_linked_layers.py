@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.layers.conversion import is_output
+from mdn_viewer.layers.conversion import inputs_of, is_output
 from mdn_viewer.layers.linked import write_image
 from mdn_viewer.layers.targets import targets
-from mdn_viewer.widgets.layer_selection import images, offset_layers
 from mdn_viewer.widgets.voters import VotersPanel
-from napari.layers import Image
+from napari.layers import Image, Vectors
 from qtpy.QtWidgets import QApplication, QMenu
 from viewer_support import add_fields, mouse, move_to, names, two_parts
 
@@ -93,17 +92,17 @@ def test_map_peaks_and_arrows_follow_until_they_are_detached(asked, qtbot):
 
 def test_results_are_never_offered_as_inputs_or_targets(asked):
     widget, viewer = asked, asked._viewer
-    kinds = images(viewer), offset_layers(viewer), targets(viewer)
+    kinds = inputs_of(viewer, Image, Vectors), targets(viewer)
     widget.results.add_map("difference")
     widget.results.add_map("additive")
     widget.results.add_peaks()
     widget.results.add_arrows()
     added = list(viewer.layers)[-4:]
     assert all(is_output(layer) for layer in added)
-    assert (images(viewer), offset_layers(viewer), targets(viewer)) == kinds
+    assert (inputs_of(viewer, Image, Vectors), targets(viewer)) == kinds
     for cell in ("difference", "additive"):
         widget.results.menu(cell).actions()[0].trigger()  # detaches
-    assert (images(viewer), offset_layers(viewer), targets(viewer)) == kinds
+    assert (inputs_of(viewer, Image, Vectors), targets(viewer)) == kinds
     session = widget.model.session
     widget.wait()
     assert widget.model.session is session  # nothing votes anew

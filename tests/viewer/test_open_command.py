@@ -179,7 +179,7 @@ def test_the_reader_leaves_files_of_others_alone(tmp_path):
 def test_what_a_watched_folder_gets_is_shown_in_the_window(shared, tmp_path, qtbot):
     shared._viewer.layers.clear()
     shared.wait()
-    watched = follow(shared._viewer, shared, tmp_path, lambda path: mdn.open_fields(path)[-1])
+    watched = follow(shared._viewer, shared, tmp_path, lambda path: [mdn.open_fields(path)[-1]])
     mdn.save_fields(tmp_path / "1.mdn", two_parts())
     qtbot.waitUntil(lambda: shared.voted, timeout=LONG)
     before = names(shared._viewer)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.layers.conversion import Reading, to_fields
 from mdn_viewer.layers.targets import target_of
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of
+from mdn_viewer.layers.transforms import Frame, grid_of
 from mdn_viewer.widgets.controls import Figure, PixelPair
 from napari.layers import Image, Points, Vectors
 from viewer_support import add_fields, assert_shows, click, dock, move_to, press, two_parts, wrong

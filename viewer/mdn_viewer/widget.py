@@ -8,6 +8,7 @@ from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from napari.layers import Image, Vectors
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QCoreApplication, QEvent, QSize, Qt, QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QPalette
@@ -32,7 +33,7 @@ from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.session_file import SUFFIX
 from mdn_viewer.latest_worker import LatestOnlyWorker
-from mdn_viewer.layers.conversion import LayerData, layer_data
+from mdn_viewer.layers.conversion import LayerData, inputs_of, layer_data
 from mdn_viewer.layers.linked import LinkedLayers
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.settings import remember
@@ -47,7 +48,7 @@ from mdn_viewer.widgets.files import waiting
 from mdn_viewer.widgets.frames import FramesPanel
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.inputs import InputControls
-from mdn_viewer.widgets.layer_selection import LayerSelection, images, offset_layers
+from mdn_viewer.widgets.layer_selection import LayerSelection
 from mdn_viewer.widgets.parts import PartsPanel
 from mdn_viewer.widgets.peaks import PeaksPanel
 from mdn_viewer.widgets.plot import Look
@@ -102,7 +103,8 @@ class MassDisplacement(QWidget):
         self.canvas = ComparisonCanvas()
         self.maps = MapView(self.model, self.canvas)
         self.inputs = InputControls(
-            lambda _: images(napari_viewer), lambda _: offset_layers(napari_viewer)
+            lambda _: inputs_of(napari_viewer, Image),
+            lambda _: inputs_of(napari_viewer, Image, Vectors),
         )
         self.opener = FileOpener(napari_viewer, self.model, self)
         self.inputs.open_any.changed.connect(lambda *_: self.opener.ask())

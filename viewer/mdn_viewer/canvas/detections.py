@@ -10,6 +10,7 @@ from napari.utils.colormaps import label_colormap
 
 from mdn_viewer.canvas.overlays import Marks, Outlines, Patch
 from mdn_viewer.core.detections import Detections
+from mdn_viewer.core.grid import Grid
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -33,9 +34,8 @@ def show_detections(
         )
         outlines = Outlines([*found.ellipses(MOST_ELLIPSES)], tuple(_YELLOW.tolist()))
     if found is not None and labels is not None:
-        fields = found.session.fields
-        (dy, dx), (y, x) = (np.broadcast_to(p, 2).tolist() for p in (fields.stride, fields.origin))
-        patch = Patch(instance_colours(labels), (y, x), (dy, dx))
+        grid = Grid.of(found.session.fields)
+        patch = Patch(instance_colours(labels), grid.origin, grid.stride)
     canvas.set_overlay("labels:instances", patch)
     canvas.set_overlay("shapes:spread", outlines)
     canvas.set_overlay("points:peaks", marks)

@@ -12,6 +12,7 @@ from mdn_viewer.canvas.colormaps import DIVERGING
 from mdn_viewer.canvas.maps import CONFIDENCE
 from mdn_viewer.canvas.overlays import Arrows
 from mdn_viewer.core.contrast import symmetric
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.optimizer import Descent
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def _picture(descent: Descent) -> Picture:
     if values.ndim > 2:  # several parts vote: the steepest of them is shown
         steepest = np.nanargmax(np.abs(np.nan_to_num(values)), axis=0)
         values = np.take_along_axis(values, steepest[None], axis=0)[0]
-    (dy, dx), (y, x) = (np.broadcast_to(p, 2).tolist() for p in (votes.stride, votes.origin))
-    return Picture(values, _limits(values), DIVERGING, (dy, dx), (y, x), covers=True)
+    return Picture(values, _limits(values), DIVERGING, *Grid.of(votes), covers=True)
 
 
 def _colours(vectors: npt.NDArray[np.float32]) -> FloatArray:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mdn_viewer.canvas.cell import Picture
 from mdn_viewer.canvas.colormaps import DIVERGING
 from mdn_viewer.core.contrast import backdrop, reach_of, symmetric, upward
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.session import ALL, VoteMap, VotingSession, title
 from mdn_viewer.core.window import Window
 
@@ -214,12 +215,8 @@ def confidence_of(session: VotingSession) -> npt.NDArray[np.floating]:
 
 
 def _confidence_picture(session: VotingSession) -> Picture:
-    (dy, dx), (y, x) = (
-        np.broadcast_to(pair, 2).tolist() for pair in (session.fields.stride, session.fields.origin)
-    )
-    return Picture(
-        confidence_of(session), (0.0, 1.0), _OF_CONFIDENCE, (dy, dx), (y, x), covers=True
-    )
+    grid = Grid.of(session.fields)
+    return Picture(confidence_of(session), (0.0, 1.0), _OF_CONFIDENCE, *grid, covers=True)
 
 
 def _covers(shown: Window, wanted: Window | None) -> bool:

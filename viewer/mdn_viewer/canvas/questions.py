@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdn_viewer.canvas.maps import CONFIDENCE
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.second import second_title
 from mdn_viewer.core.session import ALL, KINDS, RULES, VotingSession, title
 
@@ -86,7 +87,7 @@ class Questions:
 def _source_at(row: float, column: float, session: VotingSession) -> tuple[int, int, int]:
     """Return the source (part, row, column) seen at a place; of all parts, the surest there."""
     fields = session.fields
-    i, j = (round(x) for x in ((np.array([row, column]) - fields.origin) / fields.stride).tolist())
+    i, j = (round(x) for x in Grid.of(fields).sources((row, column)).tolist())
     part = session.part
     _, rows, columns = fields.confidence.shape
     if part == ALL:

@@ -8,6 +8,7 @@ import numpy as np
 
 from mdn_viewer.canvas.overlays import Arrows, Marks, Outlines
 from mdn_viewer.core.annotations import Errors, Influence
+from mdn_viewer.core.grid import Grid
 
 if TYPE_CHECKING:
     from mdn_viewer.canvas.comparison import ComparisonCanvas
@@ -37,8 +38,8 @@ def show_influence(canvas: ComparisonCanvas, influence: Influence | None) -> Non
     if influence is None:
         canvas.set_overlay("votes:influence", None)
         return
-    fields, change = influence.session.fields, influence.change
-    start = np.asarray(fields.origin) + np.asarray(fields.stride) * influence.sources[:, 1:]
+    change = influence.change
+    start = Grid.of(influence.session.fields).places(influence.sources[:, 1:])
     way = influence.voters.offsets[influence.order][:, ::-1]
     worst = max(np.abs(change).max(initial=0), _NOTHING)
     colour = np.where(

@@ -128,8 +128,7 @@ class UserLayers:
 
 
 def _marks(layer: Any, frame: Frame, shown: npt.NDArray[np.bool_]) -> Marks:
-    world = np.array([layer.data_to_world(point) for point in layer.data[shown]])
-    at = frame.pixel_at(world[:, -2:], layer.units) if len(world) else np.zeros((0, 2))
+    at = frame.points_of(layer)[shown][:, -2:]
     border = np.asarray(layer.border_color)[shown]
     symbols = [str(getattr(s, "value", s)) for s in np.asarray(layer.symbol)[shown]]
     return Marks(

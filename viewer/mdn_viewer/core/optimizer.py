@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mdn_viewer.core import compilation
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.losses import Loss, LossGradient, loss_gradient, loss_of
 from mdn_viewer.core.session import ALL, VotingSession
 
@@ -189,7 +190,7 @@ def arrows(descent: Descent, most: int = _MOST) -> npt.NDArray[np.float32]:
     if slope.size > most:
         strongest = np.argpartition(slope, -most, axis=None)[-most:]
     sources = np.unravel_index(strongest[slope.flat[strongest] > 0], slope.shape)
-    grid = votes.origin + np.asarray(votes.stride) * np.stack(sources[-2:], axis=1)
+    grid = Grid.of(votes).places(np.stack(sources[-2:], axis=1))
     landing, vector = grid + offsets[:, *sources].T, pull[:, *sources].T
     near = (np.abs(landing - shape / 2) <= shape).all(axis=1)
     landing, vector, steepness = landing[near], vector[near], slope[sources][near]

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.session import RULES, VotingSession
 
 __all__ = ["Landing", "Provenance", "landing_of", "provenance_of"]
@@ -60,9 +61,7 @@ class Provenance:
     @property
     def positions(self) -> Float64:
         """Where the voters are: rows and columns of the output, [n, 2]."""
-        fields = self.session.fields
-        stride = np.asarray(fields.stride)
-        return fields.origin + stride * self.voters.source[:, -2:].astype(np.float64)
+        return Grid.of(self.session.fields).places(self.voters.source[:, -2:])
 
     @cached_property
     def columns(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -134,8 +133,7 @@ class Landing:
     @property
     def position(self) -> Float64:
         """Where the source is: row and column of the output."""
-        fields = self.session.fields
-        return fields.origin + np.asarray(fields.stride) * np.array(self.source[1:], np.float64)
+        return Grid.of(self.session.fields).places(self.source[1:])
 
     @property
     def lands(self) -> bool:

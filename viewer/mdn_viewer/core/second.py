@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.provenance import Pixel, Provenance, provenance_of
 from mdn_viewer.core.session import ALL, VoteMap, VotingSession, title
 
@@ -169,8 +170,7 @@ class VoterPairs:
         """
         fields, columns = self.first.session.fields, self.columns
         part = str(columns["part"][row])
-        place = np.array([columns["row"][row], columns["column"][row]])
-        at = (place - fields.origin) / fields.stride
+        at = Grid.of(fields).sources([columns["row"][row], columns["column"][row]])
         if part not in fields.names or not np.allclose(at, np.rint(at), rtol=0, atol=1e-3):
             return None
         i, j = np.rint(at).astype(int).tolist()

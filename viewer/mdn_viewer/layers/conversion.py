@@ -14,18 +14,21 @@ import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence, Layout
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.contrast import reach_of, symmetric
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import Changed
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
 
 if TYPE_CHECKING:
+    from napari import Viewer
     from napari.layers import Image, Layer, Vectors
 
 __all__ = [
     "Reading",
     "carried_by",
     "has_frames",
+    "inputs_of",
     "is_output",
     "layer_data",
     "layout_of",
@@ -74,7 +77,7 @@ def layer_data(opened: Opened, name: str) -> list[LayerData]:
     first, frames = opened.first, opened.frames if opened.several else ()
     if first.confidence.size == 0:
         raise ValueError(f"confidence has no sources: its shape is {first.confidence.shape}")
-    stride, start = (np.broadcast_to(x, 2).tolist() for x in (first.stride, first.origin))
+    stride, start = Grid.of(first)
     before = (1,) * bool(frames)  # the scale of the frames' axis
     axes = (*("frame",) * bool(frames), "part", "row", "column")
     zeros = (0,) * bool(frames)
@@ -240,6 +243,11 @@ def role_of(layer: Image) -> str | None:
 def is_output(layer: Layer) -> bool:
     """Whether a layer is a result that was added from the canvas, or a copy of one."""
     return _OUTPUT in layer.metadata
+
+
+def inputs_of(viewer: Viewer, *kinds: type[Layer]) -> list[Any]:
+    """Return the layers of a viewer of some kinds, but for results."""
+    return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
 
 
 def mark_output(layer: Layer) -> None:
@@ -425,7 +433,7 @@ def _offsets_of_vectors(
     if not _at_sources(places, shape):  # then they may start at the sources' places in the output
         seen = frame.matrix_of(layer)
         pixels = starts[:, -2:] @ seen[:2, :2].T + seen[:2, 2]
-        places[:, 1:] = (pixels - reading.origin) / reading.stride
+        places[:, 1:] = Grid.of(reading).sources(pixels)
         steps = steps @ seen[:2, :2].T
     if not _at_sources(places, shape):
         raise ValueError(

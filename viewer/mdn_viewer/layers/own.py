@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels, Layer, Points, Shapes
 
-from mdn_viewer.layers.conversion import is_output
+from mdn_viewer.layers.conversion import inputs_of
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -25,8 +25,7 @@ _LOOKS = {
 
 def own_layers(viewer: Viewer) -> list[Layer]:
     """Return the points, shapes and labels of a viewer that are no results."""
-    kinds = tuple(_KINDS.values())
-    return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
+    return inputs_of(viewer, *_KINDS.values())
 
 
 def written(layer: Any, keep: Callable[[Any], str]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from napari.layers import Image, Points
 
 from mdn_viewer.core.contrast import backdrop
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.core.targets import Instruction, target_of_image, target_of_points
-from mdn_viewer.layers.conversion import is_output, role_of, values_of
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of, is_untransformed
+from mdn_viewer.layers.conversion import inputs_of, role_of, values_of
+from mdn_viewer.layers.transforms import Frame, grid_of, is_untransformed
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -27,13 +28,7 @@ Target = Callable[[VotingSession], FloatArray]
 
 def targets(viewer: Viewer) -> list[Any]:
     """Return the layers of a viewer that may be a target: points and images, but no results."""
-    return [
-        layer
-        for layer in viewer.layers
-        if isinstance(layer, Points | Image)
-        and not is_output(layer)
-        and role_of(layer) != "offsets"
-    ]
+    return [x for x in inputs_of(viewer, Points, Image) if role_of(x) != "offsets"]
 
 
 def target_of(layer: Any, width: float, frame: Frame) -> Target:
@@ -61,10 +56,7 @@ def target_of(layer: Any, width: float, frame: Frame) -> Target:
         If an image is rotated or sheared; or it is lazy, and cannot be computed.
     """
     if isinstance(layer, Points):
-        world = np.array([layer.data_to_world(point) for point in layer.data])
-        if len(world):
-            world[:, -2:] = frame.pixel_at(world[:, -2:], layer.units)
-        return partial(_points_for, world, width)
+        return partial(_points_for, frame.points_of(layer), width)
     values = values_of(layer)
     if layer.rgb or (role_of(layer) == "image" and values.ndim == 3):
         values = backdrop(values)

@@ -9,30 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.layers.validation import expect_upright
 
 if TYPE_CHECKING:
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Layer, Points
 
-__all__ = ["Frame", "Grid", "grid_of", "is_untransformed"]
+__all__ = ["Frame", "grid_of", "is_untransformed"]
 
 Array = npt.NDArray[Any]
 
 _SKEW = 1e-6  # of a stride: a thousand sources on, a thousandth of a stride
 _NOISE = 1e-9  # pixels: rounding where a world's coordinates are 10⁵ times as large as a pixel
 _DECIMALS = 6
-
-
-class Grid(NamedTuple):
-    """Where sources are, along rows and columns, in pixels of the output."""
-
-    stride: tuple[float, float]
-    origin: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +72,14 @@ class Frame:
         """Return (row, column), with fractions, of places [..., 2] in a world of some units."""
         places = np.asarray(position, np.float64) * _factors(units, self.units)
         return _places(np.linalg.inv(self.matrix), places)
+
+    def points_of(self, layer: Points) -> Array:
+        """Return the points of a layer in the world, the last two axes in pixels of the output."""
+        places = np.array([layer.data_to_world(point) for point in layer.data])
+        if not len(places):
+            return np.zeros((0, layer.ndim))
+        places[:, -2:] = self.pixel_at(places[:, -2:], layer.units)
+        return places
 
     def put(self, layer: Layer) -> None:
         """Show a layer whose scale and translation are in pixels where the pixels are."""

@@ -7,17 +7,18 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Layer, Vectors
+from napari.layers import Image, Layer
 from qtpy.compat import isalive
 
 import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.layout_guess import has_rows_last
 from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import Changed
 from mdn_viewer.core.presets import PRESETS
 from mdn_viewer.layers.conversion import (
-    is_output,
+    inputs_of,
     opened_of,
     plain_frames,
     read_as,
@@ -25,7 +26,7 @@ from mdn_viewer.layers.conversion import (
     role_of,
     to_fields,
 )
-from mdn_viewer.layers.transforms import Frame, Grid, grid_of
+from mdn_viewer.layers.transforms import Frame, grid_of
 from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.inputs import InputControls, Inputs
 from mdn_viewer.widgets.plain_layers import PlainLayers, fitting_pair
@@ -33,7 +34,7 @@ from mdn_viewer.widgets.plain_layers import PlainLayers, fitting_pair
 if TYPE_CHECKING:
     from napari import Viewer
 
-__all__ = ["LayerSelection", "images", "offset_layers"]
+__all__ = ["LayerSelection"]
 
 _FRAMES, _PARTS = -4, -3  # axes of napari's world, as `layer_data` has them
 
@@ -210,7 +211,7 @@ class LayerSelection:
 
     def _take_fitting(self) -> bool:
         """Choose the only two plain layers that fit as confidence and offsets, if there are two."""
-        found = fitting_pair(images(self._viewer))
+        found = fitting_pair(inputs_of(self._viewer, Image))
         if found is None:
             return False
         self.refresh()
@@ -250,7 +251,7 @@ class LayerSelection:
     def _take(self, layer: Layer | None) -> None:
         self.refresh()
         opened = opened_of(layer)
-        for other in images(self._viewer) if opened is not None else ():
+        for other in inputs_of(self._viewer, Image) if opened is not None else ():
             if opened_of(other) not in (None, opened):
                 other.visible = False  # else napari's own canvas shows them over each other
         self._pick(None if opened is None else self._member("confidence", opened))
@@ -308,7 +309,7 @@ class LayerSelection:
 
     def _member(self, role: str, opened: Opened | None = None) -> Image | None:
         """Find the newest layer that plays a role, in one field set or in any."""
-        found = [x for x in images(self._viewer) if role_of(x) == role]
+        found = [x for x in inputs_of(self._viewer, Image) if role_of(x) == role]
         return next((x for x in reversed(found) if opened in (None, opened_of(x))), None)
 
     def _changed(self, *_: Any) -> None:
@@ -345,17 +346,6 @@ class LayerSelection:
             for event in _moves(layer):
                 event.connect(self._on_moved)
         self._watched = layers
-
-
-def images(viewer: Viewer) -> list[Image]:
-    """Return the image layers of a viewer that may be inputs."""
-    return [x for x in viewer.layers if isinstance(x, Image) and not is_output(x)]
-
-
-def offset_layers(viewer: Viewer) -> list[Layer]:
-    """Return the layers of a viewer that may be offsets."""
-    kinds = (Image, Vectors)
-    return [x for x in viewer.layers if isinstance(x, kinds) and not is_output(x)]
 
 
 def _moves(layer: Layer) -> list[Any]:

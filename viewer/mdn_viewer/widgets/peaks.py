@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from mdn_viewer.canvas.detections import MOST_ELLIPSES, show_detections
 from mdn_viewer.core.detections import Detections, Search, detect, work_of
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.export import save_table, save_text
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import TABLE, FileKind, SaveButton
@@ -252,13 +253,8 @@ class PeaksPanel(QWidget):
     def _add_layer_of_labels(self) -> None:
         if self.found is None or self.labels is None:
             return  # no peaks
-        fields = self.found.session.fields
-        layer = Labels(
-            self.labels,
-            name=_LABELS,
-            scale=np.broadcast_to(fields.stride, 2),
-            translate=np.broadcast_to(fields.origin, 2),
-        )
+        scale, translate = Grid.of(self.found.session.fields)
+        layer = Labels(self.labels, name=_LABELS, scale=scale, translate=translate)
 
         def update(layer: Any) -> None:
             if self.labels is not None:

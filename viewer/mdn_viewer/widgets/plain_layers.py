@@ -12,8 +12,9 @@ from napari.layers import Image
 
 from mdn_cupy.io import Layout
 from mdn_viewer.core import layout_guess
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.layers.conversion import has_frames, role_of, values_of
-from mdn_viewer.layers.transforms import Grid, is_untransformed
+from mdn_viewer.layers.transforms import is_untransformed
 from mdn_viewer.widgets.inputs import InputControls, Inputs
 
 __all__ = ["PlainLayers", "fitting_pair"]
@@ -85,9 +86,7 @@ class PlainLayers:
             size = self._controls.chosen_axes.grid(confidence.data.shape)
             guess = layout_guess.grids(size, _size(image))[0]
             self._why = guess.why
-            y, x = np.broadcast_to(guess.stride, 2).tolist()
-            top, left = np.broadcast_to(guess.origin, 2).tolist()
-            return Grid((y, x), (top, left))
+            return Grid.of(guess)
         return None
 
     def say(self) -> None:

@@ -28,7 +28,7 @@ from mdn_viewer.core.second import (
     work_of_both,
 )
 from mdn_viewer.core.session import SUM_RULES, title
-from mdn_viewer.layers.conversion import opened_of, role_of
+from mdn_viewer.layers.conversion import inputs_of, opened_of, role_of
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import waiting
 from mdn_viewer.widgets.layer_box import LayerBox
@@ -251,9 +251,7 @@ class SecondPanel(QWidget):
             signal.connect(self.update_comparison)
 
     def _offered(self) -> list[Image | Opened]:
-        layers = [
-            x for x in self._viewer.layers if isinstance(x, Image) and role_of(x) == "confidence"
-        ]
+        layers = [x for x in inputs_of(self._viewer, Image) if role_of(x) == "confidence"]
         return layers if self._file is None else [*layers, self._file]
 
     def fields(self) -> mdn.Fields | None:

@@ -15,7 +15,7 @@ from mdn_viewer.core.annotation_files import Annotations, read_annotations
 from mdn_viewer.core.annotations import Errors, Influence, errors_of, influence_of
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.export import save_table
-from mdn_viewer.layers.conversion import is_output
+from mdn_viewer.layers.conversion import inputs_of
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.widgets.common import button, line, row
 from mdn_viewer.widgets.files import TABLE, SaveButton, ask_files, waiting
@@ -150,7 +150,7 @@ class TruthPanel(QWidget):
 
     def _build(self) -> None:
         self.layers = LayerBox(
-            self._points,
+            lambda: inputs_of(self._viewer, Points),
             "Points of the part that is shown; or with a feature 'part' or 'label', of several.",
         )
         self.layers.chosen.connect(self.update_errors)
@@ -178,9 +178,6 @@ class TruthPanel(QWidget):
         layout.addWidget(self.pull)
         layout.addWidget(self.sources, 1)
         layout.addWidget(self.export_csv)
-
-    def _points(self) -> list[Any]:
-        return [x for x in self._viewer.layers if isinstance(x, Points) and not is_output(x)]
 
     def _truth(self) -> dict[str, tuple[float, float]]:
         """Return the places of the parts in the present frame."""
@@ -258,17 +255,16 @@ def _influence(session: VotingSession, errors: Errors) -> Influence | None:
 
 def _places(layer: Any, frame: Frame, session: VotingSession) -> dict[str, tuple[float, float]]:
     """Return the places of a Points layer by part; without names they are of the part shown."""
-    world = np.array([layer.data_to_world(point) for point in layer.data])
-    if not len(world):
+    places = frame.points_of(layer)
+    if not len(places):
         return {}
-    at = frame.pixel_at(world[:, -2:], layer.units)
-    names = session.fields.names
+    at, names = places[:, -2:], session.fields.names
     for feature in ("part", "label", "keypoint", "name"):
         if feature in layer.features:
             labels = [str(label) for label in layer.features[feature]]
             return {label: tuple(place) for label, place in zip(labels, at.tolist(), strict=True)}
     if layer.ndim > 2:
-        numbers = np.rint(world[:, -3]).astype(int)
+        numbers = np.rint(places[:, -3]).astype(int)
         pairs = zip(numbers, at.tolist(), strict=True)
         return {names[p]: tuple(place) for p, place in pairs if 0 <= p < len(names)}
     if session.part == ALL:
