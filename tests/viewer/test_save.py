@@ -3,9 +3,13 @@
 import csv
 import os
 import stat
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mdn_viewer.core.model import VotingModel
+from mdn_viewer.core.session import VotingSession
+from mdn_viewer.core.window import Window
 from mdn_viewer.export import save_map, save_picture, save_table, save_text
 from mdn_viewer.widgets.gradient import GradientPanel
 from mdn_viewer.widgets.save import SavePanel
@@ -85,6 +89,20 @@ def test_where_nothing_can_be_written_nothing_is_lost(name, tmp_path):
         with pytest.raises(PermissionError, match="closed"):
             save_map(closed / name, VALUES)
         assert (closed / name).read_text() == "precious"
+
+
+def test_a_map_is_saved_once_it_has_all_pixels(qtbot):
+    model = VotingModel()
+    panel = SavePanel(model, None, None, SimpleNamespace(save=print))
+    qtbot.addWidget(panel)
+    model.show(VotingSession(two_parts(), 0, 2.0))
+    assert panel.save_map.isEnabled()
+    model.window = Window(0, 0, 12, 16, 2)
+    model.change(sigma=3.0)  # while a slider is dragged
+    assert model.maps["noisy_or"].window == model.window
+    assert not panel.save_map.isEnabled()
+    model.settle()
+    assert panel.save_map.isEnabled()
 
 
 def fill_in(qtbot, widget, button, path):

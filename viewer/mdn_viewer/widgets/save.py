@@ -208,7 +208,9 @@ class SavePanel(QWidget):
         self._write()
 
     def _offer_map(self, *_: Any) -> None:
-        vote_map = self._model.maps.get(self.kind.currentData())
+        """Have the chosen map to write, once it has all pixels."""
+        maps = self._model.maps if self._model.exact else {}
+        vote_map = maps.get(self.kind.currentData())
         self.save_map.offer(partial(save_map, values=vote_map.values) if vote_map else None)
 
     def _save_picture(self, path: str) -> None:
