@@ -177,9 +177,11 @@ def _run(
     gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if args.watch is not None:
-            follow(
-                window.viewer, window.widget, args.watch, lambda path: [_read([path], args).frames[-1]]
-            )
+
+            def newest(path: Path) -> list[mdn.Fields]:
+                return [_read([path], args).frames[-1]]
+
+            follow(window.viewer, window.widget, args.watch, newest)
         if args.screenshot is None:
             napari.run()
             return 0

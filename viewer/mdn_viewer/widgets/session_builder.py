@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import mdn_cupy as mdn
+from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.layout_guess import GridGuess, grids
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.origin import UNKNOWN
 from mdn_viewer.core.session import ALL, VotingSession
 from mdn_viewer.layers.conversion import opened_of
 from mdn_viewer.layers.remedies import apply, remedy_for
-from mdn_viewer.layers.transforms import Grid
 from mdn_viewer.settings import recall
 from mdn_viewer.widgets.compare import ComparePanel
 from mdn_viewer.widgets.controls import Controls
@@ -87,9 +87,8 @@ class SessionBuilder:
             self._offer_confidences(picker.layers.confidence)
         elif grid is not None and opened is not None:
             model.say(f"The sources lie in a corner of the image; {grid.why}")
-            stride, origin = (np.broadcast_to(x, 2).tolist() for x in grid[:2])
             text = f"Take stride {grid.stride}, origin {grid.origin}"
-            self._offer(text, lambda: picker.take_grid(Grid(tuple(stride), tuple(origin))))
+            self._offer(text, lambda: picker.take_grid(Grid.of(grid)))
         elif note:
             model.say(note)
 
