@@ -266,7 +266,9 @@ def test_peaks_are_saved_as_those_of_their_frame(title, name, expected, panel, q
     press(qtbot, widget.tab_buttons.button("Peaks"))
     peaks = widget.panel(PeaksPanel)
     press(qtbot, peaks.every_part)
-    qtbot.waitUntil(lambda: peaks.found is not None and peaks.found.search.every_part)
+    qtbot.waitUntil(  # the first search compiles
+        lambda: peaks.found is not None and peaks.found.search.every_part, timeout=60000
+    )
     peaks.wait()
     press(qtbot, next(each for each in peaks.buttons.values() if each.text() == title))
     qtbot.waitUntil(lambda: peaks.findChildren(QFileDialog) != [], timeout=30000)
