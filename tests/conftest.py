@@ -1,6 +1,7 @@
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,9 @@ pytest.register_assert_rewrite("backends", "bench_support", "helpers", "cuda_hos
 import torch  # noqa: E402
 from backends import BACKENDS, Cupy, TorchCuda  # noqa: E402
 from cuda_host.backend import CudaHost  # noqa: E402
+
+with suppress(ImportError):
+    import triton  # noqa: F401  # as mdn_viewer.show does: behind a window it would crash
 
 BACKENDS["cuda-host"] = CudaHost()
 ON_A_GPU = {}

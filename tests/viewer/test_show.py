@@ -512,3 +512,21 @@ def test_a_script_waits_until_its_window_is_closed(block):
     )
     assert ran.stdout.endswith("closed\n"), ran.stderr
     assert ran.returncode == 0
+
+
+@pytest.mark.slow
+def test_triton_may_be_imported_after_the_window():
+    """It crashed behind the LLVM of Mesa, by torchvision and torch.compile, as they came to it."""
+    pytest.importorskip("triton")
+    script = """
+        import torch
+        import mdn_viewer
+        from qtpy.QtWidgets import QApplication
+        window = mdn_viewer.show("delta", block=False)
+        window.widget.wait()
+        QApplication.processEvents()
+        import torchvision
+        window.close()
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(command, timeout=300).returncode == 0

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -237,6 +240,7 @@ def open_window(
     if opened is not None:
         layers = layer_data(opened, name)
     _load_kernels(0 if opened is None else opened.part)
+    _load_triton()
 
     import napari
 
@@ -268,6 +272,18 @@ def _load_kernels(part: int | str) -> None:
         one = mdn.Fields(np.full((1, 1, 1), 0.5, np.float32), np.zeros((1, 2, 1, 1), np.float32))
         with suppress(Exception):  # the window says why votes fail
             VotingSession(one, ALL if part == ALL else 0, 1.0).vote()
+
+
+def _load_triton() -> None:
+    """Import Triton, before Mesa's OpenGL, where torch is used: behind it, Triton ends the process.
+
+    Both have symbols of LLVM, of other versions, and Triton takes those that were there first. It
+    is torch.compile and torchvision that import it, which may be long after the window was opened.
+    """
+    used = "torch" in sys.modules and "triton" not in sys.modules and find_spec("triton")
+    mapped = Path("/proc/self/maps")
+    if used and mapped.exists() and "libLLVM" not in mapped.read_text():
+        import_module("triton")
 
 
 def _resize(viewer: Viewer, widget: QWidget) -> None:
