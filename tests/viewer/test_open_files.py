@@ -316,7 +316,8 @@ def test_what_was_remembered_and_edited_badly_is_forgotten(widget):
 
 
 @pytest.mark.parametrize("what", ["a sample", "files"])
-def test_of_what_napari_opens_a_layer_comes_in_a_turn(widget, qtbot, tmp_path, what):
+def test_of_what_napari_opens_a_layer_comes_in_a_turn(widget, qtbot, tmp_path, what, monkeypatch):
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
     viewer, counts = widget._viewer, []
     viewer.layers.clear()
     paths = [tmp_path / "a.mdn", tmp_path / "b.mdn"]
@@ -340,6 +341,12 @@ def test_of_what_napari_opens_a_layer_comes_in_a_turn(widget, qtbot, tmp_path, w
     assert widget.model.maps["noisy_or"].values.shape == shape
     viewer.layers.clear()
     assert len(open_it()) == 3  # a script has them at once
+    viewer.layers.clear()
+    monkeypatch.setattr("IPython.get_ipython", object)
+    typed = []
+    QTimer.singleShot(0, lambda: typed.append(len(open_it())))  # in napari's console
+    qtbot.waitUntil(lambda: typed == [3])
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
     viewer.layers.clear()
     QTimer.singleShot(0, lambda: viewer.open(paths, stack=False, plugin=PLUGIN))
     qtbot.waitUntil(lambda: len(viewer.layers) == 6)

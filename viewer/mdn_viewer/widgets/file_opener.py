@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -151,10 +152,12 @@ class FileOpener:
     def in_turns(self, layers: list[LayerData]) -> list[LayerData]:
         """Return the layers that napari is to add now, and `add` the others.
 
-        It is the first in a window that runs; in a script, and with others waiting, it is all.
+        It is the first in a window that runs; in a script, beside a console, and with others
+        waiting, it is all.
         """
-        thread = self._parent.thread()
-        if self.busy or thread is None or not thread.loopLevel():
+        thread, ipython = self._parent.thread(), sys.modules.get("IPython")
+        typed = ipython is not None and ipython.get_ipython() is not None  # in napari's console
+        if self.busy or typed or thread is None or not thread.loopLevel():
             layers = [*(layer for layer, _ in self._waiting), *layers]
             self._waiting.clear()
             return layers
