@@ -835,19 +835,23 @@ def test_a_task_that_runs_when_another_fails_is_waited_for():
     begun, failed, ended = (threading.Event() for _ in range(3))
 
     def failing(block):
-        begun.wait()
+        assert begun.wait(60)
         raise OSError("no space left")
 
     def running(block):
         begun.set()
-        failed.wait()
+        assert failed.wait(60)
         time.sleep(0.2)
         ended.set()
         return block
 
     blocks = [da.ones(1, chunks=1).map_blocks(each, meta=np.ones(1)) for each in (failing, running)]
-    with mdn.dask.working(None):
-        with pytest.raises(OSError, match="no space"):
-            dask.compute(*blocks)
-        failed.set()
+    mdn.set_num_threads(2)  # other tests lower torch's number, which counts
+    try:
+        with mdn.dask.working(None):
+            with pytest.raises(OSError, match="no space"):
+                dask.compute(*blocks)
+            failed.set()
+    finally:
+        mdn.set_num_threads(None)
     assert ended.is_set()
