@@ -191,6 +191,7 @@ def frames(widget):
     """Twelve frames in which the network loses the nose, and the curves over them."""
     from dataclasses import replace
 
+    from mdn_viewer.core.opened import Opened
     from mdn_viewer.layers.conversion import layer_data
     from mdn_viewer.widgets.frames import FramesPanel
 
@@ -200,7 +201,7 @@ def frames(widget):
     ]
     viewer = widget._viewer
     viewer.layers.clear()
-    for data, keywords, _ in layer_data(clip, "clip"):
+    for data, keywords, _ in layer_data(Opened(clip), "clip"):
         viewer.add_image(data, **keywords)
     widget.wait()
     peak = widget.model.maps["noisy_or"].peak
