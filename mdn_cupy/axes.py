@@ -31,7 +31,7 @@ def lengths(
     """Return what letters stand for in shapes of these orders of axes, None where they do not fit.
 
     A letter stands for one length in all of them, a number for itself, a number before a letter
-    multiplies it, "4|5" allows either. N is one more axis before all others, which may lack.
+    multiplies it, "4|5" allows either. N is one more axis before all others, which may be missing.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class Layout:
 
     @staticmethod
     def usual(confidence: Sequence[int], offsets: Sequence[int]) -> Layout:
-        """Return the layout of two shapes where none is given: of one map the axis P may lack."""
+        """Return the layout of two shapes where none is given: one map may have no axis P."""
         one_map = Layout("CHW")
         return one_map if one_map.leading(confidence, offsets) == () else Layout(OWN)
 

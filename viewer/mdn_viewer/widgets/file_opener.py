@@ -48,9 +48,9 @@ class FileOpener:
 
     def __init__(self, viewer: Viewer, model: VotingModel, parent: QWidget) -> None:
         self._viewer, self._model, self._parent = viewer, model, parent
-        self._waiting: deque[tuple[LayerData, bool]] = deque()  # and whether it is to pass
-        self._passing: list[Layer] = []  # whose place the next such take
-        self._outdated: list[Layer] = []
+        self._waiting: deque[tuple[LayerData, bool]] = deque()  # and whether `add_instead` adds it
+        self._replaceable: list[Layer] = []  # which `add_instead` has added
+        self._outdated: list[Layer] = []  # to be removed when those in their place are there
         self._next = single_shot_timer(self._add_next, parent)
 
     @property
@@ -143,9 +143,9 @@ class FileOpener:
 
     def add_instead(self, layers: Sequence[LayerData]) -> None:
         """Add layers in place of those that the last such call added."""
-        self._outdated += self._passing
-        self._passing = []
-        stay = [each for each in self._waiting if not each[1]]
+        self._outdated += self._replaceable
+        self._replaceable = []
+        stay = [(layer, instead) for layer, instead in self._waiting if not instead]
         self._waiting = deque([*stay, *((layer, True) for layer in layers)])
         self._next.start(0)
 
@@ -166,10 +166,10 @@ class FileOpener:
 
     def _add_next(self) -> None:
         if self._waiting:
-            (data, keywords, _), passes = self._waiting.popleft()
+            (data, keywords, _), instead = self._waiting.popleft()
             added = self._viewer.add_image(data, **keywords)
-            if passes:
-                self._passing.append(added)
+            if instead:
+                self._replaceable.append(added)
             self._next.start(0)
             return
         gone, self._outdated = self._outdated, []
