@@ -133,6 +133,17 @@ def test_clicks_ask_and_snap_to_the_peak(widget, canvas, qtbot):
     canvas.clicked.disconnect(heard.append)
 
 
+def test_clicks_and_the_wheel_draw_nothing_to_find_what_was_hit(canvas, widget, qtbot, monkeypatch):
+    drawn = []  # by vispy, which would draw all nodes once more, in false colours
+    monkeypatch.setattr(scene.SceneCanvas, "visual_at", lambda _, place: drawn.append(place))
+    click(qtbot, widget, "noisy-or", 6, 9)
+    qtbot.waitUntil(lambda: widget.model.pixel is not None)
+    zoom = canvas.camera.zoom
+    mouse("click", 4)
+    qtbot.waitUntil(lambda: canvas.camera.zoom > zoom)
+    assert not drawn
+
+
 def test_a_tool_has_the_clicks(widget, canvas, qtbot):
     heard = []
     canvas.set_tool(heard.append)
