@@ -103,8 +103,8 @@ def _vote_of(
         box = source_batch.enclose(landings, begin, end)
         if tile.product.shape[0] > 0:
             _keep_normal(tile, scalars, landings, box, (begin, end))
-        span = (box.longest + LANES - 1) // LANES * LANES
-        _weigh(tile, sources, scratch, begin, span)
+        span = (box.longest + HALF - 1) // HALF * HALF
+        _weigh(tile, sources, scratch, begin, (box.longest, span))
         _cast(tile, scalars, scratch, (begin, end), span, certain, box.alike)
 
 
@@ -164,16 +164,19 @@ def _make_room(tile: Tile, y: int, x: int, least: float) -> None:
 
 
 @inlined
-def _weigh(tile: Tile, sources: Sources, scratch: ForwardScratch, begin: int, span: int) -> None:
-    """Compute the weights of a group, in rows and columns of `span` pixels."""
+def _weigh(
+    tile: Tile, sources: Sources, scratch: ForwardScratch, begin: int, lengths: tuple[int, int]
+) -> None:
+    """Compute the weights of a group for its longest window, in rows of `span` pixels."""
+    longest, span = lengths
     landings, fields, a_x, w_y = scratch.landings, sources.confidence, scratch.a_x, scratch.w_y
     pixels, c = (landings.left, tile.frame[LEFT], begin), load(landings.confidence, begin, LANES)
-    gaussian.weights(w_y, span, pixels, landings.p_x, landings, c, fields)
+    gaussian.weights(w_y, longest, pixels, landings.p_x, landings, c, fields)
     for x in range(0, span, HALF):
         transpose(w_y, x * LANES, LANES, a_x, x, span)
         transpose(w_y, x * LANES + HALF, LANES, a_x, HALF * span + x, span)
     pixels = (landings.upper, tile.frame[TOP], begin)
-    gaussian.weights(w_y, span, pixels, landings.p_y, landings, full(1.0, LANES), fields)
+    gaussian.weights(w_y, longest, pixels, landings.p_y, landings, full(1.0, LANES), fields)
 
 
 @inlined

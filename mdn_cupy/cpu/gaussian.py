@@ -88,14 +88,14 @@ def profile(weights: Floats, order: int, at: int, size: int, distance: float, sc
 @inlined
 def weights(
     weight: Doubles,
-    span: int,
+    size: int,
     pixels: tuple[Ends, int, int],
     p: Doubles,
     landings: LandingBatch,
     factor: Floats,
     fields: Floats,
 ) -> None:
-    """weight[n, source] = factor · 2^(scale · d²) of LANES sources, d = low + n − p, for n < span.
+    """weight[n, source] = factor · 2^(scale · d²) of LANES sources, d = low + n − p, for n < size.
 
     From one pixel to the next they change by a ratio r, which changes by 2^(2·scale): two products
     in place of an exponential. It starts again every LANES pixels, so that some 10⁻¹⁴ are lost at
@@ -107,12 +107,13 @@ def weights(
     coefficients = by_type(fields, _RECURRING, _DOUBLE)
     position, landing = convert(load(low, first, LANES), np.float64), load(p, first, LANES)
     scale, change = load(landings.scale, first, LANES), load(landings.change, first, LANES)
-    for x in range(0, span, LANES):
+    for x in range(0, size, LANES):
         pixel = position + float(offset + x)
         d = pixel - landing
         w = _exp2(d * d * scale, coefficients) * factor
         r = _exp2((d * 2.0 + 1.0) * scale, coefficients)
-        for n in range(x, x + LANES):
+        # Not to the next multiple of LANES: far from a narrow vote, numbers are subnormal, and slow.
+        for n in range(x, x + LANES if x + LANES < size else size):
             store(weight, n * LANES, w)
             if exact:
                 d = pixel + float(n + 1 - x) - landing
