@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from mdn_cupy.peaks import Instances, Peaks, find_peaks
     from mdn_cupy.problem import Gradients, VoteKwargs
     from mdn_cupy.provenance import Footprint, Voters
-    from mdn_cupy.threads import get_num_threads, set_num_threads
+    from mdn_cupy.threads import get_num_threads, interrupted_by, set_num_threads
     from mdn_cupy.votes import Votes
 
 __version__ = "0.1.0"
@@ -61,6 +61,7 @@ __all__ = [
     "compare",
     "find_peaks",
     "get_num_threads",
+    "interrupted_by",
     "load_fields",
     "log_complement",
     "noisy_or",
@@ -89,7 +90,7 @@ _HOMES = {
         "peaks": ("Instances", "Peaks", "find_peaks"),
         "problem": ("Gradients", "VoteKwargs"),
         "provenance": ("Footprint", "Voters"),
-        "threads": ("get_num_threads", "set_num_threads"),
+        "threads": ("get_num_threads", "interrupted_by", "set_num_threads"),
         "votes": ("Votes",),
     }.items()
     for name in names

@@ -1,18 +1,23 @@
-"""The number of threads of a vote on the CPU; imports neither Numba nor torch."""
+"""The threads of a vote on the CPU: how many, and what ends it; imports neither Numba nor torch."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 from mdn_cupy.validation import check_count
 
-__all__ = ["get_num_threads", "set_num_threads"]
+__all__ = ["get_num_threads", "interrupted_by", "interruption", "set_num_threads"]
 
+Check = Callable[[], object]
+
+_check: ContextVar[Check] = ContextVar("check", default=lambda: None)
 _set: tuple[int, int] | None = None  # the number, and the process that set it
 
 
@@ -81,6 +86,43 @@ def get_num_threads() -> int:
             return inherited
     wanted = _wanted() or min(_granted(), _torch_threads(), _dask_threads())
     return int(min(wanted, inherited))
+
+
+@contextmanager
+def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
+    """Call a function every few milliseconds while this thread votes on the CPU.
+
+    What it raises ends the vote, and is raised where the vote was asked for: a vote of seconds ends
+    as soon as nobody waits for it.
+
+    Parameters
+    ----------
+    check : callable
+        Takes no argument; what it returns is ignored. Called by all threads that share the vote,
+        a gradient or a search for peaks; between two votes it is not.
+
+    Examples
+    --------
+    >>> import threading
+    >>> import mdn_cupy as mdn
+    >>> stopped = threading.Event()  # to be set by another thread
+    >>> def check():
+    ...     if stopped.is_set():
+    ...         raise InterruptedError("nobody waits for it")
+    >>> with mdn.interrupted_by(check):
+    ...     mdn.samples.load("delta").votes().noisy_or().shape
+    (2, 9, 9)
+    """
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def interruption() -> Check:
+    """Return what may end a vote of this thread."""
+    return _check.get()
 
 
 @cache

@@ -43,7 +43,7 @@ from mdn_cupy.cpu.tiles import Maps, Tile, new_forward_scratch, new_queue, new_t
 from mdn_cupy.maxima import cells_of
 from mdn_cupy.problem import Gradients, Rule, VoteProblem
 from mdn_cupy.problem import vote_problem as problem
-from mdn_cupy.threads import get_num_threads
+from mdn_cupy.threads import get_num_threads, interruption
 
 __all__ = [
     "accumulate",
@@ -308,12 +308,13 @@ def _fill(shares: list[Share], sources: Sources, scalars: Scalars, maps: Maps) -
     if not shares:
         return
     queue = new_queue([(share.place, share.pieces[0]) for share in shares])
+    check = interruption()
 
     def work() -> None:
         try:
             tile, scratch = new_tile(maps, queue.frames), new_forward_scratch(queue.frames)
             while forward.fill(queue, sources, scalars, tile, scratch, maps):
-                pass
+                check()
         except BaseException:
             queue.taken[0] = len(shares)  # so that the other threads stop too
             raise

@@ -33,7 +33,7 @@ from mdn_cupy.cpu.windows import collect, find_windows
 __all__ = ["fill", "merge", "read_out"]
 
 _FOLD_BELOW = 1e-280  # the exponents of products that may be smaller are set aside first
-_TILES_A_CALL = 16  # between two checks for signals
+_PIXELS_A_CALL = 1 << 17  # between two checks of whether to go on: the largest tile, or small ones
 
 
 @jit
@@ -49,7 +49,8 @@ def fill(
 
     Returns after some tiles, True if there are more. The votes of the last stay in the tile.
     """
-    for _ in range(_TILES_A_CALL):
+    pixels = 0
+    while pixels < _PIXELS_A_CALL:
         n = take(queue.taken, 0)
         if n >= queue.ends.shape[0]:
             return False
@@ -57,6 +58,7 @@ def fill(
         patches = queue.patches[queue.ends[n - 1] if n > 0 else 0 : queue.ends[n]]
         _vote(tile, sources, scalars, patches, scratch)
         _read_out(tile, maps)
+        pixels += tile.frame[ROWS] * tile.frame[COLUMNS]
     return True
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import TypeVar
 
-from mdn_cupy.threads import get_num_threads
+from mdn_cupy.threads import get_num_threads, interruption
 
 __all__ = ["run"]
 
@@ -48,16 +48,18 @@ def run(tasks: Iterable[Callable[[], T]]) -> list[T]:
 
     This thread works too, so that a call makes progress however busy the pool is. Others join only
     while fewer than `get_num_threads` are at work: with as many callers (Dask's threads), none.
+    What `interrupted_by` has it call before every task may end it.
     """
     tasks = list(tasks)
     results: dict[int, T] = {}
     waiting = iter(enumerate(tasks))  # shared: the GIL gives each task to one thread
-    working, threads = _working, get_num_threads()
+    working, threads, check = _working, get_num_threads(), interruption()
 
     def work(most: float = float("inf")) -> None:
         if working.enter(most):
             try:
                 for n, task in waiting:
+                    check()
                     results[n] = task()
             finally:
                 working.leave()

@@ -1,8 +1,10 @@
 """The CPU backend in a process: damaged caches, forks, numbers of threads."""
 
+import math
 import os
 import pickle
 import threading
+from functools import partial
 from hashlib import sha256
 
 import joblib
@@ -156,6 +158,41 @@ def test_the_number_set_is_the_number_used(four_threads):
     assert mdn.backends()["cpu"].detail.endswith(", 4 threads")
     together = threading.Barrier(4, timeout=60)
     assert len(set(thread_pool.run([together.wait] * 4))) == 4  # else it would break
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("backward", [False, True], ids=["vote", "gradient"])
+def test_a_vote_ends_when_it_is_interrupted(threads, backward):
+    rng = np.random.default_rng(0)
+    offsets = rng.normal(0, 3, (2, 512, 512)).astype(np.float32)
+    votes = mdn.Votes(np.full((512, 512), 0.5, np.float32), offsets, 4.0)
+    ones = np.ones(votes.shape, np.float32)
+    whole = partial(votes.noisy_or_vjp, ones) if backward else votes.noisy_or
+    calls = []
+
+    def check():
+        calls.append(threading.current_thread())
+        if len(calls) > ends_at:
+            raise InterruptedError("nobody waits for it")
+
+    mdn.set_num_threads(threads)
+    try:
+        ends_at = math.inf
+        with mdn.interrupted_by(check):
+            watched = whole()
+        assert len(calls) >= 4
+        ends_at = len(calls) // 2
+        calls.clear()
+        with mdn.interrupted_by(check), pytest.raises(InterruptedError, match="nobody waits"):
+            whole()
+        assert len(calls) <= ends_at + threads  # each thread ends with its next call
+        assert thread_pool._working._threads == 0
+        calls.clear()
+        for one, other in zip(whole(), watched, strict=True):
+            np.testing.assert_array_equal(one, other)
+        assert not calls
+    finally:
+        mdn.set_num_threads(None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 from mdn_viewer import latest_worker
-from mdn_viewer.core.jobs import NewestOnly, Stopped
+from mdn_viewer.core.jobs import Stopped
 from mdn_viewer.core.model import VotingModel
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.core.window import Window
@@ -123,7 +123,7 @@ def test_a_quick_job_does_not_overtake_a_slow_one(heard):
 
 
 def test_a_job_beside_others_takes_so_many_times_as_long(heard, monkeypatch):
-    """As votes of a drag that goes on, beside those for all pixels that it has cancelled."""
+    """As votes of a drag, beside a search for peaks; what is cancelled ends soon."""
 
     def thread_of(jobs):
         alone = min(heard.worker._paces["Working", None])
@@ -141,8 +141,8 @@ def test_a_job_beside_others_takes_so_many_times_as_long(heard, monkeypatch):
     assert cancelled.begun.wait(30)
     assert another.begun.wait(30)
     heard.worker.cancel()
-    assert thread_of(2) is not threading.main_thread()
-    assert thread_of(3) is threading.main_thread()
+    assert thread_of(1) is not threading.main_thread()
+    assert thread_of(2) is threading.main_thread()
     cancelled.end.set()
     another.end.set()
     other.worker.close()
@@ -242,68 +242,30 @@ def test_nothing_is_delivered_once_it_is_closed(heard, qtbot):
     assert heard.results == heard.errors == []
 
 
-def test_of_the_jobs_that_wait_for_their_turn_only_the_newest_runs():
-    turns, ran, stopped = NewestOnly(), [], []
-    first = Blocked("first")
-
-    def begin(name, job):
-        def run():
-            try:
-                ran.append(turns.run(job))
-            except Stopped:
-                stopped.append(name)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        return thread
-
-    threads = [begin("first", first)]
-    assert first.begun.wait(10)
-    for number, name in enumerate(("second", "third", "fourth"), start=2):
-        threads.append(begin(name, lambda name=name: name))
-        while turns._newest < number:
-            time.sleep(0.001)
-    assert turns.run(lambda: "the window's") == "the window's"  # it waits for nobody
-    first.end.set()
-    for thread in threads:
-        thread.join(10)
-    assert ran == ["first", "fourth"]
-    assert sorted(stopped) == ["second", "third"]
-
-
-def test_votes_for_all_pixels_do_not_pile_up(qtbot, monkeypatch):
-    fields = mdn.Fields(
-        np.full((1, 8, 8), 0.5, np.float32), np.zeros((1, 2, 8, 8), np.float32), stride=4
-    )
-    vote, hold, running, most, whole = VotingSession.vote, threading.Event(), [], [0], []
+def test_votes_for_all_pixels_end_once_the_slider_goes_on(qtbot, monkeypatch):
+    shape = (1024, 1024)  # sources with windows of 161²: 27 G votes
+    fields = mdn.Fields(np.full((1, *shape), 0.5, "f4"), np.zeros((1, 2, *shape), "f4"))
+    vote, begun, ended = VotingSession.vote, threading.Event(), []
 
     def watched(self, kinds, window=None):
-        if window is not None:
+        if window is None:
+            begun.set()
+        try:
             return vote(self, kinds, window)
-        running.append(self)
-        whole.append(self.sigma)
-        most[0] = max(most[0], len(running))
-        hold.wait(10)
-        running.remove(self)
-        return vote(self, kinds, window)
+        except Stopped:
+            ended.append(self.sigma)
+            raise
 
     monkeypatch.setattr(VotingSession, "vote", watched)
     model = VotingModel(LatestOnlyWorker)
-    model.window = Window(0, 0, 16, 16, 2)
-    model.show(VotingSession(fields, 0, 2.0))
-    for sigma in (3.0, 4.0, 5.0, 6.0):  # a hand that rests after each
-        model.change(sigma=sigma)
-        model._voting.wait()
-        model.settle()
-        qtbot.waitUntil(lambda: len(running) == 1)
-        qtbot.wait(50)
-    hold.set()
+    model.window = Window(0, 0, 16, 16)
+    model.show(VotingSession(fields, 0, 20.0))
+    model._voting.wait()
+    model.settle()
+    assert begun.wait(30)
+    model.change(sigma=1.0)
+    qtbot.waitUntil(lambda: ended == [20.0], timeout=30_000)
     model.wait()
-    assert most == [1]
-    assert whole[0] == 3.0
-    assert whole[-1] == 6.0
     assert model.exact
-    assert model.voted.sigma == 6.0
-    qtbot.waitUntil(lambda: not running)
-    assert len(whole) < 4  # those between were overtaken while they waited
+    assert model.voted.sigma == 1.0
     model.close()

@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from threading import Event
 from typing import Any, NamedTuple
 
 from napari.utils.progress import cancelable_progress
 from qtpy.compat import isalive
 from qtpy.QtCore import QCoreApplication, QObject, Signal  # type: ignore[attr-defined]
 
+import mdn_cupy as mdn
 from mdn_viewer.core import compilation
 from mdn_viewer.core.jobs import Stopped
 from mdn_viewer.timers import single_shot_timer
@@ -24,7 +26,7 @@ _REMEMBERED = 3  # jobs, whose fastest tells the pace: the others had to share t
 _BROKEN = 8  # so many times slower, and no sharing explains it: the GPU's work is now the CPU's
 _LONG_MS = 1000  # what takes longer is announced
 
-_threads: set[Future[Any]] = set()  # jobs of all workers in threads of theirs, cancelled or not
+_threads: set[Future[Any]] = set()  # jobs of all workers in threads, but for cancelled ones
 
 
 class LatestOnlyWorker(QObject):
@@ -60,6 +62,7 @@ class LatestOnlyWorker(QObject):
         self._on_result, self._on_error, self._on_long = on_result, on_error, on_long
         self._pool = _pool()
         self._running: Future[Any] | None = None  # None once it is delivered
+        self._unwanted = Event()  # ends the votes of what is running
         self._waiting: _Job | None = None
         self._era = 0  # what was submitted in an earlier one is not delivered
         self._paces: dict[Hashable, deque[float]] = {}  # of each kind, seconds per unit of work
@@ -109,19 +112,22 @@ class LatestOnlyWorker(QObject):
             QCoreApplication.processEvents()
 
     def cancel(self) -> None:
-        """Drop the submitted jobs; the result of a running one is discarded."""
+        """Drop the submitted jobs; votes that run end soon, what else runs is not delivered."""
         self._era += 1
         self._waiting = None
         if self._running is None:
             return
+        self._unwanted.set()
+        _threads.discard(self._running)
         if not self._running.cancel():  # it runs: the next job gets another thread
             self._pool.shutdown(wait=False)
             self._pool = _pool()
         self._rest()
 
     def close(self) -> None:
-        """Accept no more jobs; the result of a running one is discarded."""
+        """Accept no more jobs; a running one ends as in `cancel`."""
         self._closed, self._waiting = True, None
+        self._unwanted.set()
         if isalive(self._patience):  # type: ignore[no-untyped-call]
             self._rest()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -132,7 +138,8 @@ class LatestOnlyWorker(QObject):
             return
         self._title = job.title
         self._patience.start(_LONG_MS)
-        self._running = self._pool.submit(job.run)
+        self._unwanted = Event()
+        self._running = self._pool.submit(_while_wanted, job.run, self._unwanted)
         _threads.add(self._running)
         self._running.add_done_callback(_threads.discard)
         era = self._era
@@ -208,6 +215,15 @@ class _Announcement(cancelable_progress):  # type: ignore[misc]
         """Cancel the progress bar and call `on_cancel`."""
         super().cancel()
         self._on_cancel()
+
+
+def _while_wanted(job: Callable[[], Any], unwanted: Event) -> Any:
+    def check() -> None:
+        if unwanted.is_set():
+            raise Stopped("nobody waits for it")
+
+    with mdn.interrupted_by(check):
+        return job()
 
 
 def _timed(job: Callable[[], Any], work: float, paces: deque[float]) -> Any:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import mdn_cupy as mdn
 from mdn_viewer.core.annotation_files import Annotations
 from mdn_viewer.core.annotations import peak_of, place_of
+from mdn_viewer.core.jobs import Stopped
 from mdn_viewer.core.session import ALL, RULES, VotingSession
 
 __all__ = ["FrameCurve", "FrameCurves", "Question"]
@@ -143,6 +144,8 @@ class FrameCurves:
                     peaks[frame] = _peaks_of(now)
                 if question.pixel is not None and np.isinf(asked[frame, 0]):
                     asked[frame] = _asked_of(now, question)
+            except Stopped:
+                raise
             except Exception as error:  # whatever a reader of any file raises
                 self._unreadable[frame] = f"frame {frame}: {error}"
         return self._curve(session, question, annotations, peaks, asked)

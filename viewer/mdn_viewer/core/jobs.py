@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from threading import Lock, current_thread, main_thread
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-__all__ = ["AtOnce", "MakeWorker", "NewestOnly", "Stopped", "Worker"]
-
-T = TypeVar("T")
+__all__ = ["AtOnce", "MakeWorker", "Stopped", "Worker"]
 
 
 class Worker(Protocol):
@@ -69,32 +66,3 @@ class AtOnce:
 
     def close(self) -> None:
         """Nothing is ever under way."""
-
-
-class NewestOnly:
-    """Runs one job at a time, from any thread; of those that wait only the newest.
-
-    A worker's `cancel` does not end what runs. Without this, jobs of several seconds, begun and
-    cancelled one after the other, would run side by side and slow each other down.
-    """
-
-    def __init__(self) -> None:
-        self._turn, self._count, self._newest = Lock(), Lock(), 0
-
-    def run(self, job: Callable[[], T]) -> T:
-        """Run a job in its turn; the window's thread never waits.
-
-        Raises
-        ------
-        Stopped
-            If a newer job has come meanwhile.
-        """
-        if current_thread() is main_thread():
-            return job()
-        with self._count:
-            self._newest += 1
-            number = self._newest
-        with self._turn:
-            if number != self._newest:
-                raise Stopped("a newer job has come")
-            return job()

@@ -10,7 +10,7 @@ from typing import Any
 from psygnal import Signal
 
 import mdn_cupy as mdn
-from mdn_viewer.core.jobs import AtOnce, MakeWorker, NewestOnly, Stopped, Worker
+from mdn_viewer.core.jobs import AtOnce, MakeWorker, Stopped, Worker
 from mdn_viewer.core.origin import UNKNOWN, Origin
 from mdn_viewer.core.session import KINDS, RULES, VoteMap, VotingSession, same_votes
 from mdn_viewer.core.window import Window
@@ -100,7 +100,6 @@ class VotingModel:
         self.asked_rule = RULES[0]
         self.source: Source | None = None
         self.window: Window | None = None
-        self._newest = NewestOnly()
         self._at_rest = True  # whether the newest job computes what is shown at rest
 
     @property
@@ -368,12 +367,8 @@ class VotingModel:
             self._voting.cancel()  # all pixels take longer than a frame
         self._at_rest = at_rest
         known = session.knows(kinds, window)
-
-        def maps() -> dict[str, VoteMap]:
-            return session.vote(kinds, window)
-
         self._voting.submit(
-            lambda: (loaded, session, self._newest.run(maps) if at_rest else maps()),
+            lambda: (loaded, session, session.vote(kinds, window)),
             1.0 if known else session.work_in(window),
             "Counting votes",
             (kinds, session.program, window is None, known),
