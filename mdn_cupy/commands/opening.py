@@ -112,9 +112,10 @@ def add_reading_to(command: argparse._ActionsContainer) -> None:
     )
     command.add_argument(
         "--scale",
-        type=float,
+        type=parsing.floats,
         metavar="FACTOR",
-        help="factor of the offsets: the stride, where they are in cells (default: 1)",
+        help="factor of the offsets, a number, or y,x: the stride, where they are in cells "
+        "(default: 1)",
     )
     command.add_argument(
         "--region",

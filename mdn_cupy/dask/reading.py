@@ -67,7 +67,7 @@ def open_fields(
     names: Sequence[str] | None = None,
     output_shape: Sequence[int] | None = None,
     sigmoid: bool = False,
-    scale: float = 1.0,
+    scale: float | Sequence[float] = 1.0,
     frame: int | None = None,
     part: int | str | None = None,
     cross: bool = False,
@@ -259,7 +259,8 @@ class _Reader:
         self, shape: Sequence[int], chunks: Sequence[int], said: Mapping[str, Any]
     ) -> da.Array:
         """Return the field as a Dask array."""
-        meta = self._taken(np.empty((0,) * len(shape), self.array.dtype))
+        dtype = self._taken(np.empty((2, 0, 0), self.array.dtype)).dtype
+        meta = np.empty((0,) * len(shape), dtype)
         meta = to_gpu(meta) if self.device == "cuda" else meta
         named = {"array": str(self.array.store_path), "device": self.device, **said}
         return lazily(self, shape, chunks, meta, named)

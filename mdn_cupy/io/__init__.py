@@ -1,13 +1,15 @@
 """Files of field sets: `.mdn`, and what networks and their users write.
 
 One module for each kind of file says what arrays it holds (`contents`), without reading them;
-`naming` finds the two fields among them, and `opening` makes of both, in an order of axes, a
-sequence of `Fields` that reads a frame when it is asked for.
+`memory` does so of arrays that are in no file. `naming` finds the two fields among them, and
+`opening` makes of both, in an order of axes, a sequence of `Fields` that reads a frame when it is
+asked for.
 """
 
 from mdn_cupy.axes import Layout
 from mdn_cupy.io.mdn import load_fields, save_fields
 from mdn_cupy.io.opening import SUFFIXES, Inspected, inspect_file, open_fields
+from mdn_cupy.io.reading import sigmoid
 from mdn_cupy.io.sequence import FieldsSequence
 
 __all__ = [
@@ -19,4 +21,5 @@ __all__ = [
     "load_fields",
     "open_fields",
     "save_fields",
+    "sigmoid",
 ]

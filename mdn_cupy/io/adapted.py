@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import EllipsisType
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from mdn_cupy.arrays import kind_of
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen, named
-from mdn_cupy.io.reading import check_frames, has_images
+from mdn_cupy.io.reading import Frames, check_frames, has_images
 
 __all__ = ["AdaptedReading"]
 
@@ -67,8 +66,8 @@ class AdaptedReading:
         return _AdaptedFrames(self.adapter, arrays, values, image, None).counted()
 
 
-@dataclass(frozen=True)
-class _AdaptedFrames:
+@dataclass(frozen=True, repr=False)
+class _AdaptedFrames(Frames):
     adapter: Adapter
     arrays: Mapping[str, Member]
     values: Mapping[str, Any]
@@ -93,9 +92,9 @@ class _AdaptedFrames:
         self._adapted({n: _zeros(m.shape, m) for n, m in self.arrays.items()}, None)
         return self
 
-    def read(self, frame: int | None) -> Fields:
-        index: int | EllipsisType = ... if frame is None else frame
-        image = None
+    def read(self, frame: int) -> Fields:
+        """Read one frame."""
+        index, image = self.at(frame), None
         if self.image is not None:
             each = has_images(self.image, self.count)
             image = np.asarray(self.image[index if each else ...])

@@ -7,7 +7,7 @@ from typing import Any
 
 from mdn_cupy.io.contents import Contents, missing
 
-__all__ = ["KIND", "SUFFIXES", "contents"]
+__all__ = ["KIND", "SUFFIXES", "contents", "of_group"]
 
 KIND = "HDF5"
 SUFFIXES = (".h5", ".hdf5", ".hdf")
@@ -19,9 +19,15 @@ def contents(path: Path) -> Contents:
         import h5py
     except ModuleNotFoundError:
         missing(path, KIND, "h5py", "io")
-    file = h5py.File(path, "r")
+    return of_group(h5py.File(path, "r"))
+
+
+def of_group(group: Any) -> Contents:
+    """Return what an open group holds, in groups of its own too."""
+    import h5py
+
     arrays: dict[str, Any] = {}
-    values: dict[str, Any] = dict(file.attrs)
+    values: dict[str, Any] = dict(group.attrs)
 
     def visit(name: str, item: Any) -> None:
         if not isinstance(item, h5py.Dataset):
@@ -29,6 +35,6 @@ def contents(path: Path) -> Contents:
         elif item.shape is not None:
             arrays[name] = item
 
-    file.visititems(visit)
+    group.visititems(visit)
     values = {name: value for name, value in values.items() if not isinstance(value, h5py.Empty)}
     return Contents(KIND, arrays, values)

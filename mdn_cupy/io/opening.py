@@ -19,12 +19,12 @@ from mdn_cupy.arrays import Array
 from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import local_path
-from mdn_cupy.io import hdf5, npy, npz, pairs, pt, tiff, zarr
+from mdn_cupy.io import hdf5, memory, npy, npz, pairs, pt, tiff, zarr
 from mdn_cupy.io.adapted import AdaptedReading
 from mdn_cupy.io.contents import Contents, Member, Refusal, explained
 from mdn_cupy.io.naming import chosen
 from mdn_cupy.io.reading import BESIDE, ArrayReading, Order
-from mdn_cupy.io.sequence import FieldsSequence
+from mdn_cupy.io.sequence import FieldsSequence, Source
 
 __all__ = ["SUFFIXES", "Inspected", "inspect_file", "is_folder", "open_fields"]
 
@@ -38,7 +38,7 @@ _PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 
 
 def open_fields(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Mapping[str, Any],
     *,
     confidence: str | None = None,
     offsets: str | None = None,
@@ -50,22 +50,24 @@ def open_fields(
     names: Sequence[str] | None = None,
     output_shape: Sequence[int] | None = None,
     sigmoid: bool = False,
-    scale: float = 1.0,
+    scale: float | Sequence[float] = 1.0,
     region: tuple[slice, slice] | None = None,
     adapter: Callable[..., Fields | list[Fields]] | None = None,
 ) -> FieldsSequence:
-    """Open a file of any kind, or a folder of files, as a sequence of `Fields`, a frame each.
+    """Open a file of any kind, a folder of files or arrays as a sequence of `Fields`, a frame each.
 
     Nothing but headers is read before a frame is asked for, and then only that frame.
 
     Parameters
     ----------
-    path : path
+    path : path or mapping
         What to open. A file: `.mdn`, `.npz`, HDF5 (`.h5`, `.hdf5`, `.hdf`), torch (`.pt`, `.pth`;
         tensors only, nothing else is unpickled), or `.npy` or TIFF (`.tif`, `.tiff`), which lie in
         pairs beside each other, `hand_heatmap.npy` and `hand_offsets.npy`. A Zarr group. A folder
         or a pattern such as `run/*.h5`: the frames of all its files, in the order of their names,
-        2 before 10.
+        2 before 10. Or arrays by name, as such a file would hold them: a dict of NumPy or CuPy
+        arrays, tensors or anything with shape, dtype and indexing, such as those of dask, h5py and
+        Zarr, which read a frame when it is asked for; an open HDF5 group or NPZ archive.
     confidence, offsets : str, optional
         Names of the two arrays in the file, `group/name` where there are groups; of `.npy` and TIFF
         files the files' names. By default they are found by the names that networks give them, such
@@ -82,8 +84,8 @@ def open_fields(
         As in `Fields`, instead of what the file says.
     sigmoid : bool
         Take the confidence for logits: its logistic function is used.
-    scale : float
-        Multiplies the offsets; the stride, where they are in cells.
+    scale : float or (float, float)
+        Multiplies the offsets, or their components (y, x); the stride, where they are in cells.
     region : (slice, slice), optional
         Rows and columns of the sources to read, which may be every n-th; of Zarr and HDF5 nothing
         else is read. Positions then count from the first of them, and there is no image.
@@ -103,7 +105,8 @@ def open_fields(
         If there is nothing there, or it may not be read.
     ValueError
         If it is no file of these kinds, is damaged, or holds no fields or several; the message
-        begins with the path, lists what there is and names the remedy.
+        begins with the path, lists what there is and names the remedy. What indexing the arrays of
+        a mapping raises is not changed.
     ModuleNotFoundError
         If the package that reads such files is not installed.
 
@@ -118,6 +121,12 @@ def open_fields(
     ...     frames = mdn.open_fields(f"{folder}/hand.npz", layout="(PC)HW", stride=8, origin=4)
     ...     len(frames), len(frames[2:4]), frames[8].offsets.shape
     (9, 2, (4, 2, 30, 40))
+
+    The same in memory:
+
+    >>> frames = mdn.open_fields({"heatmap": heatmap, "locref": locref}, layout="(PC)HW", stride=8)
+    >>> frames, frames[8].stride
+    (FieldsSequence(9 frames of arrays), 8.0)
 
     A network that has an adapter:
 
@@ -140,7 +149,7 @@ def open_fields(
     axes = None if layout is None else Layout(layout)
     arrays = ArrayReading((confidence, offsets), axes, order, sigmoid, scale, given, region)
     if adapter is None:
-        return FieldsSequence(_source(local_path(path), arrays))
+        return FieldsSequence(_source(path, arrays))
     if not callable(adapter):
         raise TypeError(
             "adapter must be a function, such as mdn_cupy.adapters.posenet with its settings bound "
@@ -151,7 +160,7 @@ def open_fields(
             "adapter settles layout, order, sigmoid, scale, what Fields has, and takes no region: "
             "give its own arguments to it: functools.partial(mdn_cupy.adapters.posenet, stride=16)"
         )
-    return FieldsSequence(_source(local_path(path), AdaptedReading((confidence, offsets), adapter)))
+    return FieldsSequence(_source(path, AdaptedReading((confidence, offsets), adapter)))
 
 
 class Inspected(NamedTuple):
@@ -218,8 +227,11 @@ def is_folder(path: Path) -> bool:
     return os.path.isdir(path) and path.suffix.lower() != ".zarr" and not zarr.is_zarr(path)
 
 
-def _source(path: Path, reading: Reading) -> _File | _Folder:
-    """Find out what is at a path."""
+def _source(given: str | os.PathLike[str] | Mapping[str, Any], reading: Reading) -> Source:
+    """Find out what is at a path, or in a mapping."""
+    if isinstance(given, Mapping):
+        return reading.frames(memory.contents(given), reading.names)
+    path = local_path(given)
     pattern = glob.has_magic(str(path)) and not os.path.exists(path)
     return _Folder(path, reading) if pattern or is_folder(path) else _File(path, reading)
 
@@ -238,14 +250,14 @@ class _File:
         return repr(str(self._path))
 
     def __len__(self) -> int:
-        return 1 if self._frames.count is None else self._frames.count
+        return len(self._frames)
 
     def read(self, frame: int) -> Fields:
         """Read a frame's fields, and nothing else."""
         if os.getpid() != self._process:
             self._open()
         with self._lock, explained(self._path, self._kind):
-            return self._frames.read(None if self._frames.count is None else frame)
+            return self._frames.read(frame)
 
     def _open(self) -> None:
         self._process, self._lock, self._kind = os.getpid(), threading.Lock(), _called(self._path)

@@ -1,4 +1,4 @@
-"""From the arrays of a file to the fields of a frame: by names, layout, order and scale."""
+"""From arrays by name to the fields of a frame: by layout, order and scale."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from mdn_cupy.arrays import is_number
 from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen
-from mdn_cupy.validation import check_flag, crop_range
+from mdn_cupy.validation import check_flag, crop_range, per_axis
 
 __all__ = [
     "BESIDE",
     "ArrayReading",
+    "Frames",
     "Order",
     "Region",
     "check_frames",
     "has_images",
+    "sigmoid",
 ]
 
 Order = Literal["xy", "yx"]
@@ -50,7 +51,7 @@ class ArrayReading:
     layout: Layout | None  # the usual one, where it is None
     order: Order
     sigmoid: bool
-    scale: float
+    scale: float | Sequence[float]
     given: Mapping[str, Any]
     region: Region | None = None
 
@@ -58,8 +59,7 @@ class ArrayReading:
         if self.order not in ("xy", "yx"):
             raise ValueError(f"order must be 'xy' or 'yx', got {self.order!r}")
         check_flag("sigmoid", self.sigmoid)
-        if not (is_number(self.scale) and np.isfinite(self.scale)):
-            raise ValueError(f"scale must be a finite number, got {self.scale!r}")
+        per_axis("scale", self.scale)
         if self.region is not None:
             _check_region(self.region)
 
@@ -74,7 +74,7 @@ class ArrayReading:
             if np.dtype(array.dtype).kind != "f":
                 raise Refusal(
                     f"{role} must be of a floating dtype, got {array.dtype} ({name}); "
-                    "save it as float32"
+                    "make it float32"
                 )
         shapes = [tuple(array.shape) for array in arrays]
         layout = self.layout or Layout.usual(*shapes)
@@ -82,8 +82,8 @@ class ArrayReading:
         if leading is None:
             seen = ", ".join(f"{name} {shape}" for name, shape in zip(found, shapes, strict=True))
             raise Refusal(
-                f"wants {layout}, or both with one more leading axis of frames; got {seen}: "
-                f"{Layout.suggestion(*shapes)}"
+                f"layout {layout.text!r} wants {layout}, or both with one more leading axis of "
+                f"frames; got {seen}: {Layout.suggestion(*shapes)}"
             )
         count = leading[0] if leading else None
         group = found[0].rpartition("/")[0]
@@ -111,21 +111,48 @@ class ArrayReading:
         """Bring offsets [..., 2, H, W] to (x, y), in output pixels."""
         if self.order == "yx":
             array = array[..., ::-1, :, :]
-        if self.scale != 1:
+        y, x = per_axis("scale", self.scale)
+        if (y, x) != (1, 1):
             with np.errstate(over="ignore"):  # infinite offsets are refused by `check_fields`
-                array = array * self.scale
+                array = array * np.array([x, y], array.dtype)[:, None, None]
         return _plain(array)
 
     def scores(self, array: FloatArray) -> FloatArray:
         """Bring a confidence to [0, 1]."""
-        if self.sigmoid:
-            small = np.exp(-np.abs(array, dtype=np.result_type(array, np.float32)))  # no overflow
-            array = np.where(array >= 0, 1, small) / (1 + small)
-        return _plain(array)
+        return _plain(sigmoid(array) if self.sigmoid else array)
 
 
-@dataclass(frozen=True)
-class _ArrayFrames:
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Return the logistic function of numbers, in their dtype or in float32, if that is wider.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sigmoid(np.array([-1e9, 0.0, 1e9]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(logits, dtype=np.result_type(logits, np.float32)))  # no overflow
+    return np.asarray(np.where(logits >= 0, 1, small) / (1 + small))
+
+
+class Frames:
+    """Frames of arrays: a `Source`."""
+
+    count: int | None  # None where the arrays have no axis of frames
+
+    def __len__(self) -> int:
+        return 1 if self.count is None else self.count
+
+    def __repr__(self) -> str:
+        return "arrays"
+
+    def at(self, frame: int) -> int | EllipsisType:
+        """Return the index of a frame."""
+        return ... if self.count is None else frame
+
+
+@dataclass(frozen=True, repr=False)
+class _ArrayFrames(Frames):
     how: ArrayReading
     layout: Layout
     confidence: Member
@@ -141,9 +168,9 @@ class _ArrayFrames:
             return has_images(member, self.count, self.stacked)
         return self.count is not None and len(member.shape) > BESIDE[name]
 
-    def read(self, frame: int | None) -> Fields:
-        index: int | EllipsisType = ... if frame is None else frame
-        layout = self.layout
+    def read(self, frame: int) -> Fields:
+        """Read one frame."""
+        index, layout = self.at(frame), self.layout
         confidence = self._taken(self.confidence, index, layout.maps)
         offsets = self._taken(self.offsets, index, layout.axes)
         members: dict[str, Any] = {

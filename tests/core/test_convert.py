@@ -124,7 +124,7 @@ def test_without_tqdm_there_is_no_bar(capsys, run, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "fragment"),
     [
-        (["run.h5", "-o", "run.mdn"], "run.h5: wants confidence (P, H, W)"),
+        (["run.h5", "-o", "run.mdn"], "run.h5: layout 'PCHW' wants confidence (P, H, W)"),
         (["run.h5", "-o", "run.mdn", "--layout", "XY"], "layout must order"),
         (["run.h5", "-o", "run.mdn", "--confidence", "hm"], "run.h5: no array 'hm'; it holds net/"),
         (["run.h5", "-o", "run.npz", *SETTINGS], "run.npz: name a .mdn file, or a folder"),

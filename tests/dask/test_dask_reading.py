@@ -38,7 +38,7 @@ def written(path, layout, frames=None, **attributes):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_layout_is_read_by_chunks_as_it_is_whole(tmp_path, layout, frames):
     path = written(tmp_path / "fields.zarr", layout, frames, stride=[2, 4])
-    given = {"layout": layout, "order": "yx", "scale": 1.5, "sigmoid": True}
+    given = {"layout": layout, "order": "yx", "scale": (1.5, 2.0), "sigmoid": True}
     whole = mdn.open_fields(path, **given)[2 if frames else 0]
     frame = 2 if frames else None
     lazy = mdn.dask.open_fields(path, chunks=(7, 6), frame=frame, **given)
@@ -268,7 +268,7 @@ def test_fields_at_urls_are_read_and_maps_written_there(people):
     [
         ({"order": "zy"}, ValueError, "order must be 'xy' or 'yx', got 'zy'"),
         ({"sigmoid": "no"}, TypeError, "sigmoid must be True or False, got 'no'"),
-        ({"scale": "2"}, ValueError, "scale must be a finite number, got '2'"),
+        ({"scale": "2"}, TypeError, r"scale must be a number or a pair of numbers \(y, x\)"),
     ],
 )
 def test_how_it_is_read_is_checked_as_for_files_in_memory(tmp_path, wrong, error, message):

@@ -63,7 +63,7 @@ def test_several_files_are_frames_and_one_layout_is_found(tmp_path):
         (["a.npz", "--set", "x=1"], "--set is for the settings of an adapter"),
         (["a.npz", "--from", "posenet", "--order", "yx"], "posenet takes no order"),
         (["a.npz"], "give --layout '(PC)HW'"),
-        (["a.npz", "--scale", "nan"], "scale must be a finite number"),
+        (["a.npz", "--scale", "nan"], "scale must be finite, got nan"),
         (["c.npy"], "or name the offsets' file too: c.npy OFFSETS.npy"),
         (["maps.npz", "--region", "0:0,0:0"], "region"),
         (["maps.npz", "--region", "5:3,:"], "region"),
