@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -48,8 +49,6 @@ def measure_acts() -> None:
 
 def window() -> tuple[Any, Any]:
     """Make a window with the pose sample, not shown yet, and its dock widget."""
-    import gc
-
     import napari
     from mdn_viewer import show
 
@@ -90,6 +89,7 @@ def measure_napari() -> None:
         viewer.add_image(data, **looks)
     viewer.window.show()
     run_for(2 * QUIET)
+    gc.freeze()  # as in our window
     layers = layer_data(open_paths(["coins"]), "coins")
     for name, some in (("three layers", layers), ("one layer more", layers[:1])):
         beats = Heartbeat()

@@ -173,9 +173,9 @@ def drag(viewer: Any, case: Case, seconds: float) -> Trace:
     for data, looks, _ in layer_data(Opened([case.fields], part=case.part), "fields"):
         viewer.add_image(data, **looks)
     widget = viewer.window.add_plugin_dock_widget("mdn-cupy", "Mass displacement")[1]
-    gc.freeze()  # as `mdn-viewer` does: a full collection takes 0.2 s
     run_for(1.0)
     widget.wait()
+    gc.freeze()  # as `mdn-viewer` does: a full collection takes 0.2 s
     if case.zoom:
         look_into_the_middle(widget.canvas, case.zoom)
     let_settle(widget.controls.sigma.native)
