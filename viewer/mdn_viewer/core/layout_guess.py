@@ -23,6 +23,7 @@ __all__ = [
     "has_rows_last",
     "layouts",
     "one_frame",
+    "only",
     "understood",
 ]
 
@@ -102,6 +103,26 @@ def layouts(confidence: Shape, offsets: Shape, image: Shape | None = None) -> li
     turned = [Layout(layout.text.translate(_SWAP)) for layout in fitting]
     found = found or [x for x in turned if _skew(x, confidence, image) <= _SQUARE]
     return found or fitting
+
+
+def only(confidence: Shape, offsets: Shape) -> dict[str, str]:
+    """Return the layout that two shapes fit, where it is the only one and not the usual one.
+
+    Of those with the parts first and last, it is the first where there are few parts.
+
+    Examples
+    --------
+    >>> only((4, 30, 40), (4, 2, 30, 40)), only((4, 30, 40), (4, 30, 40, 2))
+    ({}, {'layout': 'PHWC'})
+    """
+    if Layout.usual(confidence, offsets).leading(confidence, offsets) is not None:
+        return {}
+    fitting = Layout.fitting(confidence, offsets)
+    first = [layout for layout in fitting if layout.maps == [*"PHW"]]
+    if len(first) == 1:
+        sizes = first[0].lengths(confidence, offsets) or {}
+        fitting = first if sizes["P"] <= min(sizes["H"], sizes["W"]) else fitting
+    return {"layout": fitting[0].text} if len(fitting) == 1 else {}
 
 
 def _skew(layout: Layout, confidence: Shape, image: Shape) -> float:

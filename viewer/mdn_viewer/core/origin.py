@@ -318,8 +318,7 @@ def _with_layout(path: str, given: dict[str, Any]) -> dict[str, Any]:
     found = inspect_file(path, given.get("offsets"))
     names = (given.get(n) or getattr(found, n) for n in ("confidence", "offsets"))
     shapes = [found.arrays[name].shape for name in names if name in found.arrays]
-    fitting = Layout.fitting(*shapes) if len(shapes) == 2 else []
-    return {**given, "layout": fitting[0].text} if len(fitting) == 1 else given
+    return {**given, **layout_guess.only(*shapes)} if len(shapes) == 2 else given
 
 
 def _with_image(fields: mdn.Fields, image: Any, given: Collection[str]) -> mdn.Fields:
