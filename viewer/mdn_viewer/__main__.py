@@ -13,12 +13,12 @@ import mdn_cupy as mdn
 from mdn_cupy import console
 from mdn_cupy.commands import parsing
 from mdn_cupy.commands.opening import add_reading_to, reading_of
-from mdn_cupy.files import replacing
 from mdn_viewer.core.opened import Opened, open_origin, open_saved
 from mdn_viewer.core.origin import Origin
 from mdn_viewer.core.session import VotingSession
 from mdn_viewer.core.session_file import SUFFIX, SavedSession, read_session
 from mdn_viewer.display import obstacle
+from mdn_viewer.export import save_picture
 
 if TYPE_CHECKING:
     from napari import Viewer
@@ -205,16 +205,13 @@ def _photograph(viewer: Viewer, widget: Any, path: Path, name: str) -> int:
 
 
 def write_screenshot(viewer: Viewer, path: Path) -> None:
-    from matplotlib.image import imsave
     from qtpy.QtCore import QCoreApplication, QEvent
 
     # What Qt puts off until its loop runs: else the sliders that napari replaced are still there.
     for _ in range(2):  # the layout follows the deletions
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         QCoreApplication.processEvents()
-    pixels = viewer.screenshot(canvas_only=False, flash=False)
-    with replacing(path) as file:
-        imsave(file, pixels, format="png")
+    save_picture(path, viewer.screenshot(canvas_only=False, flash=False))
 
 
 def _fail(status: int, message: str) -> int:
