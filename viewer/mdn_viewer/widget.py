@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -419,8 +418,6 @@ def _import_soon_needed() -> None:
     """Import what napari's first points layer, and the first plot, would wait for: 0.4 s each."""
     for name in ("pandas", "matplotlib.figure", "mdn_viewer.widgets.plot_canvas"):
         import_module(name)
-    if gc.get_freeze_count():  # as `mdn-viewer` has it: else they take a full collection 0.1 s
-        gc.freeze()
 
 
 class _Ending:

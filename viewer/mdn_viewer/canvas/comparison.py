@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from qtpy.compat import isalive
-from qtpy.QtCore import QPoint, QRect, Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import (  # type: ignore[attr-defined]
+    QCoreApplication,
+    QEvent,
+    QPoint,
+    QRect,
+    Qt,
+    Signal,
+)
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 from vispy import scene
 
@@ -202,8 +209,8 @@ class ComparisonCanvas(QWidget):
 
     def draw_now(self) -> None:
         """Draw before other events are handled, if anything has changed."""
-        if self._changed:
-            self.native.repaint()
+        if self._changed:  # what else has changed comes with it: Qt puts the window together once
+            QCoreApplication.sendPostedEvents(self.window(), QEvent.Type.UpdateRequest)
 
     def end(self) -> None:
         """Close the canvas and release its OpenGL context."""
