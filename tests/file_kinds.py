@@ -206,15 +206,15 @@ def written(family, most=9):
     return {n: RNG.random((3, *shapes[n]), dtype=np.float32) for n in names}, settings
 
 
-MANY = 2000
+MANY = 500
 
 
 @cache
-def two_thousand():
+def many_frames():
     """Arrays of so many frames that all of them would be seen in memory: 6 MB."""
     rng = np.random.default_rng(1)
-    confidence = rng.random((MANY, 2, 8, 16), dtype=np.float32)
-    offsets = rng.random((MANY, 2, 2, 8, 16), dtype=np.float32)
+    confidence = rng.random((MANY, 2, 16, 32), dtype=np.float32)
+    offsets = rng.random((MANY, 2, 2, 16, 32), dtype=np.float32)
     return {"confidence": confidence, "offsets": offsets}
 
 

@@ -19,9 +19,12 @@ OUTPUT_SHAPES = st.one_of(
     st.none(), st.tuples(st.integers(1, 19), st.integers(1, 19)), st.sampled_from([(0, 5), (1, 1)])
 )
 LAYOUTS = st.sampled_from(["contiguous", "fortran", "sliced", "reversed"])
-STRIDES = st.sampled_from((1.0, 2.0, 16.0, 0.5, 1.5))
-ORIGINS = st.sampled_from((0.0, 0.5, -3.25, 7.0))
-TRUNCATES = (4.0, 0.5, 1.0, 2.5, 6.0, math.inf)
+ONE_STRIDE = st.sampled_from((1.0, 2.0, 16.0, 0.5, 1.5))
+STRIDES = st.one_of(ONE_STRIDE, st.tuples(ONE_STRIDE, ONE_STRIDE))
+ONE_ORIGIN = st.sampled_from((0.0, 0.5, -3.25, 7.0))
+ORIGINS = st.one_of(ONE_ORIGIN, st.tuples(ONE_ORIGIN, ONE_ORIGIN))
+LEADING_SHAPES = mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3)
+TRUNCATES = st.sampled_from((4.0, 0.5, 1.0, 2.5, 6.0, math.inf))
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def votes(draw: Any, dtype: type = np.float32) -> Drawn:
     """
     on_grid = draw(st.booleans())
     height, width = draw(GRIDS)
-    leading = draw(mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=3))
+    leading = draw(LEADING_SHAPES)
     shapes = leading.input_shapes
     if draw(st.integers(0, 19)) == 0:
         axes = len(leading.result_shape)
@@ -59,9 +62,9 @@ def votes(draw: Any, dtype: type = np.float32) -> Drawn:
     batch = np.broadcast_shapes(shape_c, shape_o, (shape_s or ())[:-2])
     assume(np.prod(batch, dtype=int) * height * width <= MOST_SOURCES)
     options = {
-        "truncate": draw(st.sampled_from(TRUNCATES)),
-        "stride": draw(st.one_of(STRIDES, st.tuples(STRIDES, STRIDES))),
-        "origin": draw(st.one_of(ORIGINS, st.tuples(ORIGINS, ORIGINS))),
+        "truncate": draw(TRUNCATES),
+        "stride": draw(STRIDES),
+        "origin": draw(ORIGINS),
         "output_shape": draw(OUTPUT_SHAPES),
         "aggregate": _aggregate(draw, len(batch)),
     }

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import shlex
+from itertools import product
 
 import matplotlib.image
 import numpy as np
@@ -118,17 +119,14 @@ def test_arrows_and_grid_of_a_figure_follow_stride_and_origin():
     assert set(arrows.XY[:, 1]) <= {1.0 + 16 * n for n in range(25)}
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+EVERYTHING = "lesion $\\frac$ \\$1 鼻 😀 a\nb \x1b x_1^2 %#&"
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("name", "suffix"),
     [
-        "from $5 to $6",
-        "$",
-        "\\$1",
-        "a\nb",
-        "",
-        "lesion $\\frac$ \\$1 鼻 😀 a\nb \x1b x_1^2 %#&",
-        "\ud800",
+        *((name, "png") for name in ("from $5 to $6", "$", "\\$1", "a\nb")),
+        *product(("", EVERYTHING, "\ud800"), ("png", "pdf", "svg")),
     ],
 )
 def test_names_of_parts_are_set_as_they_are(capsys, tmp_path, name, suffix):

@@ -24,9 +24,8 @@ def partition(draw, size, step):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", CLOSE)
-@pytest.mark.parametrize("rule", RULES)
-@given(data=st.data())
-def test_any_partition_into_crops_is_the_whole_map(backend, rule, dtype, data):
+@given(data=st.data(), rule=st.sampled_from(RULES))
+def test_any_partition_into_crops_is_the_whole_map(backend, dtype, data, rule):
     drawn = data.draw(drawn_votes(dtype))
     step = data.draw(st.sampled_from([1, 2]))  # by which all that is divided stays exact
     votes = backend.votes(*drawn.fields, **drawn.options)

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from file_kinds import MANY, C, O, assert_same, peak_of, two_thousand
+from file_kinds import MANY, C, O, assert_same, many_frames, peak_of
 
 import mdn_cupy as mdn
 
@@ -108,7 +108,7 @@ def test_one_frame_and_an_image_of_three_columns(tmp_path):
 
 
 def test_frames_pass_through_no_memory(tmp_path):
-    many = two_thousand()
+    many = many_frames()
     made = (mdn.Fields(c, o) for c, o in zip(many["confidence"], many["offsets"], strict=True))
     mdn.save_fields(tmp_path / "warm.mdn", frames_of())
     whole = sum(array.nbytes for array in many.values())

@@ -22,6 +22,7 @@ from file_kinds import (
     folder_of_files,
     hdf5,
     hdf5_packed,
+    many_frames,
     mdn_file,
     npy,
     npz,
@@ -32,7 +33,6 @@ from file_kinds import (
     refused,
     tiff,
     tiff_packed,
-    two_thousand,
     written,
     zarr2,
     zarr3,
@@ -124,7 +124,7 @@ def test_a_forked_process_moves_no_position_of_its_parent(tmp_path, write):
     ids=lambda write: write.__name__,
 )
 def test_memory_does_not_grow_with_the_frames(tmp_path, write):
-    many = two_thousand()
+    many = many_frames()
     path = write(tmp_path, **many)
     frames = mdn.open_fields(path)
     seen = []

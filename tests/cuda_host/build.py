@@ -27,7 +27,7 @@ _ALWAYS = ("-std=c++20", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contra
 PLAIN = (*_ALWAYS, "-O2", "-ftrivial-auto-var-init=pattern")
 SANITIZED = (
     *_ALWAYS,
-    *("-O1", "-g", "-fno-omit-frame-pointer"),
+    *("-Og", "-g", "-fno-omit-frame-pointer"),
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
 )
 
