@@ -223,7 +223,7 @@ def dialog(widget):
     np.savez(path, scoremap=c, locref=locref, image=fields.image)
     widget.opener.open([str(path)])
     (asked,) = widget.findChildren(OpenDialog)
-    asked.family.setCurrentText("deeplabcut")
+    asked.form.network.value = "deeplabcut"
     asked.look()
     return asked
 

@@ -182,11 +182,12 @@ class Layout:
         ['HWP PCHW']
         """
         for plane in ("HW", "WH"):
-            found: dict[tuple[str, ...], Layout] = {}
+            found: dict[tuple[object, ...], Layout] = {}
             for maps in ("HW",) if len(confidence) == 2 else ("PHW", "HWP"):
                 for layout in _layouts(maps, plane):
                     if sizes := layout.lengths(confidence, offsets):
-                        found.setdefault(layout._order(sizes["P"]), layout)
+                        same = *layout._order(sizes["P"]), sizes["H"], sizes["W"]
+                        found.setdefault(same, layout)
             if found:
                 return list(found.values())
         return []

@@ -26,7 +26,8 @@ class Held:
         self.chunks = getattr(array, "chunks", None)  # as of HDF5: parts of it can be read
 
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
-        found = self._array if index is ... else self._array[index]
+        whole = index is ... and hasattr(self._array, "__array__")
+        found = self._array if whole else self._array[index]
         if hasattr(found, "compute"):  # of dask: by itself NumPy would pass over a mask
             found = found.compute()
         return to_numpy(found if library(found) else np.asanyarray(found), self._name)

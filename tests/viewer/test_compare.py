@@ -23,7 +23,7 @@ def test_vectors_rows_first_and_coarse_units(viewer):
     swapped = viewer.add_image(fields.offsets[0, ::-1] / 4, name="o")
     inputs = widget.inputs
     inputs.confidence.value, inputs.offsets.value = confidence, swapped
-    inputs.order.value = inputs.coarse.value = True
+    inputs.order.value, inputs.coarse.value = "yx", True
     widget.controls.sigma.value = 2
     widget.wait()
     assert_map(widget, "noisy_or", VotingSession(fields, 0, 2.0))
@@ -31,7 +31,7 @@ def test_vectors_rows_first_and_coarse_units(viewer):
     starts = np.stack([rows, columns], -1)
     steps = fields.offsets[0, ::-1].reshape(2, -1).T
     inputs.offsets.value = viewer.add_vectors(np.stack([starts, steps], 1), name="v")
-    inputs.order.value = inputs.coarse.value = False
+    inputs.order.value, inputs.coarse.value = "xy", False
     widget.wait()
     assert_map(widget, "noisy_or", VotingSession(fields, 0, 2.0))
 
@@ -41,7 +41,7 @@ def test_what_does_not_fit_is_said(viewer, two):
     two.inputs.offsets.value = viewer.layers["small"]
     two.wait()
     assert two.controls.message.wrong
-    assert "offsets must have the shape" in two.controls.message.said
+    assert "offsets (3, 3): they fit in no common layout" in two.controls.message.said
 
 
 def test_maps_on_request(two):

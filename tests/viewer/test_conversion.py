@@ -2,19 +2,21 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from mdn_viewer import reader
 from mdn_viewer.core.contrast import backdrop
 from mdn_viewer.core.opened import Opened
+from mdn_viewer.core.reading import Reading
 from mdn_viewer.core.session import ALL
 from mdn_viewer.layers.conversion import (
-    Reading,
+    frames_of,
     layer_data,
     opened_of,
+    read_as,
     role_of,
-    to_fields,
     values_of,
 )
 from mdn_viewer.layers.transforms import grid_of
@@ -34,21 +36,20 @@ def layers_of(fields, **keywords):
 
 
 def back(layers):
-    return to_fields(
-        layers["confidence"],
-        layers["offsets"],
-        layers.get("image"),
-        Reading(*grid_of(layers["confidence"])),
-    )
+    stride, origin = grid_of(layers["confidence"])
+    reading = Reading(stride=stride, origin=origin)
+    (found,) = frames_of(layers["confidence"], layers["offsets"], layers.get("image"), reading)
+    return found
 
 
 @pytest.mark.parametrize("name", [*mdn.samples.names(), "two"])
 def test_a_field_set_comes_back_from_its_layers(name):
     fields = two_parts() if name == "two" else mdn.samples.load(name)
     again = back(layers_of(fields))
-    for array in ("confidence", "offsets", "image"):
+    for array in ("confidence", "offsets", "image", "cross_offsets"):
         np.testing.assert_array_equal(getattr(again, array), getattr(fields, array))
-    assert again.cross_offsets is fields.cross_offsets
+    if fields.cross_offsets is not None:
+        assert np.shares_memory(again.cross_offsets, fields.cross_offsets)
     for scalar in ("stride", "origin", "sigma", "names", "source"):
         assert getattr(again, scalar) == getattr(fields, scalar)
 
@@ -108,12 +109,14 @@ def test_a_field_set_without_sources():
 
 def test_plain_layers():
     fields = two_parts()
-    stack = to_fields(Image(fields.confidence), Image(fields.offsets), None, Reading(4.0, 2.0))
+    stack = frames_of(
+        Image(fields.confidence), Image(fields.offsets), None, Reading(stride=4.0, origin=2.0)
+    )[0]
     np.testing.assert_array_equal(stack.offsets, fields.offsets)
     assert stack.names == ("part 0", "part 1")
-    single = to_fields(
-        Image(fields.confidence[0]), Image(fields.offsets[0]), None, Reading(4.0, 2.0)
-    )
+    single = frames_of(
+        Image(fields.confidence[0]), Image(fields.offsets[0]), None, Reading(stride=4.0, origin=2.0)
+    )[0]
     np.testing.assert_array_equal(single.confidence, fields.confidence[:1])
     np.testing.assert_array_equal(single.offsets, fields.offsets[:1])
 
@@ -121,9 +124,19 @@ def test_plain_layers():
 def test_offsets_may_be_rows_first_and_in_units_of_the_grid():
     fields = two_parts()
     swapped = Image(fields.offsets[:, ::-1] / 4)
-    reading = Reading(4.0, 2.0, rows_first=True, coarse=True)
-    read = to_fields(Image(fields.confidence), swapped, None, reading)
+    reading = Reading(stride=4.0, origin=2.0, order="yx", coarse=True)
+    read = frames_of(Image(fields.confidence), swapped, None, reading)[0]
     np.testing.assert_allclose(read.offsets, fields.offsets)
+
+
+def test_cross_offsets_are_read_as_the_offsets_are():
+    fields = two_parts()
+    crossed = replace(fields, cross_offsets=np.stack([fields.offsets, -fields.offsets]))
+    read = read_as(crossed, Reading(order="yx", scale=2.0, stride=4.0, origin=2.0))
+    np.testing.assert_array_equal(read.offsets, 2 * fields.offsets[:, ::-1])
+    np.testing.assert_array_equal(read.cross_offsets, np.stack([read.offsets, -read.offsets]))
+    assert (read.names, read.sigma, read.source) == (fields.names, fields.sigma, fields.source)
+    np.testing.assert_array_equal(read.image, fields.image)
 
 
 def arrows(fields, scale=1.0, origin=0.0):
@@ -137,11 +150,11 @@ def arrows(fields, scale=1.0, origin=0.0):
 @pytest.mark.parametrize("place", [{}, {"scale": 4.0, "origin": 2.0}], ids=["grid", "output"])
 def test_offsets_may_be_vectors(place):
     fields = two_parts()
-    confidence, reading = Image(fields.confidence[0]), Reading(4.0, 2.0)
+    confidence, reading = Image(fields.confidence[0]), Reading(stride=4.0, origin=2.0)
     vectors = arrows(fields, **place)
-    read = to_fields(confidence, Vectors(vectors), None, reading)
+    read = frames_of(confidence, Vectors(vectors), None, reading)[0]
     np.testing.assert_allclose(read.offsets, fields.offsets[:1])
-    fewer = to_fields(confidence, Vectors(vectors[1:]), None, reading)
+    fewer = frames_of(confidence, Vectors(vectors[1:]), None, reading)[0]
     assert np.isnan(fewer.offsets[0, :, 0, 0]).all()  # casts no vote
     assert np.isfinite(fewer.offsets).sum() == fields.offsets[0].size - 2
 
@@ -151,7 +164,7 @@ def test_vectors_may_tell_the_part():
     flat = arrows(fields)
     of_part_1 = np.zeros((len(flat), 2, 3))
     of_part_1[:, :, 1:], of_part_1[:, 0, 0] = flat, 1
-    read = to_fields(Image(fields.confidence), Vectors(of_part_1), None, Reading())
+    read = frames_of(Image(fields.confidence), Vectors(of_part_1), None, Reading())[0]
     np.testing.assert_allclose(read.offsets[1], fields.offsets[0])
     assert np.isnan(read.offsets[0]).all()
 
@@ -159,12 +172,12 @@ def test_vectors_may_tell_the_part():
 def test_vectors_that_start_nowhere():
     fields = two_parts()
     with pytest.raises(ValueError, match="far: vectors must each start at another source"):
-        to_fields(
+        frames_of(
             Image(fields.confidence[0]),
             Vectors(arrows(fields, origin=100), name="far"),
             None,
             Reading(),
-        )
+        )[0]
 
 
 def test_layers_are_the_truth_where_their_data_were_replaced():
@@ -181,24 +194,26 @@ def test_layers_are_the_truth_where_their_data_were_replaced():
 @pytest.mark.parametrize(
     ("confidence", "offsets", "message"),
     [
-        (np.zeros((4, 5)), np.zeros((2, 5, 4)), r"offsets must have the shape \(1, 2, 4, 5\)"),
-        (np.zeros((4, 5)), np.zeros((4, 5)), r"offsets must have the shape \(1, 2, 4, 5\)"),
+        (np.zeros((4, 5)), np.zeros((2, 5, 4)), r"offsets \(2, 5, 4\): give layout='HW CWH'"),
         (
-            np.zeros((3, 4, 5)),
-            np.zeros((2, 3, 4, 5)),
-            r"offsets must have the shape \(3, 2, 4, 5\)",
+            np.zeros((4, 5)),
+            np.zeros((4, 5)),
+            r"got confidence \(4, 5\), offsets \(4, 5\): they fit",
         ),
+        (np.zeros((3, 4, 5)), np.zeros((2, 3, 4, 5)), r"wants .* \(P, 2, H, W\).* layout='CPHW'"),
     ],
 )
 def test_layers_that_do_not_fit(confidence, offsets, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        to_fields(Image(confidence), Image(offsets), None, Reading())
+        frames_of(Image(confidence), Image(offsets), None, Reading())[0]
 
 
 def test_lazy_data_that_cannot_be_computed():
     class Vanished:
-        shape, ndim, dtype = (4, 5), 2, np.dtype(np.float32)
-        there = True
+        dtype, there = np.dtype(np.float32), True
+
+        def __init__(self, *shape):
+            self.shape, self.ndim = shape, len(shape)
 
         def __getitem__(self, index):
             return np.zeros(self.shape, self.dtype)[index]
@@ -208,14 +223,16 @@ def test_lazy_data_that_cannot_be_computed():
                 raise OSError("no such file")
             return np.zeros(self.shape, self.dtype)
 
-    data = Vanished()
-    layer = Image(data, name="lazy", contrast_limits=(0, 1))
-    assert values_of(layer).shape == (4, 5)
-    data.there = False
+    c, o = (
+        Image(Vanished(*shape), name="lazy", contrast_limits=(0, 1))
+        for shape in ((4, 5), (2, 4, 5))
+    )
+    assert values_of(c).shape == (4, 5)
+    c.data.there = o.data.there = False
     message = r"lazy: its values cannot be computed \(OSError: no such file\)"
-    for confidence, offsets in ((layer, Image(OFFSETS)), (Image(FULL), layer)):
+    for confidence, offsets in ((c, Image(OFFSETS)), (Image(FULL), o)):
         with pytest.raises(ValueError, match=message):
-            to_fields(confidence, offsets, None, Reading())
+            frames_of(confidence, offsets, None, Reading())[0]
 
 
 def test_arrays_of_a_layer_are_plain_and_masks_are_not_passed_over():

@@ -154,6 +154,9 @@ def test_plain_layers_become_a_file_if_they_fit_in_one_way(tmp_path):
     saved = mdn.load_fields(tmp_path / "a.mdn")
     assert (saved.stride, saved.origin) == (4.0, 2.0)
     np.testing.assert_array_equal(saved.offsets, o)
+    frames = [(np.stack([each, each]), looks, kind) for each, looks, kind in layers]
+    write_fields(str(tmp_path / "two.mdn"), frames)
+    assert len(mdn.open_fields(tmp_path / "two.mdn")) == 2
     with pytest.raises(ValueError, match="select the layers of one field set"):
         write_fields(str(tmp_path / "b.mdn"), layers[:1])
     both = [(fields.confidence, keywords, "image"), (fields.offsets, keywords, "image")]

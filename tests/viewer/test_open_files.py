@@ -60,18 +60,18 @@ def test_what_was_guessed_opens_with_one_press(widget, qtbot, tmp_path):
     assert "heatmap (6, 8, 2) float32" in dialog.found.text()
     assert "evidence" in dialog.understood.text()
     assert "HW(CP)" in dialog.understood.text()
-    assert dialog.reading.order == "yx"
-    assert dialog.sigmoid.isChecked()
-    assert dialog.stride.pair == (4.0, 4.0)  # of 24 × 32 pixels and 6 × 8 sources
+    assert dialog.reading.reading.order == "yx"
+    assert dialog.form.sigmoid.value
+    assert dialog.form.stride.pair == (4.0, 4.0)  # of 24 × 32 pixels and 6 × 8 sources
     assert not dialog.previews["noisy-or"].pixmap().isNull()
     assert names(widget._viewer) == []  # nothing yet
-    dialog.origin.value = "2"
-    dialog.origin.native.editingFinished.emit()
+    dialog.form.origin.value = "2"
+    dialog.form.origin.native.editingFinished.emit()
     answer(widget, qtbot, dialog)
     assert [name.split()[1] for name in names(widget._viewer)] == ["image", "confidence", "offsets"]
     assert_shows(widget, fields, 0, widget.controls.sigma.value)
     drop(widget, tmp_path / "p.npz")  # it is remembered
-    assert dialog_of(widget, qtbot).origin.pair == (2.0, 2.0)
+    assert dialog_of(widget, qtbot).form.origin.pair == (2.0, 2.0)
     answer(widget, qtbot, dialog_of(widget, qtbot), QDialogButtonBox.StandardButton.Cancel)
     assert len(names(widget._viewer)) == 3
 
@@ -83,11 +83,10 @@ def test_a_number_of_pixels_is_the_unit(widget, qtbot, tmp_path):
         file["net/scoremap"], file["net/locref"] = c, o
     drop(widget, tmp_path / "d.h5")
     dialog = dialog_of(widget, qtbot)
-    dialog.layout_.setCurrentIndex(dialog.layout_.findData("(PC)HW"))
-    dialog.order.setCurrentIndex(dialog.order.findData("xy"))
-    dialog.unit.setCurrentIndex(2)
-    assert dialog.scale.value() == 7.2801
-    dialog.stride.value, dialog.origin.value = "4", "2"
+    dialog.form.axes.value = "(PC)HW"
+    dialog.form.order.value = "xy"
+    dialog.form.scale.value = 7.2801
+    dialog.form.stride.value, dialog.form.origin.value = "4", "2"
     answer(widget, qtbot, dialog)
     got = widget.model.session.fields
     np.testing.assert_allclose(got.offsets, fields.offsets, rtol=1e-5, atol=1e-5)
@@ -100,10 +99,10 @@ def test_a_network_has_a_preset(widget, qtbot, tmp_path):
     np.savez(tmp_path / "d.npz", scoremap=c, locref=o)
     drop(widget, tmp_path / "d.npz")
     dialog = dialog_of(widget, qtbot)
-    dialog.family.setCurrentText("deeplabcut")
+    dialog.form.network.value = "deeplabcut"
     qtbot.waitUntil(lambda: "deeplabcut needs stride" in dialog.understood.text())
     assert not dialog.opens.isEnabled()
-    dialog.stride.value = "4"
+    dialog.form.stride.value = "4"
     qtbot.waitUntil(dialog.opens.isEnabled)
     answer(widget, qtbot, dialog)
     got = widget.model.session.fields
@@ -163,7 +162,7 @@ def test_three_columns_are_no_colours(widget, qtbot, tmp_path):
         np.save(path, array)
     drop(widget, *paths)
     dialog = dialog_of(widget, qtbot)
-    dialog.order.setCurrentIndex(dialog.order.findData("xy"))  # of noise, either may score higher
+    dialog.form.order.value = "xy"  # of noise, either may score higher
     answer(widget, qtbot, dialog)
     assert not wrong(widget)
     assert widget._viewer.layers["c confidence"].ndim == 3
@@ -279,13 +278,14 @@ def test_the_dialog_asks_nothing_that_a_network_settles(widget, qtbot, tmp_path)
     np.savez(tmp_path / "d.npz", scoremap=c, locref=o, image=np.zeros((24, 32), np.uint8))
     drop(widget, tmp_path / "d.npz")
     dialog = dialog_of(widget, qtbot)
-    settled = (dialog.layout_, dialog.order, dialog.unit, dialog.origin.native)
+    form = dialog.form
+    settled = [box.native for box in (form.axes, form.order, form.coarse, form.scale, form.origin)]
     assert all(control.isVisible() for control in settled)
-    dialog.family.setCurrentText("deeplabcut")
+    dialog.form.network.value = "deeplabcut"
     text = "2 parts; read as deeplabcut writes it: stride 4.0, origin 2.0"
     qtbot.waitUntil(lambda: dialog.understood.text() == text)
     assert not any(control.isVisible() for control in settled)
-    dialog.family.setCurrentIndex(0)
+    dialog.form.network.value = ""
     qtbot.waitUntil(lambda: all(control.isVisible() for control in settled))
     answer(widget, qtbot, dialog, QDialogButtonBox.StandardButton.Cancel)
 

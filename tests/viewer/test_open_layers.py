@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mdn_viewer.core.presets import PRESETS
+from mdn_viewer.core.reading import PRESETS
 from mdn_viewer.widgets.parts import PartsPanel
 from qtpy.QtWidgets import QSlider
 from viewer_support import add_fields, assert_shows, drag, mouse, press, two_parts, wrong
@@ -44,7 +44,7 @@ def test_channels_last_are_read_and_corrected(widget):
     inputs = widget.inputs
     assert list(inputs.axes.choices) == ["HW(PC)", "HW(CP)"]
     assert "could be" in inputs.understood.said
-    inputs.axes.value, inputs.order.value = "HW(PC)", True
+    inputs.axes.value, inputs.order.value = "HW(PC)", "yx"
     widget.wait()
     np.testing.assert_array_equal(widget.model.session.fields.offsets, fields.offsets)
     inputs.axes.value = "HW(CP)"
@@ -87,7 +87,7 @@ def test_exchanged_channels_are_offered_and_not_imposed(widget, qtbot):
     fields, inputs = two_parts(), widget.inputs
     widget._viewer.add_image(fields.image)
     add(widget, fields.confidence, fields.offsets[:, ::-1])
-    assert not inputs.reading.rows_first
+    assert inputs.reading.order == "xy"
     assert "Read y before x: evidence" in inputs.other_order.text
     widget.open_tab("Fields")
     press(qtbot, inputs.other_order.native)

@@ -1,10 +1,14 @@
 """What two arrays of unknown layout are taken for: axes, grid, order of components."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mdn_viewer.core import layout_guess
+from mdn_viewer.core.file_guess import guess
 
 import mdn_cupy as mdn
 from mdn_cupy.io import Layout
@@ -66,8 +70,10 @@ def test_a_layout_in_which_fields_were_written_is_among_those_that_fit(case):
         o = o.reshape(*o.shape[:at], -1, *o.shape[at + 2 :])
     same = []
     for layout in layout_guess.layouts(c.shape, o.shape):
-        got = layout_guess.one_frame(layout, c, o)
-        same.append(got[0].shape == confidence.shape and np.array_equal(got[1], offsets))
+        (got,) = mdn.open_fields({"confidence": c, "offsets": o}, layout=layout.text)
+        same.append(
+            got.confidence.shape == confidence.shape and np.array_equal(got.offsets, offsets)
+        )
     assert any(same)
 
 
@@ -79,6 +85,30 @@ def test_the_evidence_tells_the_order_of_parts_and_of_components():
     assert (scored[0].layout.text, scored[0].order) == ("(PC)HW", "yx")
     assert scored[0].evidence > scored[1].evidence
     assert len(scored) == 4
+
+
+def test_integers_are_compared_as_well():
+    fields = mdn.samples.load("pose")
+    whole = np.rint(fields.offsets).astype(np.int16)
+    scored = layout_guess.compare(fields.confidence, whole[:, ::-1], [Layout("PCHW")], stride=16)
+    assert scored[0].order == "yx"
+
+
+def test_one_part_of_one_row_is_no_column():
+    fitting = Layout.fitting((1, 2, 1), (1, 2, 1, 2))
+    assert (1, 2) in {layout.grid((1, 2, 1)) for layout in fitting}
+
+
+def test_offsets_in_cells_of_an_oblong_grid(tmp_path):
+    o = np.ones((2, 2, 6, 8), np.float32)
+    np.savez(tmp_path / "a.npz", heatmap=np.full((2, 6, 8), 0.5), offset=o)
+    guessed = guess(tmp_path / "a.npz")
+    cells = replace(guessed.reading, coarse=True, scale=2.0, stride=(4, 3))
+    (fields,) = replace(guessed, reading=cells).files().frames()
+    np.testing.assert_array_equal(fields.offsets[0, :, 0, 0], [6, 8])
+    assert fields.stride == (4, 3)
+    again = guessed.like(json.loads(json.dumps(replace(guessed, reading=cells).remembered())))
+    assert again.reading == cells
 
 
 @pytest.mark.parametrize(
@@ -128,8 +158,8 @@ def test_logits_are_told_from_probabilities():
 def test_a_layout_of_its_own_axes_reads_the_same_numbers():
     rng = np.random.default_rng(0)
     c, o = rng.random((H, W, P)), rng.normal(size=(P, 2, H, W))
-    got = layout_guess.one_frame(Layout("HWP PCHW"), c, o)
-    np.testing.assert_array_equal(got[0], np.moveaxis(c, -1, 0))
-    np.testing.assert_array_equal(got[1], o)
+    (got,) = mdn.open_fields({"confidence": c, "offsets": o}, layout="HWP PCHW")
+    np.testing.assert_array_equal(got.confidence, np.moveaxis(c, -1, 0))
+    np.testing.assert_array_equal(got.offsets, o)
     with pytest.raises(ValueError, match="layout must order the axes"):
         Layout("PHW PCHW PCHW")

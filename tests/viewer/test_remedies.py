@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from mdn_viewer.layers.conversion import Reading, to_fields
+from mdn_viewer.core.reading import Reading
+from mdn_viewer.layers.conversion import frames_of
 from mdn_viewer.layers.remedies import apply, remedy_for
 from mdn_viewer.layers.transforms import grid_of
 from napari.layers import Image
@@ -62,10 +63,10 @@ def test_integers():
     for integers in (np.full((4, 5), 255, np.uint8), np.full((4, 5), 300), np.ones((4, 5), bool)):
         c = Image(integers, name="it's c")
         with pytest.raises(ValueError, match=r"it's c: .*, from 0 to 1, but .* holds .*button"):
-            to_fields(c, Image(OFFSETS), None, Reading())
+            frames_of(c, Image(OFFSETS), None, Reading())[0]
     for dtype in (np.int16, np.uint8, np.int64):
         o = np.full((2, 4, 5), 3, dtype)
-        fields = to_fields(Image(FULL), Image(o), None, Reading((2.0, 4.0), coarse=True))
+        fields = frames_of(Image(FULL), Image(o), None, Reading(coarse=True, stride=(2.0, 4.0)))[0]
         assert (fields.offsets == np.array([12, 6])[:, None, None]).all()  # x first
 
 
@@ -74,9 +75,9 @@ def test_colours():
     with pytest.raises(
         ValueError, match=r"face: a colour image cannot be the confidence; .* split"
     ):
-        to_fields(colour, Image(OFFSETS), None, Reading())
+        frames_of(colour, Image(OFFSETS), None, Reading())[0]
     with pytest.raises(ValueError, match=r"face: a colour image cannot be the offsets; .* split"):
-        to_fields(Image(FULL), colour, None, Reading())
+        frames_of(Image(FULL), colour, None, Reading())[0]
 
 
 @pytest.mark.parametrize(

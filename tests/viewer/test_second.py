@@ -305,9 +305,9 @@ def test_a_file_that_does_not_say_all_is_asked_about_and_compared(shown, qtbot, 
     np.savez(tmp_path / "b.npz", scoremap=fields.confidence / 2, locref=locref)
     panel.open(str(tmp_path / "b.npz"))
     dialog = widget.findChild(OpenDialog)
-    dialog.family.setCurrentText("deeplabcut")
-    dialog.sigmoid.setChecked(False)
-    dialog.stride.value = "4"
+    dialog.form.network.value = "deeplabcut"
+    dialog.form.sigmoid.value = False
+    dialog.form.stride.value = "4"
     qtbot.waitUntil(dialog.opens.isEnabled)
     before = names(widget._viewer)
     qtbot.mouseClick(dialog.opens, Qt.MouseButton.LeftButton)

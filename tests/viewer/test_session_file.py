@@ -228,7 +228,7 @@ def test_frames_are_kept_and_are_in_the_program(way, shared, tmp_path, monkeypat
         widget.opener.open(["b.mdn", "c.mdn"] if way == "several files" else ["video.mdn"])
     widget.wait()
     if way == "read otherwise":
-        widget.inputs.order.value = True
+        widget.inputs.order.value = "yx"
         widget.wait()
     widget.model.go_to(2)
     widget.wait()

@@ -317,7 +317,7 @@ def test_values_of_another_size_keep_the_grid_and_do_not_pile_up(window):
 def test_new_values_are_read_as_the_tab_fields_has_it(window):
     fields, widget = two_parts(), window.widget
     inputs = widget.inputs
-    inputs.order.value, inputs.scale.value = True, 0.5
+    inputs.order.value, inputs.scale.value = "yx", 0.5
     inputs.origin.pair = (1.0, 1.0)
     widget.wait()
     expected = widget.model.session.fields

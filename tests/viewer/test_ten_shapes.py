@@ -77,7 +77,7 @@ def test_a_row_opens_in_a_line_of_python_and_in_three_acts(widget, qtbot, tmp_pa
     (dialog,) = widget.findChildren(OpenDialog)
     qtbot.waitUntil(dialog.isVisible)
     if len(acts) == 3:
-        dialog.family.setCurrentText(acts[1].strip("*"))
+        dialog.form.network.value = acts[1].strip("*")
     qtbot.waitUntil(dialog.opens.isEnabled)
     press(qtbot, dialog.buttons.button(QDialogButtonBox.StandardButton.Open))
     qtbot.waitUntil(lambda: not widget.findChildren(OpenDialog))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from mdn_viewer.core.grid import Grid
+from mdn_viewer.core.reading import Reading
 from mdn_viewer.core.session import VotingSession
-from mdn_viewer.layers.conversion import Reading, to_fields
+from mdn_viewer.layers.conversion import frames_of
 from mdn_viewer.layers.targets import target_of
 from mdn_viewer.layers.transforms import Frame, grid_of
 from mdn_viewer.widgets.controls import Figure, PixelPair
@@ -104,14 +105,15 @@ def test_an_image_on_a_line_is_refused():
 def test_vectors_and_targets_are_read_where_they_are_seen(place):
     fields = two_parts()
     image, confidence, _ = on(place, fields)
-    reading = Reading(*grid_of(confidence, Frame.of(image)))
+    stride, origin = grid_of(confidence, Frame.of(image))
+    reading = Reading(stride=stride, origin=origin)
     rows, columns = np.mgrid[:6, :8].reshape(2, -1)
     starts = 2 + 4 * np.stack([rows, columns], -1)
     steps = fields.offsets[0, ::-1].reshape(2, -1).T
     seen = [[image.data_to_world(p) for p in points] for points in (starts, starts + steps)]
     arrows = np.stack([seen[0], np.subtract(seen[1], seen[0])], 1)  # in the world
     vectors = Vectors(arrows, name="vectors", units=image.units)
-    read = to_fields(confidence, vectors, image, reading)
+    read = frames_of(confidence, vectors, image, reading)[0]
     np.testing.assert_allclose(read.offsets, fields.offsets[:1], atol=1e-4)
 
     session = VotingSession(fields, 0, 2.0)

@@ -204,7 +204,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_lost(viewer, two):
     everything = names(viewer)
     two.inputs.offsets.value = viewer.layers["small"]
     two.wait()
-    assert "offsets must have the shape (2, 2, 6, 8)" in wrong(two)
+    assert "got confidence (2, 6, 8), offsets (3, 3)" in wrong(two)
     assert set(peaks(two).values()) == {"– at –"}
     two.controls.sigma.value = 3
     two.inputs.confidence.value = viewer.layers["counts"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,12 @@ def write_fields(path: str, layers: list[tuple[Any, dict[str, Any], str]]) -> li
     OSError
         If the file cannot be written there.
     """
-    mdn.save_fields(path, carried_by(layers) or [_plain(layers)])
+    mdn.save_fields(path, carried_by(layers) or _plain(layers))
     return [path]
 
 
-def _plain(layers: list[tuple[Any, dict[str, Any], str]]) -> mdn.Fields:
-    """Make a field set of two layers that fit in one way."""
+def _plain(layers: list[tuple[Any, dict[str, Any], str]]) -> Sequence[mdn.Fields]:
+    """Return the field sets of two layers that fit in one way."""
     arrays = {f"{n}": (np.asarray(data), keywords) for n, (data, keywords, _) in enumerate(layers)}
     pair = layout_guess.find_pair({name: array.shape for name, (array, _) in arrays.items()})
     if pair is None or len(layers) != 2:
@@ -53,10 +54,7 @@ def _plain(layers: list[tuple[Any, dict[str, Any], str]]) -> mdn.Fields:
     if len(fitting) > 1:
         could = " or ".join(layout.text for layout in fitting)
         raise ValueError(f"the layers could be {could}; open them in Mass displacement, save there")
-    c, o = layout_guess.one_frame(fitting[0], c, o)
-    last = fitting[0].text.endswith("HW")
-    stride, origin = (
-        tuple(float(x) for x in keywords[name][-2:]) if last else default
-        for name, default in (("scale", (1.0, 1.0)), ("translate", (0.0, 0.0)))
-    )
-    return mdn.Fields(c, o, stride=stride, origin=origin)
+    found = {"confidence": c, "offsets": o}
+    if fitting[0].text.endswith("HW"):
+        found |= {"stride": keywords["scale"][-2:], "origin": keywords["translate"][-2:]}
+    return mdn.open_fields(found, layout=fitting[0].text)

@@ -17,17 +17,17 @@ import mdn_cupy as mdn
 from mdn_cupy.io import Inspected, Layout, inspect_file
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.origin import MOST, SINGLE, Origin, named
+from mdn_viewer.core.reading import Reading
 
 __all__ = ["FileReading", "guess"]
 
 _LISTED = 300  # characters of what a file holds, in a message
-_SETTLED = ("layout", "order", "scale", "sigmoid", "stride", "origin", "family")
 PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class FileReading:
-    """Arguments of `mdn_cupy.open_fields`, and the layouts that fit as well.
+    """The two arrays of a file, how they are to be read, and the layouts that fit as well.
 
     Parameters
     ----------
@@ -35,18 +35,10 @@ class FileReading:
         The file, folder or pattern.
     confidence, offsets : str
         Names of the two arrays.
-    layout : str
-        Axes of the offsets.
     fitting : sequence of str
         All layouts that fit.
-    order : str
-        "xy" or "yx".
-    scale : float
-        Factor of the offsets.
-    sigmoid : bool
-        Whether confidences are logits.
-    stride, origin : float or (float, float), optional
-        None for what the file says, or 1 and 0.
+    reading : Reading
+        How they are to be read.
     family : str
         An adapter of `mdn_cupy.adapters`, which settles all the rest; none by default.
     certain : bool
@@ -60,13 +52,8 @@ class FileReading:
     path: Path
     confidence: str
     offsets: str
-    layout: str
     fitting: tuple[str, ...]
-    order: str = "xy"
-    scale: float = 1.0
-    sigmoid: bool = False
-    stride: float | tuple[float, float] | None = None
-    origin: float | tuple[float, float] | None = None
+    reading: Reading
     family: str = ""
     certain: bool = False
     note: str = ""
@@ -78,20 +65,14 @@ class FileReading:
         paths = [self.path, *others]
         if self.path.suffix.lower() in SINGLE:  # the two names are those of two files
             paths, options = [self.path, Path(self.offsets)], {}
-        grid = {"stride": self.stride, "origin": self.origin}
         if not self.family:
-            options |= {
-                "layout": self.layout,
-                "order": self.order,
-                "scale": self.scale,
-                "sigmoid": self.sigmoid,
-                **grid,
-            }
+            options |= self.reading.arguments
         else:
-            settings = _settings(self.family)
-            chosen = {"stride": self.stride, "apply_sigmoid": self.sigmoid}
-            chosen = {n: x for n, x in chosen.items() if n in settings and x is not None}
-            options["adapter"] = partial(getattr(mdn.adapters, self.family), **chosen)
+            adapter = getattr(mdn.adapters, self.family)
+            chosen = {"stride": self.reading.stride, "apply_sigmoid": self.reading.sigmoid}
+            takes = inspect.signature(adapter).parameters
+            chosen = {n: x for n, x in chosen.items() if n in takes and x is not None}
+            options["adapter"] = partial(adapter, **chosen)
         return Origin.of(paths, options).moved(os.path.abspath)
 
     @property
@@ -102,14 +83,15 @@ class FileReading:
 
     def remembered(self) -> dict[str, Any]:
         """Return what was settled, to be remembered for files of the same key."""
-        return {name: getattr(self, name) for name in _SETTLED}
+        return {**vars(self.reading), "family": self.family}
 
     def like(self, remembered: Mapping[str, Any]) -> FileReading:
         """Return the reading with what was settled for another file of the same key."""
-        known = {n: _pair(x) for n, x in remembered.items() if n in _SETTLED}
+        known = {n: _pair(x) for n, x in remembered.items() if n in vars(self.reading)}
         if known.get("layout") not in self.fitting:
             return self
-        return replace(self, **known, note="as the last time")
+        reading, family = replace(self.reading, **known), remembered.get("family", "")
+        return replace(self, reading=reading, family=family, note="as the last time")
 
     @property
     def line(self) -> str:
@@ -117,19 +99,15 @@ class FileReading:
         if self.family:
             return f"read as {self.family} writes it"
         others = [Layout(text) for text in self.fitting]
-        grid = "" if self.stride is None else f"{self.stride}"
-        said = layout_guess.understood(Layout(self.layout), self.order, others, grid)
+        how = self.reading
+        grid = "" if how.stride is None else f"{how.stride}"
+        said = layout_guess.understood(Layout(how.layout), how.order, others, grid)
         return f"{said}; {self.note}" if self.note else said
 
 
 def _pair(value: Any) -> Any:
     """Return a list, which JSON makes of a pair, as a tuple."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def _settings(family: str) -> tuple[str, ...]:
-    """Return the names of an adapter's parameters."""
-    return tuple(inspect.signature(getattr(mdn.adapters, family)).parameters)
 
 
 def guess(path: PathLike, partner: str | None = None) -> FileReading:
@@ -159,7 +137,8 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
     confidence, offsets = found.arrays[pair[0]], found.arrays[pair[1]]
     if 0 in confidence.shape:
         raise ValueError(f"{path}: {pair[0]} {confidence.shape} has no sources")
-    image = _image_size(found, confidence.shape)
+    picture = tuple(getattr(found.arrays.get("image"), "shape", ()))
+    image = layout_guess.plane(picture) if len(picture) > 1 else None
     fitting = layout_guess.layouts(confidence.shape, offsets.shape, image)
     if not fitting:
         raise ValueError(
@@ -167,10 +146,11 @@ def guess(path: PathLike, partner: str | None = None) -> FileReading:
             "and offsets in no layout"
         )
     texts = tuple(layout.text for layout in fitting)
-    reading = FileReading(Path(path), *pair, texts[0], texts, found=_described(found, pair))
+    how = Reading(texts[0])
     if "stride" not in found.settings and image is not None:
         grid = layout_guess.grids(fitting[0].grid(confidence.shape), image)[0]
-        reading = replace(reading, stride=grid.stride, origin=grid.origin)
+        how = replace(how, stride=grid.stride, origin=grid.origin)
+    reading = FileReading(Path(path), *pair, texts, how, found=_described(found, pair))
     own = tuple(name.rpartition("/")[2] for name in pair) == ("confidence", "offsets")
     if own and fitting[0].text == "PCHW" and "stride" in found.settings:
         return replace(reading, certain=True)
@@ -187,26 +167,14 @@ def _by_numbers(
     """Compare what fits by the first frame's votes."""
     frames = fitting[0].leading(confidence.shape, offsets.shape)
     c, o = (np.asarray(x[0 if frames else ...], np.float32) for x in (confidence, offsets))
-    if frames:
-        c, o = c[None], o[None]
-    sigmoid = layout_guess.are_logits(c)
-    if sigmoid:
-        c = (1 / (1 + np.exp(-np.clip(c, -80, 80)))).astype(np.float32)
-    stride = float(np.max(reading.stride)) if reading.stride is not None else 1.0
-    scored = layout_guess.compare(c, o, fitting, stride)
+    how, sigmoid = reading.reading, layout_guess.are_logits(c)
+    stride = 1.0 if how.stride is None else float(np.max(how.stride))
+    scored = layout_guess.compare(c, o, fitting, stride, sigmoid)
     best = scored[0]
     other = next(s for s in scored if s.layout == best.layout and s.order != best.order)
     note = f"evidence {best.evidence:.3g}, {other.order} {other.evidence:.3g}"
-    return replace(reading, layout=best.layout.text, order=best.order, sigmoid=sigmoid, note=note)
-
-
-def _image_size(found: Inspected, confidence: Sequence[int]) -> tuple[int, int] | None:
-    """Return rows and columns of the image in a file, if there is one."""
-    image = found.arrays.get("image")
-    if image is None or len(image.shape) < 2:
-        return None
-    shape = image.shape[:-1] if image.shape[-1] in (3, 4) and len(image.shape) > 2 else image.shape
-    return int(shape[-2]), int(shape[-1])
+    how = replace(how, layout=best.layout.text, order=best.order, sigmoid=sigmoid)
+    return replace(reading, reading=how, note=note)
 
 
 def _described(found: Inspected, pair: tuple[str, str]) -> str:

@@ -20,9 +20,10 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, sources: Any) -> Grid:
-        """Return the grid of fields, or of what else has a stride and an origin."""
+        """Return the grid of fields, or of what else has a stride and an origin, 1 and 0 if not."""
+        said = ((sources.stride, 1.0), (sources.origin, 0.0))
         (dy, dx), (y, x) = (
-            np.broadcast_to(pair, 2).tolist() for pair in (sources.stride, sources.origin)
+            np.broadcast_to(usual if pair is None else pair, 2).tolist() for pair, usual in said
         )
         return cls((dy, dx), (y, x))
 

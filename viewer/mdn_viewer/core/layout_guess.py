@@ -22,8 +22,8 @@ __all__ = [
     "grids",
     "has_rows_last",
     "layouts",
-    "one_frame",
     "only",
+    "plane",
     "understood",
 ]
 
@@ -84,6 +84,19 @@ def grids(grid: Shape, image: Shape) -> list[GridGuess]:
     return [GridGuess((y, x), ((y - 1) / 2, (x - 1) / 2), why)]
 
 
+def plane(image: Shape, rgb: bool = False) -> tuple[int, int]:
+    """Return rows and columns of an image, grey or of 3 or 4 colours.
+
+    Examples
+    --------
+    >>> plane((385, 384, 3)), plane((9, 385, 384))
+    ((385, 384), (385, 384))
+    """
+    colour = rgb or (len(image) > 2 and image[-1] in (3, 4))
+    rows, columns = image[-3:-1] if colour else image[-2:]
+    return int(rows), int(columns)
+
+
 def layouts(confidence: Shape, offsets: Shape, image: Shape | None = None) -> list[Layout]:
     """Return the layouts that two shapes fit, the likeliest first.
 
@@ -132,13 +145,6 @@ def _skew(layout: Layout, confidence: Shape, image: Shape) -> float:
     return max(ratio, 1 / ratio)
 
 
-def one_frame(layout: Layout, confidence: Array, offsets: Array, frame: int = 0) -> tuple[Any, Any]:
-    """Bring two arrays to (P, H, W) and (P, 2, H, W), one frame of several."""
-    if layout.leading(confidence.shape, offsets.shape):
-        confidence, offsets = confidence[frame], offsets[frame]
-    return layout.confidence(confidence), layout.offsets(offsets, confidence.shape)
-
-
 def are_logits(confidence: Array) -> bool:
     """Whether some numbers are below 0 or above 1, and none is too far for a logit."""
     finite = confidence[np.isfinite(confidence)]
@@ -175,7 +181,11 @@ class Scored:
 
 
 def compare(
-    confidence: Array, offsets: Array, fitting: Iterable[Layout], stride: float = 1.0
+    confidence: Array,
+    offsets: Array,
+    fitting: Iterable[Layout],
+    stride: float = 1.0,
+    sigmoid: bool = False,
 ) -> list[Scored]:
     """Compare layouts and both orders by their votes, the highest evidence first.
 
@@ -186,20 +196,24 @@ def compare(
     Parameters
     ----------
     confidence, offsets : array
-        Confidences in [0, 1] and offsets in pixels, as they come.
+        Confidences in [0, 1], or logits, and offsets in pixels, as they come; of frames, the first
+        votes.
     fitting : iterable of Layout
         As `layouts` returns them.
     stride : float
         Pixels from source to source.
+    sigmoid : bool
+        Whether confidences are logits.
     """
-    found = []
-    fitting = list(fitting)
+    found, fitting = [], list(fitting)
+    named = {"confidence": confidence, "offsets": offsets}
+    arrays = {name: np.asarray(x, np.result_type(x, np.float32)) for name, x in named.items()}
     for layout in fitting[:1] if fitting[0].text == "PCHW" else fitting:
-        c, o = one_frame(layout, confidence, offsets)
-        parts = np.argsort(-c.reshape(len(c), -1).sum(1), kind="stable")[:_TESTED]
-        c, o = np.clip(np.nan_to_num(c[parts]), 0, _SURE), o[parts] / stride
+        read = mdn.open_fields(arrays, layout=layout.text, scale=1 / stride, sigmoid=sigmoid)[0]
+        parts = np.argsort(-read.confidence.sum((1, 2)), kind="stable")[:_TESTED]
+        c, o = np.clip(np.nan_to_num(read.confidence[parts]), 0, _SURE), read.offsets[parts]
         for order, vectors in (("xy", o), ("yx", o[:, ::-1])):
-            votes = mdn.Votes(np.ascontiguousarray(c), np.ascontiguousarray(vectors), sigma=1.0)
+            votes = mdn.Votes(c, np.ascontiguousarray(vectors), sigma=1.0)
             evidence = votes.evidence().max(axis=(-2, -1), initial=0).sum()
             found.append(Scored(layout, order, float(evidence)))
     return sorted(found, key=lambda scored: -scored.evidence)

@@ -299,7 +299,8 @@ def thinned(path: PathLike, given: dict[str, Any]) -> dict[str, Any]:
     if name not in found.arrays:
         return given
     with suppress(ValueError):  # another layout, which is refused with what there is
-        height, width = Layout(given.get("layout", "PCHW")).grid(found.arrays[name].shape)
+        shape = found.arrays[name].shape
+        height, width = Layout(given["layout"]).grid(shape) if "layout" in given else shape[-2:]
         if height * width > MOST:
             step = math.ceil(math.sqrt(height * width / _THINNED))
             warnings.warn(

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 import mdn_cupy as mdn
 from mdn_cupy.io import FieldsSequence, Layout
-from mdn_viewer.core import layout_guess
+from mdn_cupy.io.memory import Held
 from mdn_viewer.core.contrast import reach_of, symmetric
 from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.opened import Opened
-from mdn_viewer.core.origin import Changed
+from mdn_viewer.core.reading import Reading
 from mdn_viewer.layers.transforms import Frame
 from mdn_viewer.layers.validation import expect_floating, expect_gray
 
@@ -25,21 +25,16 @@ if TYPE_CHECKING:
     from napari.layers import Image, Layer, Vectors
 
 __all__ = [
-    "Reading",
     "carried_by",
-    "has_frames",
+    "frames_of",
     "inputs_of",
     "is_output",
     "layer_data",
-    "layout_of",
     "mark_output",
     "opened_of",
-    "plain_frames",
     "read_as",
     "renew",
     "role_of",
-    "sigmoid",
-    "to_fields",
     "values_of",
 ]
 
@@ -132,14 +127,7 @@ def layer_data(opened: Opened, name: str) -> list[LayerData]:
 
 def read_as(fields: mdn.Fields, reading: Reading) -> mdn.Fields:
     """Return fields that are to be read otherwise than they say."""
-    offsets = fields.offsets[:, ::-1] if reading.rows_first else fields.offsets
-    return dataclasses.replace(
-        fields,
-        confidence=_scores(fields.confidence, reading),
-        offsets=_in_pixels(offsets, reading),
-        stride=reading.stride,
-        origin=reading.origin,
-    )
+    return mdn.open_fields(vars(fields), **reading.arguments | {"layout": "PCHW"})[0]
 
 
 def _stacks(frames: Sequence[mdn.Fields], first: mdn.Fields) -> tuple[Any, Any, Any]:
@@ -256,63 +244,44 @@ def mark_output(layer: Layer) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading:
-    """How offsets are to be read, and where the sources are.
+class _Lazy:
+    """Values that are computed when they are asked for, as `mdn_cupy.open_fields` takes them."""
 
-    Parameters
-    ----------
-    stride, origin : float or (float, float)
-        As in `mdn_cupy.Fields`.
-    rows_first : bool
-        Whether the first channel of the offsets goes down and the second to the right: (y, x).
-    coarse : bool
-        Whether offsets count sources and not pixels of the output.
-    scale : float
-        Factor of the offsets.
-    sigmoid : bool
-        Whether confidences are logits.
-    layout : str
-        Axes of layers that have others than those of `Fields`; as in `mdn_cupy.open_fields`.
-    """
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    compute: Callable[[Any], Array]
 
-    stride: float | Sequence[float] = 1.0
-    origin: float | Sequence[float] = 0.0
-    rows_first: bool = False
-    coarse: bool = False
-    scale: float = 1.0
-    sigmoid: bool = False
-    layout: str = ""
+    def __getitem__(self, index: Any) -> Array:
+        return self.compute(index)
 
 
-def to_fields(
+def frames_of(
     confidence: Image,
     offsets: Image | Vectors,
     image: Image | None,
     reading: Reading,
     frame: Frame | None = None,
-    number: int = 0,
-) -> mdn.Fields:
-    """Make a field set of layers.
+) -> FieldsSequence:
+    """Make the field set of layers, or one for each frame; values are read when they are wanted.
 
     Parameters
     ----------
     confidence : layer
-        Of the shape (H, W) or (P, H, W).
+        Of the shape (H, W) or (P, H, W), or of a layout.
     offsets : layer
-        Of the shape (2, H, W) or (P, 2, H, W); or one that `layer_data` made; or vectors, which
-        start at their sources. A source without a vector casts no vote.
+        Of the shape (2, H, W) or (P, 2, H, W), or of a layout; or one that `layer_data` made; or
+        vectors, which start at their sources. A source without a vector casts no vote.
     image : layer, optional
-        What the fields were computed from; its pixels are the output grid.
+        What the fields were computed from; its pixels are the output grid. One of as many frames
+        is paged through with them.
     reading : Reading
-        How the offsets are to be read.
+        How they are to be read.
     frame : Frame, optional
         Where the output's pixels are; by default those of the image.
-    number : int
-        Which frame, of layers that have an axis of frames before the others.
 
     Returns
     -------
-    mdn_cupy.Fields
+    FieldsSequence
         With the names, and whatever else layers do not hold, of the set that `confidence` carries.
 
     Raises
@@ -321,109 +290,38 @@ def to_fields(
         If they do not fit each other; the message says why.
     """
     expect_gray(confidence, "confidence")
-    layout, at = layout_of(confidence, offsets, reading), None
-    if layout is not None and layout.leading(confidence.data.shape, offsets.data.shape):
-        at = number
-    c = values_of(confidence, at)
-    expect_floating(confidence, c)
-    if layout is None:
-        c = c[None] if c.ndim == 2 else c
-        o = _offsets_of(offsets, c.shape, reading, frame or Frame.of(image))
+    expect_gray(offsets, "offsets")
+    expect_floating(confidence)
+    shape = tuple(confidence.data.shape)
+    own = f"{'PHW'[-len(shape) :]} CPHW"  # as of `layer_data`
+    if hasattr(offsets, "vector_style"):  # napari is not imported here: it takes seconds
+        read = partial(_offsets_of_vectors, offsets, shape, reading, frame or Frame.of(image))
+        o = _Lazy((2, *(1,) * (3 - len(shape)), *shape), np.float32, read)
+        reading = dataclasses.replace(reading, layout=own, order="xy")
     else:
-        expect_gray(offsets, "offsets")
-        c, o = layout_guess.one_frame(layout, c, _floating(values_of(offsets, at)))
-        o = o[:, ::-1] if reading.rows_first else o
-    found: dict[str, Any] = {
-        "confidence": _scores(c, reading),
-        "offsets": _in_pixels(o, reading),
-        "image": None if image is None else _image_of(image, at, len(confidence.data)),
-        "stride": reading.stride,
-        "origin": reading.origin,
-    }
+        o = _values(offsets)
+        if np.dtype(o.dtype).kind in "biu":
+            o = _Lazy(o.shape, np.float32, lambda index: values_of(offsets, index).astype("f4"))
+        if role_of(offsets) == "offsets":
+            reading = dataclasses.replace(reading, layout=own)
+    arrays: dict[str, Any] = {"confidence": _values(confidence), "offsets": o}
+    arrays["image"] = None if image is None else _values(image)
+    layout = Layout(reading.layout) if reading.layout else Layout.usual(shape, o.shape)
     opened = opened_of(confidence)
-    if opened is not None and opened.first.confidence.shape == c.shape:
-        return dataclasses.replace(opened.first, **found)
-    return mdn.Fields(**found)
+    if opened is not None and opened.first.confidence.shape == shape and layout.maps == [*"PHW"]:
+        arrays = vars(opened.first) | arrays
+    return mdn.open_fields(arrays, **reading.arguments)
 
 
-def plain_frames(
-    confidence: Image, offsets: Image, image: Image | None, reading: Reading, frame: Frame
-) -> Sequence[mdn.Fields]:
-    """Return the frames of layers of any origin, read when they are asked for; none of one.
-
-    Parameters
-    ----------
-    confidence, offsets, image, reading, frame
-        As in `to_fields`. An image of as many frames is paged through with them.
-    """
-    layout = layout_of(confidence, offsets, reading)
-    leading = layout.leading(confidence.data.shape, offsets.data.shape) if layout else ()
-    if not leading or leading[0] < 2:
-        return ()
-    read = partial(to_fields, confidence, offsets, image, reading, frame)
-    return FieldsSequence(Changed(range(leading[0]), read))
-
-
-def has_frames(image: Image, count: int) -> bool:
-    """Whether an image has so many frames."""
-    shape = image.data[0].shape if image.multiscale else image.data.shape
-    return len(shape) == 3 + bool(image.rgb) and shape[0] == count
-
-
-def _image_of(image: Image, number: int | None, count: int) -> Array:
-    return values_of(image, number if has_frames(image, count) else None)
-
-
-def layout_of(confidence: Layer, offsets: Layer, reading: Reading) -> Layout | None:
-    """Return the layout in which two layers are read; None if as layers of `layer_data` are."""
-    if not reading.layout or hasattr(offsets, "vector_style") or role_of(offsets) is not None:
-        return None
-    layout = Layout(reading.layout)
-    fits = layout.leading(confidence.data.shape, offsets.data.shape) is not None
-    return layout if fits else None
-
-
-def _scores(confidence: Array, reading: Reading) -> Array:
-    """Return confidences, of logits if they are."""
-    return sigmoid(confidence) if reading.sigmoid else confidence
-
-
-def _floating(values: Array) -> Array:
-    return values.astype(np.float32) if values.dtype.kind in "biu" else values
-
-
-def _offsets_of(
-    layer: Image | Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
-) -> Array:
-    """Return the offsets [P, 2, H, W] of a layer, as (o_x, o_y) in pixels of the output."""
-    if hasattr(layer, "vector_style"):  # napari is not imported here: it takes seconds
-        o = _offsets_of_vectors(layer, shape, reading, frame)
-    else:
-        expect_gray(layer, "offsets")
-        o = _floating(values_of(layer))
-        if role_of(layer) == "offsets":
-            o = np.moveaxis(o, 0, 1)
-        o = o[None] if o.ndim == 3 and len(o) == 2 else o
-        if reading.rows_first and o.ndim == 4:
-            o = o[:, ::-1]
-    return o
-
-
-def _in_pixels(offsets: Array, reading: Reading) -> Array:
-    """Return offsets in pixels of the output, whatever they count."""
-    if offsets.dtype.kind != "f" or offsets.shape[-3:-2] != (2,):
-        return offsets  # which will be refused
-    if reading.scale != 1:
-        offsets = offsets * offsets.dtype.type(reading.scale)
-    if not reading.coarse:
-        return offsets
-    stride = np.broadcast_to(reading.stride, 2)[::-1, None, None].astype(offsets.dtype)
-    return np.asarray(offsets * stride)
+def _values(layer: Image) -> _Lazy:
+    return _Lazy(tuple(layer.data.shape), layer.data.dtype, partial(values_of, layer))
 
 
 def _offsets_of_vectors(
-    layer: Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame
+    layer: Vectors, shape: tuple[int, ...], reading: Reading, frame: Frame, _: Any
 ) -> Array:
+    """Return the offsets (2, P, H, W) of arrows, in what the reading has them count."""
+    shape = (1,) * (3 - len(shape)) + shape
     data, dims = np.asarray(layer.data, np.float64), layer.ndim
     starts, steps = data[:, 0], data[:, 1, -2:] * layer.length
     if len(shape) != 3 or dims not in (2, 3):
@@ -440,9 +338,8 @@ def _offsets_of_vectors(
             f"{layer.name}: vectors must each start at another source of the confidence, whose "
             f"grid is {shape}, or at its place in the output, as stride and origin have it"
         )
-    o = np.full((shape[0], 2, *shape[1:]), np.nan, np.float32)
-    part, row, column = np.rint(places).astype(int).T
-    o[part, 0, row, column], o[part, 1, row, column] = steps[:, -1], steps[:, -2]
+    o = np.full((2, *shape), np.nan, np.float32)
+    o[:, *np.rint(places).astype(int).T] = steps[:, :-3:-1].T
     return o
 
 
@@ -453,15 +350,7 @@ def _at_sources(places: Array, shape: tuple[int, ...]) -> bool:
     return bool(here.all()) and len(np.unique(index, axis=0)) == len(index)
 
 
-def sigmoid(logits: Array) -> Array:
-    """Return the logistic function of numbers, in their floating dtype or in float32."""
-    x = logits if logits.dtype.kind == "f" else logits.astype(np.float32)
-    small = np.exp(-np.abs(x))  # which cannot overflow
-    found: Array = np.where(x >= 0, 1, small) / (1 + small)
-    return found.astype(x.dtype)
-
-
-def values_of(layer: Image, number: int | None = None) -> Array:
+def values_of(layer: Image, index: Any = ...) -> Array:
     """Return a layer's data, or one frame of it, at full resolution, as an array.
 
     Raises
@@ -470,9 +359,7 @@ def values_of(layer: Image, number: int | None = None) -> Array:
         If they are lazy, and cannot be computed.
     """
     try:
-        data = layer.data[0] if layer.multiscale else layer.data
-        data = data if number is None else data[number]
-        return mdn.to_numpy(np.asanyarray(data), layer.name)
+        return Held(layer.name, layer.data[0] if layer.multiscale else layer.data)[index]
     except Exception as error:  # whatever the files or the functions behind them raise
         what = f"{type(error).__name__}: {error}".removesuffix(": ")
         raise ValueError(f"{layer.name}: its values cannot be computed ({what})") from error

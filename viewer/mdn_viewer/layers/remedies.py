@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mdn_viewer.layers.conversion import sigmoid, values_of
+from mdn_cupy.io import sigmoid
+from mdn_viewer.layers.conversion import values_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -37,7 +38,9 @@ def remedy_for(layer: Image) -> Remedy | None:
     if values.dtype.kind not in "biuf" or not values.size:
         return None
     if values.dtype.kind != "b" and np.fmin.reduce(values, axis=None) < 0:  # NaN is no number
-        return Remedy("Apply the sigmoid", sigmoid)
+        return Remedy(
+            "Apply the sigmoid", lambda x: sigmoid(x if x.dtype.kind == "f" else x.astype("f4"))
+        )
     if values.dtype.kind == "f":
         return None
     one = one_of(values)

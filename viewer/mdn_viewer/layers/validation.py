@@ -40,12 +40,12 @@ def expect_gray(layer: Image, role: str) -> None:
         )
 
 
-def expect_floating(layer: Image, values: Array) -> None:
+def expect_floating(layer: Image) -> None:
     """Raise ValueError if a confidence holds integers, none of which lies between 0 and 1."""
-    if values.dtype.kind in "biu":
+    if layer.data.dtype.kind in "biu":
         raise ValueError(
             f"{layer.name}: the confidence must be floating-point numbers, from 0 to 1, but the "
-            f"layer holds {values.dtype}; the button below makes such of them"
+            f"layer holds {layer.data.dtype}; the button below makes such of them"
         )
 
 

@@ -16,15 +16,14 @@ from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.layout_guess import has_rows_last
 from mdn_viewer.core.opened import Opened
 from mdn_viewer.core.origin import Changed
-from mdn_viewer.core.presets import PRESETS
+from mdn_viewer.core.reading import PRESETS
 from mdn_viewer.layers.conversion import (
+    frames_of,
     inputs_of,
     opened_of,
-    plain_frames,
     read_as,
     renew,
     role_of,
-    to_fields,
 )
 from mdn_viewer.layers.transforms import Frame, grid_of
 from mdn_viewer.timers import single_shot_timer
@@ -110,27 +109,28 @@ class LayerSelection:
         TypeError, ValueError
             If the layers do not fit each other; the message says why.
         """
-        confidence, offsets, image = self.layers
-        if confidence is None or offsets is None:
+        confidence = self.layers.confidence
+        if confidence is None or self.layers.offsets is None:
             return None
         if has_rows_last(self._controls.chosen_axes.text):
             grid_of(confidence, self.frame)
-        frames = self.frames
-        if frames:
-            return frames[self.frame_number]
-        return to_fields(confidence, offsets, image, self._controls.reading, self.frame)
+        return self._sequence()[self.frame_number]
 
     @property
     def frames(self) -> Sequence[mdn.Fields]:
         """The frames of the layers that are chosen; none of layers of one frame."""
+        with suppress(TypeError, ValueError):  # of layers that `fields` will refuse
+            frames = self._sequence()
+            return frames if len(frames) > 1 else ()
+        return ()
+
+    def _sequence(self) -> Sequence[mdn.Fields]:
         confidence, offsets, image = self.layers
         opened, reading = opened_of(confidence), self._controls.reading
         if confidence is None or offsets is None:
             return ()
-        if opened is None or not opened.several:
-            return plain_frames(confidence, offsets, image, reading, self.frame)
-        if opened is not opened_of(offsets):
-            return ()
+        if opened is None or not opened.several or opened is not opened_of(offsets):
+            return frames_of(confidence, offsets, image, reading, self.frame)
         return FieldsSequence(Changed(opened.frames, partial(read_as, reading=reading)))
 
     @property

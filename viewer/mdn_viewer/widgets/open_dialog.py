@@ -10,12 +10,8 @@ import numpy.typing as npt
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
-    QCheckBox,
-    QComboBox,
     QDialog,
     QDialogButtonBox,
-    QDoubleSpinBox,
-    QFormLayout,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
@@ -24,19 +20,17 @@ from qtpy.QtWidgets import (
 
 import mdn_cupy as mdn
 from mdn_cupy.commands.opening import counted
-from mdn_cupy.io import Layout
 from mdn_viewer.core.file_guess import FileReading
 from mdn_viewer.core.preview import preview
 from mdn_viewer.timers import single_shot_timer
 from mdn_viewer.widgets.common import line
-from mdn_viewer.widgets.controls import RED, PixelPair
+from mdn_viewer.widgets.controls import RED
 from mdn_viewer.widgets.files import waiting
+from mdn_viewer.widgets.reading_form import ReadingForm
 
 __all__ = ["OpenDialog"]
 
 _FAMILIES = [name for name in mdn.adapters.__all__ if name.islower()]
-_PIXELS, _CELLS, _NUMBER = "pixels of the output", "sources of the grid", "a number of pixels:"
-_LOCREF = 7.2801  # DeepLabCut's locref_std, in pixels: the usual such number
 _SIDE = 160  # screen pixels of a preview
 
 
@@ -59,7 +53,7 @@ class OpenDialog(QDialog):
         self._guess = reading
         self.found = line("The arrays of the file.")
         self.found.setText(reading.found)
-        self._make_controls()
+        self.form = ReadingForm(_FAMILIES, "The network, whose adapter settles most of the rest.")
         self.understood = line("How the file is read.")
         self.previews = {name: QLabel() for name in ("confidence", "noisy-or")}
         self.buttons = QDialogButtonBox(
@@ -70,34 +64,34 @@ class OpenDialog(QDialog):
         self.buttons.rejected.connect(self.reject)
         self._lay_out()
         self._later = single_shot_timer(self.look, self)
-        self._fill(reading)
-        self._connect()
+        self.form.offer_axes(reading.fitting, "")  # a new parent resets the choices
+        self.form.network.value, self.form.reading = reading.family, reading.reading
+        self._shown = self.form.reading
+        self.form.changed.connect(lambda *_: self._later.start(0))
         self.look()
 
     @property
     def reading(self) -> FileReading:
         """What the controls say."""
-        stride, origin = self._pairs()
-        layout, order = self.layout_.currentData(), self.order.currentData()
-        guessed = (layout, order) == (self._guess.layout, self._guess.order)
+        said, how, guess = self._shown, self.form.reading, self._guess.reading
+        if guess.stride is None and how.stride == said.stride:  # the file may say it
+            how = replace(how, stride=None)
+        if guess.origin is None and how.origin == said.origin:
+            how = replace(how, origin=None)
+        guessed = (how.layout, how.order) == (guess.layout, guess.order)
         return replace(
             self._guess,
-            family=self.family.currentData(),
-            layout=layout,
-            order=order,
-            sigmoid=self.sigmoid.isChecked(),
-            scale=self._scale(),
-            stride=stride,
-            origin=origin,
+            family=str(self.form.network.value),
+            reading=how,
             note=self._guess.note if guessed else "",
         )
 
     def look(self) -> None:
         """Show what would be opened, or why it cannot be."""
-        own = not self.family.currentData()
-        for row in self._settled:
-            self._form.setRowVisible(row, own)
-        self.scale.setEnabled(self.unit.currentText() == _NUMBER)
+        form = self.form
+        own = not form.network.value
+        for box in (form.axes, form.order, form.coarse, form.scale, form.origin):
+            box.visible = own  # what a network's adapter settles, in ways of its own
         try:
             reading = self.reading
             with waiting():
@@ -115,34 +109,7 @@ class OpenDialog(QDialog):
         for name, label in self.previews.items():
             label.setPixmap(_pixmap(pictures[name]) if name in pictures else QPixmap())
 
-    def _make_controls(self) -> None:
-        reading = self._guess
-        self.family = _choices({"as chosen below": "", **{name: name for name in _FAMILIES}})
-        self.layout_ = _choices({_described(text): text for text in reading.fitting})
-        self.order = _choices({"x, y (right, down)": "xy", "y, x (down, right)": "yx"})
-        self.unit = _choices({name: name for name in (_PIXELS, _CELLS, _NUMBER)})
-        self.scale = QDoubleSpinBox()
-        self.scale.setDecimals(6)
-        self.scale.setRange(-1e9, 1e9)
-        self.scale.setValue(_LOCREF)
-        self.sigmoid = QCheckBox("the confidences are logits")
-        self.stride = PixelPair(1e-6, (1.0, 1.0))
-        self.origin = PixelPair(-1e9, (0.0, 0.0))
-
     def _lay_out(self) -> None:
-        self._form = form = QFormLayout()
-        form.addRow("network", self.family)
-        form.addRow("axes", self.layout_)
-        form.addRow("channels", self.order)
-        units = QHBoxLayout()
-        units.addWidget(self.unit, 1)
-        units.addWidget(self.scale)
-        form.addRow("in units of", units)
-        form.addRow("stride (px)", self.stride.native)
-        form.addRow("origin (px)", self.origin.native)
-        form.addRow("", self.sigmoid)
-        # Rows that a network's adapter settles, in ways of its own.
-        self._settled = (self.layout_, self.order, units, self.origin.native)
         pictures = QHBoxLayout()
         for name, label in self.previews.items():
             label.setFixedSize(_SIDE, _SIDE)
@@ -150,61 +117,10 @@ class OpenDialog(QDialog):
             pictures.addWidget(label)
         layout = QVBoxLayout(self)
         layout.addWidget(self.found)
-        layout.addLayout(form)
+        layout.addWidget(self.form.native)
         layout.addLayout(pictures)
         layout.addWidget(self.understood)
         layout.addWidget(self.buttons)
-
-    def _fill(self, reading: FileReading) -> None:
-        for box, value in (
-            (self.family, reading.family),
-            (self.layout_, reading.layout),
-            (self.order, reading.order),
-        ):
-            box.setCurrentIndex(max(0, box.findData(value)))
-        self.sigmoid.setChecked(reading.sigmoid)
-        stride = 1.0 if reading.stride is None else reading.stride
-        origin = 0.0 if reading.origin is None else reading.origin
-        self.stride.pair, self.origin.pair = _both(stride), _both(origin)
-        self._said = self.stride.pair, self.origin.pair
-        if reading.scale == 1:
-            return
-        cells = reading.scale == stride
-        self.unit.setCurrentText(_CELLS if cells else _NUMBER)
-        if not cells:
-            self.scale.setValue(reading.scale)
-
-    def _connect(self) -> None:
-        for box in (self.family, self.layout_, self.order, self.unit):
-            box.currentIndexChanged.connect(self._soon)
-        for signal in (self.scale.valueChanged, self.sigmoid.toggled):
-            signal.connect(self._soon)
-        for pair in (self.stride, self.origin):
-            pair.changed.connect(self._soon)
-
-    def _soon(self, *_: Any) -> None:
-        self._later.start(0)
-
-    def _pairs(self) -> tuple[Any, Any]:
-        """Return stride and origin; None for one that was not changed and that the file may say."""
-        pairs = (self.stride.pair, self.origin.pair)
-        guessed = (self._guess.stride, self._guess.origin)
-        stride, origin = (
-            None if guess is None and pair == said else _one(pair)
-            for pair, said, guess in zip(pairs, self._said, guessed, strict=True)
-        )
-        return stride, origin
-
-    def _scale(self) -> float:
-        unit = self.unit.currentText()
-        if unit == _NUMBER:
-            return self.scale.value()
-        if unit == _PIXELS:
-            return 1.0
-        y, x = self.stride.pair
-        if y != x:
-            raise ValueError("offsets in sources need one stride along rows and columns")
-        return y
 
     def _say(self, text: str, *, wrong: bool = False) -> None:
         self.understood.setText(text)
@@ -214,27 +130,6 @@ class OpenDialog(QDialog):
         reading = self.reading
         self.accept()
         self.chosen.emit(reading)
-
-
-def _choices(items: dict[str, str]) -> QComboBox:
-    box = QComboBox()
-    for text, value in items.items():
-        box.addItem(text, value)
-    return box
-
-
-def _described(text: str) -> str:
-    meaning = Layout(text).meaning
-    return f"{text}: {meaning}" if meaning else text
-
-
-def _both(value: float | tuple[float, float]) -> tuple[float, float]:
-    y, x = np.broadcast_to(value, 2).tolist()
-    return y, x
-
-
-def _one(pair: tuple[float, float]) -> float | tuple[float, float]:
-    return pair[0] if pair[0] == pair[1] else pair
 
 
 def _pixmap(values: npt.NDArray[Any]) -> QPixmap:

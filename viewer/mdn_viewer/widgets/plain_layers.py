@@ -13,7 +13,7 @@ from napari.layers import Image
 from mdn_cupy.io import Layout
 from mdn_viewer.core import layout_guess
 from mdn_viewer.core.grid import Grid
-from mdn_viewer.layers.conversion import has_frames, role_of, values_of
+from mdn_viewer.layers.conversion import role_of, values_of
 from mdn_viewer.layers.transforms import is_untransformed
 from mdn_viewer.widgets.inputs import InputControls, Inputs
 
@@ -53,11 +53,11 @@ class PlainLayers:
         if len(seen) == len(self._seen) and all(map(is_, seen, self._seen)):
             return
         self._seen, self._scored = seen, []
-        size = None if image is None else _size(image)
+        size = None if image is None else layout_guess.plane(image.data.shape, image.rgb)
         shapes = confidence.data.shape, offsets.data.shape
         fitting = layout_guess.layouts(*shapes, size)
         if _FRAMES_OF_ONE.leading(*shapes):  # as which P fields of one part each may be read
-            first = image is not None and has_frames(image, shapes[0][0])
+            first = image is not None and _has_frames(image, shapes[0][0])
             fitting.insert(0 if first else len(fitting), _FRAMES_OF_ONE)
         texts, chosen = [layout.text for layout in fitting], controls.reading.layout
         if fitting and confidence.data.size <= _MOST_COMPARED:
@@ -84,7 +84,8 @@ class PlainLayers:
             return None
         with suppress(ValueError):
             size = self._controls.chosen_axes.grid(confidence.data.shape)
-            guess = layout_guess.grids(size, _size(image))[0]
+            pixels = layout_guess.plane(image.data.shape, image.rgb)
+            guess = layout_guess.grids(size, pixels)[0]
             self._why = guess.why
             return Grid.of(guess)
         return None
@@ -95,7 +96,7 @@ class PlainLayers:
         Where votes meet better with the channels exchanged, that is offered.
         """
         reading, button = self._controls.reading, self._controls.other_order
-        now, other = ("yx", "xy") if reading.rows_first else ("xy", "yx")
+        now, other = reading.order, reading.order[::-1]
         said, evidence = "", {}
         if self._seen and reading.layout:
             others = [Layout(str(text)) for text in self._controls.axes.choices]
@@ -112,7 +113,7 @@ class PlainLayers:
             )
 
     def _exchange(self, *_: Any) -> None:
-        self._controls.order.value = not self._controls.order.value
+        self._controls.order.value = self._controls.reading.order[::-1]
 
 
 def fitting_pair(images: Sequence[Image]) -> Inputs | None:
@@ -134,9 +135,7 @@ def _is_floating(layer: Image) -> bool:
     return bool(layer.data.dtype.kind == "f")
 
 
-def _size(image: Image) -> tuple[int, int]:
-    """Return the rows and columns of an image."""
-    shape = image.data[0].shape if image.multiscale else image.data.shape
-    colour = image.rgb or (len(shape) == 3 and shape[-1] in (3, 4))
-    rows, columns = shape[-3:-1] if colour else shape[-2:]
-    return int(rows), int(columns)
+def _has_frames(image: Image, count: int) -> bool:
+    """Whether an image has so many frames."""
+    shape = image.data.shape
+    return len(shape) == 3 + bool(image.rgb) and shape[0] == count
