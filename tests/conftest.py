@@ -71,8 +71,9 @@ def viewer_on_the_cpu(monkeypatch):
 @pytest.fixture
 def make_napari_viewer(make_napari_viewer):
     """napari's own, with the widget as it first is: a test before may have asked for other maps."""
-    from viewer_support import remember_defaults
+    from viewer_support import freeze, remember_defaults
 
+    freeze()
     remember_defaults()
     return make_napari_viewer
 

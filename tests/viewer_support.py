@@ -22,10 +22,15 @@ import mdn_cupy as mdn
 
 get_settings(path=None)
 get_plugin_settings(path_dir=None)
-gc.freeze()  # napari collects garbage whenever layers go: what is imported is none
 
 PLUGIN, WIDGET = "mdn-cupy", "Mass displacement"
 SHOWN = ("noisy_or", "additive", "difference", "confidence")  # unless others are asked for
+
+
+def freeze() -> None:
+    """Have napari, which collects garbage whenever layers go, look at later objects only."""
+    gc.collect()
+    gc.freeze()
 
 
 def two_parts(**changes: Any) -> mdn.Fields:

@@ -23,6 +23,17 @@ def nothing_compiled_beside():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def manifests_read_once():
+    """Keep the manifests of all plugins, which napari reads again for every window: 0.3 s."""
+    from npe2 import PluginManifest
+
+    found = [*PluginManifest.discover()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PluginManifest, "discover", lambda **_: found)
+        yield
+
+
 @pytest.fixture(scope="module")
 def shared(qapp):
     """A window with the dock widget and no layers, for all tests of a module: it takes 2 s."""
@@ -33,8 +44,9 @@ def shared(qapp):
     from napari._qt.qt_viewer import QtViewer
     from napari._qt.threads.status_checker import StatusChecker
     from napari.plugins import _initialize_plugins
-    from viewer_support import dock, remember_defaults
+    from viewer_support import dock, freeze, remember_defaults
 
+    freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(StatusChecker, "start", lambda self: None)  # as make_napari_viewer does
         app = NapariApplication("shared")  # or actions would be registered twice
