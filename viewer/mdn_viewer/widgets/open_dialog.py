@@ -12,6 +12,7 @@ from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import (
     QDialog,
     QDialogButtonBox,
+    QFormLayout,
     QHBoxLayout,
     QLabel,
     QVBoxLayout,
@@ -91,7 +92,7 @@ class OpenDialog(QDialog):
         form = self.form
         own = not form.network.value
         for box in (form.axes, form.order, form.coarse, form.scale, form.origin):
-            box.visible = own  # what a network's adapter settles, in ways of its own
+            self._rows.setRowVisible(box.native, own)  # else a network's adapter settles it
         try:
             reading = self.reading
             with waiting():
@@ -110,6 +111,9 @@ class OpenDialog(QDialog):
             label.setPixmap(_pixmap(pictures[name]) if name in pictures else QPixmap())
 
     def _lay_out(self) -> None:
+        self._rows = QFormLayout()  # magicgui's own has labels of unequal widths in a dialog
+        for box in self.form.boxes:
+            self._rows.addRow("" if box is self.form.sigmoid else box.label, box.native)
         pictures = QHBoxLayout()
         for name, label in self.previews.items():
             label.setFixedSize(_SIDE, _SIDE)
@@ -117,7 +121,7 @@ class OpenDialog(QDialog):
             pictures.addWidget(label)
         layout = QVBoxLayout(self)
         layout.addWidget(self.found)
-        layout.addWidget(self.form.native)
+        layout.addLayout(self._rows)
         layout.addLayout(pictures)
         layout.addWidget(self.understood)
         layout.addWidget(self.buttons)
