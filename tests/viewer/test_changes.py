@@ -71,7 +71,7 @@ def test_the_data_of_a_field_are_replaced(viewer, two):
     assert_shows(two, halved, "right", 3.0)  # part and sigma stay
     layer.data = layer.data[:1]  # a part less than there are offsets for
     two.wait()
-    assert "offsets must have the shape (1, 2, 6, 8)" in wrong(two)
+    assert "got confidence (1, 6, 8), offsets (2, 2, 6, 8)" in wrong(two)
     layer.data = two_parts().confidence
     two.wait()
     assert not wrong(two)
