@@ -469,7 +469,7 @@ READING = {
     "--sigma": "3",
     "--names": "left,right",
     "--sigmoid": "",
-    "--scale": "2",
+    "--scale": "2,3",
     "--region": "0:4,::2",
 }
 OUTPUTS = {
