@@ -90,7 +90,7 @@ def get_num_threads() -> int:
 
 @contextmanager
 def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
-    """Call a function every few milliseconds while this thread votes on the CPU.
+    """Call a function several times a second while this thread votes on the CPU.
 
     What it raises ends the vote, and is raised where the vote was asked for: a vote of seconds ends
     as soon as nobody waits for it.
@@ -98,8 +98,9 @@ def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
     Parameters
     ----------
     check : callable
-        Takes no argument; what it returns is ignored. Called by all threads that share the vote,
-        a gradient or a search for peaks; between two votes it is not.
+        Takes no argument; what it returns is ignored. It is called by every thread that shares the
+        vote, gradient or search for peaks, as a rule every few milliseconds; not between votes,
+        and not while a GPU computes. Within another such block both functions are called.
 
     Examples
     --------
@@ -113,7 +114,13 @@ def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
     ...     mdn.samples.load("delta").votes().noisy_or().shape
     (64, 64)
     """
-    token = _check.set(check)
+    outer = _check.get()
+
+    def both() -> None:
+        outer()
+        check()
+
+    token = _check.set(both)
     try:
         yield
     finally:

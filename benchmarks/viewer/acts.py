@@ -34,14 +34,12 @@ def measure_acts() -> None:
     get_settings().application.first_time = False  # else napari takes a size of its own
     viewer, widget = window()
     measure("open the pose sample", viewer.window.show, widget)
-    gc.freeze()  # as `mdn-viewer` does
     for name, act in acts(viewer, widget):
         measure(name, act, widget)
     viewer.close()
     viewer, widget = window()
     viewer.window.show()
     run_for(2 * QUIET)
-    gc.freeze()
     second = "open the coins sample, when the pose is there"
     open_it = partial(viewer.open_sample, "mdn-cupy", "coins")
     measure(second, lambda: QTimer.singleShot(0, open_it), widget)  # as a menu does

@@ -169,7 +169,7 @@ def _make_room(tile: Tile, y: int, x: int, least: float) -> None:
 def _weigh(
     tile: Tile, sources: Sources, scratch: ForwardScratch, begin: int, lengths: tuple[int, int]
 ) -> None:
-    """Compute the weights of a group for its longest window, in rows of `span` pixels."""
+    """Compute the weights of a group; `lengths` are that of its longest window and of a row."""
     longest, span = lengths
     landings, fields, a_x, w_y = scratch.landings, sources.confidence, scratch.a_x, scratch.w_y
     pixels, c = (landings.left, tile.frame[LEFT], begin), load(landings.confidence, begin, LANES)

@@ -181,6 +181,8 @@ def open_fields(
     if (part == "all" and len(shape) == 3) or cross:
         geometry["aggregate"] = -3
     ones: tuple[int, ...] = (1,) * len(before)
+    factors = np.unique(np.broadcast_to(scale, 2)).tolist()
+    scale = factors[0] if len(factors) == 1 else np.asarray(scale).tolist()
     reading = {"order": order, "layout": layout, "sigmoid": sigmoid, "scale": scale}
     identity = fingerprint_of(url, [*arrays.values()])
     identity |= {**reading, "frame": frame, "cross": cross, "part": part}

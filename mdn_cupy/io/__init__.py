@@ -1,13 +1,14 @@
 """Files of field sets: `.mdn`, and what networks and their users write.
 
 One module for each kind of file says what arrays it holds (`contents`), without reading them;
-`memory` does so of arrays that are in no file. `naming` finds the two fields among them, and
-`opening` makes of both, in an order of axes, a sequence of `Fields` that reads a frame when it is
-asked for.
+`memory` does so of arrays in memory and of open groups. `naming` finds the two fields among them,
+and `opening` makes of both, in an order of axes, a sequence of `Fields` that reads a frame when it
+is asked for.
 """
 
 from mdn_cupy.axes import Layout
 from mdn_cupy.io.mdn import load_fields, save_fields
+from mdn_cupy.io.memory import Held
 from mdn_cupy.io.opening import SUFFIXES, Inspected, inspect_file, open_fields
 from mdn_cupy.io.reading import sigmoid
 from mdn_cupy.io.sequence import FieldsSequence
@@ -15,6 +16,7 @@ from mdn_cupy.io.sequence import FieldsSequence
 __all__ = [
     "SUFFIXES",
     "FieldsSequence",
+    "Held",
     "Inspected",
     "Layout",
     "inspect_file",

@@ -65,8 +65,11 @@ def contents(
 
 
 def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        children: Any = value.items()
+    if hasattr(value, "visititems"):
+        group = hdf5.of_group(value)
+        children: Any = {**group.values, **group.arrays}.items()
+    elif isinstance(value, Mapping):
+        children = value.items()
     elif isinstance(value, (list, tuple)) and any(map(_has_array, value)):
         children = enumerate(value)
     else:
@@ -77,7 +80,8 @@ def _items(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)
+    named = getattr(value, "shape", None) is not None and hasattr(value, "dtype")
+    return named and not isinstance(value, np.generic)
 
 
 def _has_array(value: Any) -> bool:

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mdn_cupy.arrays import Array
+from mdn_cupy.arrays import Array, kind_of
 from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.files import local_path
@@ -231,6 +231,10 @@ def _source(given: str | os.PathLike[str] | Mapping[str, Any], reading: Reading)
     """Find out what is at a path, or in a mapping."""
     if isinstance(given, Mapping):
         return reading.frames(memory.contents(given), reading.names)
+    if not isinstance(given, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"path must be a path, or arrays by their names in a dict, got {kind_of(given)}"
+        )
     path = local_path(given)
     pattern = glob.has_magic(str(path)) and not os.path.exists(path)
     return _Folder(path, reading) if pattern or is_folder(path) else _File(path, reading)

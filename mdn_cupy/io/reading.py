@@ -14,7 +14,7 @@ from mdn_cupy.axes import Layout
 from mdn_cupy.fields import Fields
 from mdn_cupy.io.contents import PICKLED, Contents, Member, Refusal
 from mdn_cupy.io.naming import chosen
-from mdn_cupy.validation import check_flag, crop_range, per_axis
+from mdn_cupy.validation import and_divided, check_flag, crop_range, per_axis
 
 __all__ = [
     "BESIDE",
@@ -74,7 +74,7 @@ class ArrayReading:
             if np.dtype(array.dtype).kind != "f":
                 raise Refusal(
                     f"{role} must be of a floating dtype, got {array.dtype} ({name}); "
-                    "make it float32"
+                    f"make it float32{and_divided(role, array)}"
                 )
         shapes = [tuple(array.shape) for array in arrays]
         layout = self.layout or Layout.usual(*shapes)

@@ -26,7 +26,8 @@ class FieldsSequence(Sequence[Fields]):
 
     `len(frames)` is their number, `frames[t]` reads one, `frames[a:b]` is a sequence of some, which
     reads nothing. It can be sent to other processes, such as the workers of a torch DataLoader:
-    they open the file again. Threads may share it; they read one after the other.
+    they open the file again; arrays in memory are sent along, and an open HDF5 group cannot be.
+    Threads may share it; of a file they read one after the other.
     """
 
     def __init__(self, source: Source, numbers: range | None = None) -> None:

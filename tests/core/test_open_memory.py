@@ -116,6 +116,23 @@ def test_an_open_hdf5_group_has_its_attributes(tmp_path):
             assert frames[3].stride == stride
 
 
+def test_a_group_within_a_mapping_is_read_as_one_that_is_open_alone(tmp_path):
+    with h5py.File(tmp_path / "run.h5", "w") as file:
+        group = file.create_group("net")
+        group["confidence"], group["offsets"] = np.zeros((2, 4, 5)), np.zeros((2, 2, 4, 5))
+        group["nothing"], group.attrs["stride"] = h5py.Empty("f4"), 8.0
+        (fields,) = mdn.open_fields({"run": group})
+        assert (fields.confidence.shape, fields.stride) == ((2, 4, 5), 8.0)
+
+
+def test_what_is_neither_a_path_nor_arrays_is_refused():
+    with pytest.raises(TypeError, match=r"path must be a path, or arrays by their names in a dict"):
+        mdn.open_fields(np.zeros((4, 5)))
+    integers = {"confidence": np.zeros((2, 4, 5), np.uint8), "offsets": np.zeros((2, 2, 4, 5))}
+    with pytest.raises(ValueError, match="make it float32, and divide it by 255"):
+        mdn.open_fields(integers)
+
+
 @pytest.mark.parametrize("chunks", [(1, 2, 3, 4), (1, 1, 2, 2)])
 def test_only_what_is_asked_for_is_read(chunks):
     read = []
@@ -189,7 +206,11 @@ def test_an_adapter_takes_arrays():
             TypeError,
             "^locref is a masked array",
         ),
-        ([("heatmap", C)], TypeError, "path must be a str or os.PathLike, got list"),
+        (
+            [("heatmap", C)],
+            TypeError,
+            "path must be a path, or arrays by their names in a dict, got list",
+        ),
     ],
 )
 def test_what_holds_no_fields_is_refused(arrays, error, says):

@@ -178,6 +178,16 @@ def test_the_number_set_is_the_number_used(four_threads):
     assert len(set(thread_pool.run([together.wait] * 4))) == 4  # else it would break
 
 
+def test_an_interruption_within_another_calls_both():
+    calls, votes = [], mdn.samples.load("delta").votes()
+    with mdn.interrupted_by(lambda: calls.append("outer")):
+        with mdn.interrupted_by(lambda: calls.append("inner")):
+            votes.noisy_or()
+        assert calls.count("inner") == calls.count("outer") > 0
+        votes.noisy_or()
+    assert calls.count("outer") > calls.count("inner")
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("backward", [False, True], ids=["vote", "gradient"])
 def test_a_vote_ends_when_it_is_interrupted(threads, backward):

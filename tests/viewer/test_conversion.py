@@ -328,3 +328,21 @@ def test_a_bad_file_is_one_clear_error(tmp_path, kind):
     BAD_FILES[kind](path)
     with pytest.raises((ValueError, OSError), match=r"bad\.mdn: "):
         reader.get_reader(str(path))(str(path))
+
+
+@pytest.mark.parametrize("squeezed", [False, True], ids=["frames", "one part"])
+def test_what_layers_do_not_hold_comes_from_the_set_that_they_carry(squeezed):
+    parts = {"names": ("a",)} if squeezed else {"names": ("a", "b")}
+    c = np.full((len(parts["names"]), 6, 8), 0.5, np.float32)
+    fields = mdn.Fields(c, np.zeros((len(c), 2, 6, 8), np.float32), sigma=3.0, **parts)
+    frames = [fields] if squeezed else [fields, fields]
+    data, looks, _ = layer_data(Opened(frames), "two")[0]
+    confidence = Image(
+        data[0] if squeezed else data,
+        **{**looks, "scale": None, "translate": None, "axis_labels": None},
+    )
+    o = np.stack([each.offsets for each in frames])
+    found = frames_of(confidence, Image(o[0, 0] if squeezed else o), None, Reading())
+    assert len(found) == len(frames)
+    assert found[-1].names == parts["names"]
+    assert found[-1].sigma == 3.0

@@ -154,6 +154,19 @@ def test_one_picture_of_as_many_rows_as_frames_is_every_frame_s(colours):
     assert opened_from(c, o, several, GIVEN).frames[5].image.shape == (24, 32)
 
 
+def test_frames_of_arrays_are_made_once_and_several_votes_are_frames():
+    fields = two_parts()
+    c, o = np.stack([fields.confidence] * 2), np.stack([fields.offsets] * 2)
+    frames = opened_from(c, o, None, {}).frames
+    assert frames[1] is frames[1]  # what is known of its votes is kept by it
+    votes = fields.votes(0)
+    assert len(newer(None, [votes, votes], None, None)) == 2
+    with pytest.raises(TypeError, match="frames must all be Fields or Votes, got ndarray"):
+        newer(None, [fields, c], None, None)
+    with pytest.raises(ValueError, match="must have a frame"):
+        opened_from([], None, None, {})
+
+
 def test_new_values_are_copied_and_keep_the_rest():
     fields = two_parts()
     c, o = fields.confidence.copy(), fields.offsets.copy()

@@ -39,7 +39,6 @@ In the window, drag sigma and choose a part. File > Open takes .mdn files, File 
 the samples. Without a display: mdn-cupy compare pose -o compare.png
 """
 _PROGRAM = "mdn-viewer"
-_IDLE_MS = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,7 +166,6 @@ def _run(
     import gc
 
     import napari
-    from qtpy.QtCore import QTimer
 
     from mdn_viewer.watching import follow
     from mdn_viewer.window import open_window
@@ -176,10 +174,7 @@ def _run(
     if saved is not None:
         window.widget.wait()
         window.widget.sessions.restore(saved)
-    # Modules and the window are no garbage: a full collection would take 0.2 s. Again, when those
-    # are there that the window imports once it is idle.
-    gc.freeze()
-    QTimer.singleShot(_IDLE_MS, gc.freeze)
+    gc.freeze()  # modules and the window are no garbage: a full collection would take 0.2 s
     try:
         if args.watch is not None:
 

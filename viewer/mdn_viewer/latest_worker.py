@@ -36,6 +36,7 @@ class LatestOnlyWorker(QObject):
     thread. Another thread, each time it comes back from native code, would have to wait for the
     interpreter until the window has drawn; and without a GPU the window draws on the same cores.
     Beside n jobs in other threads, which use the same cores, it takes n + 1 times as long.
+    Jobs that are cancelled end soon and are not counted.
 
     A job that takes longer than a second is announced in napari's activity dock, where it can be
     stopped.
@@ -128,6 +129,8 @@ class LatestOnlyWorker(QObject):
         """Accept no more jobs; a running one ends as in `cancel`."""
         self._closed, self._waiting = True, None
         self._unwanted.set()
+        if self._running is not None:
+            _threads.discard(self._running)
         if isalive(self._patience):  # type: ignore[no-untyped-call]
             self._rest()
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -223,6 +226,7 @@ def _while_wanted(job: Callable[[], Any], unwanted: Event) -> Any:
             raise Stopped("nobody waits for it")
 
     with mdn.interrupted_by(check):
+        check()
         return job()
 
 

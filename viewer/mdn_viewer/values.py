@@ -38,6 +38,8 @@ def opened_from(confidence: Any, offsets: Any, image: Any, given: dict[str, Any]
     if paths:
         return open_paths(paths, **given)
     frames = _frames(confidence, offsets, image, given)
+    if not isinstance(confidence, Sequence):
+        frames = [*frames]  # each the same whenever it is looked at: what is known of it is kept
     return Opened([frames[0]] if len(frames) == 1 else frames)
 
 
@@ -84,8 +86,6 @@ def newer(
     are_arrays = not isinstance(confidence, (mdn.Fields, mdn.Votes, Sequence))
     given = _grid(open_now) | (reading or {}) if are_arrays else {}
     frames = [*_frames(confidence, offsets, image, given, copy=copy)]
-    if not frames:
-        raise ValueError("confidence must have a frame, got none")
     return [_like(open_now, each) for each in frames]
 
 
@@ -112,7 +112,10 @@ def _frames(
 ) -> Sequence[mdn.Fields]:
     """Return field sets of NumPy arrays."""
     sets = [confidence] if isinstance(confidence, mdn.Fields) else confidence
-    are_sets = isinstance(sets, Sequence) and (not len(sets) or isinstance(sets[0], mdn.Fields))
+    are_sets = isinstance(sets, Sequence)
+    if are_sets and not len(sets):
+        raise ValueError("confidence must have a frame, got none")
+    are_sets = are_sets and isinstance(sets[0], (mdn.Fields, mdn.Votes))
     if (are_sets or isinstance(confidence, mdn.Votes)) and {"layout", "order"} & given.keys():
         what = type(confidence).__name__
         raise TypeError(f"layout and order are for arrays, and this is {what}, which has its own")
@@ -137,7 +140,11 @@ def _frames(
     return mdn.open_fields(arrays, **{**layout_guess.only(*shapes), **given})
 
 
-def _changed(fields: mdn.Fields, given: dict[str, Any], copy: bool) -> mdn.Fields:
+def _changed(fields: mdn.Fields | mdn.Votes, given: dict[str, Any], copy: bool) -> mdn.Fields:
+    if isinstance(fields, mdn.Votes):
+        return _frames(fields, None, None, given, copy=copy)[0]
+    if not isinstance(fields, mdn.Fields):
+        raise TypeError(f"frames must all be Fields or Votes, got {type(fields).__name__}")
     fields = replace(fields.to_numpy(), **given) if given else fields.to_numpy()
     if not copy:
         return fields

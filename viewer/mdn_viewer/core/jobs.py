@@ -30,7 +30,7 @@ MakeWorker = Callable[[Callable[[Any], None], Callable[[BaseException], None]], 
 
 
 class Stopped(Exception):
-    """The user has stopped what was under way."""
+    """What was under way was stopped: by the user, or since nobody waits for it."""
 
 
 class AtOnce:

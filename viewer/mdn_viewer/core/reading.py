@@ -26,7 +26,8 @@ class Reading:
     coarse : bool
         Whether offsets count sources and not pixels of the output.
     stride, origin : float or (float, float), optional
-        As in `mdn_cupy.Fields`; None for what a file says, or 1 and 0.
+        As in `mdn_cupy.Fields`; None for what a file says, or 1 and 0. The origin of a preset is in
+        strides.
 
     Examples
     --------

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import mdn_cupy as mdn
-from mdn_cupy.io import FieldsSequence, Layout
-from mdn_cupy.io.memory import Held
+from mdn_cupy.io import FieldsSequence, Held, Layout
 from mdn_viewer.core.contrast import reach_of, symmetric
 from mdn_viewer.core.grid import Grid
 from mdn_viewer.core.opened import Opened
@@ -308,8 +307,10 @@ def frames_of(
     arrays["image"] = None if image is None else _values(image)
     layout = Layout(reading.layout) if reading.layout else Layout.usual(shape, o.shape)
     opened = opened_of(confidence)
-    if opened is not None and opened.first.confidence.shape == shape and layout.maps == [*"PHW"]:
-        arrays = vars(opened.first) | arrays
+    sizes = layout.lengths(shape, o.shape)
+    if opened is not None and sizes is not None and "".join(layout.maps) in ("PHW", "HW"):
+        one = tuple(sizes[axis] for axis in "PHW")
+        arrays = vars(opened.first) | arrays if opened.first.confidence.shape == one else arrays
     return mdn.open_fields(arrays, **reading.arguments)
 
 
