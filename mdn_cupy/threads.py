@@ -92,8 +92,8 @@ def get_num_threads() -> int:
 def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
     """Call a function several times a second while this thread votes on the CPU.
 
-    What it raises ends the vote, and is raised where the vote was asked for: a vote of seconds ends
-    as soon as nobody waits for it.
+    What it raises ends the vote, and is raised where the vote was asked for. So a vote of seconds
+    can end when its result is no longer wanted.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
     >>> stopped = threading.Event()  # to be set by another thread
     >>> def check():
     ...     if stopped.is_set():
-    ...         raise InterruptedError("nobody waits for it")
+    ...         raise InterruptedError("no longer wanted")
     >>> with mdn.interrupted_by(check):
     ...     mdn.samples.load("delta").votes().noisy_or().shape
     (64, 64)
@@ -128,7 +128,7 @@ def interrupted_by(check: Callable[[], object]) -> Iterator[None]:
 
 
 def interruption() -> Check:
-    """Return what may end a vote of this thread."""
+    """Return the function that a vote of this thread is to call; see `interrupted_by`."""
     return _check.get()
 
 

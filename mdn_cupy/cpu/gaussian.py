@@ -112,7 +112,7 @@ def weights(
         d = pixel - landing
         w = _exp2(d * d * scale, coefficients) * factor
         r = _exp2((d * 2.0 + 1.0) * scale, coefficients)
-        # And no further: far from a narrow vote numbers are subnormal, and slow.
+        # No further than `size`: far from a narrow vote, weights are subnormal numbers, and slow.
         for n in range(x, x + LANES if x + LANES < size else size):
             store(weight, n * LANES, w)
             if exact:

@@ -28,7 +28,7 @@ class Held:
     def __getitem__(self, index: Any) -> npt.NDArray[Any]:
         whole = index is ... and hasattr(self._array, "__array__")
         found = self._array if whole else self._array[index]
-        if hasattr(found, "compute"):  # of dask: by itself NumPy would pass over a mask
+        if hasattr(found, "compute"):  # dask: `np.asarray` would drop a mask
             found = found.compute()
         return to_numpy(found if library(found) else np.asanyarray(found), self._name)
 

@@ -58,6 +58,17 @@ def test_any_layout_is_read_by_chunks_as_it_is_whole(tmp_path, layout, frames):
     np.testing.assert_allclose(m.compute(), votes.noisy_or(), atol=1e-6)
 
 
+def test_a_scale_is_the_same_in_whatever_it_is_given(tmp_path):
+    path = written(tmp_path / "fields.zarr", "PCHW", None)
+    one, *same = (
+        mdn.dask.open_fields(path, scale=scale).fingerprint
+        for scale in (2.0, (2.0, 2.0), np.array([2.0, 2.0]))
+    )
+    assert same == [one, one]  # else a store would not be gone on with
+    pair = mdn.dask.open_fields(path, scale=np.array([2.0, 3.0])).fingerprint
+    assert json.loads(json.dumps(pair))["scale"] == [2.0, 3.0]
+
+
 def test_numbers_and_names_that_are_given_go_before_those_of_the_group(tmp_path):
     path = written(
         tmp_path / "fields.zarr", "PCHW", stride=[2, 4], sigma=2.0, names=["a", "b", "c"]

@@ -63,7 +63,7 @@ class LatestOnlyWorker(QObject):
         self._on_result, self._on_error, self._on_long = on_result, on_error, on_long
         self._pool = _pool()
         self._running: Future[Any] | None = None  # None once it is delivered
-        self._unwanted = Event()  # ends the votes of what is running
+        self._unwanted = Event()  # set: the votes of the running job end
         self._waiting: _Job | None = None
         self._era = 0  # what was submitted in an earlier one is not delivered
         self._paces: dict[Hashable, deque[float]] = {}  # of each kind, seconds per unit of work
@@ -113,7 +113,7 @@ class LatestOnlyWorker(QObject):
             QCoreApplication.processEvents()
 
     def cancel(self) -> None:
-        """Drop the submitted jobs; votes that run end soon, what else runs is not delivered."""
+        """Drop the submitted jobs: running votes end soon, other results are discarded."""
         self._era += 1
         self._waiting = None
         if self._running is None:
@@ -223,7 +223,7 @@ class _Announcement(cancelable_progress):  # type: ignore[misc]
 def _while_wanted(job: Callable[[], Any], unwanted: Event) -> Any:
     def check() -> None:
         if unwanted.is_set():
-            raise Stopped("nobody waits for it")
+            raise Stopped("the result is no longer wanted")
 
     with mdn.interrupted_by(check):
         check()

@@ -30,7 +30,7 @@ MakeWorker = Callable[[Callable[[Any], None], Callable[[BaseException], None]], 
 
 
 class Stopped(Exception):
-    """What was under way was stopped: by the user, or since nobody waits for it."""
+    """What was under way was stopped: by the user, or because it is no longer wanted."""
 
 
 class AtOnce:
